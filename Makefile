@@ -1,0 +1,48 @@
+# The two commands are `make demo` and `make test`; each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint quality benchmark clean
+
+demo: $(VENV)/.applications
+	$(PIP) --no-deps --require-hashes --requirement applications/demo-requirements.txt
+	$(BIN)/python -m applications.demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest tests
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/layers tests/models
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Against real data: `make quality DATA=directory`; see docs/results.md for what lies there.
+quality: $(VENV)/.peers
+	$(BIN)/python benchmarks/quality.py --data $(DATA)
+
+benchmark: $(VENV)/.peers
+	$(BIN)/python benchmarks/speed.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}; run: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# Each set of packages is installed once, and again when setup.cfg changes.
+$(VENV)/.applications: $(VENV)/bin/python setup.cfg
+	$(PIP) --editable '.[applications]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python setup.cfg
+	$(PIP) --editable '.[applications,tfds,test]'
+	touch $(VENV)/.applications $@
+
+$(VENV)/.peers: $(VENV)/.test
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[applications,tfds,test,peers]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,17 @@
+"""What has to be set before a backend starts: two logical CPUs, full float32 products."""
+
+import keras
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # The tests of `tf.distribute` need two devices; TensorFlow fixes their number at its first
+    # operation, whichever test runs it.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    # Comparisons to 1e-5 need the products of float32 in float32, also on a GPU.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+elif keras.backend.backend() == "jax":
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")

@@ -1,0 +1,95 @@
+"""Learning a vocabulary and writing it, read back by `WordPieceTokenizer`."""
+
+import sys
+
+import pytest
+
+from tfmodels.errors import InputError
+from tfmodels.text.vocabulary import learn_wordpiece, save_vocabulary
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+ENGLISH = [
+    "The lighthouse keeper lights the light, and the light keeps the ships away.",
+    "Shipping and lighting: a keeper's keeping; ships, shipped, lighted!",
+    "Über den Wolken, café au lait.",
+]
+CHINESE = ["今天天气很好，我们去公园。", "公园里天气好，人也很多。", "iPhone 很贵。"]
+
+
+def test_special_tokens_first_then_characters_then_pieces():
+    vocabulary = learn_wordpiece(ENGLISH, 120)
+    assert vocabulary[:5] == SPECIAL
+    assert len(vocabulary) == len(set(vocabulary)) <= 120
+    assert "light" in vocabulary and "ship" in vocabulary
+    lengths = [len(token.removeprefix("##")) for token in vocabulary[5:]]
+    assert lengths.index(max(lengths)) > lengths.count(1)
+    tokenizer = WordPieceTokenizer(vocabulary)
+    ids = tokenizer.tokenize(ENGLISH)
+    assert tokenizer.unk_id not in ids.flat_values.numpy()
+    assert tokenizer.detokenize(ids).numpy()[2] == b"uber den wolken, cafe au lait."
+
+
+def test_cased():
+    vocabulary = learn_wordpiece(ENGLISH, 120, lowercase=False)
+    assert {"T", "Ü", "##é"} <= set(vocabulary)
+    tokenizer = WordPieceTokenizer(vocabulary, lowercase=False)
+    assert tokenizer.unk_id not in tokenizer.tokenize(ENGLISH).flat_values.numpy()
+
+
+def test_chinese_characters_are_tokens():
+    vocabulary = learn_wordpiece(iter(CHINESE), 200)
+    assert {"今", "公", "园", "，", "。"} <= set(vocabulary)
+    assert "##公" not in vocabulary
+    tokenizer = WordPieceTokenizer(vocabulary)
+    text = CHINESE[0]
+    assert tokenizer.detokenize(tokenizer.tokenize([text])).numpy()[0].decode() == text
+
+
+@pytest.mark.parametrize("size", [6, 10, 40, 60])
+def test_never_more_than_size_and_frequent_characters_first(size):
+    vocabulary = learn_wordpiece(ENGLISH, size)
+    assert len(vocabulary) == size
+    assert "e" in vocabulary or size == 6
+
+
+def test_same_texts_give_the_same_vocabulary():
+    """The trainer alone does not: it walks hash maps whose order changes within a process."""
+    texts = ENGLISH + CHINESE
+    first = learn_wordpiece(texts, 90, min_frequency=1)
+    assert all(learn_wordpiece(texts, 90, min_frequency=1) == first for _ in range(10))
+
+
+@pytest.mark.parametrize(
+    ("texts", "size", "problem"),
+    [
+        ([], 100, "no words"),
+        (["", " \x00 "], 100, "no words"),
+        (ENGLISH, 5, "vocabulary size 5: no room"),
+        ("one text", 100, "texts is one string"),
+    ],
+)
+def test_texts_and_sizes_that_cannot_work(texts, size, problem):
+    with pytest.raises(InputError, match=problem):
+        learn_wordpiece(texts, size)
+
+
+def test_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(InputError, match=r"pip install 'tfmodels\[vocabulary\]'"):
+        learn_wordpiece(ENGLISH, 100)
+
+
+def test_save_and_read_back(tmp_path):
+    vocabulary = [*learn_wordpiece(ENGLISH + CHINESE, 150), "\u2028", "\u0085"]
+    path = tmp_path / "vocab.txt"
+    save_vocabulary(vocabulary, path)
+    assert WordPieceTokenizer.from_file(path).vocabulary == tuple(vocabulary)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["vocab.txt"]
+
+
+def test_save_refuses_what_cannot_be_read_back(tmp_path):
+    for bad, problem in ((["a\nb"], "line 6: 'a.nb' holds a line break"), (["a", "a"], "again")):
+        with pytest.raises(InputError, match=problem.replace(".", r"\\")):
+            save_vocabulary([*SPECIAL, *bad], tmp_path / "vocab.txt")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,103 @@
+"""From texts to batches of nearly equal length: most of the time saved in training.
+
+In: a `tf.data` dataset of chunks of rows, `(text, label, ...)`, and a tokenizer. Out: a
+dataset of `(batch dict, label, ...)` as `model.fit` takes it. Sentences are 10 to 30
+tokens where a fixed length is 128 or 512, and batches of sentences of all lengths are
+as long as their longest.
+
+B = batch, C = rows of a chunk, T = tokens of a text, S = padded length.
+"""
+
+import tensorflow as tf
+
+from tfmodels.text.packing import pack
+
+# Batches that are sorted by length together. More make batches more even and the order
+# of rows less random.
+WINDOW = 50
+# Padded lengths are multiples of an eighth of the next power of two, but at least of
+# this: few shapes occur (each new one costs the compilation of the training kernels),
+# and little of a batch is padding.
+LEAST_STEP = 4
+
+
+def encode(tokenizer, text, max_length, pad_to_multiple=1, pad_to_length=None):
+    """Texts as the batch that an encoder takes.
+
+    Args:
+        tokenizer: a `WordPieceTokenizer`.
+        text: string `[B]`.
+        max_length: most tokens of a text, with the special ones; what is beyond is cut.
+        pad_to_multiple, pad_to_length: see `pack`.
+
+    Returns:
+        dict of `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`.
+    """
+    return _packed(tokenizer, tokenizer.tokenize(text), max_length, pad_to_multiple, pad_to_length)
+
+
+def _packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
+    return pack(
+        ids,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
+        pad_id=tokenizer.pad_id,
+        max_length=max_length,
+        pad_to_multiple=pad_to_multiple,
+        pad_to_length=pad_to_length,
+    )
+
+
+def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None):
+    """Batches of texts of similar length.
+
+    Rows are taken in their order, `WINDOW` batches at a time, sorted by length there
+    and cut into batches, so every row is used once and every batch but the last is
+    full. With a seed the batches of a window come in random order.
+
+    Args:
+        chunks: dataset of `(text, *others)`: string `[C]` and tensors `[C, ...]`; C may
+            differ from chunk to chunk.
+        tokenizer: a `WordPieceTokenizer`.
+        batch_size: B, of all replicas together.
+        max_length: most tokens of a text, with the special ones.
+        seed: int, for training; `None` keeps each window sorted.
+
+    Returns:
+        dataset of `(batch dict, *others)`; see `encode` for the dict.
+    """
+
+    def tokenized(text, *others):
+        return (tokenizer.tokenize(text)[:, : max_length - 2], *others)
+
+    def batches_of(ids, *others):
+        order = tf.argsort(ids.row_lengths(), stable=True)
+        rows = tuple(tf.gather(values, order) for values in (ids, *others))
+        batches = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
+        return batches if seed is None else batches.shuffle(WINDOW, seed=seed)
+
+    def packed(ids, *others):
+        batch = _packed(tokenizer, ids, max_length)
+        length = tf.shape(batch["token_ids"])[1]
+        missing = tf.minimum(_rounded_up(length), max_length) - length
+        for name, filler in (("token_ids", tokenizer.pad_id), ("segment_ids", 0)):
+            batch[name] = tf.pad(batch[name], [[0, 0], [0, missing]], constant_values=filler)
+        batch["padding_mask"] = tf.pad(batch["padding_mask"], [[0, 0], [0, missing]])
+        return (batch, *others)
+
+    return (
+        chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE)
+        .unbatch()
+        .ragged_batch(batch_size * WINDOW)
+        .flat_map(batches_of)
+        .map(packed, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _rounded_up(length):
+    """`length`, up to the next of the few lengths that batches are padded to."""
+    doublings = tf.math.log(tf.cast(length, tf.float32)) / tf.math.log(2.0)
+    power = tf.cast(tf.math.ceil(doublings - 1e-4), tf.int32)
+    step = tf.maximum(tf.bitwise.left_shift(1, power) // 8, LEAST_STEP)
+    return -(-length // step) * step

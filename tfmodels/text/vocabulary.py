@@ -1,0 +1,124 @@
+"""Learns a WordPiece vocabulary from raw text and writes it to a file.
+
+In: an iterable of texts, read once. Out: the list of tokens that
+`WordPieceTokenizer` takes, special tokens first, and a `vocab.txt` of one token
+a line. The learning is the `tokenizers` library's, with the same clean-up and
+word splitting that `WordPieceTokenizer` does in the graph.
+
+Reference: Schuster and Nakajima, "Japanese and Korean voice search", 2012.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tfmodels.errors import InputError
+from tfmodels.text.wordpiece import CONTINUATION, SPECIAL_TOKENS, UNK, check_vocabulary
+
+
+def learn_wordpiece(
+    texts: Iterable[str],
+    size: int,
+    *,
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    split_cjk: bool = True,
+    min_frequency: int = 2,
+) -> list[str]:
+    """Learns the tokens that spell `texts` in the fewest pieces.
+
+    The same texts give the same vocabulary. All characters of the texts come
+    before merged pieces, the rare ones left out where `size` is small, so an
+    English and a Chinese corpus need no different settings.
+
+    Args:
+        texts: the corpus; may be a generator. Only its distinct words are held in memory.
+        size: the most tokens, special tokens included.
+        lowercase, strip_accents, split_cjk: as for the `WordPieceTokenizer`
+            that will read the vocabulary.
+        min_frequency: how often a pair of pieces occurs before it is merged.
+
+    Returns:
+        At most `size` tokens: [PAD] [UNK] [CLS] [SEP] [MASK], characters, pieces.
+
+    Raises:
+        InputError: the `tokenizers` library is missing, `size` has no room for
+            characters, or `texts` holds no words.
+    """
+    try:
+        import tokenizers  # an extra: only learning a vocabulary needs it
+    except ImportError as error:
+        raise InputError(
+            "learning a vocabulary needs the 'tokenizers' library; "
+            "run: pip install 'tfmodels[vocabulary]'"
+        ) from error
+    if size <= len(SPECIAL_TOKENS):
+        raise InputError(
+            f"vocabulary size {size}: no room beside the {len(SPECIAL_TOKENS)} special tokens; "
+            "give some thousands"
+        )
+    if isinstance(texts, str):
+        raise InputError("texts is one string; give a list of strings or open a file")
+
+    normalize = tokenizers.normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=split_cjk,
+        strip_accents=lowercase if strip_accents is None else strip_accents,
+        lowercase=lowercase,
+    ).normalize_str
+    split = tokenizers.pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    words = Counter(word for text in texts for word, _ in split(normalize(text)))
+    if not words:
+        raise InputError("texts holds no words to learn a vocabulary from; give some text")
+
+    # The trainer numbers the characters it meets in the random order of a hash
+    # map and breaks ties between pairs by number. Characters handed over as
+    # "special" tokens keep their place, so that every run gives the same pieces.
+    start = list(SPECIAL_TOKENS)
+    start += _most_frequent(words, lambda word: word, size - len(start))
+    inner = _most_frequent(words, lambda word: word[1:], size - len(start))
+    start += [CONTINUATION + character for character in inner]
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=min_frequency,
+        limit_alphabet=0,  # none beside those of `start`
+        special_tokens=start,
+        continuing_subword_prefix=CONTINUATION,
+        show_progress=False,
+    )
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=UNK))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    tokenizer.train_from_iterator((" ".join([word] * n) for word, n in words.items()), trainer)
+    ids = tokenizer.get_vocab(with_added_tokens=False)
+    # The trainer adds the "##" forms that `start` had no room for; they come last.
+    return sorted(ids, key=ids.get)[:size]
+
+
+def _most_frequent(words, part, room):
+    """The `room` most frequent characters in `part` of the counted words, by code point."""
+    counts = Counter()
+    for word, n in words.items():
+        for character in part(word):
+            counts[character] += n
+    return sorted(sorted(counts, key=lambda c: (-counts[c], c))[:room])
+
+
+def save_vocabulary(vocabulary: Sequence[str], path: str | Path) -> None:
+    """Writes one token a line, UTF-8, for `WordPieceTokenizer.from_file`.
+
+    The file appears whole or not at all: it is written beside its place and renamed.
+
+    Raises:
+        InputError: an empty, repeated or missing token, or one that holds a line break.
+    """
+    check_vocabulary(vocabulary)
+    for line, token in enumerate(vocabulary, start=1):
+        if "\n" in token or token.endswith("\r"):
+            raise InputError(
+                f"vocabulary, line {line}: {token!r} holds a line break; remove the token"
+            )
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes("".join(f"{token}\n" for token in vocabulary).encode("utf-8"))
+    unfinished.replace(path)

@@ -1,0 +1,375 @@
+"""BERT's WordPiece tokenizer as TensorFlow ops: strings to ids (with offsets) and back.
+
+In: `string` tensors of UTF-8 text and a vocabulary. Out: ragged `int32` ids,
+equal to those of `tokenizers.BertWordPieceTokenizer`, and for each token the
+characters of the original text it came from. Every step is an op of TensorFlow
+or TF-Text over the whole batch at once, so the same code runs in `tf.data`, in
+a `tf.function` and in a SavedModel on a stock TF Serving.
+
+The way of a text: code points -> one table look-up each (`characters.py`) gives
+replacement and kind -> breaks between words -> word strings -> TF-Text's linear
+WordPiece -> byte offsets in the word back to characters of the text.
+
+B = texts, N = characters of all texts, C = characters after normalization,
+W = words of all texts, T = tokens of one text, M = "[" in all texts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from tfmodels.errors import InputError
+from tfmodels.text import characters
+
+PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CONTINUATION = "##"
+LONGEST_WORD = 100  # characters; BERT reads a longer word as [UNK]
+BYTES_PER_CHARACTER = 4  # at most, in UTF-8
+
+# `detokenize`: no blank before a token that starts like this (the clean-up of the reference) ...
+ATTACHED = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
+# ... nor between two tokens the product of whose widths is 2 or more.
+NARROW, EITHER, WIDE = range(3)
+WIDE_PUNCTUATION = range(0x3001, 0x3040), range(0xFF01, 0xFF61)
+EITHER_PUNCTUATION = "‘’“”…—·"  # one code point for Latin and Chinese text
+
+
+class WordPieceTokenizer(tf.Module):
+    """Splits text as BERT does; equal to `tokenizers.BertWordPieceTokenizer` token by token.
+
+    Text is cleaned of control characters, optionally split at every ideograph,
+    stripped of accents and lower-cased, then split at blanks and punctuation;
+    each word becomes the longest pieces the vocabulary holds, or [UNK]. A
+    special token written out in the text ("[MASK]") is that token.
+
+    One known difference: with `strip_accents`, two neighbouring marks that
+    stay (such as U+1B44, U+302E) are not put into Unicode's canonical order.
+
+    Args:
+        vocabulary: the tokens; a token's id is its position. Holds at least
+            [PAD], [UNK], [CLS] and [SEP]; [MASK] is optional.
+        lowercase: whether to lower-case (an "uncased" vocabulary).
+        strip_accents: whether to decompose characters and drop accents;
+            None follows `lowercase`.
+        split_cjk: whether each ideograph is a word of its own.
+
+    Attributes:
+        vocabulary: tuple of the tokens.
+        vocabulary_size: their number.
+        pad_id, unk_id, cls_id, sep_id: ids of the special tokens.
+        mask_id: id of [MASK], None where the vocabulary has none.
+
+    Raises:
+        InputError: an empty or repeated token, or a special token is missing.
+
+    Example:
+        >>> tokenizer = WordPieceTokenizer.from_file("vocab.txt")
+        >>> tokenizer.tokenize(["A very moving film."]).to_list()
+        [[1037, 2200, 3048, 2143, 1012]]
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_cjk: bool = True,
+    ):
+        super().__init__()
+        check_vocabulary(vocabulary)
+        self.vocabulary = tuple(vocabulary)
+        self.vocabulary_size = len(self.vocabulary)
+        self._options = {
+            "lowercase": lowercase,
+            "strip_accents": lowercase if strip_accents is None else strip_accents,
+            "split_cjk": split_cjk,
+        }
+        present = [token for token in SPECIAL_TOKENS if token in self.vocabulary]
+        ids = {token: self.vocabulary.index(token) for token in present}
+        self.pad_id, self.unk_id = ids[PAD], ids[UNK]
+        self.cls_id, self.sep_id = ids[CLS], ids[SEP]
+        self.mask_id = ids.get(MASK)
+
+        width = max(map(len, ids))
+        templates = [[*map(ord, token)] + [0] * (width - len(token)) for token in ids]
+        # Created eagerly, so that one tokenizer serves any number of graphs.
+        with tf.init_scope(), tf.device("CPU:0"):
+            page_of, table = characters.character_table(**self._options)
+            self._page_of = tf.constant(page_of)  # [4352]
+            self._table = tf.constant(table)  # [P * 256, 4]
+            self._templates = tf.constant(templates)  # [special tokens, width]
+            self._template_lengths = tf.constant([*map(len, ids)], tf.int64)
+            self._is_special = tf.constant([token in ids for token in self.vocabulary])
+            self._pieces = tf.constant([piece_of(token) for token in self.vocabulary])
+            self._spaced = tf.constant([is_spaced(token) for token in self.vocabulary])
+            self._widths = tf.constant(token_widths(self.vocabulary))  # [V, 2]
+            self._wordpiece = tf_text.FastWordpieceTokenizer(
+                list(self.vocabulary),
+                suffix_indicator=CONTINUATION,
+                unknown_token=UNK,
+                max_bytes_per_word=LONGEST_WORD * BYTES_PER_CHARACTER,
+                token_out_type=tf.int32,
+                no_pretokenization=True,
+            )
+
+    @classmethod
+    def from_file(cls, path: str | Path, **options) -> "WordPieceTokenizer":
+        """Reads a vocabulary of one token a line (BERT's `vocab.txt`).
+
+        Args:
+            path: the file, UTF-8.
+            **options: as in the constructor.
+
+        Raises:
+            InputError: the file is missing, not UTF-8, empty, repeats a token
+                or lacks a special token; the message names file and line.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"vocabulary {path}: cannot be read ({error.strerror}); "
+                "give a text file of one token a line"
+            ) from error
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise InputError(
+                f"vocabulary {path}, line {line}: not UTF-8; save the file as UTF-8"
+            ) from error
+        # Not `splitlines`: BERT's Chinese vocabulary holds U+2028, a line separator.
+        tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        check_vocabulary(tokens if text else [], f"vocabulary {path}")
+        return cls(tokens, **options)
+
+    def get_config(self) -> dict[str, bool]:
+        """The options to build this tokenizer again, without the vocabulary."""
+        return dict(self._options)
+
+    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Splits each text into token ids.
+
+        Args:
+            text: string [B], UTF-8; broken bytes are dropped.
+
+        Returns:
+            int32 [B, (T)], without [CLS] and [SEP] (see `packing.pack`).
+        """
+        with tf.device("CPU:0"):
+            return self._encode(text, with_offsets=False)[0]
+
+    def tokenize_with_offsets(
+        self, text: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Splits each text into token ids and says where each token stands.
+
+        Accents that follow a token's last character and are stripped belong
+        to the token. Two tokens may share a character that normalization
+        takes apart (a Hangul syllable).
+
+        Args:
+            text: string [B], UTF-8.
+
+        Returns:
+            `(ids, starts, ends)`, int32 [B, (T)] each. `starts` and `ends`
+            count Unicode characters of the text as given; `ends` is exclusive.
+            A broken byte sequence counts as in Python's
+            `bytes.decode(errors="replace")`.
+        """
+        with tf.device("CPU:0"):
+            return self._encode(text, with_offsets=True)
+
+    def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
+        """Writes ids as text.
+
+        Special tokens and ids outside the vocabulary are skipped. Continuations
+        join the token before; there is no blank before `. , ? !`, as in the
+        reference, and none between ideographs or their punctuation.
+
+        Args:
+            ids: integer [B, (T)], ragged or dense (padded with any special token).
+
+        Returns:
+            string [B].
+        """
+        with tf.device("CPU:0"):
+            if not isinstance(ids, tf.RaggedTensor):
+                ids = tf.RaggedTensor.from_tensor(tf.convert_to_tensor(ids))
+            rows, nrows, ids = ids.value_rowids(), ids.nrows(), ids.values
+            known = (ids >= 0) & (ids < self.vocabulary_size)
+            keep = known & ~tf.gather(self._is_special, tf.where(known, ids, 0))
+            ids, rows = ids[keep], rows[keep]
+
+            widths = tf.gather(self._widths, ids)  # [tokens, 2]: of first, of last character
+            tight = widths[:, 0] * shifted(widths[:, 1], NARROW) >= WIDE * EITHER
+            inner = rows == shifted(rows, -1)  # not the first of its text
+            blank = tf.gather(self._spaced, ids) & inner & ~tight
+            pieces = tf.strings.join([tf.where(blank, " ", ""), tf.gather(self._pieces, ids)])
+            return tf.strings.unsorted_segment_join(pieces, rows, tf.cast(nrows, tf.int32))
+
+    def _encode(self, text, with_offsets):
+        """Ids, and starts and ends where asked for: int32 [B, (T)] each."""
+        codes = tf.strings.unicode_decode(text, "UTF-8")  # [B, (characters)]
+        words = self._split(codes)
+        pieces, starts, ends = self._wordpiece.tokenize_with_offsets(words.strings)
+        ids, word = pieces.values, pieces.value_rowids()  # [tokens] each
+        row = tf.gather(words.row, word)
+
+        def by_text(values):
+            return tf.RaggedTensor.from_value_rowids(values, row, codes.nrows(), validate=False)
+
+        if not with_offsets:
+            return (by_text(ids),)
+
+        # Bytes in the word -> bytes in all words -> characters of the words.
+        new, limit = words.characters, words.limit
+        size = sum(tf.cast(new >= least, tf.int64) for least in (0, 0x80, 0x800, 0x10000))
+        byte = tf.cumsum(size, exclusive=True)  # [C]
+        word_byte = tf.gather(tf.gather(byte, limit[:-1]), word)  # [tokens]
+        start, last = (
+            tf.searchsorted(byte, word_byte + inside, side="right", out_type=tf.int64) - 1
+            for inside in (tf.cast(starts.values, tf.int64), tf.cast(ends.values, tf.int64) - 1)
+        )
+        unknown = ids == self.unk_id  # the whole word, whatever string stood for it
+        start = tf.where(unknown, tf.gather(limit, word), start)
+        last = tf.where(unknown, tf.gather(limit, word + 1) - 1, last)
+
+        # Characters of the words -> characters of the texts. The end is the next
+        # character that is no stripped accent; accents after "[MASK]" are not its own.
+        start, last = tf.gather(words.source, start), tf.gather(words.source, last)
+        base = words.kind != characters.STRIPPED  # [N]
+        bases = tf.concat([tf.where(base)[:, 0], [tf.size(base, tf.int64)]], 0)
+        end = tf.gather(bases, tf.gather(tf.cumsum(tf.cast(base, tf.int32)), last))
+        end = tf.where(tf.gather(self._is_special, ids) & ~unknown, last + 1, end)
+        origin = tf.gather(codes.row_starts(), row)
+        end = tf.minimum(end, tf.gather(codes.row_limits(), row))
+        return tuple(map(by_text, (ids, *(tf.cast(i - origin, tf.int32) for i in (start, end)))))
+
+    def _split(self, codes):
+        """Normalizes texts and splits them at blanks, punctuation and ideographs.
+
+        Args:
+            codes: code points, int32 [B, (characters)].
+
+        Returns:
+            `Words`.
+        """
+        code, row = codes.values, codes.value_rowids()  # [N]
+
+        # What replaces each character, and what kind it is.
+        in_special, cut = self._find_special(codes)  # bool [N] each
+        record = tf.gather(self._page_of, code // 256) * 256 + code % 256
+        record = tf.gather(self._table, record)  # [N, 4]
+        record = tf.where(in_special[:, None], [[0, 0, 0, characters.IN_WORD]], record)
+        kind = record[:, 3]
+        new = record[:, :3] + code[:, None] * [[1, 0, 0]]  # [N, 3]
+        stays = (kind == characters.IN_WORD) | (kind == characters.ALONE)
+        keep = stays[:, None] & tf.concat([tf.ones_like(new[:, :1], tf.bool), new[:, 1:] > 0], 1)
+
+        # Characters with the same number of breaks before them are one word.
+        alone = kind == characters.ALONE
+        breaks = cut | alone | shifted(alone, False) | (kind == characters.BLANK)
+        breaks |= row != shifted(row, -1)
+        group = tf.cumsum(tf.cast(breaks, tf.int32))  # [N]
+        source = tf.where(keep)[:, 0]  # [C]
+        group = tf.gather(group, source)
+        new = new[keep]  # [C]
+        first = tf.where(group != shifted(group, -1))[:, 0]  # [W]
+        limit = tf.concat([first, [tf.size(new, tf.int64)]], 0)  # [W + 1]
+
+        words = tf.RaggedTensor.from_row_splits(new, limit, validate=False)
+        too_long = words.row_lengths() > LONGEST_WORD
+        strings = tf.where(too_long, UNK, tf.strings.unicode_encode(words, "UTF-8"))
+        return Words(strings, tf.gather(row, tf.gather(source, first)), limit, new, source, kind)
+
+    def _find_special(self, codes):
+        """Where special tokens are written out: characters inside one, and cuts before and after.
+
+        Args:
+            codes: int32 [B, (characters)].
+
+        Returns:
+            bool [N], bool [N].
+        """
+        code = codes.values  # [N]
+        opening = tf.where(code == ord("["))[:, 0]  # [M]
+        limit = tf.gather(codes.row_limits(), tf.gather(codes.value_rowids(), opening))
+        width = self._templates.shape[1]
+        places = opening[:, None] + tf.range(width, dtype=tf.int64)  # [M, width]
+        window = tf.gather(tf.pad(code, [[0, width]]), places)
+        same = (window[:, None] == self._templates) | (self._templates == 0)  # [M, special, width]
+        end = opening[:, None] + self._template_lengths  # [M, special]
+        found = tf.reduce_all(same, -1) & (end <= limit[:, None])  # at most one in a row
+        end = end[found]
+        start = opening[tf.reduce_any(found, -1)]
+
+        size = tf.size(code, tf.int64)[None] + 1
+        starts = tf.scatter_nd(start[:, None], tf.ones_like(start, tf.int32), size)[:-1]
+        ends = tf.scatter_nd(end[:, None], tf.ones_like(end, tf.int32), size)[:-1]
+        return tf.cumsum(starts - ends) > 0, starts + ends > 0
+
+
+class Words(NamedTuple):
+    """The words of a batch of texts, and the way back to the texts."""
+
+    strings: tf.Tensor  # string [W]: normalized; [UNK] for one that is too long
+    row: tf.Tensor  # int64 [W]: the text of each word
+    limit: tf.Tensor  # int64 [W + 1]: word w is characters limit[w] ... limit[w + 1] - 1
+    characters: tf.Tensor  # int32 [C]: the normalized code points of all words
+    source: tf.Tensor  # int64 [C]: the character, among N, that each came from
+    kind: tf.Tensor  # int32 [N]: as in `characters.character_table`
+
+
+def check_vocabulary(vocabulary: Sequence[str], name: str = "vocabulary") -> None:
+    """Raises `InputError`, with `name` and the line, unless a tokenizer can use `vocabulary`."""
+    if len(vocabulary) == 0:
+        raise InputError(f"{name}: empty; give one token a line, the special tokens among them")
+    seen = {}
+    for line, token in enumerate(vocabulary, start=1):
+        if not isinstance(token, str) or not token:
+            raise InputError(f"{name}, line {line}: empty, or no string; remove the line")
+        if token in seen:
+            raise InputError(
+                f"{name}, line {line}: {token!r} again (first on line {seen[token]}); "
+                "each token stands once"
+            )
+        seen[token] = line
+    for token in (PAD, UNK, CLS, SEP):
+        if token not in seen:
+            raise InputError(
+                f"{name}, line {len(vocabulary) + 1}: ends without {token}; add it on a line"
+            )
+
+
+def shifted(values, before):
+    """`values` one place later, with `before` in front: the neighbour to the left."""
+    return tf.concat([tf.cast([before], values.dtype), values], 0)[:-1]
+
+
+def piece_of(token):
+    """What a token adds to a text."""
+    return token.removeprefix(CONTINUATION) if len(token) > len(CONTINUATION) else token
+
+
+def is_spaced(token):
+    """Whether a blank stands before a token."""
+    return piece_of(token) == token and not token.startswith(ATTACHED)
+
+
+def token_widths(vocabulary):
+    """Widths of the first and the last character of each token: [V, 2] of NARROW, EITHER, WIDE."""
+    data = characters.load_characters()
+    cjk = data["flags"] & characters.CJK
+
+    def width(character):
+        code = ord(character)
+        if cjk[data["page_of"][code >> 8], code & 255] or any(code in r for r in WIDE_PUNCTUATION):
+            return WIDE
+        return EITHER if character in EITHER_PUNCTUATION else NARROW
+
+    return [[width(piece_of(token)[0]), width(token[-1])] for token in vocabulary]
