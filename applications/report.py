@@ -1,0 +1,127 @@
+"""What a person looks at after training: curves, a confusion matrix, mistakes, a model card.
+
+In: numbers. Out: PNG files, JSON and Markdown in the model directory.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+
+def classification_metrics(confusion, labels):
+    """The usual metrics of a classifier.
+
+    Args:
+        confusion: int `[C, C]`; row: the true class, column: the predicted one.
+        labels: C strings.
+
+    Returns:
+        dict: `examples`, `accuracy`, `macro_f1` (the mean of the classes' F1) and, by
+        label, `precision`, `recall`, `f1` and `examples`. A class that was never
+        predicted has precision 0, one without examples recall 0.
+    """
+    right = np.diag(confusion).astype(float)
+    true, predicted = confusion.sum(1), confusion.sum(0)
+    precision = right / np.maximum(predicted, 1)
+    recall = right / np.maximum(true, 1)
+    f1 = 2 * right / np.maximum(true + predicted, 1)
+    return {
+        "examples": int(confusion.sum()),
+        "accuracy": float(right.sum() / max(confusion.sum(), 1)),
+        "macro_f1": float(f1.mean()),
+        "classes": {
+            label: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "examples": int(true[i]),
+            }
+            for i, label in enumerate(labels)
+        },
+    }
+
+
+def _figure(width, height):
+    # The object interface: pyplot would start a window system and keep every figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_confusion(path, confusion, labels):
+    """Writes the confusion matrix as a PNG, rows in per cent of the true class."""
+    size = min(4 + 0.5 * len(labels), 24)
+    figure = _figure(size + 1, size)
+    axes = figure.add_subplot()
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true class")
+    names = [label if label.isascii() else f"class {i}" for i, label in enumerate(labels)]
+    axes.set_xticks(range(len(labels)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(labels) <= 20:
+        for row, column in np.ndindex(confusion.shape):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(
+                column, row, str(confusion[row, column]), ha="center", va="center", color=colour
+            )
+    figure.savefig(path, dpi=120)
+
+
+def plot_curves(path, history):
+    """Writes the curves of a training as a PNG.
+
+    Args:
+        path: the file.
+        history: dict from metric name to its values, one an epoch; a name `val_X` is
+            drawn into the panel of `X`.
+    """
+    names = [name for name in history if not name.startswith("val_")]
+    figure = _figure(5 * len(names), 4)
+    for panel, name in enumerate(names, start=1):
+        axes = figure.add_subplot(1, len(names), panel)
+        for key, label in ((name, "training"), (f"val_{name}", "held out")):
+            if key in history:
+                axes.plot(range(1, len(history[key]) + 1), history[key], marker="o", label=label)
+        axes.set_xlabel("epoch")
+        axes.set_title(name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def write_json(path, value):
+    """Writes `value` as indented JSON in UTF-8."""
+    Path(path).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_card(directory, settings, metrics, training_rows):
+    """Writes the model card, `README.md`: what it is, how it was made, how good it is."""
+    lines = [
+        "# Text classifier",
+        "",
+        f"Trained with `tfmodels` on {training_rows} rows of `{settings.train_file}`; starts from "
+        f"`{settings.checkpoint}`.",
+        "",
+        f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
+        f"{metrics['macro_f1']:.4f}. The epoch was chosen on the same rows.",
+        "",
+        "| label | precision | recall | F1 | examples |",
+        "|---|---|---|---|---|",
+    ]
+    for label, row in metrics["classes"].items():
+        label = label.replace("|", "\\|")
+        lines.append(
+            f"| {label} | {row['precision']:.4f} | {row['recall']:.4f} | {row['f1']:.4f} "
+            f"| {row['examples']} |"
+        )
+    lines += ["", "![Curves](plots/curves.png)", "", "![Confusion](plots/confusion.png)", ""]
+    lines += ["Settings:", "", "```json"]
+    lines += [json.dumps(vars(settings), indent=2, ensure_ascii=False), "```", ""]
+    (Path(directory) / "README.md").write_text("\n".join(lines), encoding="utf-8")

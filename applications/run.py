@@ -1,0 +1,258 @@
+"""The flow that every application shares: start, fit, write a model directory, read it.
+
+In: an application's settings. Out: a model directory that is whole or not there:
+
+    config.json  model.safetensors  vocab.txt  metrics.json  README.md  plots/  logs/
+
+Its first three files are those of a Hugging Face checkpoint, so it is itself one to start
+from (`--checkpoint`). What differs between applications stands in their own modules.
+"""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from applications.report import plot_curves
+from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
+from tfmodels.checkpoints.files import find_checkpoint, read_json
+from tfmodels.checkpoints.hugging_face import (
+    read_bert_config,
+    read_tokenizer_options,
+    read_vocabulary,
+)
+from tfmodels.errors import InputError, first_line
+from tfmodels.files import renamed_when_whole
+from tfmodels.models.bert import SIZES, Bert, BertConfig
+from tfmodels.text.batching import encode, length_bucketed
+from tfmodels.text.vocabulary import learn_wordpiece
+from tfmodels.text.wordpiece import WordPieceTokenizer
+from tfmodels.training.distribution import choose_strategy
+from tfmodels.training.optimizer import AdamW, WarmupLinear
+from tfmodels.training.precision import dtype_policy
+
+# Largest learning rates where none is given.
+RATE_FROM_ZERO, RATE_FROM_CHECKPOINT = 5e-4, 1e-4
+
+
+@contextlib.contextmanager
+def new_directory(path, flag):
+    """A directory to fill, which gets the name `path` when the block ends well.
+
+    Args:
+        path: the final name; must not exist yet.
+        flag: the setting that `path` came from, for messages.
+
+    Yields:
+        `Path` to write into.
+
+    Raises:
+        InputError: `path` exists, cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path}: already exists; give another {flag} or remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with renamed_when_whole(path.parent) as partial:
+            yield partial
+            os.rename(partial, path)
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        raise InputError(
+            f"{path}: cannot be written ({first_line(error)}); free space there or give "
+            f"another {flag}"
+        ) from error
+
+
+def start_encoder(settings, texts):
+    """The encoder that a training starts from.
+
+    Args:
+        settings: has `checkpoint`, `size`, `vocabulary_size`, `lowercase`, `max_length`,
+            `dropout`.
+        texts: iterable of the training texts, read to learn a vocabulary when the
+            checkpoint is `"none"`.
+
+    Returns:
+        `(encoder, tokenizer, directory)`: an encoder without its weights, and where
+        `load_weights` finds them once the whole model is made; `None` from zero.
+
+    Raises:
+        InputError: the checkpoint cannot be used.
+    """
+    dropout = {}
+    if settings.dropout is not None:
+        dropout = {"dropout": settings.dropout, "attention_dropout": settings.dropout}
+    if settings.checkpoint == "none":
+        if settings.size not in SIZES:
+            raise InputError(f"--size {settings.size}: give one of {', '.join(SIZES)}")
+        options = {"lowercase": settings.lowercase}
+        vocabulary = learn_wordpiece(texts, settings.vocabulary_size, **options)
+        tokenizer = WordPieceTokenizer(vocabulary, **options)
+        config = BertConfig.of_size(
+            settings.size,
+            vocabulary_size=len(vocabulary),
+            max_length=max(settings.max_length, 512),
+            **dropout,
+        )
+        return Bert(config), tokenizer, None
+    directory = find_checkpoint(settings.checkpoint)
+    config = dataclasses.replace(read_bert_config(directory), **dropout)
+    return Bert(config), read_tokenizer(directory), directory
+
+
+def freeze(encoder, layers):
+    """Keeps the embeddings and the first `layers` blocks as they are; 0 freezes nothing.
+
+    Raises:
+        InputError: the encoder has fewer blocks.
+    """
+    if layers > len(encoder.blocks):
+        raise InputError(f"--freeze_layers {layers}: the encoder has {len(encoder.blocks)} blocks")
+    if layers:
+        for layer in (encoder.embeddings, *encoder.blocks[:layers]):
+            layer.trainable = False
+
+
+def predictor(model, tokenizer, max_length, batch_size):
+    """A function from a chunk of texts (list of str, or of bytes) to float32 `[C, classes]`.
+
+    Texts of a chunk run in batches of similar length and come back in their order.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def probabilities(text):
+        return tf.nn.softmax(model(encode(tokenizer, text, max_length), training=False))
+
+    def predict(texts):
+        texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        parts = [
+            probabilities(texts[order[first : first + batch_size]]).numpy()
+            for first in range(0, len(texts), batch_size)
+        ]
+        result = np.concatenate(parts)
+        result[order] = result.copy()
+        return result
+
+    return predict
+
+
+def batches(chunks, rows, tokenizer, batch_size, max_length, seed=None):
+    """`length_bucketed` batches of a dataset of `rows` rows, which Keras then knows the end of."""
+    dataset = length_bucketed(chunks, tokenizer, batch_size, max_length, seed)
+    return dataset.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
+
+
+def fit(model, dataset, validation, settings, directory, monitor, class_weight=None):
+    """Compiles and trains; keeps the weights of the best epoch; leaves curves and logs.
+
+    Args:
+        model: a built model.
+        dataset: training batches of known number, one pass an epoch.
+        validation: held-out batches.
+        settings: has `checkpoint`, `epochs`, `learning_rate`, `warmup`, `weight_decay`,
+            `clip_norm`, `patience`.
+        directory: gets `logs/` (TensorBoard) and `plots/curves.png`.
+        monitor: metric of the held-out batches that decides which epoch is best: the
+            larger the better.
+        class_weight: dict from class to the weight of its examples, or `None`.
+
+    Returns:
+        dict from metric name to its values, one an epoch.
+    """
+    total = int(dataset.cardinality()) * settings.epochs
+    rate = settings.learning_rate
+    if rate is None:
+        rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
+    schedule = WarmupLinear(rate, total, int(settings.warmup * total))
+    model.compile(
+        optimizer=AdamW(
+            schedule, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    history = model.fit(
+        dataset,
+        validation_data=validation,
+        epochs=settings.epochs,
+        class_weight=class_weight,
+        shuffle=False,
+        callbacks=[
+            keras.callbacks.EarlyStopping(
+                monitor, mode="max", patience=settings.patience, restore_best_weights=True
+            ),
+            keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+            keras.callbacks.TerminateOnNaN(),
+        ],
+    ).history
+    (directory / "plots").mkdir(exist_ok=True)
+    plot_curves(directory / "plots" / "curves.png", history)
+    return history
+
+
+def write_model(directory, application, model, tokenizer, labels, **settings):
+    """Writes what `read_model` and `--checkpoint` read: a Hugging Face directory, and more.
+
+    Args:
+        directory: an existing `Path`.
+        application: name of the application.
+        model: a model that wraps a `Bert` as `encoder`.
+        tokenizer: its `WordPieceTokenizer`.
+        labels: names of the classes.
+        **settings: what the application needs to build the model again and to use it;
+            stands in `config.json` under `tfmodels`.
+    """
+    settings = {"application": application, "labels": labels, **settings}
+    write_bert(model, directory, tokenizer.vocabulary, tokenizer.get_config(), labels, settings)
+
+
+def read_model(directory, application, build):
+    """A trained model.
+
+    Args:
+        directory: what `train` wrote.
+        application: the application it must be of.
+        build: function of `(encoder, settings)` that gives the model, untrained.
+
+    Returns:
+        `(model, tokenizer, settings)`; `settings` is what `write_model` was given.
+
+    Raises:
+        InputError: the directory cannot be used, or is another application's.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; give one that `train` wrote")
+    settings = read_json(directory / "config.json").get(OURS)
+    if not isinstance(settings, dict):
+        raise InputError(
+            f"{directory}: a published checkpoint, not a trained model; give it to "
+            f"`tfmodels {application} train --checkpoint`"
+        )
+    if settings.get("application") != application:
+        raise InputError(
+            f"{directory}: a model of `{settings.get('application')}`, not of `{application}`"
+        )
+    model = build(Bert(read_bert_config(directory)), settings)
+    report = load_weights(model, directory)
+    if report.new:
+        raise InputError(f"{directory}: incomplete ({report}); train again")
+    return model, read_tokenizer(directory), settings
+
+
+def read_tokenizer(directory):
+    """The tokenizer of a checkpoint or model directory."""
+    return WordPieceTokenizer(read_vocabulary(directory), **read_tokenizer_options(directory))
+
+
+def start(precision, strategy, seed):
+    """Sets the process up: random seed, precision; gives the strategy to build under."""
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy(dtype_policy(precision))
+    return choose_strategy(strategy)

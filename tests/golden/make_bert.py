@@ -1,0 +1,74 @@
+"""Makes the reference BERT checkpoints and outputs beside this file, with `transformers`.
+
+Out: for each of two small random models a directory `bert_LxH` with what
+`BertForSequenceClassification.save_pretrained` writes (`config.json`,
+`model.safetensors`) and `expected.npz`: `token_ids`, `segment_ids`, `padding_mask`
+`[B, S]`, and float32 `states` `[B, S, H]`, `pooled` `[B, H]`, `logits` `[B, C]`.
+
+    python tests/golden/make_bert.py     (made with transformers 5.23.0, torch 2.13.0)
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+HERE = Path(__file__).parent
+SIZES = {  # directory: what differs
+    "bert_2x32": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "intermediate_size": 128,
+        "hidden_act": "gelu",
+    },
+    "bert_3x48": {
+        "num_hidden_layers": 3,
+        "hidden_size": 48,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "hidden_act": "relu",
+    },
+}
+LENGTHS = (12, 7, 3, 1)  # real tokens of each row
+FIRST_SEGMENTS = (5, 4, 3, 1)  # how many of them are in the first segment
+
+
+def make(directory, fields):
+    config = BertConfig(
+        vocab_size=120,
+        max_position_embeddings=24,
+        type_vocab_size=2,
+        id2label={0: "bad", 1: "fair", 2: "good"},
+        label2id={"bad": 0, "fair": 1, "good": 2},
+        **fields,
+    )
+    model = BertForSequenceClassification(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # Wide enough that attention is sharp and a mix-up shows; scales near 1.
+            parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2)
+    position = torch.arange(max(LENGTHS))
+    mask = position < torch.tensor(LENGTHS)[:, None]
+    segments = (position >= torch.tensor(FIRST_SEGMENTS)[:, None]) & mask
+    ids = torch.randint(1, config.vocab_size, mask.shape) * mask
+    with torch.no_grad():
+        encoded = model.bert(ids, attention_mask=mask.long(), token_type_ids=segments.long())
+        logits = model.classifier(encoded.pooler_output)
+    model.save_pretrained(directory)
+    np.savez_compressed(
+        directory / "expected.npz",
+        token_ids=ids.int().numpy(),
+        segment_ids=segments.int().numpy(),
+        padding_mask=mask.numpy(),
+        states=encoded.last_hidden_state.numpy(),
+        pooled=encoded.pooler_output.numpy(),
+        logits=logits.numpy(),
+    )
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    for name, fields in SIZES.items():
+        make(HERE / name, fields)

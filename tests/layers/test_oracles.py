@@ -1,0 +1,198 @@
+"""Layers against `reference.py`: NumPy in float64, written independently."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.layers import reference
+from tests.layers.contract import B, H, S
+from tests.layers.test_contract import CASES, CAUSAL, ENCODED, STATES, TO_ENCODED, TO_KEYS
+from tfmodels.layers import kernels
+from tfmodels.layers.attention import Attention
+from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
+from tfmodels.layers.dense import LayerNorm
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "mask"),
+    [
+        ("self_attention", STATES, TO_KEYS),
+        ("causal_attention", STATES, CAUSAL),
+        ("cross_attention", ENCODED, TO_ENCODED),
+    ],
+)
+def test_attention(name, value, mask, training):
+    layer = CASES[name].made()
+    expected = reference.attention(STATES, value, mask, reference.weights_of(layer), 2)
+    np.testing.assert_allclose(CASES[name].run(layer, training=training), expected, atol=1e-5)
+
+
+def test_attention_without_a_mask():
+    layer = CASES["self_attention"].made()
+    expected = reference.attention(STATES, STATES, None, reference.weights_of(layer), 2)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(STATES)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(S, S), (1, S, S), (B, 1, S)], ids=str)
+def test_attention_mask_broadcasts(shape):
+    mask = np.random.default_rng(0).random(shape) < 0.7
+    mask[..., 0] = True
+    layer = CASES["self_attention"].made()
+    full = np.broadcast_to(mask, (B, S, S))
+    expected = reference.attention(STATES, STATES, full, reference.weights_of(layer), 2)
+    found = ops.convert_to_numpy(layer(STATES, attention_mask=mask))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_attention_by_hand():
+    """Identity projections, one head: a person can compute the answer."""
+    layer = Attention(1, 2)
+    layer.build((1, 2, 2))
+    for projection in (layer.query, layer.key, layer.value, layer.output_projection):
+        projection.set_weights([np.eye(2), np.zeros(2)])
+    x = np.array([[[1.0, 0.0], [0.0, 1.0]]])
+    # Scores of the first query: 1 / sqrt(2) and 0; its share of itself is their softmax.
+    own = 1 / (1 + np.exp(-1 / np.sqrt(2)))
+    expected = [[[own, 1 - own], [1 - own, own]]]
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, atol=1e-6)
+    first_only = np.array([[[True, False]]])
+    found = ops.convert_to_numpy(layer(x, attention_mask=first_only))
+    np.testing.assert_allclose(found, [[[1, 0], [1, 0]]], atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_layer_norm_of_residual(training):
+    case = CASES["norm_of_residual"]
+    layer = case.made()
+    weights = reference.weights_of(layer)
+    total = case.inputs["inputs"] + case.inputs["residual"]
+    expected = reference.layer_norm(total, weights["gamma"], weights["beta"], 1e-12)
+    np.testing.assert_allclose(case.run(layer, training=training), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_feed_forward(training):
+    case = CASES["feed_forward"]
+    layer = case.made()
+    expected = reference.feed_forward(STATES, reference.weights_of(layer))
+    np.testing.assert_allclose(case.run(layer, training=training), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gelu_is_the_exact_one(training):
+    x = np.linspace(-6, 6, 15, dtype="float32").reshape(3, 5)
+    bias = np.linspace(-1, 1, 5, dtype="float32")
+    kernel = np.eye(5, dtype="float32")
+    tensors = [ops.convert_to_tensor(array) for array in (x, kernel, bias)]
+    found = ops.convert_to_numpy(kernels.dense(*tensors, "gelu", training))
+    np.testing.assert_allclose(found, reference.gelu((x + bias).astype("float64")), atol=1e-6)
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_encoder_block(norm_first):
+    """Both orders of normalization, from their two papers."""
+    case = CASES["encoder_block_pre_norm" if norm_first else "encoder_block_post_norm"]
+    layer = case.made()
+    weights = reference.weights_of(layer)
+
+    def part(name):
+        return {k[len(name) + 1 :]: v for k, v in weights.items() if k.startswith(f"{name}/")}
+
+    def norm(x, name):
+        return reference.layer_norm(x, **part(name), epsilon=1e-12)
+
+    def attend(x):
+        return reference.attention(x, x, TO_KEYS, part("attention"), 2)
+
+    def feed_forward(x):
+        return reference.feed_forward(x, part("feedforward"))
+
+    if norm_first:
+        x = STATES + attend(norm(STATES, "attention_norm"))
+        expected = x + feed_forward(norm(x, "feedforward_norm"))
+    else:
+        x = norm(STATES + attend(STATES), "attention_norm")
+        expected = norm(x + feed_forward(x), "feedforward_norm")
+    np.testing.assert_allclose(case.run(layer), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_nothing_to_attend_to_is_finite(training):
+    """A row of padding only: half of the last batch under a strategy may be one."""
+    layer = EncoderBlock(H, 2, 16)
+    mask = np.zeros((B, 1, S), bool)
+    output = layer(STATES, attention_mask=mask, training=training)
+    assert np.isfinite(ops.convert_to_numpy(output)).all()
+
+
+def test_dropped_share_of_attention():
+    """Uniform attention over one-hot values, so the output is the dropped weights."""
+    keys = 64
+    layer = Attention(1, keys, dropout=0.25)
+    layer.build((1, keys, keys))
+    eye, zero, bias = np.eye(keys), np.zeros((keys, keys)), np.zeros(keys)
+    for projection, kernel in zip(
+        (layer.query, layer.key, layer.value, layer.output_projection),
+        (zero, zero, eye, eye),
+        strict=True,
+    ):
+        projection.set_weights([kernel, bias])
+    found = ops.convert_to_numpy(layer(np.eye(keys, dtype="float32")[None], training=True))
+    dropped = found < 1e-6
+    np.testing.assert_allclose(found[~dropped], 1 / keys / 0.75, rtol=1e-5)
+    # 5 standard deviations of a binomial distribution.
+    assert abs(dropped.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75) / keys
+
+
+def test_dropped_share_of_layer_norm():
+    """Ones, dropped and normalized: a row holds two values, the smaller where dropped."""
+    width = 64
+    layer = LayerNorm(dropout=0.25)
+    found = ops.convert_to_numpy(layer(np.ones((width, width), "float32"), training=True))
+    assert abs((found < 0).mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75) / width
+
+
+def test_every_kernel_starts_from_its_own_numbers():
+    block = DecoderBlock(H, 2, 16)
+    block.build((None, None, H))
+    kernel = [w.numpy() for w in block.weights if w.shape == (H, H)]
+    assert len(kernel) == 8
+    for number, one in enumerate(kernel):
+        assert not any(np.allclose(one, other) for other in kernel[:number])
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match=r"hidden_dim=8 and num_heads=3"):
+        Attention(3, 8)
+    with pytest.raises(ValueError, match=r"pooling must be one of .*, got 'max'"):
+        CASES["pooler_first"].make(pooling="max")
+
+
+def test_too_long_a_sequence_is_refused():
+    layer = CASES["embeddings_with_2_segments"].make()
+    with pytest.raises(ValueError, match="token_ids has 10 positions.*max_length=9"):
+        layer(np.zeros((1, 10), "int32"))
+
+
+def test_pooler_by_hand():
+    states = np.array([[[1.0, 2.0], [3.0, 4.0], [100.0, 100.0]]])
+    pooler = CASES["pooler_mean"].make()
+    padding_mask = np.array([[True, True, False]])
+    found = ops.convert_to_numpy(pooler(states, padding_mask=padding_mask))
+    np.testing.assert_allclose(found, [[2.0, 3.0]])
+    nothing = ops.convert_to_numpy(pooler(states, padding_mask=np.zeros((1, 3), bool)))
+    np.testing.assert_array_equal(nothing, [[0.0, 0.0]])
+
+
+def test_embeddings_by_hand():
+    """Token 10 or 20, position 1 or 2, segment 0.1 or 0.5, before the normalization."""
+    layer = CASES["embeddings_with_2_segments"].make()
+    layer.build((None, None))
+    layer.norm.call = lambda x, training=False: x
+    column = np.eye(1, H)
+    layer.token.assign(np.array([[10.0], [20.0], *[[0.0]] * 9]) * column)
+    layer.position.assign(np.array([[1.0], [2.0], *[[0.0]] * 7]) * column)
+    layer.segment.assign(np.array([[0.1], [0.5]]) * column)
+    found = layer(np.array([[1, 0]], "int32"), np.array([[0, 1]], "int32"))
+    np.testing.assert_allclose(ops.convert_to_numpy(found)[0, :, 0], [21.1, 12.5], rtol=1e-6)

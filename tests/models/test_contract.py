@@ -1,0 +1,109 @@
+"""The contract of `tests/layers/contract.py`, over every model, and their `.keras` files."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from tests.layers.contract import CLAUSES, B, Case, H, S, integers, real_tokens
+from tfmodels.models.bert import Bert, BertConfig
+from tfmodels.models.classifier import Classifier
+
+
+def bert(dropout=0.0, dtype=None):
+    config = BertConfig(
+        vocabulary_size=11,
+        num_layers=2,
+        hidden_dim=H,
+        num_heads=2,
+        feedforward_dim=16,
+        max_length=9,
+        dropout=dropout,
+        attention_dropout=dropout,
+    )
+    return Bert(config, dtype=dtype)
+
+
+def classifier(pooling):
+    def make(dropout=0.0, dtype=None):
+        return Classifier(bert(dropout, dtype), num_classes=3, dropout=dropout, pooling=pooling)
+
+    return make
+
+
+BATCH = {
+    "token_ids": integers(11, B, S),
+    "segment_ids": integers(2, B, S, seed=1),
+    "padding_mask": real_tokens(5, 3, 1),
+}
+FIELDS = {
+    "inputs": BATCH,
+    "sequence_axes": dict.fromkeys(BATCH, (1,)),
+    "dropout": {"dropout": 0.3},
+    "no_gradient": ("key/bias",),
+    "takes_batch": True,
+}
+CASES = {
+    "bert": Case(bert, custom_objects=(Bert,), **FIELDS),
+    **{
+        f"classifier_{pooling}": Case(
+            classifier(pooling),
+            custom_objects=(Bert, Classifier),
+            output_dtype="float32",
+            **FIELDS,
+        )
+        for pooling in ("first", "mean")
+    },
+}
+
+
+def keras_file_gives_equal_outputs(case, tmp_path):
+    model = case.made(**case.dropout)
+    model.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # NumPy's word to Keras about `np.array(variable)`.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        again = keras.saving.load_model(
+            tmp_path / "model.keras", {c.__name__: c for c in case.custom_objects}
+        )
+    np.testing.assert_array_equal(case.run(again), case.run(model))
+
+
+def weights_file_fits_a_built_model(case, tmp_path):
+    """`build()` without shapes makes all weights: what reads a directory needs no batch."""
+    model = case.made()
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = case.make()
+    again.build()
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(case.run(again), case.run(model))
+
+
+def optional_inputs_have_the_stated_default(case, tmp_path):
+    """No `segment_ids`: all 0. No `padding_mask`: all tokens are real."""
+    model = case.made()
+    token_ids = case.inputs["token_ids"]
+    stated = {
+        "token_ids": token_ids,
+        "segment_ids": np.zeros_like(token_ids),
+        "padding_mask": np.ones_like(token_ids, bool),
+    }
+    found = case.run(model, {"token_ids": token_ids})
+    np.testing.assert_allclose(found, case.run(model, stated), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [
+        *CLAUSES,
+        keras_file_gives_equal_outputs,
+        weights_file_fits_a_built_model,
+        optional_inputs_have_the_stated_default,
+    ],
+    ids=lambda clause: clause.__name__,
+)
+@pytest.mark.parametrize("name", CASES)
+def test_contract(name, clause, tmp_path):
+    clause(CASES[name], tmp_path)

@@ -1,0 +1,179 @@
+"""`AdamW` against Keras' own, and what it does otherwise; `WarmupLinear`, written out."""
+
+import gc
+
+import keras
+import numpy as np
+import pytest
+
+from tfmodels.training.optimizer import AdamW, WarmupLinear
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the compiled update is TensorFlow's", allow_module_level=True)
+
+import tensorflow as tf
+
+SHAPES = {"table": (5, 3), "kernel": (3, 4), "bias": (4,), "gamma": (4,), "beta": (4,)}
+STEPS = 10
+
+
+def new_variables():
+    numbers = np.random.default_rng(0)
+    return [
+        keras.Variable(numbers.normal(size=shape), dtype="float32", name=name)
+        for name, shape in SHAPES.items()
+    ]
+
+
+def gradients_of(step):
+    numbers = np.random.default_rng(step)
+    return [tf.constant(numbers.normal(size=shape), tf.float32) for shape in SHAPES.values()]
+
+
+def trained(optimizer):
+    variables = new_variables()
+    for step in range(STEPS):
+        optimizer.apply(gradients_of(step), variables)
+    return variables
+
+
+def momentum(optimizer):
+    """The running means of the gradients; after one step a tenth of the gradients."""
+    return [v.numpy() for v in optimizer.variables if v.path.endswith("momentum")]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.1, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3},
+        {"global_clipnorm": 0.5},
+        {"clipnorm": 0.5},
+        {"clipvalue": 0.1},
+        {"use_ema": True, "ema_momentum": 0.5},
+        {"learning_rate": WarmupLinear(0.01, total_steps=STEPS, warmup_steps=3)},
+    ],
+    ids=lambda settings: ",".join(settings) or "none",
+)
+def test_equals_keras(settings):
+    settings = {"learning_rate": 0.01, "weight_decay": 0.01, "epsilon": 1e-6, **settings}
+    theirs = keras.optimizers.AdamW(**settings)
+    theirs.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    for one, other in zip(trained(AdamW(**settings)), trained(theirs), strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_decay_alone():
+    """With gradients of zero only decay moves: by rate x decay = 5%, matrices only."""
+    variables = new_variables()
+    before = [variable.numpy() for variable in variables]
+    optimizer = AdamW(0.1, weight_decay=0.5)
+    optimizer.apply([tf.zeros(shape) for shape in SHAPES.values()], variables)
+    kept = {"table": 0.95, "kernel": 0.95, "bias": 1.0, "gamma": 1.0, "beta": 1.0}
+    for old, variable in zip(before, variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), kept[variable.name] * old, rtol=1e-6)
+
+
+def test_no_decay():
+    variables = new_variables()
+    before = variables[0].numpy()
+    AdamW(0.1, weight_decay=0.0).apply([tf.zeros(s) for s in SHAPES.values()], variables)
+    np.testing.assert_array_equal(variables[0].numpy(), before)
+
+
+def test_repeated_ids_are_clipped_by_the_norm_of_their_sum():
+    """Row 1 is named twice: 3 + 1 = 4 is its gradient, and 4 the norm; clipped to 1."""
+    table = keras.Variable(np.zeros((3, 1)), dtype="float32", name="table")
+    rows = tf.IndexedSlices(tf.constant([[3.0], [1.0]]), tf.constant([1, 1]), tf.constant([3, 1]))
+    optimizer = AdamW(0.1, global_clipnorm=1.0)
+    optimizer.apply([rows], [table])
+    np.testing.assert_allclose(momentum(optimizer), [[[0.0], [0.1], [0.0]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_global_clip_on_two_devices_is_that_of_one(gathered, mirrored):
+    """Clipped is the sum over the replicas: the same as one device sees in one batch."""
+    shares = np.array([[[3.0], [1.0], [2.0]], [[-1.0], [5.0], [2.0]]], "float32")
+
+    def gradient(share):
+        if gathered:  # row 1 is named twice in each share
+            return tf.IndexedSlices(share, tf.constant([0, 1, 1]), tf.constant([3, 1]))
+        return share
+
+    def apply(optimizer, table, share):
+        optimizer.apply([gradient(share)], [table])
+
+    def new():
+        table = keras.Variable(np.zeros((3, 1)), dtype="float32", name="table")
+        optimizer = AdamW(0.1, global_clipnorm=1.0)
+        optimizer.build([table])
+        return table, optimizer
+
+    alone_table, alone = new()
+    apply(alone, alone_table, tf.constant(shares.sum(0)))
+
+    with mirrored.scope():
+        table, optimizer = new()
+
+        @tf.function
+        def step(share):
+            mirrored.run(apply, (optimizer, table, share))
+
+        step(
+            mirrored.experimental_distribute_values_from_function(
+                lambda context: tf.constant(shares[context.replica_id_in_sync_group])
+            )
+        )
+    np.testing.assert_allclose(momentum(optimizer), momentum(alone), rtol=1e-6)
+    np.testing.assert_allclose(table.numpy(), alone_table.numpy(), rtol=1e-6)
+    assert abs(np.linalg.norm(momentum(optimizer)) - 0.1) < 1e-6
+
+
+def test_a_second_training_in_one_process():
+    """What is compiled for one model must not hold on to its variables."""
+    for _ in range(2):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        model.compile(AdamW(0.01), loss="mse")
+        model.fit(np.ones((2, 3)), np.ones((2, 4)), verbose=0)
+        del model
+        gc.collect()
+
+
+def test_optimizer_config_round_trip():
+    schedule = WarmupLinear(0.01, total_steps=10, warmup_steps=2)
+    optimizer = AdamW(schedule, weight_decay=0.02, epsilon=1e-5, global_clipnorm=1.0)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+    assert type(again) is AdamW
+    assert again.get_config() == optimizer.get_config()
+    for one, other in zip(trained(again), trained(optimizer), strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        # Five equal steps up: the fifth, step 4, is the peak. Six equal steps down.
+        (
+            WarmupLinear(30.0, total_steps=10, warmup_steps=4),
+            [6, 12, 18, 24, 30, 25, 20, 15, 10, 5, 0, 0],
+        ),
+        (WarmupLinear(4.0, total_steps=4), [4, 3, 2, 1, 0, 0]),
+        (WarmupLinear(2.0, total_steps=1), [2, 0]),
+    ],
+)
+def test_schedule(schedule, expected):
+    found = [float(schedule(step)) for step in range(len(expected))]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_schedule_config_round_trip():
+    schedule = WarmupLinear(0.5, total_steps=10, warmup_steps=2)
+    again = WarmupLinear.from_config(schedule.get_config())
+    assert again.get_config() == {"peak": 0.5, "total_steps": 10, "warmup_steps": 2}
+
+
+@pytest.mark.parametrize("steps", [(10, 10), (10, -1), (0, 1)])
+def test_schedule_refuses_steps_that_do_not_fit(steps):
+    total_steps, warmup_steps = steps
+    with pytest.raises(ValueError, match=rf"got warmup_steps={warmup_steps} and total_steps"):
+        WarmupLinear(0.1, total_steps=total_steps, warmup_steps=warmup_steps)

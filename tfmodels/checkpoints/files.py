@@ -1,0 +1,205 @@
+"""The files of a checkpoint directory: where it is, JSON, tensors.
+
+In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON
+objects, and NumPy arrays read one at a time. Nothing here knows a model, and nothing
+is unpickled or executed. Formats: https://huggingface.co/docs/safetensors, and the
+`model.safetensors.index.json` of `transformers` for weights in several files.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tfmodels.errors import InputError, first_line
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARDS = "model-*.safetensors"
+# What may be fetched from the Hub: no code and no pickles.
+FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
+FETCHED += (WEIGHTS, INDEX, SHARDS)
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+FLOATS = {"F64", "F32", "F16", "BF16"}
+
+
+def find_checkpoint(source, revision=None):
+    """The directory of a checkpoint; fetches it if `source` names one on the Hub.
+
+    Args:
+        source: a directory, or a name such as `"google-bert/bert-base-uncased"`.
+        revision: branch, tag or commit on the Hub; its newest state if not given.
+
+    Returns:
+        `Path` of a directory.
+
+    Raises:
+        InputError: there is no such directory, or the Hub does not give one.
+    """
+    directory = Path(source)
+    if directory.is_dir():
+        if revision is not None:
+            raise InputError(f"{source} is a directory and has no revision; leave it out")
+        return directory
+    if directory.exists() or not HUB_NAME.fullmatch(str(source)):
+        raise InputError(
+            f"{source}: no such directory; give one that holds config.json and {WEIGHTS}"
+        )
+    try:
+        import huggingface_hub  # an extra: a local directory does without it
+    except ImportError as error:
+        raise InputError(
+            f"{source}: no such directory, and fetching from the Hugging Face Hub needs "
+            "huggingface_hub; run: pip install huggingface_hub, or give a local directory"
+        ) from error
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                str(source), revision=revision, allow_patterns=list(FETCHED)
+            )
+        )
+    # Its own exceptions, its HTTP library's or the file system's: none gives a checkpoint.
+    except Exception as error:
+        at = "" if revision is None else f" (revision {revision})"
+        raise InputError(
+            f"{source}{at}: no such directory, and the Hugging Face Hub did not give it "
+            f"({type(error).__name__}: {first_line(error)}); check the name and the network, "
+            "or download it elsewhere and give the path of the local directory"
+        ) from error
+
+
+def read_json(path):
+    """The JSON object in a file.
+
+    Raises:
+        InputError: the file is missing or holds no JSON object.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give a checkpoint directory that has it"
+        ) from error
+    except ValueError as error:  # broken UTF-8 and broken JSON
+        raise InputError(
+            f"{path}: no JSON ({first_line(error)}); copy or download the file again"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; copy or download the file again")
+    return content
+
+
+class TensorFiles:
+    """The tensors of `model.safetensors`, or of the files that its index names.
+
+    Opening reads only the headers; `read` reads one tensor.
+
+    Args:
+        directory: of the checkpoint.
+
+    Attributes:
+        shapes: dict of tensor name to shape (a tuple of ints).
+
+    Raises:
+        InputError: no weights, only pickled ones, a file missing, cut off or damaged.
+    """
+
+    def __init__(self, directory):
+        try:
+            import safetensors  # an extra: only published weights need it
+        except ImportError as error:
+            raise InputError(
+                f"{directory}: reading {WEIGHTS} needs safetensors; run: pip install safetensors"
+            ) from error
+        self._directory = Path(directory)
+        self._types = {}
+        self._file_of = {}
+        self.shapes = {}
+        for path in self._paths():
+            try:
+                file = safetensors.safe_open(path, framework="numpy")
+            except (safetensors.SafetensorError, OSError) as error:
+                raise InputError(
+                    f"{path}: damaged or cut off ({first_line(error)}); "
+                    "copy or download the file again"
+                ) from error
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                part = file.get_slice(name)
+                self._file_of[name] = file
+                self._types[name] = part.get_dtype()
+                self.shapes[name] = tuple(part.get_shape())
+
+    def _paths(self):
+        """The weight files, the ones the index names checked to be there."""
+        if (self._directory / WEIGHTS).is_file():
+            return [self._directory / WEIGHTS]
+        index = self._directory / INDEX
+        if not index.is_file():
+            pickled = [name for name in PICKLES if (self._directory / name).exists()]
+            if pickled:
+                raise InputError(
+                    f"{self._directory}: has {pickled[0]} but no {WEIGHTS}; convert it first, "
+                    "with transformers: "
+                    "AutoModel.from_pretrained(directory).save_pretrained(new_directory)"
+                )
+            raise InputError(f"{self._directory}: has no {WEIGHTS}; give a directory that has it")
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise InputError(f"{index}: names no files (weight_map); download the file again")
+        names = sorted({str(name) for name in weight_map.values()})
+        for name in names:
+            # A plain name: an index must not lead out of its directory.
+            if Path(name).name != name or not (self._directory / name).is_file():
+                raise InputError(
+                    f"{self._directory}: {INDEX} names {name!r}, which is not there; "
+                    f"copy or download all {len(names)} files"
+                )
+        return [self._directory / name for name in names]
+
+    def read(self, name):
+        """One tensor.
+
+        Args:
+            name: a key of `shapes`.
+
+        Returns:
+            float32 array.
+
+        Raises:
+            InputError: the tensor is not of 16, 32 or 64 bit floats.
+        """
+        if self._types[name] not in FLOATS:
+            raise InputError(
+                f"{self._directory}: {name} is of type {self._types[name]}; give a checkpoint "
+                "of floats that is not quantized"
+            )
+        return self._file_of[name].get_tensor(name).astype(np.float32)
+
+
+def write_tensors(path, tensors):
+    """Writes a dict of name to float32 array as a safetensors file.
+
+    Raises:
+        InputError: safetensors is not installed.
+        OSError: the file cannot be written.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+    except ImportError as error:
+        raise InputError(
+            f"writing {path} needs safetensors; run: pip install safetensors"
+        ) from error
+    # C order: the format stores bytes as they lie. The metadata is what transformers asks for.
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    path = Path(path)
+    path.touch()
+    mode = path.stat().st_mode  # save_file makes a file that only its owner can read
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(first_line(error)) from error
+    path.chmod(mode)

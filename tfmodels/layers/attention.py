@@ -1,0 +1,132 @@
+"""The attention of the package: self, cross, causal and cached attention in one class.
+
+In: queries `[B, Q, H]`, optionally values `[B, K, H]`, a bool mask, a cache. Out:
+`[B, Q, H]`. Multi-head scaled dot-product attention (Vaswani et al. 2017, section
+3.2). What kind of attention it is, is decided by what it is called with: no values
+is self-attention, values is cross-attention, a causal mask (see `masks`) is causal
+attention.
+
+B batch, Q queries, K keys, H hidden, N heads, D head size.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from tfmodels.layers import kernels
+from tfmodels.layers.dense import dense
+
+
+class Attention(keras.layers.Layer):
+    """Multi-head scaled dot-product attention.
+
+    Args:
+        num_heads: N; divides `hidden_dim`.
+        hidden_dim: H.
+        dropout: share of the attention weights that is dropped in training.
+        initializer_range: standard deviation of the truncated normal distribution
+            that the kernels start from.
+
+    Call arguments:
+        query: float `[B, Q, H]`.
+        value: float `[B, K, H]` to attend to; `query` itself if not given.
+        attention_mask: bool that broadcasts to `[B, Q, K]`, `True` = may be attended to.
+        cache: float `[B, 2, K, N, D]` of keys and values: what `new_cache` gave for
+            incremental self-attention, what `project` gave for cross-attention.
+        cache_index: scalar int. With it, keys and values of `query` are written to the
+            cache from this position on and the call returns the new cache as well;
+            without it a given cache is used as it is and `value` is not looked at.
+            Positions of the cache not yet written must be masked.
+        training: bool.
+
+    Returns:
+        float `[B, Q, H]`; with `cache_index` a pair of that and the new cache.
+
+    Raises:
+        ValueError: if `num_heads` does not divide `hidden_dim`.
+    """
+
+    def __init__(self, num_heads, hidden_dim, dropout=0.0, initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        if hidden_dim % num_heads:
+            raise ValueError(
+                f"hidden_dim must be a multiple of num_heads, got hidden_dim={hidden_dim} "
+                f"and num_heads={num_heads}"
+            )
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.head_dim = hidden_dim // num_heads
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+        self.seed_generator = keras.random.SeedGenerator()
+
+        def projection(name):
+            return dense(hidden_dim, initializer_range, dtype=self.dtype_policy, name=name)
+
+        self.query = projection("query")
+        self.key = projection("key")
+        self.value = projection("value")
+        self.output_projection = projection("output")
+
+    def build(self, query_shape, value_shape=None):
+        self.query.build(query_shape)
+        self.key.build(value_shape or query_shape)
+        self.value.build(value_shape or query_shape)
+        self.output_projection.build((*query_shape[:-1], self.hidden_dim))
+
+    def new_cache(self, batch_size, length):
+        """An empty cache for `length` positions: zeros `[B, 2, length, N, D]`."""
+        shape = (batch_size, 2, length, self.num_heads, self.head_dim)
+        return ops.zeros(shape, dtype=self.compute_dtype)
+
+    def project(self, value, training=False):
+        """Keys and values of `value` `[B, K, H]` in the form of a cache `[B, 2, K, N, D]`."""
+        keys = self._split(self.key(value, training=training))
+        values = self._split(self.value(value, training=training))
+        return ops.stack([keys, values], axis=1)
+
+    def call(
+        self, query, value=None, attention_mask=None, cache=None, cache_index=None, training=False
+    ):
+        queries = self._split(self.query(query, training=training))  # [B, Q, N, D]
+        if cache is None:
+            source = query if value is None else value
+            keys = self._split(self.key(source, training=training))  # [B, K, N, D]
+            values = self._split(self.value(source, training=training))
+        else:
+            if cache_index is not None:
+                new = ops.cast(self.project(query, training=training), cache.dtype)
+                cache = ops.slice_update(cache, (0, 0, cache_index, 0, 0), new)
+            keys, values = cache[:, 0], cache[:, 1]
+        mask = attention_mask
+        if mask is not None:
+            mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; from the end: it may lack B
+        scores = ops.matmul(  # [B, N, Q, K]
+            ops.transpose(queries, (0, 2, 1, 3)), ops.transpose(keys, (0, 2, 3, 1))
+        )
+        seed = self.seed_generator.next() if training else None
+        weights = kernels.masked_softmax(
+            scores, mask, 1.0 / math.sqrt(self.head_dim), self.dropout, seed
+        )
+        attended = ops.matmul(weights, ops.transpose(values, (0, 2, 1, 3)))  # [B, N, Q, D]
+        attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
+        attended = ops.reshape(attended, (-1, ops.shape(query)[1], self.hidden_dim))
+        output = self.output_projection(attended, training=training)
+        return output if cache_index is None else (output, cache)
+
+    def _split(self, x):
+        """`[B, S, H]` to `[B, S, N, D]`."""
+        return ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim))
+
+    def compute_output_shape(self, query_shape, *args, **kwargs):
+        return (*query_shape[:-1], self.hidden_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }

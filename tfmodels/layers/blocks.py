@@ -1,0 +1,257 @@
+"""The blocks that models are stacks of: feed-forward, encoder block, decoder block.
+
+In: float `[B, S, H]` and bool masks (see `masks`). Out: float `[B, S, H]`. Vaswani et
+al. 2017, section 3.1; `norm_first` is the order of Xiong et al. 2020 (and of GPT-2).
+"""
+
+import keras
+
+from tfmodels.layers.attention import Attention
+from tfmodels.layers.dense import LayerNorm, dense
+
+
+class FeedForward(keras.layers.Layer):
+    """Two dense layers with an activation between them, position by position.
+
+    Args:
+        hidden_dim: H.
+        feedforward_dim: F.
+        activation: name of a Keras activation.
+        initializer_range: standard deviation the kernels start from.
+
+    Call arguments:
+        inputs: float `[B, S, H]`.
+        training: bool.
+
+    Returns:
+        float `[B, S, H]`.
+    """
+
+    def __init__(
+        self, hidden_dim, feedforward_dim, activation="gelu", initializer_range=0.02, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.feedforward_dim = feedforward_dim
+        self.activation = activation
+        self.initializer_range = initializer_range
+        self.inner = dense(
+            feedforward_dim, initializer_range, activation, dtype=self.dtype_policy, name="inner"
+        )
+        self.outer = dense(hidden_dim, initializer_range, dtype=self.dtype_policy, name="outer")
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+        self.outer.build((*input_shape[:-1], self.feedforward_dim))
+
+    def call(self, inputs, training=False):
+        return self.outer(self.inner(inputs, training=training), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.hidden_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "feedforward_dim": self.feedforward_dim,
+            "activation": self.activation,
+            "initializer_range": self.initializer_range,
+        }
+
+
+class _Block(keras.layers.Layer):
+    """What the blocks share: their settings, self-attention, feed-forward, residuals.
+
+    Args:
+        hidden_dim: H.
+        num_heads: N.
+        feedforward_dim: F.
+        activation: name of a Keras activation, in the feed-forward part.
+        dropout: share of each part's output that is dropped in training.
+        attention_dropout: share of the attention weights that is dropped in training.
+        epsilon: of the layer normalizations.
+        norm_first: normalize the input of each part (`True`) or the sum after it.
+        initializer_range: standard deviation the kernels start from.
+    """
+
+    def __init__(
+        self,
+        hidden_dim,
+        num_heads,
+        feedforward_dim,
+        activation="gelu",
+        dropout=0.0,
+        attention_dropout=0.0,
+        epsilon=1e-12,
+        norm_first=False,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.num_heads = num_heads
+        self.feedforward_dim = feedforward_dim
+        self.activation = activation
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.epsilon = epsilon
+        self.norm_first = norm_first
+        self.initializer_range = initializer_range
+        self.attention = self._attention("attention")
+        self.attention_norm = self._norm("attention_norm")
+        self.feedforward = FeedForward(
+            hidden_dim,
+            feedforward_dim,
+            activation,
+            initializer_range,
+            dtype=self.dtype_policy,
+            name="feedforward",
+        )
+        self.feedforward_norm = self._norm("feedforward_norm")
+        # Only the order with the normalization first drops outside of it.
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+
+    def _attention(self, name):
+        return Attention(
+            self.num_heads,
+            self.hidden_dim,
+            self.attention_dropout,
+            self.initializer_range,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _norm(self, name):
+        dropout = 0.0 if self.norm_first else self.dropout
+        return LayerNorm(self.epsilon, dropout, dtype=self.dtype_policy, name=name)
+
+    def build(self, input_shape, *other_shapes):
+        self.attention.build(input_shape)
+        self.attention_norm.build(input_shape)
+        self.feedforward.build(input_shape)
+        self.feedforward_norm.build(input_shape)
+
+    def _before(self, x, norm, training):
+        """What a part reads: `x`, normalized if the normalization comes first."""
+        return norm(x, training=training) if self.norm_first else x
+
+    def _after(self, x, output, norm, training):
+        """`x` plus the part's `output`, normalized if the normalization comes last."""
+        if self.norm_first:
+            return x + self.drop(output, training=training)
+        return norm(output, residual=x, training=training)
+
+    def _feed_forward(self, x, training):
+        output = self.feedforward(
+            self._before(x, self.feedforward_norm, training), training=training
+        )
+        return self._after(x, output, self.feedforward_norm, training)
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "num_heads": self.num_heads,
+            "feedforward_dim": self.feedforward_dim,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "epsilon": self.epsilon,
+            "norm_first": self.norm_first,
+            "initializer_range": self.initializer_range,
+        }
+
+
+class EncoderBlock(_Block):
+    __doc__ = f"""Self-attention, then feed-forward.
+
+    {_Block.__doc__.split("    ", 1)[1].strip()}
+
+    Call arguments:
+        inputs: float `[B, S, H]`.
+        attention_mask: bool that broadcasts to `[B, S, S]`, `True` = may be attended to.
+        training: bool.
+
+    Returns:
+        float `[B, S, H]`.
+    """
+
+    def call(self, inputs, attention_mask=None, training=False):
+        x = self._before(inputs, self.attention_norm, training)
+        x = self.attention(x, attention_mask=attention_mask, training=training)
+        x = self._after(inputs, x, self.attention_norm, training)
+        return self._feed_forward(x, training)
+
+
+class DecoderBlock(_Block):
+    __doc__ = f"""Causal self-attention, optionally cross-attention, then feed-forward.
+
+    {_Block.__doc__.split("    ", 1)[1].strip()}
+        cross_attention: whether there is a part that attends to an encoder's output.
+
+    Call arguments:
+        inputs: float `[B, T, H]`.
+        attention_mask: bool that broadcasts to `[B, T, K]`: causal, and without padding.
+        encoded: float `[B, S, H]`, the encoder's output.
+        encoded_mask: bool that broadcasts to `[B, T, S]`.
+        cache: float `[B, 2, K, N, D]` for the self-attention (see `Attention`).
+        cache_index: scalar int, position of the first of `inputs` in the cache.
+        encoded_cache: float `[B, 2, S, N, D]`, `cross_attention.project(encoded)`,
+            in place of `encoded`.
+        training: bool.
+
+    Returns:
+        float `[B, T, H]`; with `cache_index` a pair of that and the new cache.
+    """
+
+    def __init__(self, *args, cross_attention=True, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.cross_attention = self._attention("cross_attention") if cross_attention else None
+        self.cross_attention_norm = self._norm("cross_attention_norm") if cross_attention else None
+
+    def build(self, input_shape, *other_shapes):
+        super().build(input_shape)
+        if self.cross_attention is not None:
+            self.cross_attention.build(input_shape)
+            self.cross_attention_norm.build(input_shape)
+
+    def call(
+        self,
+        inputs,
+        attention_mask=None,
+        encoded=None,
+        encoded_mask=None,
+        cache=None,
+        cache_index=None,
+        encoded_cache=None,
+        training=False,
+    ):
+        x = self._before(inputs, self.attention_norm, training)
+        x = self.attention(
+            x,
+            attention_mask=attention_mask,
+            cache=cache,
+            cache_index=cache_index,
+            training=training,
+        )
+        if cache_index is not None:
+            x, cache = x
+        x = self._after(inputs, x, self.attention_norm, training)
+        if self.cross_attention is not None:
+            attended = self.cross_attention(
+                self._before(x, self.cross_attention_norm, training),
+                value=encoded,
+                attention_mask=encoded_mask,
+                cache=encoded_cache,
+                training=training,
+            )
+            x = self._after(x, attended, self.cross_attention_norm, training)
+        x = self._feed_forward(x, training)
+        return x if cache_index is None else (x, cache)
+
+    def get_config(self):
+        return {**super().get_config(), "cross_attention": self.cross_attention is not None}

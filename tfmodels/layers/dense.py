@@ -1,0 +1,100 @@
+"""`Dense` and `LayerNorm`: the two layers with weights that every block is made of.
+
+In: float `[..., I]`; out: float `[..., O]`. Weight names and shapes are those of
+`keras.layers.Dense` and `keras.layers.LayerNormalization`.
+"""
+
+import keras
+
+from tfmodels.layers import kernels
+
+
+class Dense(keras.layers.Dense):
+    """`activation(x @ kernel + bias)`, in the forms that run fast (see `kernels`).
+
+    Args:
+        units: size O of the last axis of the output.
+        activation: name of a Keras activation, or `None`; `"gelu"` is the exact one,
+            `"gelu_tanh"` its approximation by tanh.
+        **kwargs: as `keras.layers.Dense`.
+
+    Call arguments:
+        inputs: float `[..., I]`.
+        training: bool.
+
+    Returns:
+        float `[..., O]`, of the compute dtype.
+    """
+
+    def __init__(self, units, activation=None, **kwargs):
+        super().__init__(units, **kwargs)
+        if activation not in kernels.OWN_ACTIVATIONS:
+            keras.activations.get(activation)  # raises for a name that does not exist
+        self.activation_name = activation
+
+    def call(self, inputs, training=False):
+        return kernels.dense(inputs, self.kernel, self.bias, self.activation_name, training)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": self.activation_name}
+
+
+class LayerNorm(keras.layers.Layer):
+    """Layer normalization (Ba et al. 2016) of `residual + dropout(inputs)`.
+
+    Residual connection, dropout and normalization are one layer because they are
+    one pass over memory.
+
+    Args:
+        epsilon: added to the variance.
+        dropout: share of `inputs` that is dropped in training.
+
+    Call arguments:
+        inputs: float `[..., H]`.
+        residual: float `[..., H]`, added before the normalization; optional.
+        training: bool.
+
+    Returns:
+        float `[..., H]`, of the compute dtype.
+    """
+
+    def __init__(self, epsilon=1e-12, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.dropout = dropout
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        # float32 under every policy, as what they scale.
+        kind = {"dtype": "float32", "autocast": False}
+        self.gamma = self.add_weight((width,), initializer="ones", name="gamma", **kind)
+        self.beta = self.add_weight((width,), initializer="zeros", name="beta", **kind)
+
+    def call(self, inputs, residual=None, training=False):
+        seed = self.seed_generator.next() if training else None
+        return kernels.add_norm(
+            inputs, residual, self.gamma, self.beta, self.epsilon, self.dropout, seed
+        )
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon, "dropout": self.dropout}
+
+
+def dense(units, initializer_range, activation=None, **kwargs):
+    """A `Dense` whose kernel starts from a truncated normal distribution (as BERT).
+
+    Every layer gets an initializer of its own: one that is shared starts all kernels
+    of the same shape from the same numbers.
+
+    Args:
+        units: size of the last axis of the output.
+        initializer_range: standard deviation of the distribution.
+        activation: name of a Keras activation, or `None`.
+        **kwargs: as `keras.layers.Layer`.
+    """
+    initializer = keras.initializers.TruncatedNormal(stddev=initializer_range)
+    return Dense(units, activation=activation, kernel_initializer=initializer, **kwargs)

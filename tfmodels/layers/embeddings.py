@@ -1,0 +1,103 @@
+"""From token ids to the vectors that the first block reads.
+
+In: `token_ids` int `[B, S]`, optionally `segment_ids` int `[B, S]`. Out: float
+`[B, S, H]`. Devlin et al. 2018, figure 2: the sum of token, position and segment
+embeddings, normalized, with dropout.
+"""
+
+import keras
+from keras import ops
+
+from tfmodels.layers.dense import LayerNorm
+
+
+class Embeddings(keras.layers.Layer):
+    """Token plus learned position plus segment embeddings, normalized.
+
+    Args:
+        vocabulary_size: V.
+        hidden_dim: H.
+        max_length: longest sequence there is a position for.
+        num_segments: how many segment ids there are; 0 for no segment embedding.
+        epsilon: of the layer normalization.
+        dropout: share of the result that is dropped in training.
+        initializer_range: standard deviation the tables start from.
+
+    Call arguments:
+        token_ids: int `[B, S]`, 0 <= id < V.
+        segment_ids: int `[B, S]`; all 0 if not given.
+        training: bool.
+
+    Returns:
+        float `[B, S, H]`, of the compute dtype.
+
+    Raises:
+        ValueError: if S is known and more than `max_length`.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        max_length,
+        num_segments=2,
+        epsilon=1e-12,
+        dropout=0.0,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.max_length = max_length
+        self.num_segments = num_segments
+        self.epsilon = epsilon
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+        self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+
+    def build(self, token_ids_shape, segment_ids_shape=None):
+        def table(rows, name):
+            initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
+            return self.add_weight((rows, self.hidden_dim), initializer=initializer, name=name)
+
+        self.token = table(self.vocabulary_size, "token")
+        self.position = table(self.max_length, "position")
+        self.segment = table(self.num_segments, "segment") if self.num_segments else None
+        self.norm.build((*token_ids_shape, self.hidden_dim))
+
+    def call(self, token_ids, segment_ids=None, training=False):
+        length = token_ids.shape[1]
+        if length is not None and length > self.max_length:
+            raise ValueError(
+                f"token_ids has {length} positions, the model has max_length={self.max_length}"
+            )
+        x = ops.take(self.token, token_ids, axis=0)  # [B, S, H]
+        x = x + self.position[: ops.shape(token_ids)[1]]
+        if self.segment is not None:
+            if segment_ids is None:
+                x = x + self.segment[0]
+            elif self.num_segments == 2:
+                # Two rows: interpolating between them costs less than a gather, whose
+                # gradient is a scatter into the same two rows from every position.
+                first, second = self.segment[0], self.segment[1]
+                x = x + first + (second - first) * ops.cast(segment_ids, x.dtype)[..., None]
+            else:
+                x = x + ops.take(self.segment, segment_ids, axis=0)
+        return self.drop(self.norm(x, training=training), training=training)
+
+    def compute_output_shape(self, token_ids_shape, segment_ids_shape=None):
+        return (*token_ids_shape, self.hidden_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "max_length": self.max_length,
+            "num_segments": self.num_segments,
+            "epsilon": self.epsilon,
+            "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }

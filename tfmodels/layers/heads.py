@@ -1,0 +1,118 @@
+"""What stands on an encoder: from its states to one vector, and from that to classes.
+
+In: float `[B, S, H]` and the bool `padding_mask` `[B, S]`. Out: float `[B, H]`, and
+float32 logits `[B, C]`.
+"""
+
+import keras
+from keras import ops
+
+from tfmodels.layers.dense import dense
+
+POOLINGS = ("first", "mean")
+
+
+class Pooler(keras.layers.Layer):
+    """One vector for a sequence.
+
+    Args:
+        hidden_dim: H.
+        pooling: `"first"`: the state of the first token through a dense layer and tanh
+            (Devlin et al. 2018); `"mean"`: the mean of the states of the real tokens
+            (Reimers and Gurevych 2019), which has no weights.
+        initializer_range: standard deviation the kernel starts from.
+
+    Call arguments:
+        states: float `[B, S, H]`.
+        padding_mask: bool `[B, S]`, `True` at real tokens; all real if not given.
+        training: bool.
+
+    Returns:
+        float `[B, H]`.
+
+    Raises:
+        ValueError: if `pooling` is not one of the two.
+    """
+
+    def __init__(self, hidden_dim, pooling="first", initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
+        self.hidden_dim = hidden_dim
+        self.pooling = pooling
+        self.initializer_range = initializer_range
+        self.dense = None
+        if pooling == "first":
+            self.dense = dense(
+                hidden_dim, initializer_range, "tanh", dtype=self.dtype_policy, name="dense"
+            )
+
+    def build(self, states_shape, padding_mask_shape=None):
+        if self.dense is not None:
+            self.dense.build((states_shape[0], states_shape[-1]))
+
+    def call(self, states, padding_mask=None, training=False):
+        if self.dense is not None:
+            return self.dense(states[:, 0], training=training)
+        if padding_mask is None:
+            padding_mask = ops.ones(ops.shape(states)[:2], "bool")
+        real = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)  # [B, S, 1]
+        total = ops.sum(ops.cast(states, "float32") * real, axis=1)  # [B, H]
+        # A row of padding only (a partial batch under a strategy) has no token to divide by.
+        return ops.cast(total / ops.maximum(ops.sum(real, axis=1), 1.0), self.compute_dtype)
+
+    def compute_output_shape(self, states_shape, padding_mask_shape=None):
+        return (states_shape[0], self.hidden_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden_dim": self.hidden_dim,
+            "pooling": self.pooling,
+            "initializer_range": self.initializer_range,
+        }
+
+
+class ClassificationHead(keras.layers.Layer):
+    """Dropout and a dense layer, to float32 logits.
+
+    Args:
+        num_classes: C.
+        dropout: share of the inputs that is dropped in training.
+        initializer_range: standard deviation the kernel starts from.
+
+    Call arguments:
+        inputs: float `[..., H]`.
+        training: bool.
+
+    Returns:
+        float32 `[..., C]`: logits, float32 because their softmax and loss should be.
+    """
+
+    def __init__(self, num_classes, dropout=0.0, initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+        self.logits = dense(num_classes, initializer_range, dtype="float32", name="logits")
+
+    def build(self, input_shape):
+        self.logits.build(input_shape)
+
+    def call(self, inputs, training=False):
+        return self.logits(self.drop(inputs, training=training), training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_classes)
+
+    def compute_output_spec(self, inputs, training=False):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }

@@ -1,0 +1,246 @@
+"""The few computations that have a faster form on TensorFlow than `keras.ops` gives.
+
+In and out: tensors; no layers, no variables. Each function has one meaning and
+three forms:
+
+* `keras.ops`, on every backend but TensorFlow;
+* inference on TensorFlow: matrix product, `BiasAdd`, activation, one after the other
+  on two-dimensional tensors, the pattern that TensorFlow's graph optimizer fuses
+  and that a stock server runs;
+* training on TensorFlow: the elementwise parts compiled by XLA, each with its
+  gradient written out. XLA passes over memory once where separate kernels pass
+  five to ten times, and TensorFlow's bfloat16 elementwise kernels are slower than
+  its float32 ones. The matrix products stay outside: XLA's are slower on CPUs.
+
+A `seed` given to a function means training; `None` means inference. This is the
+only module of `layers` and `models` that imports TensorFlow.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+else:
+    tf = None
+
+# The score of a key that may not be attended to. Finite, so that a row in which
+# nothing may be attended to gives a uniform distribution and not NaN.
+MASKED_SCORE = -1e9
+# Names that are not Keras', or mean something else there.
+OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
+
+
+def dense(x, kernel, bias=None, activation=None, training=False):
+    """`activation(x @ kernel + bias)`.
+
+    Args:
+        x: float `[..., I]`.
+        kernel: float `[I, O]`, of the dtype of `x`.
+        bias: float `[O]`, of the dtype of `x`, or `None`.
+        activation: name of a Keras activation, or `None`; `"gelu"` is the exact one,
+            `"gelu_tanh"` its approximation by tanh.
+        training: whether gradients will be taken.
+
+    Returns:
+        float `[..., O]`.
+    """
+    if tf is None:
+        y = ops.matmul(x, kernel)
+        y = y if bias is None else y + bias
+        return _activate(y, activation)
+    y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, [-1, kernel.shape[0]]), kernel)
+    if training and activation == "gelu" and bias is not None:
+        # A tensor: outside of graphs, custom gradients refuse variables.
+        y = _bias_gelu(y, tf.convert_to_tensor(bias))
+    else:
+        y = y if bias is None else tf.nn.bias_add(y, bias)
+        y = tf.nn.gelu(y, approximate=False) if activation == "gelu" else _activate(y, activation)
+    if x.shape.rank == 2:
+        return y
+    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [kernel.shape[1]]], 0))
+
+
+def add_norm(x, residual, gamma, beta, epsilon, rate=0.0, seed=None):
+    """`LayerNorm(residual + dropout(x))` over the last axis (Ba et al. 2016).
+
+    Mean and variance are float32 whatever the dtype of `x`.
+
+    Args:
+        x: float `[..., H]`.
+        residual: float `[..., H]`, or `None` for nothing to add.
+        gamma, beta: float32 `[H]`.
+        epsilon: float, added to the variance.
+        rate: share of `x` that is dropped in training; what stays is scaled up.
+        seed: integers `[2]`, fresh at every call, in training; else `None`.
+
+    Returns:
+        float `[..., H]`, of the dtype of `x`.
+    """
+    if tf is not None and seed is not None:
+        width = gamma.shape[0]
+        residual = tf.zeros_like(x) if residual is None else residual
+        y = _add_norm(
+            tf.reshape(x, [-1, width]), tf.reshape(residual, [-1, width]),
+            tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta),
+            tf.cast(seed, tf.uint32), epsilon, rate,
+        )  # fmt: skip
+        return tf.reshape(y, tf.shape(x))
+    if seed is not None and rate > 0:
+        x = keras.random.dropout(x, rate, seed=seed)
+    total = ops.cast(x if residual is None else x + residual, "float32")
+    normalized, _ = _normalize(total, epsilon)
+    return ops.cast(normalized * gamma + beta, x.dtype)
+
+
+def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
+    """`dropout(softmax(scale * scores))` over the last axis, nothing for masked keys.
+
+    The softmax is float32 whatever the dtype of `scores`.
+
+    Args:
+        scores: float `[B, N, Q, K]`.
+        mask: bool that broadcasts to `[B, N, Q, K]`, `True` = may be attended to,
+            or `None`.
+        scale: float.
+        rate: share of the weights that is dropped in training.
+        seed: integers `[2]`, fresh at every call, in training; else `None`.
+
+    Returns:
+        float `[B, N, Q, K]`, of the dtype of `scores`.
+    """
+    if tf is not None and seed is not None:
+        mask = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask
+        return _masked_softmax(scores, mask, tf.cast(seed, tf.uint32), scale, rate)
+    weights = ops.cast(scores, "float32") * scale
+    if mask is not None:
+        weights = ops.where(mask, weights, MASKED_SCORE)
+    weights = ops.cast(ops.softmax(weights, axis=-1), scores.dtype)
+    if seed is not None and rate > 0:
+        weights = keras.random.dropout(weights, rate, seed=seed)
+    return weights
+
+
+def _activate(x, activation):
+    if activation is None:
+        return x
+    if activation in OWN_ACTIVATIONS:
+        return ops.gelu(x, approximate=activation == "gelu_tanh")
+    return keras.activations.get(activation)(x)
+
+
+def _normalize(x, epsilon):
+    """Zero mean and unit variance over the last axis, and 1 / standard deviation."""
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    centred = x - mean
+    scale = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
+    return centred * scale, scale
+
+
+if tf is not None:
+    # One traced function each, shared by all layers: XLA then compiles once a shape,
+    # not once a layer and shape.
+    _compiled = tf.function(jit_compile=True, reduce_retracing=True)
+
+    def _kept(like, seed, rate):
+        """`1 / (1 - rate)` where an element is kept and 0 where it is dropped.
+
+        A hash of the element's number and the seed, with the 32-bit mixer "lowbias32" of
+        C. Wellons' hash-prospector before and after the seed comes in: the backward pass
+        finds the same elements again without storing them, and XLA fuses it, which it does
+        not do with the counter-based generators (40 times slower here).
+        """
+        if rate == 0.0:
+            return tf.ones([], like.dtype)
+        number = tf.cast(tf.range(tf.size(like)), tf.uint32)
+        x = _mixed(_mixed(number) + seed[0] + seed[1] * _u32(0x9E3779B9))
+        keep = x >= _u32(round(rate * 2**32))
+        return tf.reshape(tf.cast(keep, like.dtype) / (1.0 - rate), tf.shape(like))
+
+    def _mixed(x):
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+            x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(shift))) * _u32(factor)
+        return x
+
+    def _u32(value):
+        return tf.constant(value, tf.uint32)
+
+    @_compiled
+    def _bias_gelu_forward(x, bias):
+        total = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
+        return tf.cast(0.5 * total * (1.0 + tf.math.erf(total * math.sqrt(0.5))), x.dtype)
+
+    @_compiled
+    def _bias_gelu_backward(x, bias, upstream):
+        total = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
+        cdf = 0.5 * (1.0 + tf.math.erf(total * math.sqrt(0.5)))
+        pdf = tf.exp(-0.5 * tf.square(total)) / math.sqrt(2.0 * math.pi)
+        dx = tf.cast(upstream, tf.float32) * (cdf + total * pdf)
+        return tf.cast(dx, x.dtype), tf.cast(tf.reduce_sum(dx, 0), bias.dtype)
+
+    @tf.custom_gradient
+    def _bias_gelu(x, bias):
+        return _bias_gelu_forward(x, bias), lambda upstream: _bias_gelu_backward(x, bias, upstream)
+
+    @_compiled
+    def _add_norm_forward(x, residual, gamma, beta, seed, epsilon, rate):
+        total = tf.cast(x, tf.float32)
+        total = total * _kept(total, seed, rate) + tf.cast(residual, tf.float32)
+        normalized, _ = _normalize(total, epsilon)
+        return tf.cast(normalized * gamma + beta, x.dtype)
+
+    @_compiled
+    def _add_norm_backward(x, residual, gamma, seed, upstream, epsilon, rate):
+        total = tf.cast(x, tf.float32)
+        kept = _kept(total, seed, rate)
+        total = total * kept + tf.cast(residual, tf.float32)
+        normalized, scale = _normalize(total, epsilon)
+        upstream = tf.cast(upstream, tf.float32)
+        d = upstream * gamma
+        d = d - tf.reduce_mean(d, -1, keepdims=True)
+        d = scale * (d - normalized * tf.reduce_mean(d * normalized, -1, keepdims=True))
+        return (
+            tf.cast(d * kept, x.dtype),
+            tf.cast(d, residual.dtype),
+            tf.reduce_sum(upstream * normalized, 0),
+            tf.reduce_sum(upstream, 0),
+        )
+
+    def _add_norm(x, residual, gamma, beta, seed, epsilon, rate):
+        @tf.custom_gradient
+        def run(x, residual, gamma, beta):
+            def gradient(upstream):
+                return _add_norm_backward(x, residual, gamma, seed, upstream, epsilon, rate)
+
+            return _add_norm_forward(x, residual, gamma, beta, seed, epsilon, rate), gradient
+
+        return run(x, residual, gamma, beta)
+
+    @_compiled
+    def _masked_softmax_forward(scores, mask, seed, scale, rate):
+        weights = tf.where(mask, tf.cast(scores, tf.float32) * scale, MASKED_SCORE)
+        weights = tf.nn.softmax(weights)
+        dropped = weights * _kept(weights, seed, rate)
+        return tf.cast(dropped, scores.dtype), tf.cast(weights, scores.dtype)
+
+    @_compiled
+    def _masked_softmax_backward(weights, mask, seed, upstream, scale, rate):
+        w = tf.cast(weights, tf.float32)
+        d = tf.cast(upstream, tf.float32) * _kept(w, seed, rate)
+        d = w * (d - tf.reduce_sum(w * d, -1, keepdims=True)) * scale
+        # Masked keys have weight 0 already, but for rows in which all are masked.
+        return tf.cast(tf.where(mask, d, 0.0), weights.dtype)
+
+    def _masked_softmax(scores, mask, seed, scale, rate):
+        @tf.custom_gradient
+        def run(scores):
+            dropped, weights = _masked_softmax_forward(scores, mask, seed, scale, rate)
+
+            def gradient(upstream):
+                return _masked_softmax_backward(weights, mask, seed, upstream, scale, rate)
+
+            return dropped, gradient
+
+        return run(scores)

@@ -1,0 +1,57 @@
+"""Attention masks, all made here: `bool`, `True` = may be attended to.
+
+In: padding masks `[B, S]` and lengths. Out: masks that broadcast to
+`[B, Q, K]` (Q query positions, K key positions), the one form `Attention` takes.
+
+Dimension letters of the whole package: B batch, S sequence, T target sequence,
+Q queries, K keys, H hidden, N heads, D head size, F feed-forward, V vocabulary,
+L layers, C classes.
+"""
+
+from keras import ops
+
+
+def padding_attention_mask(padding_mask):
+    """Every query may look at the real tokens of its row.
+
+    Args:
+        padding_mask: bool `[B, K]`, `True` at real tokens.
+
+    Returns:
+        bool `[B, 1, K]`.
+    """
+    return ops.expand_dims(ops.cast(padding_mask, "bool"), 1)
+
+
+def causal_attention_mask(num_queries, num_keys=None, first_query=0):
+    """Query `i` may look at keys up to and including its own position.
+
+    Args:
+        num_queries: Q, an int or a scalar int tensor.
+        num_keys: K, the same as `num_queries` if not given.
+        first_query: position of the first query among the keys: an int or scalar
+            int tensor (more than 0 when earlier keys come from a cache).
+
+    Returns:
+        bool `[1, Q, K]`.
+    """
+    num_keys = num_queries if num_keys is None else num_keys
+    queries = ops.arange(num_queries, dtype="int32") + first_query  # [Q]
+    keys = ops.arange(num_keys, dtype="int32")  # [K]
+    return ops.expand_dims(ops.expand_dims(queries, 1) >= ops.expand_dims(keys, 0), 0)
+
+
+def combine_masks(*masks):
+    """What every mask allows: the logical and; `None` allows everything.
+
+    Args:
+        *masks: bool tensors that broadcast to `[B, Q, K]`, or `None`.
+
+    Returns:
+        bool tensor, or `None` if every mask is `None`.
+    """
+    combined = None
+    for mask in masks:
+        if mask is not None:
+            combined = mask if combined is None else ops.logical_and(combined, mask)
+    return combined

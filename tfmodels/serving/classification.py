@@ -1,0 +1,71 @@
+"""A text classifier as signatures: strings in, labels and probabilities out.
+
+In: a `Classifier`, its tokenizer and labels. Out: what `saved_model.save` writes. The
+tokenizer, the model and the labels are all inside the graph.
+"""
+
+import tensorflow as tf
+
+from tfmodels.serving.saved_model import save
+from tfmodels.text.batching import encode
+
+
+def classification_signatures(model, tokenizer, labels, max_length):
+    """The signatures of a classifier.
+
+    Args:
+        model: a `Classifier`.
+        tokenizer: a `WordPieceTokenizer`.
+        labels: C strings, in the order of the model's classes.
+        max_length: most tokens of a text; what is beyond is cut.
+
+    Returns:
+        dict from signature name to `(function, specs)`, see `saved_model.save`:
+        `serving_default` on `text` string `[B]`; `token_ids` on `token_ids`,
+        `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label`
+        string `[B]` and `probabilities` float32 `[B, C]`.
+    """
+    labels = tf.constant(list(labels))
+
+    def classify(batch):
+        probabilities = tf.nn.softmax(model(batch, training=False))  # [B, C]
+        label = tf.gather(labels, tf.argmax(probabilities, -1))
+        return {"label": label, "probabilities": probabilities}
+
+    def from_text(text):
+        return classify(encode(tokenizer, text, max_length))
+
+    def from_ids(token_ids, segment_ids, padding_mask):
+        return classify(
+            {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+        )
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+    return {
+        "serving_default": (from_text, {"text": tf.TensorSpec([None], tf.string)}),
+        "token_ids": (
+            from_ids,
+            {
+                "token_ids": ids,
+                "segment_ids": ids,
+                "padding_mask": tf.TensorSpec([None, None], tf.bool),
+            },
+        ),
+    }
+
+
+def export_classifier(root, model, tokenizer, labels, max_length=128):
+    """Writes a classifier as the next version of a SavedModel.
+
+    Args:
+        root: directory that holds the versions, for example `saved_models/sentiment`.
+        model, tokenizer, labels, max_length: see `classification_signatures`.
+
+    Returns:
+        `Path` of the new version.
+
+    Raises:
+        InputError: if the directory cannot be written.
+    """
+    signatures = classification_signatures(model, tokenizer, labels, max_length)
+    return save(root, signatures, [variable.value for variable in model.variables])

@@ -1,0 +1,144 @@
+"""AdamW and its learning-rate schedule, as BERT is fine-tuned.
+
+In: gradients. Out: updated variables. Loshchilov and
+Hutter 2019 (arXiv:1711.05101); Devlin et al. 2018, appendix A.2: linear warm-up, then
+linear decay to zero; no weight decay on biases and layer normalizations.
+"""
+
+import keras
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+else:
+    tf = None
+
+# Parts of variable names that are not decayed.
+NOT_DECAYED = ("bias", "gamma", "beta")
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 up to `peak` over `warmup_steps`, then down to 0 at `total_steps`.
+
+    Args:
+        peak: the largest learning rate.
+        total_steps: steps of the whole training.
+        warmup_steps: steps until the peak; fewer than `total_steps`.
+
+    Raises:
+        ValueError: if the steps do not fit each other.
+    """
+
+    def __init__(self, peak, total_steps, warmup_steps=0):
+        super().__init__()
+        if not 0 <= warmup_steps < max(total_steps, 1):
+            raise ValueError(
+                f"warmup_steps must be at least 0 and less than total_steps, got "
+                f"warmup_steps={warmup_steps} and total_steps={total_steps}"
+            )
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        # The first step is number 0 and must move the weights: it counts as step 1.
+        step = ops.cast(step, "float32")
+        up = (step + 1.0) / (self.warmup_steps + 1.0)
+        down = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
+        return self.peak * ops.maximum(ops.minimum(up, down), 0.0)
+
+    def get_config(self):
+        return {
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+        }
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class AdamW(keras.optimizers.AdamW):
+    """Keras' AdamW; on TensorFlow each variable's update is one pass over memory.
+
+    Keras' own update runs about ten kernels a variable, each over all of it, which for
+    a small encoder with a large vocabulary takes as long as its gradients. Here both
+    moments, clipping, decay and the step are one function compiled by XLA. The numbers
+    are Keras' up to rounding, but for one thing: under a `tf.distribute` strategy
+    `global_clipnorm` clips the sum of the replicas' gradients, where Keras clips each
+    replica's own, so that one device and many give the same weights.
+
+    Args:
+        learning_rate: float or schedule.
+        weight_decay: decoupled weight decay, times the learning rate; not applied to
+            variables with one of `NOT_DECAYED` in their names.
+        epsilon: added to the square root of the second moment.
+        **kwargs: as `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, learning_rate=5e-5, weight_decay=0.01, epsilon=1e-6, **kwargs):
+        super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
+        self.exclude_from_weight_decay(var_names=NOT_DECAYED)
+        if tf is not None:
+            # Of this optimizer, not of the module: a trace refers to the variables it was
+            # made with, and must not outlive them.
+            self._updated = tf.function(_adamw, jit_compile=True)
+            self._update_in_place = tf.function(_update_in_place, jit_compile=True)
+
+    if tf is not None:
+
+        def _apply_weight_decay(self, variables):
+            """Nothing: `update_step` decays."""
+
+        def _clip_gradients(self, gradients):
+            # By the global norm: later, when the replicas' gradients are summed.
+            return gradients if self.global_clipnorm else super()._clip_gradients(gradients)
+
+        def _all_reduce_sum_gradients(self, grads_and_vars):
+            reduced = list(super()._all_reduce_sum_gradients(grads_and_vars))
+            if not self.global_clipnorm:
+                return reduced
+            # A gathered table's gradient is a list of rows, which may name a row twice;
+            # its norm is that of the sums.
+            gradients = [None if g is None else tf.convert_to_tensor(g) for g, _ in reduced]
+            gradients, _ = tf.clip_by_global_norm(gradients, self.global_clipnorm)
+            return list(zip(gradients, (variable for _, variable in reduced), strict=True))
+
+        def update_step(self, gradient, variable, learning_rate):
+            index = self._get_variable_index(variable)
+            first, second = self._momentums[index].value, self._velocities[index].value
+            step = tf.cast(self.iterations + 1, tf.float32)
+            learning_rate = tf.cast(learning_rate, tf.float32)
+            bias_correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (
+                1.0 - tf.pow(self.beta_1, step)
+            )
+            decay = self.weight_decay if self._use_weight_decay(variable) else 0.0
+            scalars = (
+                learning_rate * bias_correction,
+                learning_rate * (decay or 0.0),
+                tf.constant(self.beta_1),
+                tf.constant(self.beta_2),
+                tf.constant(self.epsilon),
+            )
+            gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+            if tf.distribute.has_strategy():
+                values = map(tf.identity, (variable, first, second))
+                updated = self._updated(gradient, *values, scalars)
+                for target, value in zip((variable, first, second), updated, strict=True):
+                    target.assign(value)
+            else:
+                self._update_in_place(gradient, variable, first, second, scalars)
+
+
+if tf is not None:
+
+    def _adamw(gradient, weight, first, second, scalars):
+        rate, decay, beta_1, beta_2, epsilon = scalars
+        first = first + (gradient - first) * (1.0 - beta_1)
+        second = second + (tf.square(gradient) - second) * (1.0 - beta_2)
+        weight = weight * (1.0 - decay) - rate * first / (tf.sqrt(second) + epsilon)
+        return weight, first, second
+
+    def _update_in_place(gradient, weight, first, second, scalars):
+        updated = _adamw(gradient, weight, first, second, scalars)
+        for variable, value in zip((weight, first, second), updated, strict=True):
+            variable.assign(value)
