@@ -21,10 +21,12 @@ lint: $(VENV)/.test
 
 # Against real data: `make quality DATA=directory`; see docs/results.md for what lies there.
 quality: $(VENV)/.peers
-	$(BIN)/python benchmarks/quality.py --data $(DATA)
+	@test -n "$(DATA)" || { echo "make quality DATA=directory of the data sets (docs/results.md)"; exit 2; }
+	$(PIP) --no-deps --require-hashes --requirement applications/demo-requirements.txt
+	$(BIN)/python -m benchmarks.quality --data $(DATA)
 
 benchmark: $(VENV)/.peers
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed --sizes minilm base
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}; run: make PYTHON=python3.12 ...")'

@@ -156,7 +156,7 @@ def fit(model, dataset, validation, settings, directory, monitor, class_weight=N
         dataset: training batches of known number, one pass an epoch.
         validation: held-out batches.
         settings: has `checkpoint`, `epochs`, `learning_rate`, `warmup`, `weight_decay`,
-            `clip_norm`, `patience`.
+            `clip_norm`, `ema`, `patience`.
         directory: gets `logs/` (TensorBoard) and `plots/curves.png`.
         monitor: metric of the held-out batches that decides which epoch is best: the
             larger the better.
@@ -172,24 +172,32 @@ def fit(model, dataset, validation, settings, directory, monitor, class_weight=N
     schedule = WarmupLinear(rate, total, int(settings.warmup * total))
     model.compile(
         optimizer=AdamW(
-            schedule, weight_decay=settings.weight_decay, global_clipnorm=settings.clip_norm
+            schedule,
+            weight_decay=settings.weight_decay,
+            global_clipnorm=settings.clip_norm,
+            use_ema=settings.ema > 0,
+            ema_momentum=settings.ema,
         ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.EarlyStopping(
+            monitor, mode="max", patience=settings.patience, restore_best_weights=True
+        ),
+        keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
+    ]
+    if settings.ema:
+        # Before the callback that keeps the best weights: it must see the averages.
+        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     history = model.fit(
         dataset,
         validation_data=validation,
         epochs=settings.epochs,
         class_weight=class_weight,
         shuffle=False,
-        callbacks=[
-            keras.callbacks.EarlyStopping(
-                monitor, mode="max", patience=settings.patience, restore_best_weights=True
-            ),
-            keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
-            keras.callbacks.TerminateOnNaN(),
-        ],
+        callbacks=callbacks,
     ).history
     (directory / "plots").mkdir(exist_ok=True)
     plot_curves(directory / "plots" / "curves.png", history)

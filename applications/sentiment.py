@@ -39,6 +39,8 @@ class Train:
         warmup: share of all steps until the learning rate is at its largest.
         weight_decay: decoupled, not on biases and layer normalizations.
         clip_norm: largest global norm of the gradients.
+        ema: momentum of the average of the weights over the steps, which is what is kept;
+            0 keeps the last weights.
         dropout: in the encoder and before the head; the checkpoint's if not given.
         pooling: first (BERT's pooler) or mean (of all tokens).
         freeze_layers: encoder blocks that stay as they are, counted from below; with
@@ -67,6 +69,7 @@ class Train:
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    ema: float = 0.999
     dropout: float | None = None
     pooling: Literal["first", "mean"] = "mean"
     freeze_layers: int = 0
@@ -276,7 +279,7 @@ def _check(settings):
                         ("freeze_layers", 0)):  # fmt: skip
         if getattr(settings, name) < least:
             raise InputError(f"--{name} {getattr(settings, name)}: give {least} or more")
-    for name, most in (("warmup", 0.99), ("held_out", 0.5), ("dropout", 0.99)):
+    for name, most in (("warmup", 0.99), ("held_out", 0.5), ("dropout", 0.99), ("ema", 0.9999)):
         value = getattr(settings, name)
         if value is not None and not 0 <= value <= most:
             raise InputError(f"--{name} {value}: give a number from 0 to {most}")

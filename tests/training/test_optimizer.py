@@ -177,3 +177,24 @@ def test_schedule_refuses_steps_that_do_not_fit(steps):
     total_steps, warmup_steps = steps
     with pytest.raises(ValueError, match=rf"got warmup_steps={warmup_steps} and total_steps"):
         WarmupLinear(0.1, total_steps=total_steps, warmup_steps=warmup_steps)
+
+
+def test_average_of_the_weights_rises_to_its_momentum():
+    """Momenta 0, 1/11, then 0.125 and no more: by hand, over three steps."""
+    optimizer = AdamW(0.01, use_ema=True, ema_momentum=0.125)
+    variables = new_variables()
+    expected = [v.numpy() for v in variables]
+    for step, momentum_then in enumerate((0, 1 / 11, 1 / 8)):
+        optimizer.apply(gradients_of(step), variables)
+        expected = [
+            momentum_then * average + (1 - momentum_then) * v.numpy()
+            for average, v in zip(expected, variables, strict=True)
+        ]
+    optimizer.finalize_variable_values(variables)
+    for variable, average in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), average, rtol=1e-5, atol=1e-6)
+
+
+def test_amsgrad_is_refused():
+    with pytest.raises(ValueError, match="amsgrad"):
+        AdamW(amsgrad=True)

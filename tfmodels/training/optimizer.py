@@ -63,20 +63,27 @@ class AdamW(keras.optimizers.AdamW):
     Keras' own update runs about ten kernels a variable, each over all of it, which for
     a small encoder with a large vocabulary takes as long as its gradients. Here both
     moments, clipping, decay and the step are one function compiled by XLA. The numbers
-    are Keras' up to rounding, but for one thing: under a `tf.distribute` strategy
+    are Keras' up to rounding, but for two things. Under a `tf.distribute` strategy
     `global_clipnorm` clips the sum of the replicas' gradients, where Keras clips each
-    replica's own, so that one device and many give the same weights.
+    replica's own, so that one device and many give the same weights. And with `use_ema`
+    the momentum of the average rises from 0 at step 1, as (t - 1) / (t + 9), up to
+    `ema_momentum`, so that a short training does not average in where it started.
 
     Args:
         learning_rate: float or schedule.
         weight_decay: decoupled weight decay, times the learning rate; not applied to
             variables with one of `NOT_DECAYED` in their names.
         epsilon: added to the square root of the second moment.
-        **kwargs: as `keras.optimizers.AdamW`.
+        **kwargs: as `keras.optimizers.AdamW`, but for `amsgrad`.
+
+    Raises:
+        ValueError: if `amsgrad` is asked for.
     """
 
     def __init__(self, learning_rate=5e-5, weight_decay=0.01, epsilon=1e-6, **kwargs):
         super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
+        if self.amsgrad:
+            raise ValueError("amsgrad is not supported here; use keras.optimizers.AdamW")
         self.exclude_from_weight_decay(var_names=NOT_DECAYED)
         if tf is not None:
             # Of this optimizer, not of the module: a trace refers to the variables it was
@@ -103,42 +110,51 @@ class AdamW(keras.optimizers.AdamW):
             gradients, _ = tf.clip_by_global_norm(gradients, self.global_clipnorm)
             return list(zip(gradients, (variable for _, variable in reduced), strict=True))
 
+        def _update_model_variables_moving_average(self, trainable_variables):
+            """Nothing: `update_step` averages."""
+
         def update_step(self, gradient, variable, learning_rate):
             index = self._get_variable_index(variable)
-            first, second = self._momentums[index].value, self._velocities[index].value
+            state = [self._momentums[index].value, self._velocities[index].value]
             step = tf.cast(self.iterations + 1, tf.float32)
             learning_rate = tf.cast(learning_rate, tf.float32)
             bias_correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (
                 1.0 - tf.pow(self.beta_1, step)
             )
-            decay = self.weight_decay if self._use_weight_decay(variable) else 0.0
-            scalars = (
+            decay = self.weight_decay if self._use_weight_decay(variable) else None
+            scalars = [
                 learning_rate * bias_correction,
                 learning_rate * (decay or 0.0),
                 tf.constant(self.beta_1),
                 tf.constant(self.beta_2),
                 tf.constant(self.epsilon),
-            )
+            ]
+            if self.use_ema:
+                state.append(self._model_variables_moving_average[index].value)
+                # 0 at first: Keras' averages start at zero, not at the weights.
+                scalars.append(tf.minimum(self.ema_momentum, (step - 1.0) / (step + 9.0)))
             gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+            variables = [variable, *state]
             if tf.distribute.has_strategy():
-                values = map(tf.identity, (variable, first, second))
-                updated = self._updated(gradient, *values, scalars)
-                for target, value in zip((variable, first, second), updated, strict=True):
+                updated = self._updated(gradient, [tf.identity(v) for v in variables], scalars)
+                for target, value in zip(variables, updated, strict=True):
                     target.assign(value)
             else:
-                self._update_in_place(gradient, variable, first, second, scalars)
+                self._update_in_place(gradient, variables, scalars)
 
 
 if tf is not None:
 
-    def _adamw(gradient, weight, first, second, scalars):
-        rate, decay, beta_1, beta_2, epsilon = scalars
+    def _adamw(gradient, values, scalars):
+        weight, first, second, *average = values
+        rate, decay, beta_1, beta_2, epsilon, *momentum = scalars
         first = first + (gradient - first) * (1.0 - beta_1)
         second = second + (tf.square(gradient) - second) * (1.0 - beta_2)
         weight = weight * (1.0 - decay) - rate * first / (tf.sqrt(second) + epsilon)
-        return weight, first, second
+        average = [a + (weight - a) * (1.0 - m) for a, m in zip(average, momentum, strict=True)]
+        return [weight, first, second, *average]
 
-    def _update_in_place(gradient, weight, first, second, scalars):
-        updated = _adamw(gradient, weight, first, second, scalars)
-        for variable, value in zip((weight, first, second), updated, strict=True):
+    def _update_in_place(gradient, variables, scalars):
+        updated = _adamw(gradient, variables, scalars)
+        for variable, value in zip(variables, updated, strict=True):
             variable.assign(value)
