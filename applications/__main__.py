@@ -6,6 +6,7 @@ caller, said in one line, 1 a mistake of ours, with its traceback.
 
 import importlib.util
 import os
+import signal
 import sys
 
 from applications import sentiment
@@ -68,11 +69,13 @@ def main(arguments=None):
     """Runs the command line; returns the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if importlib.util.find_spec("jsonargparse") is None:
-        print("tfmodels: the command line needs: pip install 'tfmodels[applications]'",
+        print("tfmodels: the command line needs: pip install '.[applications]' in its checkout",
               file=sys.stderr)  # fmt: skip
         return 2
     try:
         parsed = build_parser().parse_args(arguments)
+        # So that what is half written is removed, as after any exception.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         _start_tensorflow()
         options = parsed[parsed.application]
         settings, run = APPLICATIONS[parsed.application][options.verb]

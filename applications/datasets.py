@@ -187,7 +187,7 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
         texts: texts of the command line.
         file: a table with the column `column`, or one text a line.
         column: name of the column.
-        chunk: texts of a chunk at most. From a terminal every line is a chunk.
+        chunk: texts of a chunk at most. From standard input every line is a chunk.
 
     Yields:
         Lists of str, at least one each.
@@ -202,7 +202,8 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
         rows: Iterable[str] = (values[0] for _, values in open_source(file, [column]).rows())
     else:
         rows = _lines(file)
-        chunk = 1 if file is None and sys.stdin.isatty() else chunk
+        # Whoever writes to our standard input may wait for an answer to each line.
+        chunk = 1 if file is None else chunk
     for group in _grouped(((row,) for row in rows), chunk):
         yield [row for (row,) in group]
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from applications.__main__ import main as tfmodels
+from applications.sentiment import Export, export
 from tfmodels.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,19 +59,18 @@ def main():
     print(f"   plots: {MODEL.relative_to(ROOT) / 'plots'}")
 
     print(f"2. Export -> {SERVED.relative_to(ROOT)}", flush=True)
-    newest = max((int(p.name) for p in SERVED.glob("[0-9]*")), default=0)
-    made = (SERVED / str(newest)).stat().st_mtime if newest else 0.0
-    if made < MODEL.stat().st_mtime:
-        status = tfmodels(
-            ["sentiment", "export", "--model_dir", str(MODEL), "--export_dir", str(SERVED)]
-        )
-        if status:
-            return status
-        newest += 1
+    noted = MODEL / "exported.txt"  # which version came from this model
+    if not noted.exists() or not Path(noted.read_text(encoding="utf-8")).is_dir():
+        version = export(Export(str(MODEL), str(SERVED)))
+        noted.write_text(str(version), encoding="utf-8")
+    version = noted.read_text(encoding="utf-8")
 
     print("3. Ask it from a process that has only TensorFlow:", flush=True)
-    asked = [sys.executable, str(ROOT / "deploy" / "ask.py"), str(SERVED / str(newest)), *TEXTS]
-    subprocess.run(asked, check=True, stderr=subprocess.DEVNULL)
+    asked = [sys.executable, str(ROOT / "deploy" / "ask.py"), version, *TEXTS]
+    done = subprocess.run(asked, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        return 1
 
     print("4. Serve it:")
     print(

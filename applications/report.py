@@ -4,9 +4,12 @@ In: numbers. Out: PNG files, JSON and Markdown in the model directory.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+from tfmodels.errors import first_line
 
 
 def classification_metrics(confusion, labels):
@@ -60,9 +63,11 @@ def plot_confusion(path, confusion, labels):
     share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class")
+    # The fonts of matplotlib have no Chinese; a "$" would start a formula.
     names = [label if label.isascii() else f"class {i}" for i, label in enumerate(labels)]
-    axes.set_xticks(range(len(labels)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), names)
+    if len(labels) <= 100:
+        axes.set_xticks(range(len(labels)), names, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(labels)), names, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if len(labels) <= 20:
@@ -79,7 +84,7 @@ def plot_curves(path, history):
 
     Args:
         path: the file.
-        history: dict from metric name to its values, one an epoch; a name `val_X` is
+        history: dict from metric name to its values, one an evaluation; a name `val_X` is
             drawn into the panel of `X`.
     """
     names = [name for name in history if not name.startswith("val_")]
@@ -89,11 +94,26 @@ def plot_curves(path, history):
         for key, label in ((name, "training"), (f"val_{name}", "held out")):
             if key in history:
                 axes.plot(range(1, len(history[key]) + 1), history[key], marker="o", label=label)
-        axes.set_xlabel("epoch")
+        axes.set_xlabel("evaluation")
         axes.set_title(name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
     figure.savefig(path, dpi=120)
+
+
+def plot(directory, history, confusion, labels):
+    """Writes `curves.png` and `confusion.png`; says so if they cannot be drawn.
+
+    A picture that fails must not cost the training that it shows.
+    """
+    try:
+        directory.mkdir(exist_ok=True)
+        plot_curves(directory / "curves.png", history)
+        plot_confusion(directory / "confusion.png", confusion, labels)
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise  # a full disk: the model would not be whole either
+        print(f"tfmodels: warning: no plots ({first_line(error)})", file=sys.stderr)
 
 
 def write_json(path, value):
@@ -110,7 +130,8 @@ def write_card(directory, settings, metrics, training_rows):
         f"`{settings.checkpoint}`.",
         "",
         f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
-        f"{metrics['macro_f1']:.4f}. The epoch was chosen on the same rows.",
+        f"{metrics['macro_f1']:.4f}, the best of {len(metrics['history']['loss'])} evaluations on "
+        "these rows.",
         "",
         "| label | precision | recall | F1 | examples |",
         "|---|---|---|---|---|",

@@ -8,25 +8,20 @@ Its first three files are those of a Hugging Face checkpoint, so it is itself on
 from (`--checkpoint`). What differs between applications stands in their own modules.
 """
 
-import contextlib
 import dataclasses
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from applications.report import plot_curves
 from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
 from tfmodels.checkpoints.files import find_checkpoint, read_json
 from tfmodels.checkpoints.hugging_face import (
     read_bert_config,
-    read_tokenizer_options,
-    read_vocabulary,
+    read_tokenizer,
 )
-from tfmodels.errors import InputError, first_line
-from tfmodels.files import renamed_when_whole
+from tfmodels.errors import InputError
 from tfmodels.models.bert import SIZES, Bert, BertConfig
 from tfmodels.text.batching import encode, length_bucketed
 from tfmodels.text.vocabulary import learn_wordpiece
@@ -39,41 +34,12 @@ from tfmodels.training.precision import dtype_policy
 RATE_FROM_ZERO, RATE_FROM_CHECKPOINT = 5e-4, 1e-4
 
 
-@contextlib.contextmanager
-def new_directory(path, flag):
-    """A directory to fill, which gets the name `path` when the block ends well.
-
-    Args:
-        path: the final name; must not exist yet.
-        flag: the setting that `path` came from, for messages.
-
-    Yields:
-        `Path` to write into.
-
-    Raises:
-        InputError: `path` exists, cannot be written, or the disk is full.
-    """
-    path = Path(path)
-    if path.exists():
-        raise InputError(f"{path}: already exists; give another {flag} or remove it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with renamed_when_whole(path.parent) as partial:
-            yield partial
-            os.rename(partial, path)
-    except (OSError, tf.errors.ResourceExhaustedError) as error:
-        raise InputError(
-            f"{path}: cannot be written ({first_line(error)}); free space there or give "
-            f"another {flag}"
-        ) from error
-
-
 def start_encoder(settings, texts):
     """The encoder that a training starts from.
 
     Args:
-        settings: has `checkpoint`, `size`, `vocabulary_size`, `lowercase`, `max_length`,
-            `dropout`.
+        settings: has `checkpoint`, `revision`, `size`, `vocabulary_size`, `lowercase`,
+            `max_length`, `dropout`.
         texts: iterable of the training texts, read to learn a vocabulary when the
             checkpoint is `"none"`.
 
@@ -100,22 +66,22 @@ def start_encoder(settings, texts):
             **dropout,
         )
         return Bert(config), tokenizer, None
-    directory = find_checkpoint(settings.checkpoint)
+    directory = find_checkpoint(settings.checkpoint, settings.revision)
     config = dataclasses.replace(read_bert_config(directory), **dropout)
     return Bert(config), read_tokenizer(directory), directory
 
 
-def freeze(encoder, layers):
-    """Keeps the embeddings and the first `layers` blocks as they are; 0 freezes nothing.
+def freeze(encoder, embeddings, layers):
+    """Keeps the embeddings, or them and the first `layers` blocks, as they are.
 
     Raises:
         InputError: the encoder has fewer blocks.
     """
     if layers > len(encoder.blocks):
         raise InputError(f"--freeze_layers {layers}: the encoder has {len(encoder.blocks)} blocks")
-    if layers:
-        for layer in (encoder.embeddings, *encoder.blocks[:layers]):
-            layer.trainable = False
+    encoder.embeddings.trainable = not (embeddings or layers)
+    for block in encoder.blocks[:layers]:
+        block.trainable = False
 
 
 def predictor(model, tokenizer, max_length, batch_size):
@@ -149,23 +115,29 @@ def batches(chunks, rows, tokenizer, batch_size, max_length, seed=None):
 
 
 def fit(model, dataset, validation, settings, directory, monitor, class_weight=None):
-    """Compiles and trains; keeps the weights of the best epoch; leaves curves and logs.
+    """Compiles and trains; keeps the best weights; leaves logs.
 
     Args:
         model: a built model.
         dataset: training batches of known number, one pass an epoch.
         validation: held-out batches.
-        settings: has `checkpoint`, `epochs`, `learning_rate`, `warmup`, `weight_decay`,
-            `clip_norm`, `ema`, `patience`.
-        directory: gets `logs/` (TensorBoard) and `plots/curves.png`.
-        monitor: metric of the held-out batches that decides which epoch is best: the
+        settings: has `checkpoint`, `epochs`, `evaluations`, `learning_rate`, `warmup`,
+            `weight_decay`, `clip_norm`, `ema`, `patience`.
+        directory: gets `logs/` (TensorBoard).
+        monitor: metric of the held-out batches that decides which weights are best: the
             larger the better.
         class_weight: dict from class to the weight of its examples, or `None`.
 
     Returns:
-        dict from metric name to its values, one an epoch.
+        dict from metric name to its values, one an evaluation.
+
+    Raises:
+        InputError: the loss is no longer a number.
     """
-    total = int(dataset.cardinality()) * settings.epochs
+    # Keras validates at the end of what it calls an epoch: a part of a pass over the rows.
+    steps = -(-int(dataset.cardinality()) // settings.evaluations)
+    parts = settings.epochs * settings.evaluations
+    total = steps * parts
     rate = settings.learning_rate
     if rate is None:
         rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
@@ -192,15 +164,19 @@ def fit(model, dataset, validation, settings, directory, monitor, class_weight=N
         # Before the callback that keeps the best weights: it must see the averages.
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     history = model.fit(
-        dataset,
+        dataset.repeat(),
         validation_data=validation,
-        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        epochs=parts,
         class_weight=class_weight,
         shuffle=False,
         callbacks=callbacks,
     ).history
-    (directory / "plots").mkdir(exist_ok=True)
-    plot_curves(directory / "plots" / "curves.png", history)
+    if not np.isfinite(history["loss"]).all():
+        raise InputError(
+            f"--learning_rate {rate}: the loss is no longer a number after "
+            f"{len(history['loss'])} evaluations; give a smaller one"
+        )
     return history
 
 
@@ -252,11 +228,6 @@ def read_model(directory, application, build):
     if report.new:
         raise InputError(f"{directory}: incomplete ({report}); train again")
     return model, read_tokenizer(directory), settings
-
-
-def read_tokenizer(directory):
-    """The tokenizer of a checkpoint or model directory."""
-    return WordPieceTokenizer(read_vocabulary(directory), **read_tokenizer_options(directory))
 
 
 def start(precision, strategy, seed):

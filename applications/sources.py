@@ -34,12 +34,9 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tfmodels.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 _ROW_BYTES = 16 << 20  # longest row of a file; a forgotten quote must not swallow gigabytes
 _READ_BYTES = 128 << 10  # read at a time from a file

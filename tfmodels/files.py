@@ -5,42 +5,81 @@ found under the final name.
 """
 
 import contextlib
-import os
-import re
+import errno
+import fcntl
 import shutil
+import uuid
 from pathlib import Path
+
+from tfmodels.errors import InputError, first_line
+
+LOCK = ".lock"
+# What the caller can mend: no space, no permission, a file in the way, a failing disk.
+_OF_THE_CALLER = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
-def renamed_when_whole(parent):
-    """A new directory in `parent` to write into and rename; gone if it was not renamed.
+def whole_directory(path, instead):
+    """A directory to fill, which gets its name only when the block has ended well.
 
-    What earlier processes left when they were killed is removed as well.
+    Until then it is `.partial-<random>` beside it; after an exception nothing is left. What
+    earlier processes left when they were killed is removed as well: a lock, which ends with
+    its process, tells a directory that is being written from one that was left.
 
     Args:
-        parent: an existing directory.
+        path: the final name; must not exist yet, or be an empty directory.
+        instead: what the caller can give instead, for the messages: `"another --output_dir"`.
 
     Yields:
-        `Path` of the new directory, `<parent>/.partial-<process id>`.
+        `Path` to write into.
+
+    Raises:
+        InputError: `path` exists, cannot be written, or the disk is full.
     """
-    parent = Path(parent)
+    path = Path(path)
+    _refuse_existing(path, instead)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(path.parent)
+        partial = path.parent / f".partial-{uuid.uuid4().hex[:12]}"
+        partial.mkdir()
+        try:
+            with open(partial / LOCK, "wb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield partial
+            (partial / LOCK).unlink()
+            _rename(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in _OF_THE_CALLER:
+            raise
+        raise InputError(
+            f"{path}: cannot be written ({first_line(error)}); free space there or give {instead}"
+        ) from error
+
+
+def _refuse_existing(path, instead):
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        raise InputError(f"{path}: already exists; give {instead} or remove it")
+
+
+def _remove_left(parent):
     for old in parent.glob(".partial-*"):
-        if not _is_running(re.sub(r"\D", "", old.name)):
+        # Locked by a living process, or just now removed by another one.
+        with contextlib.suppress(OSError), open(old / LOCK, "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
-    partial = parent / f".partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _is_running(process_id):
+def _rename(partial, path):
+    """Gives `partial` its name; another one if somebody took it while it was written."""
     try:
-        os.kill(int(process_id), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
+        partial.rename(path)
+    except OSError as error:
+        kept = path.with_name(path.name + partial.name.removeprefix(".partial"))
+        partial.rename(kept)
+        raise InputError(f"{path}: exists by now; the result is in {kept}") from error

@@ -200,6 +200,8 @@ class TestMistakes:
             (["--pooling", "max"], 'key "pooling"'),
             (["--held_out", "0.9"], "--held_out 0.9"),
             (["--dropout", "1"], "--dropout 1"),
+            (["--learning_rate", "-1"], "--learning_rate -1"),
+            (["--batch_size", "0"], "--batch_size 0"),
             (["--freeze_layers", "9"], "--freeze_layers 9: the encoder has 2 blocks"),
             (["--checkpoint", "no/such-model"], "no/such-model"),
             (["--colour", "red"], "--colour"),
@@ -253,18 +255,29 @@ class TestMistakes:
         assert "cannot be written" in done.stderr.decode().splitlines()[-1]
         assert not list(tmp_path.iterdir())
 
+    def test_the_loss_becomes_no_number(self, reviews, tmp_path, capsys):
+        arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
+        flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
+        assert "no longer a number" in refused(capsys, "sentiment", "train", *arguments, *flags)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_batch_size_of_nothing(self, model_dir, capsys):
+        arguments = ["--model_dir", model_dir, "--batch_size", "0", "text"]
+        assert "--batch_size 0" in refused(capsys, "sentiment", "predict", *arguments)
+
 
 class TestKilled:
     @pytest.mark.parametrize("verb", ["train", "export"])
     def test_leaves_nothing_half_written(self, verb, model_dir, reviews, tmp_path):
-        """Killed while it writes, then run again: the second run cleans up and succeeds."""
+        """Killed in mid-training or in mid-export; the second run cleans up and succeeds."""
         target = tmp_path / "out"
         arguments = {
             "train": ["--train_file", reviews, "--output_dir", target, *TRAIN_FLAGS],
             "export": ["--model_dir", model_dir, "--export_dir", target],
         }[verb]
         process = subprocess.Popen(cli(verb, *arguments), stderr=subprocess.DEVNULL)
-        while not list(tmp_path.rglob(".partial-*")):
+        written = {"train": "logs/train/events.*", "export": "variables"}[verb]
+        while not list(tmp_path.rglob(f".partial-*/{written}")):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tokenizers
 
 from tests.checkpoints.conftest import SMALL
 from tests.checkpoints.test_files import message
@@ -153,3 +154,11 @@ class TestVocabulary:
     def test_not_utf8(self, tmp_path):
         (tmp_path / "vocab.txt").write_bytes(b"\xff\n")
         assert "not UTF-8" in message(read_vocabulary, tmp_path)
+
+
+def test_tokenizer_json_alone_says_how_text_is_split(tmp_path):
+    """As `tokenizers` writes it: without `tokenizer_config.json` it decides."""
+    tokenizer = tokenizers.BertWordPieceTokenizer(lowercase=False, strip_accents=False)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    expected = {"lowercase": False, "strip_accents": False, "split_cjk": True}
+    assert read_tokenizer_options(tmp_path) == expected

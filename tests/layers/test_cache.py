@@ -83,6 +83,6 @@ def test_padding_in_the_prompt():
 def test_new_cache():
     layer = CASES["causal_attention"].make(dtype="mixed_bfloat16")
     cache = layer.new_cache(B, LENGTH)
-    assert cache.shape == (B, 2, LENGTH, 2, H // 2)
+    assert cache.shape == (B, 2, 2, LENGTH, H // 2)
     assert "bfloat16" in str(cache.dtype)
     assert not ops.convert_to_numpy(ops.cast(cache, "float32")).any()

@@ -12,8 +12,13 @@ import tensorflow as tf
 from applications.__main__ import main
 from applications.sentiment import load
 from tests.applications.conftest import model_dir, reviews  # noqa: F401 - fixtures
+from tfmodels.errors import InputError
+from tfmodels.models.bert import Bert, BertConfig
+from tfmodels.models.classifier import Classifier
+from tfmodels.serving.classification import classification_signatures
 from tfmodels.serving.saved_model import next_version
 from tfmodels.text.batching import encode
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TEXTS = [
     "a joy",
@@ -95,6 +100,20 @@ def test_strings_are_answered_as_predict_answers(answers):
 def test_ids_are_answered_alike(answers):
     served, expected, _ = answers
     np.testing.assert_allclose(served["ids"]["probabilities"], expected, atol=1e-6)
+
+
+def test_an_empty_batch_of_a_model_that_reads_the_first_token():
+    """Its rows are gathered by position, where an empty batch has none."""
+    model = Classifier(Bert(BertConfig.of_size("tiny", vocabulary_size=9)), 2, pooling="first")
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
+    function, _ = classification_signatures(model, tokenizer, ["x", "y"])["serving_default"]
+    assert function(tf.constant([], tf.string))["probabilities"].shape == (0, 2)
+
+
+def test_more_tokens_than_positions_are_refused():
+    config = BertConfig.of_size("tiny", vocabulary_size=9, max_length=8)
+    with pytest.raises(InputError, match="max_length 9: the model has positions for 8"):
+        classification_signatures(Classifier(Bert(config), 2), None, ["x", "y"], max_length=9)
 
 
 def test_an_empty_batch_has_an_empty_answer(answers):

@@ -76,7 +76,7 @@ def test_texts_and_sizes_that_cannot_work(texts, size, problem):
 
 def test_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(InputError, match=r"pip install 'tfmodels\[vocabulary\]'"):
+    with pytest.raises(InputError, match="pip install tokenizers"):
         learn_wordpiece(ENGLISH, 100)
 
 

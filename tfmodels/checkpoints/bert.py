@@ -22,8 +22,8 @@ from tfmodels.checkpoints.files import (
     write_tensors,
 )
 from tfmodels.checkpoints.hugging_face import read_bert_config, write_bert_config, write_tokenizer
-from tfmodels.errors import InputError, first_line
-from tfmodels.files import renamed_when_whole
+from tfmodels.errors import InputError
+from tfmodels.files import whole_directory
 from tfmodels.models.bert import Bert
 from tfmodels.models.classifier import Classifier
 
@@ -228,19 +228,8 @@ def save_bert(model, directory, vocabulary, tokenizer_options, labels=None):
         labels = _checked_labels(model, labels)
     elif labels is not None:
         raise InputError("labels are for a Classifier, and this is an encoder; leave them out")
-    directory = Path(directory)
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise InputError(f"{directory}: already exists; give another directory or remove it")
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with renamed_when_whole(directory.parent) as partial:
-            write_bert(model, partial, vocabulary, tokenizer_options, labels)
-            partial.replace(directory)
-    except OSError as error:
-        raise InputError(
-            f"{directory}: cannot be written ({first_line(error)}); free space there or give "
-            "another directory"
-        ) from error
+    with whole_directory(directory, "another directory") as partial:
+        write_bert(model, partial, vocabulary, tokenizer_options, labels)
 
 
 def write_bert(model, directory, vocabulary, tokenizer_options, labels=None, ours=None):

@@ -12,6 +12,7 @@ from pathlib import Path
 from tfmodels.checkpoints.files import read_json
 from tfmodels.errors import InputError
 from tfmodels.models.bert import BertConfig
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 # our field: theirs
 FIELDS = {
@@ -37,6 +38,11 @@ TOKENIZER_OPTIONS = {  # ours: theirs
     "lowercase": "do_lower_case",
     "strip_accents": "strip_accents",
     "split_cjk": "tokenize_chinese_chars",
+}
+NORMALIZER_OPTIONS = {  # the same in tokenizer.json
+    "lowercase": "lowercase",
+    "strip_accents": "strip_accents",
+    "split_cjk": "handle_chinese_chars",
 }
 TOKENIZER_DEFAULTS = {"lowercase": True, "strip_accents": None, "split_cjk": True}
 
@@ -119,7 +125,8 @@ def read_tokenizer_options(directory):
     """How the checkpoint's text is split.
 
     Args:
-        directory: of the checkpoint; without `tokenizer_config.json` it is BERT's default.
+        directory: of the checkpoint; `tokenizer_config.json` says it, or `tokenizer.json`,
+            and without both it is BERT's default.
 
     Returns:
         dict of `lowercase`, `split_cjk` (bool) and `strip_accents` (bool or `None`), the
@@ -128,12 +135,15 @@ def read_tokenizer_options(directory):
     Raises:
         InputError: `tokenizer_config.json` cannot be used.
     """
-    path = Path(directory) / "tokenizer_config.json"
-    if not path.exists():
-        return dict(TOKENIZER_DEFAULTS)
-    theirs = read_json(path)
+    path, names = Path(directory) / "tokenizer_config.json", TOKENIZER_OPTIONS
+    theirs = read_json(path) if path.exists() else {}
+    if not theirs and path.with_name("tokenizer.json").exists():
+        path, names = path.with_name("tokenizer.json"), NORMALIZER_OPTIONS
+        theirs = read_json(path).get("normalizer")
+        if not isinstance(theirs, dict) or theirs.get("type") != "BertNormalizer":
+            raise InputError(f"{path}: its normalizer is not BERT's; add a tokenizer_config.json")
     options = {}
-    for ours, name in TOKENIZER_OPTIONS.items():
+    for ours, name in names.items():
         value = options[ours] = theirs.get(name, TOKENIZER_DEFAULTS[ours])
         if not isinstance(value, bool) and (ours != "strip_accents" or value is not None):
             raise InputError(f"{path}: {name} is {value!r}; it must be true or false")
@@ -174,6 +184,18 @@ def read_vocabulary(directory):
     if sorted(ids.values()) != list(range(len(ids))):
         raise InputError(f"{path}: the token ids do not run from 0 up; add a vocab.txt")
     return sorted(ids, key=ids.get)
+
+
+def read_tokenizer(directory):
+    """The `WordPieceTokenizer` of a checkpoint.
+
+    Args:
+        directory: of the checkpoint.
+
+    Raises:
+        InputError: the vocabulary or the options cannot be used.
+    """
+    return WordPieceTokenizer(read_vocabulary(directory), **read_tokenizer_options(directory))
 
 
 def write_bert_config(

@@ -18,6 +18,7 @@ from tfmodels.layers import kernels
 from tfmodels.layers.dense import dense
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class Attention(keras.layers.Layer):
     """Multi-head scaled dot-product attention.
 
@@ -32,12 +33,13 @@ class Attention(keras.layers.Layer):
         query: float `[B, Q, H]`.
         value: float `[B, K, H]` to attend to; `query` itself if not given.
         attention_mask: bool that broadcasts to `[B, Q, K]`, `True` = may be attended to.
-        cache: float `[B, 2, K, N, D]` of keys and values: what `new_cache` gave for
+        cache: float `[B, 2, N, K, D]` of keys and values: what `new_cache` gave for
             incremental self-attention, what `project` gave for cross-attention.
         cache_index: scalar int. With it, keys and values of `query` are written to the
             cache from this position on and the call returns the new cache as well;
             without it a given cache is used as it is and `value` is not looked at.
-            Positions of the cache not yet written must be masked.
+            Positions of the cache not yet written must be masked, and the cache must have
+            room: `cache_index + Q <= K` (not checked where the index is a tensor).
         training: bool.
 
     Returns:
@@ -76,48 +78,54 @@ class Attention(keras.layers.Layer):
         self.output_projection.build((*query_shape[:-1], self.hidden_dim))
 
     def new_cache(self, batch_size, length):
-        """An empty cache for `length` positions: zeros `[B, 2, length, N, D]`."""
-        shape = (batch_size, 2, length, self.num_heads, self.head_dim)
+        """An empty cache for `length` positions: zeros `[B, 2, N, length, D]`."""
+        shape = (batch_size, 2, self.num_heads, length, self.head_dim)
         return ops.zeros(shape, dtype=self.compute_dtype)
 
     def project(self, value, training=False):
-        """Keys and values of `value` `[B, K, H]` in the form of a cache `[B, 2, K, N, D]`."""
-        keys = self._split(self.key(value, training=training))
-        values = self._split(self.value(value, training=training))
-        return ops.stack([keys, values], axis=1)
+        """Keys and values of `value` `[B, K, H]` in the form of a cache `[B, 2, N, K, D]`."""
+        keys = self._heads(self.key(value, training=training))
+        return ops.stack([keys, self._heads(self.value(value, training=training))], axis=1)
 
     def call(
         self, query, value=None, attention_mask=None, cache=None, cache_index=None, training=False
     ):
-        queries = self._split(self.query(query, training=training))  # [B, Q, N, D]
+        queries = self._heads(self.query(query, training=training))  # [B, N, Q, D]
         if cache is None:
             source = query if value is None else value
-            keys = self._split(self.key(source, training=training))  # [B, K, N, D]
-            values = self._split(self.value(source, training=training))
+            keys = self._heads(self.key(source, training=training))  # [B, N, K, D]
+            values = self._heads(self.value(source, training=training))
         else:
             if cache_index is not None:
-                new = ops.cast(self.project(query, training=training), cache.dtype)
-                cache = ops.slice_update(cache, (0, 0, cache_index, 0, 0), new)
+                if isinstance(cache_index, int) and cache_index + query.shape[1] > cache.shape[3]:
+                    raise ValueError(
+                        f"a cache of {cache.shape[3]} positions has no room for "
+                        f"{query.shape[1]} more at {cache_index}"
+                    )
+                new = ops.cast(self.project(query, training), cache.dtype)
+                cache = ops.slice_update(cache, (0, 0, 0, cache_index, 0), new)
             keys, values = cache[:, 0], cache[:, 1]
         mask = attention_mask
         if mask is not None:
             mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; from the end: it may lack B
-        scores = ops.matmul(  # [B, N, Q, K]
-            ops.transpose(queries, (0, 2, 1, 3)), ops.transpose(keys, (0, 2, 3, 1))
+        attended = kernels.attend(
+            queries,
+            keys,
+            values,
+            mask,
+            1.0 / math.sqrt(self.head_dim),
+            self.dropout,
+            self.seed_generator.next() if training else None,
         )
-        seed = self.seed_generator.next() if training else None
-        weights = kernels.masked_softmax(
-            scores, mask, 1.0 / math.sqrt(self.head_dim), self.dropout, seed
-        )
-        attended = ops.matmul(weights, ops.transpose(values, (0, 2, 1, 3)))  # [B, N, Q, D]
         attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
         attended = ops.reshape(attended, (-1, ops.shape(query)[1], self.hidden_dim))
         output = self.output_projection(attended, training=training)
         return output if cache_index is None else (output, cache)
 
-    def _split(self, x):
-        """`[B, S, H]` to `[B, S, N, D]`."""
-        return ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim))
+    def _heads(self, x):
+        """`[B, S, H]` to `[B, N, S, D]`."""
+        x = ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim))
+        return ops.transpose(x, (0, 2, 1, 3))
 
     def compute_output_shape(self, query_shape, *args, **kwargs):
         return (*query_shape[:-1], self.hidden_dim)

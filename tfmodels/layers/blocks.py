@@ -10,6 +10,7 @@ from tfmodels.layers.attention import Attention
 from tfmodels.layers.dense import LayerNorm, dense
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class FeedForward(keras.layers.Layer):
     """Two dense layers with an activation between them, position by position.
 
@@ -166,6 +167,7 @@ class _Block(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class EncoderBlock(_Block):
     __doc__ = f"""Self-attention, then feed-forward.
 
@@ -187,6 +189,7 @@ class EncoderBlock(_Block):
         return self._feed_forward(x, training)
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class DecoderBlock(_Block):
     __doc__ = f"""Causal self-attention, optionally cross-attention, then feed-forward.
 
@@ -198,9 +201,9 @@ class DecoderBlock(_Block):
         attention_mask: bool that broadcasts to `[B, T, K]`: causal, and without padding.
         encoded: float `[B, S, H]`, the encoder's output.
         encoded_mask: bool that broadcasts to `[B, T, S]`.
-        cache: float `[B, 2, K, N, D]` for the self-attention (see `Attention`).
+        cache: float `[B, 2, N, K, D]` for the self-attention (see `Attention`).
         cache_index: scalar int, position of the first of `inputs` in the cache.
-        encoded_cache: float `[B, 2, S, N, D]`, `cross_attention.project(encoded)`,
+        encoded_cache: float `[B, 2, N, S, D]`, `cross_attention.project(encoded)`,
             in place of `encoded`.
         training: bool.
 
@@ -242,6 +245,10 @@ class DecoderBlock(_Block):
             x, cache = x
         x = self._after(inputs, x, self.attention_norm, training)
         if self.cross_attention is not None:
+            if encoded is None and encoded_cache is None:
+                raise ValueError(
+                    "a block with cross-attention needs encoded or encoded_cache, got neither"
+                )
             attended = self.cross_attention(
                 self._before(x, self.cross_attention_norm, training),
                 value=encoded,

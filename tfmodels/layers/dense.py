@@ -9,6 +9,7 @@ import keras
 from tfmodels.layers import kernels
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class Dense(keras.layers.Dense):
     """`activation(x @ kernel + bias)`, in the forms that run fast (see `kernels`).
 
@@ -39,6 +40,7 @@ class Dense(keras.layers.Dense):
         return {**super().get_config(), "activation": self.activation_name}
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class LayerNorm(keras.layers.Layer):
     """Layer normalization (Ba et al. 2016) of `residual + dropout(inputs)`.
 

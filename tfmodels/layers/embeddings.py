@@ -11,6 +11,7 @@ from keras import ops
 from tfmodels.layers.dense import LayerNorm
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class Embeddings(keras.layers.Layer):
     """Token plus learned position plus segment embeddings, normalized.
 

@@ -12,6 +12,7 @@ from tfmodels.layers.dense import dense
 POOLINGS = ("first", "mean")
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class Pooler(keras.layers.Layer):
     """One vector for a sequence.
 
@@ -73,6 +74,7 @@ class Pooler(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class ClassificationHead(keras.layers.Layer):
     """Dropout and a dense layer, to float32 logits.
 

@@ -95,6 +95,27 @@ def add_norm(x, residual, gamma, beta, epsilon, rate=0.0, seed=None):
     return ops.cast(normalized * gamma + beta, x.dtype)
 
 
+def attend(queries, keys, values, mask, scale, rate=0.0, seed=None):
+    """`dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
+
+    Args:
+        queries: float `[B, N, Q, D]`.
+        keys, values: float `[B, N, K, D]`.
+        mask: bool that broadcasts to `[B, N, Q, K]`, or `None`.
+        scale, rate, seed: see `masked_softmax`.
+
+    Returns:
+        float `[B, N, Q, D]`.
+    """
+    if tf is None:
+        scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))
+    else:
+        # Eigen and oneDNN read the keys as they lie; `ops` would copy them first.
+        scores = tf.matmul(queries, keys, transpose_b=True)
+    weights = masked_softmax(scores, mask, scale, rate, seed)  # [B, N, Q, K]
+    return ops.matmul(weights, values)
+
+
 def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
     """`dropout(softmax(scale * scores))` over the last axis, nothing for masked keys.
 

@@ -77,6 +77,7 @@ SIZES = {
 }
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class Bert(Model):
     """Embeddings and a stack of post-norm encoder blocks.
 

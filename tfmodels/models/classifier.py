@@ -9,6 +9,7 @@ from tfmodels.layers.heads import ClassificationHead, Pooler
 from tfmodels.models.model import Model
 
 
+@keras.saving.register_keras_serializable("tfmodels")
 class Classifier(Model):
     """An encoder, a pooler and a classification head.
 

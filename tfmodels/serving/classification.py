@@ -6,25 +6,34 @@ tokenizer, the model and the labels are all inside the graph.
 
 import tensorflow as tf
 
+from tfmodels.errors import InputError
 from tfmodels.serving.saved_model import save
 from tfmodels.text.batching import encode
 
 
-def classification_signatures(model, tokenizer, labels, max_length):
+def classification_signatures(model, tokenizer, labels, max_length=None):
     """The signatures of a classifier.
 
     Args:
         model: a `Classifier`.
         tokenizer: a `WordPieceTokenizer`.
         labels: C strings, in the order of the model's classes.
-        max_length: most tokens of a text; what is beyond is cut.
+        max_length: most tokens of a text; what is beyond is cut. As many as the model has
+            positions for if not given.
 
     Returns:
         dict from signature name to `(function, specs)`, see `saved_model.save`:
         `serving_default` on `text` string `[B]`; `token_ids` on `token_ids`,
         `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label`
         string `[B]` and `probabilities` float32 `[B, C]`.
+
+    Raises:
+        InputError: the model has fewer positions than `max_length`.
     """
+    most = model.encoder.config.max_length
+    max_length = most if max_length is None else max_length
+    if max_length > most:
+        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
     labels = tf.constant(list(labels))
 
     def classify(batch):
@@ -54,7 +63,7 @@ def classification_signatures(model, tokenizer, labels, max_length):
     }
 
 
-def export_classifier(root, model, tokenizer, labels, max_length=128):
+def export_classifier(root, model, tokenizer, labels, max_length=None):
     """Writes a classifier as the next version of a SavedModel.
 
     Args:

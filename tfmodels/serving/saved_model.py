@@ -5,13 +5,16 @@ use. Out: a directory that a stock TF Serving (2.20) loads. It is written under 
 that the server does not look at and renamed when it is whole.
 """
 
-import os
+import errno
+import re
 from pathlib import Path
 
 import tensorflow as tf
 
-from tfmodels.errors import InputError, first_line
-from tfmodels.files import renamed_when_whole
+from tfmodels.errors import first_line
+from tfmodels.files import whole_directory
+
+NUMBER = re.compile("[0-9]+")
 
 
 def save(root, signatures, variables):
@@ -39,21 +42,16 @@ def save(root, signatures, variables):
         functions[name] = tf.function(function).get_concrete_function(
             **{key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
         )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with renamed_when_whole(root) as partial:
+    version = root / str(next_version(root))
+    with whole_directory(version, "another directory for the versions") as partial:
+        try:
             tf.saved_model.save(module, str(partial), signatures=functions)
-            version = root / str(next_version(root))
-            os.rename(partial, version)
-    except (OSError, tf.errors.OpError) as error:
-        raise InputError(
-            f"{root}: cannot write the SavedModel ({first_line(error)}); free space there or "
-            "give another --export_dir"
-        ) from error
+        except tf.errors.OpError as error:  # of the file system: nothing else runs here
+            raise OSError(errno.EIO, first_line(error)) from error
     return version
 
 
 def next_version(root):
-    """1 more than the largest version in `root`."""
-    versions = [int(path.name) for path in Path(root).iterdir() if path.name.isdigit()]
+    """1 more than the largest version in `root`, which need not exist."""
+    versions = [int(path.name) for path in Path(root).glob("*") if NUMBER.fullmatch(path.name)]
     return max(versions, default=0) + 1

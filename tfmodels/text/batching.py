@@ -73,8 +73,7 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None):
     def batches_of(ids, *others):
         order = tf.argsort(ids.row_lengths(), stable=True)
         rows = tuple(tf.gather(values, order) for values in (ids, *others))
-        batches = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
-        return batches if seed is None else batches.shuffle(WINDOW, seed=seed)
+        return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
 
     def packed(ids, *others):
         batch = _packed(tokenizer, ids, max_length)
@@ -85,14 +84,15 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None):
         batch["padding_mask"] = tf.pad(batch["padding_mask"], [[0, 0], [0, missing]])
         return (batch, *others)
 
-    return (
+    batches = (
         chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE)
         .unbatch()
         .ragged_batch(batch_size * WINDOW)
         .flat_map(batches_of)
-        .map(packed, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if seed is not None:
+        batches = batches.shuffle(2 * WINDOW, seed=seed)
+    return batches.map(packed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def _rounded_up(length):

@@ -65,7 +65,7 @@ def pack(
     segments = _truncate(segments, max_length - len(segments) - 1, truncation)
     token_ids, segment_ids = tf_text.combine_segments(segments, cls_id, sep_id)  # [B, (S)]
 
-    length = pad_to_length or token_ids.bounding_shape(axis=1)
+    length = pad_to_length or tf.maximum(token_ids.bounding_shape(axis=1), 1)
     length = -(-length // pad_to_multiple) * pad_to_multiple
     shape = tf.stack([-1, tf.cast(length, tf.int64)])
     return {

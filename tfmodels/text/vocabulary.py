@@ -16,6 +16,9 @@ from pathlib import Path
 from tfmodels.errors import InputError
 from tfmodels.text.wordpiece import CONTINUATION, SPECIAL_TOKENS, UNK, check_vocabulary
 
+_MOST_WORDS = 2_000_000  # different words counted at most
+_COPIES = 1000  # copies of a word handed to the trainer in one string
+
 
 def learn_wordpiece(
     texts: Iterable[str],
@@ -33,7 +36,8 @@ def learn_wordpiece(
     English and a Chinese corpus need no different settings.
 
     Args:
-        texts: the corpus; may be a generator. Only its distinct words are held in memory.
+        texts: the corpus; may be a generator. Of its distinct words the two million
+            most frequent ones are held in memory.
         size: the most tokens, special tokens included.
         lowercase, strip_accents, split_cjk: as for the `WordPieceTokenizer`
             that will read the vocabulary.
@@ -50,8 +54,7 @@ def learn_wordpiece(
         import tokenizers  # an extra: only learning a vocabulary needs it
     except ImportError as error:
         raise InputError(
-            "learning a vocabulary needs the 'tokenizers' library; "
-            "run: pip install 'tfmodels[vocabulary]'"
+            "learning a vocabulary needs the 'tokenizers' library; run: pip install tokenizers"
         ) from error
     if size <= len(SPECIAL_TOKENS):
         raise InputError(
@@ -68,7 +71,12 @@ def learn_wordpiece(
         lowercase=lowercase,
     ).normalize_str
     split = tokenizers.pre_tokenizers.BertPreTokenizer().pre_tokenize_str
-    words = Counter(word for text in texts for word, _ in split(normalize(text)))
+    words = Counter()
+    for text in texts:
+        words.update(word for word, _ in split(normalize(text)))
+        if len(words) > _MOST_WORDS:
+            # The rare half of the words goes: no piece is learned from them anyway.
+            words = Counter(dict(words.most_common(_MOST_WORDS // 2)))
     if not words:
         raise InputError("texts holds no words to learn a vocabulary from; give some text")
 
@@ -89,10 +97,17 @@ def learn_wordpiece(
     )
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=UNK))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    tokenizer.train_from_iterator((" ".join([word] * n) for word, n in words.items()), trainer)
+    tokenizer.train_from_iterator(_repeated(words), trainer)
     ids = tokenizer.get_vocab(with_added_tokens=False)
     # The trainer adds the "##" forms that `start` had no room for; they come last.
     return sorted(ids, key=ids.get)[:size]
+
+
+def _repeated(words):
+    """Every word as often as it was counted, in strings of bounded length."""
+    for word, n in words.items():
+        for first in range(0, n, _COPIES):
+            yield " ".join([word] * min(n - first, _COPIES))
 
 
 def _most_frequent(words, part, room):

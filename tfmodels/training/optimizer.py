@@ -100,24 +100,42 @@ class AdamW(keras.optimizers.AdamW):
             # By the global norm: later, when the replicas' gradients are summed.
             return gradients if self.global_clipnorm else super()._clip_gradients(gradients)
 
-        def _all_reduce_sum_gradients(self, grads_and_vars):
-            reduced = list(super()._all_reduce_sum_gradients(grads_and_vars))
-            if not self.global_clipnorm:
-                return reduced
-            # A gathered table's gradient is a list of rows, which may name a row twice;
-            # its norm is that of the sums.
-            gradients = [None if g is None else tf.convert_to_tensor(g) for g, _ in reduced]
-            gradients, _ = tf.clip_by_global_norm(gradients, self.global_clipnorm)
-            return list(zip(gradients, (variable for _, variable in reduced), strict=True))
+        def _backend_update_step(self, grads, trainable_variables, learning_rate):
+            variables = [getattr(variable, "value", variable) for variable in trainable_variables]
+            reduced = self._all_reduce_sum_gradients(zip(grads, variables, strict=True))
+            # A gathered table's gradient is a list of rows, which may name a row twice; its norm
+            # is that of the sums.
+            reduced = [(tf.convert_to_tensor(gradient), v) for gradient, v in reduced]
+            scale = tf.constant(1.0)
+            if self.global_clipnorm:
+                norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
+                norm = tf.cast(norm, tf.float32)
+                scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
+            # The scale goes where the learning rate goes, and is applied in the same pass.
+            tf.__internal__.distribute.interim.maybe_merge_call(
+                self._distributed_tf_update_step,
+                self._distribution_strategy,
+                reduced,
+                tf.stack([tf.cast(learning_rate, tf.float32), scale]),
+            )
+
+        def build(self, variables):
+            super().build(variables)
+            if self.use_ema:
+                # Not zeros, as Keras starts them: a weight that gets no gradient keeps its value.
+                for variable, average in zip(
+                    variables, self._model_variables_moving_average, strict=True
+                ):
+                    average.assign(variable)
 
         def _update_model_variables_moving_average(self, trainable_variables):
             """Nothing: `update_step` averages."""
 
         def update_step(self, gradient, variable, learning_rate):
+            learning_rate, scale = learning_rate[0], learning_rate[1]
             index = self._get_variable_index(variable)
             state = [self._momentums[index].value, self._velocities[index].value]
             step = tf.cast(self.iterations + 1, tf.float32)
-            learning_rate = tf.cast(learning_rate, tf.float32)
             bias_correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (
                 1.0 - tf.pow(self.beta_1, step)
             )
@@ -128,12 +146,11 @@ class AdamW(keras.optimizers.AdamW):
                 tf.constant(self.beta_1),
                 tf.constant(self.beta_2),
                 tf.constant(self.epsilon),
+                scale,
             ]
             if self.use_ema:
                 state.append(self._model_variables_moving_average[index].value)
-                # 0 at first: Keras' averages start at zero, not at the weights.
                 scalars.append(tf.minimum(self.ema_momentum, (step - 1.0) / (step + 9.0)))
-            gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
             variables = [variable, *state]
             if tf.distribute.has_strategy():
                 updated = self._updated(gradient, [tf.identity(v) for v in variables], scalars)
@@ -146,13 +163,16 @@ class AdamW(keras.optimizers.AdamW):
 if tf is not None:
 
     def _adamw(gradient, values, scalars):
+        dtype = values[0].dtype
+        gradient, *values = (tf.cast(value, tf.float32) for value in (gradient, *values))
         weight, first, second, *average = values
-        rate, decay, beta_1, beta_2, epsilon, *momentum = scalars
+        rate, decay, beta_1, beta_2, epsilon, scale, *momentum = scalars
+        gradient = gradient * scale
         first = first + (gradient - first) * (1.0 - beta_1)
         second = second + (tf.square(gradient) - second) * (1.0 - beta_2)
         weight = weight * (1.0 - decay) - rate * first / (tf.sqrt(second) + epsilon)
         average = [a + (weight - a) * (1.0 - m) for a, m in zip(average, momentum, strict=True)]
-        return [weight, first, second, *average]
+        return [tf.cast(value, dtype) for value in (weight, first, second, *average)]
 
     def _update_in_place(gradient, variables, scalars):
         updated = _adamw(gradient, variables, scalars)
