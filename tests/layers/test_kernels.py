@@ -175,7 +175,7 @@ def test_masked_keys_get_nothing():
 
 def dropped(shape, rate, seed):
     """1 where the hash drops, 0 where it keeps."""
-    kept = kernels._kept(tf.zeros(shape), tf.cast(seed, tf.uint32), rate).numpy()
+    kept = kernels._kept(tf.zeros(shape), kernels._drop(seed, rate)).numpy()
     np.testing.assert_allclose(np.unique(kept), [0, 1 / (1 - rate)], rtol=1e-6)
     return (kept == 0).astype("float64")
 

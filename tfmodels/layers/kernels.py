@@ -85,7 +85,7 @@ def add_norm(x, residual, gamma, beta, epsilon, rate=0.0, seed=None):
         y = _add_norm(
             tf.reshape(x, [-1, width]), tf.reshape(residual, [-1, width]),
             tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta),
-            tf.cast(seed, tf.uint32), epsilon, rate,
+            _drop(seed, rate), epsilon,
         )  # fmt: skip
         return tf.reshape(y, tf.shape(x))
     if seed is not None and rate > 0:
@@ -134,7 +134,7 @@ def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
     """
     if tf is not None and seed is not None:
         mask = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask
-        return _masked_softmax(scores, mask, tf.cast(seed, tf.uint32), scale, rate)
+        return _masked_softmax(scores, mask, _drop(seed, rate), scale)
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
@@ -165,7 +165,14 @@ if tf is not None:
     # not once a layer and shape.
     _compiled = tf.function(jit_compile=True, reduce_retracing=True)
 
-    def _kept(like, seed, rate):
+    def _drop(seed, rate):
+        """What the compiled functions are told about dropout: seed, threshold and scale.
+
+        As tensors, so that one compiled function serves every rate.
+        """
+        return tf.cast(seed, tf.uint32), _u32(round(rate * 2**32)), tf.constant(1 / (1 - rate))
+
+    def _kept(like, drop):
         """`1 / (1 - rate)` where an element is kept and 0 where it is dropped.
 
         A hash of the element's number and the seed, with the 32-bit mixer "lowbias32" of
@@ -173,12 +180,11 @@ if tf is not None:
         finds the same elements again without storing them, and XLA fuses it, which it does
         not do with the counter-based generators (40 times slower here).
         """
-        if rate == 0.0:
-            return tf.ones([], like.dtype)
+        seed, threshold, scale = drop
         number = tf.cast(tf.range(tf.size(like)), tf.uint32)
         x = _mixed(_mixed(number) + seed[0] + seed[1] * _u32(0x9E3779B9))
-        keep = x >= _u32(round(rate * 2**32))
-        return tf.reshape(tf.cast(keep, like.dtype) / (1.0 - rate), tf.shape(like))
+        kept = tf.cast(x >= threshold, like.dtype) * tf.cast(scale, like.dtype)
+        return tf.reshape(kept, tf.shape(like))
 
     def _mixed(x):
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
@@ -206,16 +212,16 @@ if tf is not None:
         return _bias_gelu_forward(x, bias), lambda upstream: _bias_gelu_backward(x, bias, upstream)
 
     @_compiled
-    def _add_norm_forward(x, residual, gamma, beta, seed, epsilon, rate):
+    def _add_norm_forward(x, residual, gamma, beta, drop, epsilon):
         total = tf.cast(x, tf.float32)
-        total = total * _kept(total, seed, rate) + tf.cast(residual, tf.float32)
+        total = total * _kept(total, drop) + tf.cast(residual, tf.float32)
         normalized, _ = _normalize(total, epsilon)
         return tf.cast(normalized * gamma + beta, x.dtype)
 
     @_compiled
-    def _add_norm_backward(x, residual, gamma, seed, upstream, epsilon, rate):
+    def _add_norm_backward(x, residual, gamma, drop, upstream, epsilon):
         total = tf.cast(x, tf.float32)
-        kept = _kept(total, seed, rate)
+        kept = _kept(total, drop)
         total = total * kept + tf.cast(residual, tf.float32)
         normalized, scale = _normalize(total, epsilon)
         upstream = tf.cast(upstream, tf.float32)
@@ -229,38 +235,38 @@ if tf is not None:
             tf.reduce_sum(upstream, 0),
         )
 
-    def _add_norm(x, residual, gamma, beta, seed, epsilon, rate):
+    def _add_norm(x, residual, gamma, beta, drop, epsilon):
         @tf.custom_gradient
         def run(x, residual, gamma, beta):
             def gradient(upstream):
-                return _add_norm_backward(x, residual, gamma, seed, upstream, epsilon, rate)
+                return _add_norm_backward(x, residual, gamma, drop, upstream, epsilon)
 
-            return _add_norm_forward(x, residual, gamma, beta, seed, epsilon, rate), gradient
+            return _add_norm_forward(x, residual, gamma, beta, drop, epsilon), gradient
 
         return run(x, residual, gamma, beta)
 
     @_compiled
-    def _masked_softmax_forward(scores, mask, seed, scale, rate):
+    def _masked_softmax_forward(scores, mask, drop, scale):
         weights = tf.where(mask, tf.cast(scores, tf.float32) * scale, MASKED_SCORE)
         weights = tf.nn.softmax(weights)
-        dropped = weights * _kept(weights, seed, rate)
+        dropped = weights * _kept(weights, drop)
         return tf.cast(dropped, scores.dtype), tf.cast(weights, scores.dtype)
 
     @_compiled
-    def _masked_softmax_backward(weights, mask, seed, upstream, scale, rate):
+    def _masked_softmax_backward(weights, mask, drop, upstream, scale):
         w = tf.cast(weights, tf.float32)
-        d = tf.cast(upstream, tf.float32) * _kept(w, seed, rate)
+        d = tf.cast(upstream, tf.float32) * _kept(w, drop)
         d = w * (d - tf.reduce_sum(w * d, -1, keepdims=True)) * scale
         # Masked keys have weight 0 already, but for rows in which all are masked.
         return tf.cast(tf.where(mask, d, 0.0), weights.dtype)
 
-    def _masked_softmax(scores, mask, seed, scale, rate):
+    def _masked_softmax(scores, mask, drop, scale):
         @tf.custom_gradient
         def run(scores):
-            dropped, weights = _masked_softmax_forward(scores, mask, seed, scale, rate)
+            dropped, weights = _masked_softmax_forward(scores, mask, drop, scale)
 
             def gradient(upstream):
-                return _masked_softmax_backward(weights, mask, seed, upstream, scale, rate)
+                return _masked_softmax_backward(weights, mask, drop, upstream, scale)
 
             return dropped, gradient
 
