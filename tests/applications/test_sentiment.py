@@ -189,7 +189,7 @@ class TestMistakes:
 
     def test_export_directory_cannot_be_made(self, model_dir, reviews, capsys):
         arguments = ["--model_dir", model_dir, "--export_dir", reviews / "served"]
-        assert "cannot write" in refused(capsys, "sentiment", "export", *arguments)
+        assert "cannot be written" in refused(capsys, "sentiment", "export", *arguments)
 
     @pytest.mark.parametrize(
         ("flags", "message"),

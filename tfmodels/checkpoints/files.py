@@ -6,6 +6,7 @@ is unpickled or executed. Formats: https://huggingface.co/docs/safetensors, and 
 `model.safetensors.index.json` of `transformers` for weights in several files.
 """
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -201,5 +202,5 @@ def write_tensors(path, tensors):
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        raise OSError(first_line(error)) from error
+        raise OSError(errno.EIO, first_line(error)) from error
     path.chmod(mode)
