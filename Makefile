@@ -31,6 +31,8 @@ benchmark: $(VENV)/.peers
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}; run: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+# The pip that Python 3.10 brings takes minutes to find versions that fit each other.
+	$(PIP) --upgrade pip
 
 # Each set of packages is installed once, and again when setup.cfg changes.
 $(VENV)/.applications: $(VENV)/bin/python setup.cfg
