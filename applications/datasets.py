@@ -198,7 +198,7 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
     if texts:
         yield list(texts)
         return
-    if file is not None and file.endswith(_TABLES):
+    if file is not None and file.lower().endswith(_TABLES):
         rows: Iterable[str] = (values[0] for _, values in open_source(file, [column]).rows())
     else:
         rows = _lines(file)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tfmodels.checkpoints.files import read_json
 from tfmodels.errors import InputError
 from tfmodels.models.bert import BertConfig
-from tfmodels.text.wordpiece import WordPieceTokenizer
+from tfmodels.text.wordpiece import WordPieceTokenizer, split_vocabulary
 
 # our field: theirs
 FIELDS = {
@@ -169,8 +169,7 @@ def read_vocabulary(directory):
             text = path.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: not UTF-8; download the file again") from error
-        # Not `splitlines`: BERT's Chinese vocabulary holds U+2028, a line separator.
-        return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        return split_vocabulary(text)
     path = path.with_name("tokenizer.json")
     if not path.is_file():
         raise InputError(

@@ -142,9 +142,8 @@ class WordPieceTokenizer(tf.Module):
             raise InputError(
                 f"vocabulary {path}, line {line}: not UTF-8; save the file as UTF-8"
             ) from error
-        # Not `splitlines`: BERT's Chinese vocabulary holds U+2028, a line separator.
-        tokens = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-        check_vocabulary(tokens if text else [], f"vocabulary {path}")
+        tokens = split_vocabulary(text)
+        check_vocabulary(tokens, f"vocabulary {path}")
         return cls(tokens, **options)
 
     def get_config(self) -> dict[str, bool]:
@@ -323,6 +322,13 @@ class Words(NamedTuple):
     characters: tf.Tensor  # int32 [C]: the normalized code points of all words
     source: tf.Tensor  # int64 [C]: the character, among N, that each came from
     kind: tf.Tensor  # int32 [N]: as in `characters.character_table`
+
+
+def split_vocabulary(text: str) -> list[str]:
+    """The tokens in the text of a `vocab.txt`, one a line; none in an empty one."""
+    # Not `splitlines`: BERT's Chinese vocabulary holds U+2028, a line separator.
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.removesuffix("\r") for line in lines]
 
 
 def check_vocabulary(vocabulary: Sequence[str], name: str = "vocabulary") -> None:
