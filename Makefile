@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Two processes, each with whole files of tests: much of a test is one thread that traces or compiles.
+TWO := -n 2 --dist loadfile
 
 .PHONY: demo test lint quality benchmark clean
 
@@ -12,8 +14,8 @@ demo: $(VENV)/.applications
 	$(BIN)/python -m applications.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest tests
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/layers tests/models
+	$(BIN)/python -m pytest tests $(TWO)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/layers tests/models $(TWO)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 
-from applications import sentiment
+from applications import ner, pretraining, sentiment
 from tfmodels.errors import InputError, first_line
 
-APPLICATIONS = {sentiment.APPLICATION: sentiment.VERBS}
+APPLICATIONS = {room.APPLICATION: room.VERBS for room in (sentiment, ner, pretraining)}
 
 
 def build_parser():

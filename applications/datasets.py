@@ -74,7 +74,7 @@ def text_label_dataset(
         return text[:max_characters], index
 
     types = (tf.string, tf.int32)
-    return _chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
+    return chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
 
 
 def text_dataset(
@@ -98,10 +98,10 @@ def text_dataset(
         return tuple(value[:max_characters] for value in row.values)
 
     types = (tf.string,) * len(source.columns)
-    return _chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
+    return chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
 
 
-def _chunk_dataset(
+def chunk_dataset(
     source: Source,
     convert: Callable[[Row], tuple],
     types: tuple[tf.DType, ...],

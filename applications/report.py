@@ -101,15 +101,16 @@ def plot_curves(path, history):
     figure.savefig(path, dpi=120)
 
 
-def plot(directory, history, confusion, labels):
-    """Writes `curves.png` and `confusion.png`; says so if they cannot be drawn.
+def plot(directory, history, confusion=None, labels=None):
+    """Writes `curves.png` and, if given, `confusion.png`; says so if they cannot be drawn.
 
     A picture that fails must not cost the training that it shows.
     """
     try:
         directory.mkdir(exist_ok=True)
         plot_curves(directory / "curves.png", history)
-        plot_confusion(directory / "confusion.png", confusion, labels)
+        if confusion is not None:
+            plot_confusion(directory / "confusion.png", confusion, labels)
     except Exception as error:
         if isinstance(error, OSError):
             raise  # a full disk: the model would not be whole either
@@ -121,28 +122,48 @@ def write_json(path, value):
     Path(path).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_card(directory, settings, metrics, training_rows):
-    """Writes the model card, `README.md`: what it is, how it was made, how good it is."""
-    lines = [
-        "# Text classifier",
-        "",
-        f"Trained with `tfmodels` on {training_rows} rows of `{settings.train_file}`; starts from "
-        f"`{settings.checkpoint}`.",
-        "",
-        f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
-        f"{metrics['macro_f1']:.4f}, the best of {len(metrics['history']['loss'])} evaluations on "
-        "these rows.",
-        "",
-        "| label | precision | recall | F1 | examples |",
-        "|---|---|---|---|---|",
-    ]
-    for label, row in metrics["classes"].items():
-        label = label.replace("|", "\\|")
-        lines.append(
-            f"| {label} | {row['precision']:.4f} | {row['recall']:.4f} | {row['f1']:.4f} "
-            f"| {row['examples']} |"
-        )
-    lines += ["", "![Curves](plots/curves.png)", "", "![Confusion](plots/confusion.png)", ""]
+def write_card(directory, title, paragraphs, settings, pictures=("curves",)):
+    """Writes the model card, `README.md`: what it is, how it was made, how good it is.
+
+    Args:
+        directory: of the model.
+        title: heading.
+        paragraphs: Markdown, a str each; see `table`.
+        settings: dataclass of the verb that trained.
+        pictures: names of the PNG files in `plots/`.
+    """
+    lines = [f"# {title}", ""]
+    for paragraph in paragraphs:
+        lines += [paragraph, ""]
+    for picture in pictures:
+        lines += [f"![{picture.capitalize()}](plots/{picture}.png)", ""]
     lines += ["Settings:", "", "```json"]
     lines += [json.dumps(vars(settings), indent=2, ensure_ascii=False), "```", ""]
     (Path(directory) / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def table(columns, rows):
+    """A Markdown table; floats with four digits."""
+
+    def cell(value):
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|")
+
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
+
+
+def classifier_card(metrics, settings, training_rows):
+    """The paragraphs of a classifier's card."""
+    rows = [
+        (label, row["precision"], row["recall"], row["f1"], row["examples"])
+        for label, row in metrics["classes"].items()
+    ]
+    return [
+        f"Trained with `tfmodels` on {training_rows} rows of `{settings.train_file}`; starts from "
+        f"`{settings.checkpoint}`.",
+        f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
+        f"{metrics['macro_f1']:.4f}, the best of {len(metrics['history']['loss'])} evaluations on "
+        "these rows.",
+        table(("label", "precision", "recall", "F1", "examples"), rows),
+    ]

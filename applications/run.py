@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
-from tfmodels.checkpoints.files import find_checkpoint, read_json
+from tfmodels.checkpoints.files import config_path, find_checkpoint, read_json
 from tfmodels.checkpoints.hugging_face import (
     read_bert_config,
     read_tokenizer,
@@ -50,25 +50,39 @@ def start_encoder(settings, texts):
     Raises:
         InputError: the checkpoint cannot be used.
     """
-    dropout = {}
-    if settings.dropout is not None:
-        dropout = {"dropout": settings.dropout, "attention_dropout": settings.dropout}
+    dropout = dropout_fields(settings.dropout)
     if settings.checkpoint == "none":
-        if settings.size not in SIZES:
-            raise InputError(f"--size {settings.size}: give one of {', '.join(SIZES)}")
+        check_size(settings.size)
         options = {"lowercase": settings.lowercase}
         vocabulary = learn_wordpiece(texts, settings.vocabulary_size, **options)
         tokenizer = WordPieceTokenizer(vocabulary, **options)
-        config = BertConfig.of_size(
-            settings.size,
-            vocabulary_size=len(vocabulary),
-            max_length=max(settings.max_length, 512),
-            **dropout,
-        )
+        config = new_config(settings.size, tokenizer, settings.max_length, **dropout)
         return Bert(config), tokenizer, None
     directory = find_checkpoint(settings.checkpoint, settings.revision)
     config = dataclasses.replace(read_bert_config(directory), **dropout)
     return Bert(config), read_tokenizer(directory), directory
+
+
+def dropout_fields(dropout):
+    """The fields of a config that one `--dropout` stands for; none if it was not given."""
+    return {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
+
+
+def check_size(size):
+    """Refuses a size that there is not, before a vocabulary is learned for it."""
+    if size not in SIZES:
+        raise InputError(f"--size {size}: give one of {', '.join(SIZES)}")
+
+
+def new_config(size, tokenizer, max_length, **fields):
+    """The `BertConfig` to start from zero with.
+
+    Raises:
+        InputError: there is no such size.
+    """
+    check_size(size)
+    fields = {"vocabulary_size": tokenizer.vocabulary_size, **fields}
+    return BertConfig.of_size(size, max_length=max(max_length, 512), **fields)
 
 
 def freeze(encoder, embeddings, layers):
@@ -108,13 +122,53 @@ def predictor(model, tokenizer, max_length, batch_size):
     return predict
 
 
-def batches(chunks, rows, tokenizer, batch_size, max_length, seed=None):
+def batches(chunks, rows, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0):
     """`length_bucketed` batches of a dataset of `rows` rows, which Keras then knows the end of."""
-    dataset = length_bucketed(chunks, tokenizer, batch_size, max_length, seed)
+    dataset = length_bucketed(chunks, tokenizer, batch_size, max_length, seed, word_dropout)
     return dataset.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
 
 
-def fit(model, dataset, validation, settings, directory, monitor, class_weight=None):
+def counted(dataset):
+    """The dataset, read through once for its number of batches, which Keras then knows."""
+    number = sum(1 for _ in dataset)
+    return dataset.apply(tf.data.experimental.assert_cardinality(number))
+
+
+def compile_model(model, settings, total_steps, objective):
+    """Compiles a model with the optimizer of the settings.
+
+    Args:
+        model: a built model.
+        settings: has `checkpoint`, `learning_rate`, `warmup`, `weight_decay`, `clip_norm`;
+            may have `ema`.
+        total_steps: of the whole training.
+        objective: dict of the arguments of `compile` for losses and metrics.
+
+    Returns:
+        the largest learning rate.
+    """
+    rate = settings.learning_rate
+    if rate is None:
+        rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
+    schedule = WarmupLinear(rate, total_steps, int(settings.warmup * total_steps))
+    ema = getattr(settings, "ema", 0.0)
+    model.compile(
+        optimizer=AdamW(
+            schedule,
+            weight_decay=settings.weight_decay,
+            global_clipnorm=settings.clip_norm,
+            use_ema=ema > 0,
+            ema_momentum=ema or 0.99,  # 0 is refused, and not used
+        ),
+        **objective,
+    )
+    return rate
+
+
+def fit(
+    model, dataset, validation, settings, directory, objective, monitor, callbacks=(),
+    class_weight=None,
+):  # fmt: skip
     """Compiles and trains; keeps the best weights; leaves logs.
 
     Args:
@@ -124,8 +178,11 @@ def fit(model, dataset, validation, settings, directory, monitor, class_weight=N
         settings: has `checkpoint`, `epochs`, `evaluations`, `learning_rate`, `warmup`,
             `weight_decay`, `clip_norm`, `ema`, `patience`.
         directory: gets `logs/` (TensorBoard).
+        objective: see `compile_model`.
         monitor: metric of the held-out batches that decides which weights are best: the
             larger the better.
+        callbacks: further ones; they see the weights that are measured, and what they put into
+            the logs can be the `monitor`.
         class_weight: dict from class to the weight of its examples, or `None`.
 
     Returns:
@@ -138,22 +195,9 @@ def fit(model, dataset, validation, settings, directory, monitor, class_weight=N
     steps = -(-int(dataset.cardinality()) // settings.evaluations)
     parts = settings.epochs * settings.evaluations
     total = steps * parts
-    rate = settings.learning_rate
-    if rate is None:
-        rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
-    schedule = WarmupLinear(rate, total, int(settings.warmup * total))
-    model.compile(
-        optimizer=AdamW(
-            schedule,
-            weight_decay=settings.weight_decay,
-            global_clipnorm=settings.clip_norm,
-            use_ema=settings.ema > 0,
-            ema_momentum=settings.ema,
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    rate = compile_model(model, settings, total, objective)
     callbacks = [
+        *callbacks,
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.EarlyStopping(
             monitor, mode="max", patience=settings.patience, restore_best_weights=True
@@ -196,6 +240,12 @@ def write_model(directory, application, model, tokenizer, labels, **settings):
     write_bert(model, directory, tokenizer.vocabulary, tokenizer.get_config(), labels, settings)
 
 
+def our_settings(directory):
+    """What `write_model` was given for a directory; empty for a published checkpoint."""
+    settings = read_json(config_path(directory)).get(OURS)
+    return settings if isinstance(settings, dict) else {}
+
+
 def read_model(directory, application, build):
     """A trained model.
 
@@ -213,8 +263,8 @@ def read_model(directory, application, build):
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `train` wrote")
-    settings = read_json(directory / "config.json").get(OURS)
-    if not isinstance(settings, dict):
+    settings = our_settings(directory)
+    if not settings:
         raise InputError(
             f"{directory}: a published checkpoint, not a trained model; give it to "
             f"`tfmodels {application} train --checkpoint`"

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
+from applications.settings import check_numbers
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 
@@ -46,6 +47,9 @@ class Train:
         ema: momentum of the average of the weights over the steps, which is what is kept;
             0 keeps the last weights.
         dropout: in the encoder and before the head; the checkpoint's if not given.
+        word_dropout: share of the words that are hidden in training, others every time:
+            against learning the training texts by heart.
+        label_smoothing: share of the probability that the loss spreads over all labels.
         pooling: first (BERT's pooler) or mean (of all tokens).
         freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
             where they are among the words that the training text does not have.
@@ -79,6 +83,8 @@ class Train:
     clip_norm: float = 1.0
     ema: float = 0.999
     dropout: float | None = None
+    word_dropout: float = 0.0
+    label_smoothing: float = 0.0
     pooling: Literal["first", "mean"] = "mean"
     freeze_embeddings: bool = False
     freeze_layers: int = 0
@@ -155,6 +161,7 @@ def train(settings: Train):
     from applications.sources import open_source
     from tfmodels.checkpoints.bert import load_weights
     from tfmodels.models.classifier import Classifier
+    from tfmodels.training.losses import Accuracy, Crossentropy
 
     _check(settings)
     with whole_directory(settings.output_dir, "another --output_dir") as directory:
@@ -197,10 +204,19 @@ def train(settings: Train):
         with datasets.source_errors(source, evaluated), strategy.scope():
             history = run.fit(
                 model,
-                run.batches(examples, number, tokenizer, size, max_length, settings.seed),
+                run.batches(
+                    examples,
+                    number,
+                    tokenizer,
+                    size,
+                    max_length,
+                    settings.seed,
+                    settings.word_dropout,
+                ),  # fmt: skip
                 run.batches(held_out_examples, held_out, tokenizer, size, max_length),
                 settings,
                 directory,
+                {"loss": Crossentropy(settings.label_smoothing), "metrics": [Accuracy()]},
                 monitor="val_accuracy",
                 class_weight=_class_weight(scan, labels)
                 if settings.class_weights == "balanced"
@@ -215,7 +231,8 @@ def train(settings: Train):
         metrics["history"] = history
         metrics["worst_mistakes"] = mistakes
         report.write_json(directory / "metrics.json", metrics)
-        report.write_card(directory, settings, metrics, number)
+        card = report.classifier_card(metrics, settings, number)
+        report.write_card(directory, "Text classifier", card, settings, ("curves", "confusion"))
         report.plot(directory / "plots", history, confusion, labels)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
     summary = {key: metrics[key] for key in ("examples", "accuracy", "macro_f1")}
@@ -283,25 +300,10 @@ def export(settings: Export):
     return version
 
 
-LEAST = {"epochs": 1, "evaluations": 1, "batch_size": 1, "max_length": 3, "patience": 0,
-         "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0}  # fmt: skip
-ABOVE_ZERO = ("learning_rate", "clip_norm")
-MOST = {"warmup": 0.99, "held_out": 0.5, "dropout": 0.99, "ema": 0.9999}
-
-
 def _check(settings):
     """Refuses settings that would only fail after minutes of work."""
-    given = {name: value for name, value in vars(settings).items() if value is not None}
-    for name, least in LEAST.items():
-        if given.get(name, least) < least:
-            raise InputError(f"--{name} {given[name]}: give {least} or more")
-    for name in ABOVE_ZERO:
-        if not given.get(name, 1.0) > 0:
-            raise InputError(f"--{name} {given[name]}: give a number above 0")
-    for name, most in MOST.items():
-        if not 0 <= given.get(name, 0) <= most:
-            raise InputError(f"--{name} {given[name]}: give a number from 0 to {most}")
-    if given.get("held_out") == 0 and settings.eval_file is None:
+    check_numbers(settings)
+    if getattr(settings, "held_out", None) == 0 and settings.eval_file is None:
         raise InputError("--held_out 0: give an --eval_file or a share to hold out")
 
 

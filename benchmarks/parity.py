@@ -1,13 +1,14 @@
 """Compares our BERT with PyTorch `transformers`: states, pooled vector, logits, round trip.
 
-In: random weights of two published shapes, bert-tiny (2 x 128) and MiniLM (6 x 384), or
-a local Hugging Face directory with `--checkpoint`; a batch with padding and two
-segments. Out: a line for each with the largest absolute differences in float32. Exit
-status 1 if one is above 1e-4.
+In: random weights of two published shapes, bert-tiny (2 x 128) and MiniLM (6 x 384), each
+with a classifier's head and with the heads of pretraining, or a local Hugging Face
+directory with `--checkpoint`; a batch with padding and two segments. Out: a line for each
+with the largest absolute differences in float32. Exit status 1 if one is above 1e-4.
 
     python -m benchmarks.parity [--checkpoint DIR]
 
-"back" is `save_bert` of our model, read by `transformers`, against the first reading.
+"back" is `save_bert` of our model, read by `transformers`, against the first reading;
+"google" is `save_google` of it, read by us.
 """
 
 import argparse
@@ -20,26 +21,38 @@ import numpy as np
 import torch
 import transformers
 
-from tfmodels.checkpoints.bert import load_classifier, save_bert
+from tfmodels.checkpoints.bert import (
+    load_classifier,
+    load_pretrainer,
+    save_bert,
+    save_google,
+)
+from tfmodels.models.classifier import Classifier
 
 TOLERANCE = 1e-4
 SHAPES = {  # name: layers, width, heads
     "bert-tiny 2 x 128": (2, 128, 2),
     "MiniLM 6 x 384": (6, 384, 12),
 }
+KINDS = {  # what stands on it: class
+    "": transformers.BertForSequenceClassification,
+    ", pretraining": transformers.BertForPreTraining,
+}
 LENGTHS = (64, 40, 9, 2)  # real tokens of each row
 FIRST_SEGMENTS = (20, 40, 5, 1)  # how many of them are in the first segment
 NUM_CLASSES = 3
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def random_reference(**fields):
-    """A `BertForSequenceClassification` with no weight left at 0 or 1.
+def random_reference(kind=transformers.BertForSequenceClassification, **fields):
+    """A model of `transformers` with no weight left at 0 or 1.
 
     Args:
+        kind: its class; also `BertForPreTraining` and `BertForMaskedLM`.
         **fields: of `transformers.BertConfig`.
     """
     config = transformers.BertConfig(num_labels=NUM_CLASSES, **fields)
-    model = transformers.BertForSequenceClassification(config).eval()
+    model = kind(config).eval()
     deviation = 1.5 / config.hidden_size**0.5  # attention neither flat nor one-hot
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -68,18 +81,33 @@ def reference_outputs(model, batch):
             attention_mask=torch.tensor(batch["padding_mask"]).long(),
             token_type_ids=torch.tensor(batch["segment_ids"]).long(),
         )
-        logits = model.classifier(encoded.pooler_output)
-    states = encoded.last_hidden_state.numpy()[batch["padding_mask"]]
-    return {"states": states, "pooled": encoded.pooler_output.numpy(), "logits": logits.numpy()}
+        outputs = {"states": encoded.last_hidden_state}
+        if encoded.pooler_output is not None:
+            outputs["pooled"] = encoded.pooler_output
+        if isinstance(model, transformers.BertForPreTraining):
+            outputs["masked_lm"], outputs["next_sentence"] = model.cls(*outputs.values())
+        elif isinstance(model, transformers.BertForMaskedLM):
+            outputs["masked_lm"] = model.cls(outputs["states"])
+        else:
+            outputs["logits"] = model.classifier(outputs["pooled"])
+    return _at_real({name: output.numpy() for name, output in outputs.items()}, batch)
 
 
 def our_outputs(model, batch):
-    """The same of our `Classifier`."""
-    states = model.encoder(batch)
-    pooled = model.pooler(states, batch["padding_mask"])
-    outputs = {"states": states, "pooled": pooled, "logits": model(batch)}
+    """The same of our `Classifier` or `BertPretrainer`."""
+    outputs = {"states": model.encoder(batch)}
+    if model.pooler is not None:
+        outputs["pooled"] = model.pooler(outputs["states"], batch["padding_mask"])
+    heads = model(batch)
+    outputs |= {"logits": heads} if isinstance(model, Classifier) else heads
     outputs = {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
-    return {**outputs, "states": outputs["states"][batch["padding_mask"]]}
+    return _at_real(outputs, batch)
+
+
+def _at_real(outputs, batch):
+    """Those outputs that are of every position, at the real ones only."""
+    mask = batch["padding_mask"]
+    return {name: x[mask] if x.ndim == 3 else x for name, x in outputs.items()}
 
 
 def largest_differences(expected, actual):
@@ -87,29 +115,29 @@ def largest_differences(expected, actual):
     return {name: float(np.abs(actual[name] - expected[name]).max()) for name in expected}
 
 
-def round_trip(model, directory):
-    """Our `Classifier`, written by `save_bert` to `directory`, as `transformers` reads it."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    save_bert(model, directory, special, {})
-    return transformers.BertForSequenceClassification.from_pretrained(directory).eval()
-
-
 def compare(name, reference, directory):
     """Prints the line of one model; returns the largest difference in it.
 
     Args:
         name: to print.
-        reference: `transformers.BertForSequenceClassification`.
+        reference: a model of `random_reference`.
         directory: to write into.
     """
     reference.save_pretrained(directory / "reference")
     batch = random_batch(reference.config.vocab_size)
     expected = reference_outputs(reference, batch)
-    model, _ = load_classifier(directory / "reference", dtype="float32")
+    classifies = isinstance(reference, transformers.BertForSequenceClassification)
+    load = load_classifier if classifies else load_pretrainer
+    model, _ = load(directory / "reference", dtype="float32")
     found = largest_differences(expected, our_outputs(model, batch))
-    back = reference_outputs(round_trip(model, directory / "back"), batch)
-    found["back"] = max(largest_differences(expected, back).values())
-    print(f"{name:20}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
+    save_bert(model, directory / "back", SPECIAL, {})
+    back = type(reference).from_pretrained(directory / "back").eval()
+    found["back"] = max(largest_differences(expected, reference_outputs(back, batch)).values())
+    if not classifies and reference.config.hidden_act == "gelu":
+        save_google(model, directory / "google", SPECIAL)
+        again, _ = load_pretrainer(directory / "google", dtype="float32")
+        found["google"] = max(largest_differences(expected, our_outputs(again, batch)).values())
+    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
     return max(found.values())
 
 
@@ -121,12 +149,14 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     references = {
-        name: random_reference(
+        f"{name}{what}": random_reference(
+            kind,
             num_hidden_layers=layers,
             hidden_size=width,
             num_attention_heads=heads,
             intermediate_size=4 * width,
         )
+        for what, kind in KINDS.items()
         for name, (layers, width, heads) in SHAPES.items()
     }
     if arguments.checkpoint is not None:

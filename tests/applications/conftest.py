@@ -43,3 +43,86 @@ def model_dir(reviews, tmp_path_factory):
     arguments = ["sentiment", "train", "--train_file", str(reviews), "--output_dir", str(path)]
     assert main([*arguments, *TRAIN_FLAGS]) == 0
     return path
+
+
+NAMES = ["the old king", "a small dog", "my sister", "every child", "the captain", "her friend"]
+VERBS = ["saw", "found", "painted", "followed", "forgot", "sold"]
+THINGS = ["a red house", "the river", "some bread", "an old book", "the moon", "two horses"]
+
+# One shape for all trainings of a run, as above.
+PRETRAIN_FLAGS = [
+    "--size", "tiny", "--vocabulary_size", "200", "--batch_size", "16", "--max_length", "32",
+    "--learning_rate", "1e-3", "--precision", "float32", "--dropout", "0.1",
+]  # fmt: skip
+
+
+def write_documents(path, documents, seed=0):
+    """Writes documents of two to eight short sentences, with blank lines between them."""
+    rng = random.Random(seed)
+    with open(path, "w", encoding="utf-8") as file:
+        for _ in range(documents):
+            name = rng.choice(NAMES)
+            for _ in range(rng.randint(2, 8)):
+                file.write(f"{name} {rng.choice(VERBS)} {rng.choice(THINGS)}.\n")
+            file.write("\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory):
+    """Path of 300 documents."""
+    return write_documents(tmp_path_factory.mktemp("text") / "documents.txt", 300)
+
+
+@pytest.fixture(scope="session")
+def bert_dir(documents, tmp_path_factory):
+    """A model directory that `bert pretrain` wrote."""
+    from applications.__main__ import main
+
+    path = tmp_path_factory.mktemp("bert") / "model"
+    arguments = ["bert", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
+    steps = ["--steps", "60", "--save_steps", "30", "--held_out", "0.1"]
+    assert main([*arguments, *PRETRAIN_FLAGS, *steps]) == 0
+    return path
+
+
+PEOPLE = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "李小龙", "Zoë Müller"]
+PLACES = ["Paris", "New York", "北京", "St. Gallen", "Rio de Janeiro"]
+SENTENCES = ["{0} flew to {1} .", "in {1} , {0} wrote a letter .", "{0} and {2} met in {1} .",
+             "nobody was there .", "{1} is large and {3} is small ."]  # fmt: skip
+
+
+def write_conll(path, sentences, seed=0):
+    """Writes CoNLL columns (token, part of speech, IOB2 tag) with people and places."""
+    rng = random.Random(seed)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("-DOCSTART- X O\n\n")
+        for _ in range(sentences):
+            kinds = ((PEOPLE, "PER"), (PLACES, "LOC"), (PEOPLE, "PER"), (PLACES, "LOC"))
+            names = [(rng.choice(kind), tag) for kind, tag in kinds]
+            for word in rng.choice(SENTENCES).split():
+                if not word.startswith("{"):
+                    file.write(f"{word} X O\n")
+                    continue
+                name, tag = names[int(word[1])]
+                for number, token in enumerate(name.split()):
+                    file.write(f"{token} X {'I' if number else 'B'}-{tag}\n")
+            file.write("\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory):
+    """Path of 300 tagged sentences."""
+    return write_conll(tmp_path_factory.mktemp("tagged") / "sentences.txt", 300)
+
+
+@pytest.fixture(scope="session")
+def ner_dir(tagged, tmp_path_factory):
+    """A model directory that `ner train` wrote."""
+    from applications.__main__ import main
+
+    path = tmp_path_factory.mktemp("ner") / "model"
+    arguments = ["ner", "train", "--train_file", str(tagged), "--output_dir", str(path)]
+    assert main([*arguments, *TRAIN_FLAGS, "--epochs", "8"]) == 0
+    return path

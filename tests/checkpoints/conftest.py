@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL, OTHER = GOLDEN / "bert_2x32", GOLDEN / "bert_3x48"
+PRETRAINING = GOLDEN / "bert_pretraining"
 
 
 class Checkpoint:
@@ -51,3 +52,19 @@ class Checkpoint:
 @pytest.fixture
 def checkpoint(tmp_path):
     return Checkpoint(SMALL, tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def pretraining(tmp_path):
+    return Checkpoint(PRETRAINING, tmp_path / "pretraining")
+
+
+@pytest.fixture
+def parity():
+    """The module `benchmarks.parity`, where PyTorch is."""
+    reason = "compares with PyTorch transformers; install torch and transformers"
+    pytest.importorskip("torch", reason=reason)
+    pytest.importorskip("transformers", reason=reason)
+    from benchmarks import parity
+
+    return parity

@@ -331,15 +331,6 @@ class TestSave:
 class TestLive:
     """Fresh random models; both directions."""
 
-    @pytest.fixture
-    def parity(self):
-        reason = "compares with PyTorch transformers; install torch and transformers"
-        pytest.importorskip("torch", reason=reason)
-        pytest.importorskip("transformers", reason=reason)
-        from benchmarks import parity
-
-        return parity
-
     @pytest.mark.parametrize(
         ("layers", "width", "heads", "activation"), [(2, 64, 2, "gelu"), (3, 24, 3, "gelu_new")]
     )

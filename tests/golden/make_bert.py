@@ -3,7 +3,9 @@
 Out: for each of two small random models a directory `bert_LxH` with what
 `BertForSequenceClassification.save_pretrained` writes (`config.json`,
 `model.safetensors`) and `expected.npz`: `token_ids`, `segment_ids`, `padding_mask`
-`[B, S]`, and float32 `states` `[B, S, H]`, `pooled` `[B, H]`, `logits` `[B, C]`.
+`[B, S]`, and float32 `states` `[B, S, H]`, `pooled` `[B, H]`, `logits` `[B, C]`. And
+`bert_pretraining`, the same of a `BertForPreTraining`, with `masked_lm` `[B, S, V]` and
+`next_sentence` `[B, 2]` instead of `logits`.
 
     python tests/golden/make_bert.py     (made with transformers 5.23.0, torch 2.13.0)
 """
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification
 
 HERE = Path(__file__).parent
 SIZES = {  # directory: what differs
@@ -35,7 +37,7 @@ LENGTHS = (12, 7, 3, 1)  # real tokens of each row
 FIRST_SEGMENTS = (5, 4, 3, 1)  # how many of them are in the first segment
 
 
-def make(directory, fields):
+def make(directory, kind, fields):
     config = BertConfig(
         vocab_size=120,
         max_position_embeddings=24,
@@ -44,7 +46,7 @@ def make(directory, fields):
         label2id={"bad": 0, "fair": 1, "good": 2},
         **fields,
     )
-    model = BertForSequenceClassification(config).eval()
+    model = kind(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             # Wide enough that attention is sharp and a mix-up shows; scales near 1.
@@ -55,7 +57,11 @@ def make(directory, fields):
     ids = torch.randint(1, config.vocab_size, mask.shape) * mask
     with torch.no_grad():
         encoded = model.bert(ids, attention_mask=mask.long(), token_type_ids=segments.long())
-        logits = model.classifier(encoded.pooler_output)
+        if kind is BertForPreTraining:
+            heads = model.cls(encoded.last_hidden_state, encoded.pooler_output)
+            outputs = dict(zip(("masked_lm", "next_sentence"), heads, strict=True))
+        else:
+            outputs = {"logits": model.classifier(encoded.pooler_output)}
     model.save_pretrained(directory)
     np.savez_compressed(
         directory / "expected.npz",
@@ -64,11 +70,12 @@ def make(directory, fields):
         padding_mask=mask.numpy(),
         states=encoded.last_hidden_state.numpy(),
         pooled=encoded.pooler_output.numpy(),
-        logits=logits.numpy(),
+        **{name: output.numpy() for name, output in outputs.items()},
     )
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
     for name, fields in SIZES.items():
-        make(HERE / name, fields)
+        make(HERE / name, BertForSequenceClassification, fields)
+    make(HERE / "bert_pretraining", BertForPreTraining, SIZES["bert_2x32"])

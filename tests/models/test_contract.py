@@ -9,6 +9,7 @@ import pytest
 from tests.layers.contract import CLAUSES, B, Case, H, S, integers, real_tokens
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.pretrainer import BertPretrainer
 
 
 def bert(dropout=0.0, dtype=None):
@@ -30,6 +31,10 @@ def classifier(pooling):
         return Classifier(bert(dropout, dtype), num_classes=3, dropout=dropout, pooling=pooling)
 
     return make
+
+
+def pretrainer(dropout=0.0, dtype=None):
+    return BertPretrainer(bert(dropout, dtype))
 
 
 BATCH = {
@@ -55,6 +60,22 @@ CASES = {
         )
         for pooling in ("first", "mean")
     },
+    # Each output of the pretrainer; the other head gets no gradient from it.
+    "masked_lm": Case(
+        lambda **settings: BertPretrainer(bert(**settings), next_sentence=False),
+        custom_objects=(Bert, BertPretrainer),
+        output_dtype="float32",
+        output="masked_lm",
+        bfloat16_tolerance=0.1,  # a norm and a product more
+        **FIELDS,
+    ),
+    "next_sentence": Case(
+        pretrainer,
+        custom_objects=(Bert, BertPretrainer),
+        output_dtype="float32",
+        output="next_sentence",
+        **{**FIELDS, "no_gradient": ("key/bias",), "unreached": "masked_lm"},
+    ),
 }
 
 

@@ -1,10 +1,5 @@
 """An exported classifier: what a server sees, in a process without any of our code."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +7,7 @@ import tensorflow as tf
 from applications.__main__ import main
 from applications.sentiment import load
 from tests.applications.conftest import model_dir, reviews  # noqa: F401 - fixtures
+from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
@@ -30,34 +26,6 @@ TEXTS = [
     "x" * 9_999,
 ]
 
-# Loads the SavedModel where `tfmodels`, `applications` and `keras` cannot be imported, and prints
-# the signatures and the answers of both. As in a server there are TF-Text's ops and not its
-# Python, which imports Keras.
-FRESH_PROCESS = """
-import json, sys
-for name in ("tfmodels", "applications", "keras"):
-    sys.modules[name] = None
-import importlib.util, pathlib
-import tensorflow as tf
-text = pathlib.Path(importlib.util.find_spec("tensorflow_text").submodule_search_locations[0])
-for library in sorted(text.glob("python/ops/_*.so")):
-    tf.load_op_library(str(library))
-directory, texts, ids = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
-loaded = tf.saved_model.load(directory)
-def plain(answer):
-    return {name: [v.decode() if isinstance(v, bytes) else v for v in value.numpy().tolist()]
-            for name, value in answer.items()}
-types = {"token_ids": tf.int32, "segment_ids": tf.int32, "padding_mask": tf.bool}
-print(json.dumps({
-    "signatures": {name: sorted(f.structured_input_signature[1]) for name, f in
-                   loaded.signatures.items()},
-    "text": plain(loaded.signatures["serving_default"](text=tf.constant(texts))),
-    "empty": plain(loaded.signatures["serving_default"](text=tf.constant([], tf.string))),
-    "ids": plain(loaded.signatures["token_ids"](
-        **{name: tf.constant(value, types[name]) for name, value in ids.items()})),
-}))
-"""
-
 
 @pytest.fixture(scope="module")
 def exported(model_dir, tmp_path_factory):  # noqa: F811
@@ -73,14 +41,16 @@ def answers(exported, model_dir):  # noqa: F811
     """What the fresh process says, the model, its tokenizer and its settings."""
     model, tokenizer, settings = load(model_dir, "float32")
     batch = encode(tokenizer, tf.constant(TEXTS), settings["max_length"])
-    ids = {name: value.numpy().tolist() for name, value in batch.items()}
-    command = [sys.executable, "-c", FRESH_PROCESS, exported, json.dumps(TEXTS), json.dumps(ids)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}
-    done = subprocess.run(
-        command, capture_output=True, cwd=exported, timeout=120, check=False, env=environment
+    types = {"token_ids": "int32", "segment_ids": "int32", "padding_mask": "bool"}
+    ids = {name: (types[name], value.numpy().tolist()) for name, value in batch.items()}
+    signatures, (text, empty, from_ids) = ask(
+        exported,
+        ("serving_default", {"text": ("string", TEXTS)}),
+        ("serving_default", {"text": ("string", [])}),
+        ("token_ids", ids),
     )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return json.loads(done.stdout.splitlines()[-1]), tf.nn.softmax(model(batch)).numpy(), settings
+    served = {"signatures": signatures, "text": text, "empty": empty, "ids": from_ids}
+    return served, tf.nn.softmax(model(batch)).numpy(), settings
 
 
 def test_signatures(answers):

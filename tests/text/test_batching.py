@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfmodels.errors import InputError
 from tfmodels.text.batching import WINDOW, encode, length_bucketed
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -74,3 +75,22 @@ def test_encode_cuts_and_pads():
 def test_max_length_bounds_the_padded_length():
     batches = list(length_bucketed(rows(), TOKENIZER, 8, 13))
     assert max(batch["token_ids"].shape[1] for batch, _ in batches) == 13
+
+
+def test_word_dropout_hides_its_share_of_words_and_nothing_else():
+    (plain,), (hidden,) = passes(1, seed=1), passes(1, seed=1, word_dropout=0.25)
+    masked = words = 0
+    for (before, number), (after, again) in zip(plain, hidden, strict=True):
+        np.testing.assert_array_equal(number, again)
+        np.testing.assert_array_equal(before["padding_mask"], after["padding_mask"])
+        changed = before["token_ids"] != after["token_ids"]
+        assert (before["token_ids"][changed] == 5).all()
+        assert (after["token_ids"][changed] == TOKENIZER.mask_id).all()
+        masked, words = masked + changed.sum(), words + (before["token_ids"] == 5).sum()
+    assert abs(masked / words - 0.25) < 4 * np.sqrt(0.25 * 0.75 / words)
+
+
+def test_word_dropout_needs_a_mask():
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])
+    with pytest.raises(InputError, match=r"word_dropout 0.1: the vocabulary has no \[MASK\]"):
+        length_bucketed(rows(), tokenizer, 8, 512, seed=1, word_dropout=0.1)

@@ -1,9 +1,10 @@
-"""BERT weights from a Hugging Face directory into `Bert` and its heads, and back.
+"""BERT weights from published checkpoints into `Bert` and its heads, and back.
 
-In: a directory or Hub name with `config.json` and safetensors (see `files` and
-`hugging_face`). Out: a built model with those weights and a `LoadReport` that says what
-was loaded, what is new and what was left aside; or, the other way, a directory that
-`transformers` reads. Tensor names are those of `BertModel` and
+In: a directory or Hub name with `config.json` and safetensors, as `transformers` writes
+(see `files` and `hugging_face`), or a directory of Google's (see `google`). Out: a built
+model with those weights and a `LoadReport` that says what was loaded, what is new and what
+was left aside; or, the other way, a directory that `transformers`, or the code of
+google-research/bert, reads. Tensors have the names of `BertForPreTraining` and
 `BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
@@ -11,21 +12,31 @@ import dataclasses
 from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
-from keras import ops
-
 from tfmodels.checkpoints.files import (
     WEIGHTS,
-    TensorFiles,
+    config_path,
     find_checkpoint,
+    is_google,
     read_json,
     write_tensors,
 )
-from tfmodels.checkpoints.hugging_face import read_bert_config, write_bert_config, write_tokenizer
+from tfmodels.checkpoints.google import GoogleTensors, write_google_config, write_google_tensors
+from tfmodels.checkpoints.hugging_face import (
+    PREFIX,
+    HuggingFaceTensors,
+    hugging_face_tensor,
+    read_bert_config,
+    read_labels,
+    write_bert_config,
+    write_tokenizer,
+    write_vocabulary,
+)
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 from tfmodels.models.bert import Bert
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.pretrainer import BertPretrainer
+from tfmodels.models.tagger import Tagger
 
 # The whole map: our layer or table, theirs.
 EMBEDDINGS = {
@@ -44,17 +55,22 @@ BLOCK = {
     "feedforward.outer": "output.dense",
     "feedforward_norm": "output.LayerNorm",
 }
-POOLER, HEAD = "pooler.dense", "classifier"
+POOLER, MASKED_LM, NEXT_SENTENCE = "pooler.dense", "cls.predictions", "cls.seq_relationship"
+HEAD, CHAIN = "classifier", "crf"
 PARAMETERS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
-PREFIX = "bert."  # of the encoder's and pooler's names in a model with a head
-OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+# Loaded whole if the checkpoint has a part of it, and new otherwise.
+OPTIONAL = (POOLER, MASKED_LM, NEXT_SENTENCE, HEAD, CHAIN)
 # What an encoder does without: a constant, and the heads of other tasks.
 IGNORED = ("embeddings.position_ids", "cls.", "qa_outputs.", f"{POOLER}.", f"{HEAD}.")
+IGNORED += (f"{CHAIN}.",)  # a name of ours: `transformers` has no tagger with a chain
 # Not told by shapes, so compared with config.json.
 UNSEEN_FIELDS = ("num_heads", "activation", "epsilon")
 
-ENCODER_CLASS, CLASSIFIER_CLASS = "BertModel", "BertForSequenceClassification"
+ENCODER_CLASS = "BertModel"
+PRETRAINER_CLASS, MASKED_LM_CLASS = "BertForPreTraining", "BertForMaskedLM"
+# What `HEAD` stands on: class. "mean" has none.
+HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification"}
 OURS = "tfmodels"  # key of config.json for what `transformers` knows nothing of
 LISTED = 5  # names in a message; the rest is a number
 
@@ -91,7 +107,8 @@ def load_bert(source, *, revision=None, dtype=None):
     """The encoder of any checkpoint of BERT's architecture.
 
     Args:
-        source: directory, or name on the Hugging Face Hub.
+        source: directory (of Hugging Face's or Google's layout), or name on the Hugging Face
+            Hub.
         revision: branch, tag or commit on the Hub.
         dtype: dtype policy of the model; the global one if not given.
 
@@ -114,7 +131,7 @@ def load_classifier(source, num_classes=None, *, pooling="first", revision=None,
     """A classifier on the encoder of a checkpoint, with its pooler and head if they fit.
 
     Args:
-        source: directory, or name on the Hugging Face Hub.
+        source: as for `load_bert`.
         num_classes: C; as in the checkpoint's own head if not given.
         pooling: `"first"` or `"mean"`, see `Pooler`. A head of the
             checkpoint that was trained on the other is not taken.
@@ -131,19 +148,45 @@ def load_classifier(source, num_classes=None, *, pooling="first", revision=None,
     config = read_bert_config(directory)
     if num_classes is None:
         num_classes = _num_classes(directory, pooling)
-    dropout = read_json(directory / "config.json").get("classifier_dropout")
+    dropout = read_json(config_path(directory)).get("classifier_dropout")
     dropout = config.dropout if dropout is None else dropout
     model = Classifier(Bert(config, dtype=dtype), num_classes, dropout, pooling)
+    return model, load_weights(model, directory)
+
+
+def load_pretrainer(source, *, next_sentence=None, revision=None, dtype=None):
+    """An encoder with the heads it is pretrained with, to predict tokens or to train on.
+
+    Args:
+        source: as for `load_bert`. Heads that it lacks are new.
+        next_sentence: whether there is the head on two segments; as in the checkpoint if not
+            given.
+        revision: branch, tag or commit on the Hub.
+        dtype: dtype policy of the model; the global one if not given.
+
+    Returns:
+        pair of a built `BertPretrainer` and a `LoadReport`.
+
+    Raises:
+        InputError: as `load_bert`; or a head is there in part, or not tied to the embeddings.
+    """
+    directory = find_checkpoint(source, revision)
+    config = read_bert_config(directory)
+    if next_sentence is None:
+        names = _open(directory).names
+        next_sentence = any(name.startswith(f"{NEXT_SENTENCE}.") for name in names)
+    model = BertPretrainer(Bert(config, dtype=dtype), next_sentence)
     return model, load_weights(model, directory)
 
 
 def load_weights(model, directory):
     """Loads a checkpoint into a model that was made before, for example under a strategy.
 
-    The encoder is loaded whole or not at all. `pooler.dense` of the model is loaded if the
-    checkpoint has it, and the head of a `Classifier` if the checkpoint is of a sequence
-    classifier with as many classes and the same pooling (`"first"`, unless it was written
-    here and says otherwise). All other weights are new.
+    The encoder is loaded whole or not at all. `pooler.dense` and the heads of a
+    `BertPretrainer` are each loaded if the checkpoint has them, the head of a `Classifier`
+    if the checkpoint is of a sequence classifier with as many classes and the same pooling
+    (`"first"`, unless it was written here and says otherwise), and head and chain of a `Tagger`
+    if it is of a tagger with the same labels. All other weights are new.
 
     Args:
         model: `Bert`, or a model whose `encoder` is one. It is built if it is not yet;
@@ -154,31 +197,33 @@ def load_weights(model, directory):
         `LoadReport`.
 
     Raises:
-        InputError: tensors missing, unexpected or of another shape (all named on one line),
-            or settings in `config.json` that the shapes do not tell and the model differs in.
+        InputError: tensors missing, unexpected or of another shape (all named on one line), a
+            head in part, an output embedding that is not tied to the input, or settings in
+            `config.json` that the shapes do not tell and the model differs in.
     """
     directory = Path(directory)
     encoder = _encoder(model)
     if not model.built:
         model.build()
     _check_settings(encoder.config, directory)
-    files = TensorFiles(directory)
-    stored = _plain_names(files, directory)  # plain name: name in the file
-    shapes = {name: files.shapes[original] for name, original in stored.items()}
-
-    wanted = encoder_weights(encoder)
-    pooler, head = _pooler_weights(model), _head_weights(model)
-    if any(name in shapes for name in pooler):
-        wanted |= pooler
-    fits = all(shapes.get(name) == _shape_there(variable) for name, variable in head.items())
-    if fits and head and _has_head_on(directory, model.pooling):
-        wanted |= head
-    places = {name: _shape_there(variable) for name, variable in wanted.items()}
-    missing = [name for name in places if name not in shapes]
+    tensors = _open(directory)
+    shapes = tensors.shapes
+    wanted = bert_weights(model)
+    places = {name: tensors.shape_there(name, variable) for name, variable in wanted.items()}
+    for part in OPTIONAL:
+        names = [name for name in wanted if name.startswith(f"{part}.")]
+        there = any(name in shapes for name in names)
+        if part in (HEAD, CHAIN) and there:
+            fits = all(shapes.get(name) == places[name] for name in names)
+            there = fits and _has_head_on(directory, model)
+        if not there:
+            for name in names:
+                del wanted[name], places[name]
+    missing = [tensors.name_there(name) for name in places if name not in shapes]
     others = [name for name in shapes if name not in places]
     unexpected = [name for name in others if not name.startswith(IGNORED)]
     mismatched = [
-        f"{name} {_times(shapes[name])} for {_times(shape)}"
+        f"{tensors.name_there(name)} {_times(shapes[name])} for {_times(shape)}"
         for name, shape in places.items()
         if shapes.get(name, shape) != shape
     ]
@@ -191,43 +236,53 @@ def load_weights(model, directory):
         )
         raise InputError(
             f"{directory}: the weights do not fit the model: {found}; give the checkpoint of a "
-            "BERT whose config.json describes its weights"
+            f"BERT whose {config_path(directory).name} describes its weights"
         )
+    if any(name.startswith(MASKED_LM) for name in wanted):
+        tensors.check_tied()
+    # All are read before one is assigned: what is damaged shows only there.
+    read = {name: tensors.read(name, variable) for name, variable in wanted.items()}
     for name, variable in wanted.items():
-        tensor = files.read(stored[name])
-        variable.assign(tensor.T if _is_kernel(variable) else tensor)
+        variable.assign(read.pop(name))
     assigned = {id(variable) for variable in wanted.values()}
     return LoadReport(
         directory,
-        loaded=tuple(stored[name] for name in wanted),
+        loaded=tuple(tensors.names[name] for name in wanted),
         new=tuple(weight.path for weight in model.weights if id(weight) not in assigned),
-        ignored=tuple(stored[name] for name in others),
+        ignored=(*(tensors.names[name] for name in others), *tensors.slots),
     )
 
 
 def save_bert(model, directory, vocabulary, tokenizer_options, labels=None):
     """Writes a directory that `transformers` and `load_bert` read.
 
-    A `Classifier` is read by `BertForSequenceClassification`, a `Bert` by `BertModel`
-    (whose pooler is then new; only the last hidden states are ours), and the text by
-    `AutoTokenizer`. The directory appears whole or not at all.
+    A `Classifier` is read by `BertForSequenceClassification`, a `Tagger` by
+    `BertForTokenClassification`, a `BertPretrainer` by
+    `BertForPreTraining` or, without `next_sentence`, `BertForMaskedLM`, a `Bert` by
+    `BertModel` (whose pooler is then new; only the last hidden states are ours), and the text
+    by `AutoTokenizer`. The directory appears whole or not at all.
 
     Args:
-        model: `Bert`, or `Classifier` with `pooling="first"`. Weights are written as float32.
+        model: `Bert`, `BertPretrainer`, `Classifier` with `pooling="first"`, or `Tagger`
+            without a chain. Weights are written as float32.
         directory: to write; must not be there yet, or be empty.
         vocabulary: tokens in the order of their ids, at most V.
         tokenizer_options: dict of `lowercase`, `strip_accents`, `split_cjk`.
-        labels: C different label names, for a `Classifier`; `LABEL_0`, ... if not given.
+        labels: C different label names, for a `Classifier` or `Tagger`; the tagger's own, or
+            `LABEL_0`, ..., if not given.
 
     Raises:
         InputError: a model that `transformers` has no class for (mean pooling, no segment
             embedding, another head), a wrong number of labels or tokens, or `directory`
             exists or cannot be written.
     """
-    if model is not _encoder(model):
+    if isinstance(model, Classifier | Tagger):
         labels = _checked_labels(model, labels)
     elif labels is not None:
-        raise InputError("labels are for a Classifier, and this is an encoder; leave them out")
+        raise InputError(
+            f"labels are for a Classifier or Tagger, and this is a {type(model).__name__}; leave "
+            "them out"
+        )
     with whole_directory(directory, "another directory") as partial:
         write_bert(model, partial, vocabulary, tokenizer_options, labels)
 
@@ -244,45 +299,81 @@ def write_bert(model, directory, vocabulary, tokenizer_options, labels=None, our
             the head was trained on.
 
     Raises:
-        InputError: the encoder has no form there, the model has weights besides encoder,
-            pooler and the head of a `Classifier`, or there are more tokens than embeddings.
+        InputError: the encoder has no form there, the model has weights that
+            `bert_weights` does not name, or there are more tokens than embeddings.
         OSError: a file cannot be written.
     """
     directory = Path(directory)
-    encoder = _encoder(model)
-    config = encoder.config
-    if not config.num_segments:
-        raise InputError(
-            "a Hugging Face BERT has segment embeddings; save a model with num_segments of 1 "
-            "or more"
-        )
-    if len(vocabulary) > config.vocabulary_size:
-        raise InputError(
-            f"vocabulary has {len(vocabulary)} tokens and the model {config.vocabulary_size}; "
-            "give the vocabulary that the model was trained with"
-        )
-    if not model.built:
-        model.build()
+    weights = _weights_to_save(model, vocabulary)
+    config = _encoder(model).config
     architecture, dropout = ENCODER_CLASS, None
-    weights = encoder_weights(encoder)
-    if model is not encoder:
-        weights |= _pooler_weights(model)
-        weights = {PREFIX + name: variable for name, variable in weights.items()}
-        weights |= _head_weights(model)
-        if isinstance(model, Classifier) and model.pooling == "first":
-            architecture, dropout = CLASSIFIER_CLASS, model.dropout
-    written = {id(variable) for variable in weights.values()}
-    left = [weight.path for weight in model.weights if id(weight) not in written]
-    if left:
-        raise InputError(
-            f"{type(model).__name__} has weights with no name in a Hugging Face BERT "
-            f"({_listed(left)}); save its encoder"
-        )
+    if _stands_on(model) in HEAD_CLASS:
+        architecture, dropout = HEAD_CLASS[_stands_on(model)], model.dropout
+    elif isinstance(model, BertPretrainer):
+        architecture = PRETRAINER_CLASS if model.next_sentence else MASKED_LM_CLASS
     more = {} if ours is None else {OURS: ours}
     write_bert_config(directory, config, architecture, labels, dropout, more)
     write_tokenizer(directory, vocabulary, tokenizer_options, config.max_length)
-    tensors = {name: _tensor(variable) for name, variable in weights.items()}
+    heads = (MASKED_LM, NEXT_SENTENCE, HEAD, CHAIN)
+    tensors = {
+        name if isinstance(model, Bert) or name.startswith(heads) else PREFIX + name: variable
+        for name, variable in weights.items()
+    }
+    tensors = {name: hugging_face_tensor(variable) for name, variable in tensors.items()}
     write_tensors(directory / WEIGHTS, tensors)
+
+
+def save_google(model, directory, vocabulary):
+    """Writes a directory that the code of google-research/bert and `load_bert` read.
+
+    `bert_config.json`, `vocab.txt` and the checkpoint `bert_model.ckpt`; heads that the model
+    lacks are left out. No file there says how text is split: a vocabulary with upper-case
+    letters means that text keeps its case. The directory appears whole or not at all.
+
+    Args:
+        model: `Bert` or `BertPretrainer`. Weights are written as float32.
+        directory: to write; must not be there yet, or be empty.
+        vocabulary: tokens in the order of their ids, at most V.
+
+    Raises:
+        InputError: another model, no segment embedding, an activation or epsilon that has no
+            form there, too many tokens, or `directory` exists or cannot be written.
+    """
+    if not isinstance(model, Bert | BertPretrainer):
+        raise InputError(
+            f"{type(model).__name__} cannot be written as Google's BERT; save its encoder"
+        )
+    weights = _weights_to_save(model, vocabulary)
+    with whole_directory(directory, "another directory") as partial:
+        write_google_config(partial, _encoder(model).config)
+        write_vocabulary(partial, vocabulary)
+        write_google_tensors(partial, weights, _encoder(model).config.num_layers)
+
+
+def bert_weights(model):
+    """The variable for every tensor of a model on a `Bert`, its heads included.
+
+    Args:
+        model: a built `Bert`, or a model whose `encoder` is one.
+
+    Returns:
+        dict of plain tensor name (see `HuggingFaceTensors`) to Keras variable.
+    """
+    weights = encoder_weights(_encoder(model))
+    pooler = getattr(getattr(model, "pooler", None), "dense", None)
+    if pooler is not None:
+        weights |= _layer_weights(POOLER, pooler)
+    if isinstance(model, BertPretrainer):
+        weights |= _layer_weights(f"{MASKED_LM}.transform.dense", model.masked_lm.dense)
+        weights |= _layer_weights(f"{MASKED_LM}.transform.LayerNorm", model.masked_lm.norm)
+        weights[f"{MASKED_LM}.bias"] = model.masked_lm.bias
+        if model.next_sentence:
+            weights |= _layer_weights(NEXT_SENTENCE, model.next_sentence_head.logits)
+    if isinstance(model, Classifier | Tagger):
+        weights |= _layer_weights(HEAD, model.head.logits)
+    if isinstance(model, Tagger) and model.crf is not None:
+        weights |= {f"{CHAIN}.{weight.name}": weight for weight in model.crf.weights}
+    return weights
 
 
 def encoder_weights(encoder):
@@ -310,17 +401,34 @@ def _layer_weights(name, layer):
     return {f"{name}.{PARAMETERS[weight.name]}": weight for weight in layer.weights}
 
 
-def _pooler_weights(model):
-    """As `encoder_weights`, of `model.pooler.dense`; empty without one."""
-    dense = getattr(getattr(model, "pooler", None), "dense", None)
-    return {} if dense is None else _layer_weights(POOLER, dense)
+def _open(directory):
+    """The tensors of a checkpoint by plain names."""
+    return GoogleTensors(directory) if is_google(directory) else HuggingFaceTensors(directory)
 
 
-def _head_weights(model):
-    """As `encoder_weights`, of a head on the pooler's vector; empty without one."""
-    if not isinstance(model, Classifier):
-        return {}
-    return _layer_weights(HEAD, model.head.logits)
+def _weights_to_save(model, vocabulary):
+    """`bert_weights`, after refusing what no published layout has a place for."""
+    config = _encoder(model).config
+    if not config.num_segments:
+        raise InputError(
+            "a published BERT has segment embeddings; save a model with num_segments of 1 or more"
+        )
+    if len(vocabulary) > config.vocabulary_size:
+        raise InputError(
+            f"vocabulary has {len(vocabulary)} tokens and the model {config.vocabulary_size}; "
+            "give the vocabulary that the model was trained with"
+        )
+    if not model.built:
+        model.build()
+    weights = bert_weights(model)
+    written = {id(variable) for variable in weights.values()}
+    left = [weight.path for weight in model.weights if id(weight) not in written]
+    if left:
+        raise InputError(
+            f"{type(model).__name__} has weights with no name in a published BERT "
+            f"({_listed(left)}); save its encoder"
+        )
+    return weights
 
 
 def _encoder(model):
@@ -340,39 +448,37 @@ def _check_settings(config, directory):
         there, here = getattr(theirs, field), getattr(config, field)
         if there != here:
             raise InputError(
-                f"{directory}: its config.json means {field}={there!r}, the model has {here!r}; "
+                f"{config_path(directory)}: means {field}={there!r}, the model has {here!r}; "
                 "make the model from read_bert_config(directory)"
             )
 
 
-def _plain_names(files, directory):
-    """Every tensor's name without prefix and with today's words: its name in the files."""
-    stored = {}
-    for original in files.shapes:
-        name = original.removeprefix(PREFIX)
-        for old, new in OLD_NAMES.items():
-            name = name.replace(old, new)
-        if name in stored:
-            raise InputError(
-                f"{directory}: {original} and {stored[name]} are the same weight; remove one"
-            )
-        stored[name] = original
-    return stored
+def _stands_on(model):
+    """What the model's head reads: `"first"`, `"mean"`, `"tokens"`; None without such a head."""
+    return "tokens" if isinstance(model, Tagger) else getattr(model, "pooling", None)
 
 
-def _has_head_on(directory, pooling):
-    """Whether `classifier` in the checkpoint is a head on that pooling, not on tokens."""
-    config = read_json(directory / "config.json")
+def _has_head_on(directory, model):
+    """Whether `classifier` in the checkpoint reads the same as the model's, for the same tags."""
+    if isinstance(model, Tagger) and model.labels is not None:
+        labels = read_labels(directory)
+        if labels is None or tuple(labels) != model.labels:
+            return False
+    return _head_reads(directory, _stands_on(model))
+
+
+def _head_reads(directory, kind):
+    config = read_json(config_path(directory))
     if isinstance(config.get(OURS), dict):
-        return config[OURS].get("pooling") == pooling
+        return config[OURS].get("pooling") == kind
     classes = config.get("architectures")
-    return pooling == "first" and (not classes or CLASSIFIER_CLASS in classes)
+    return HEAD_CLASS.get(kind) in classes if classes else kind == "first"
 
 
 def _num_classes(directory, pooling):
     """C of the checkpoint's own head."""
-    shape = TensorFiles(directory).shapes.get(f"{HEAD}.weight")
-    if shape is None or not _has_head_on(directory, pooling):
+    shape = _open(directory).shapes.get(f"{HEAD}.weight")
+    if shape is None or not _head_reads(directory, pooling):
         raise InputError(
             f"{directory}: has no head of a classifier that tells the number of classes; "
             "give num_classes"
@@ -381,37 +487,22 @@ def _num_classes(directory, pooling):
 
 
 def _checked_labels(model, labels):
-    """`labels`, after refusing a model that `BertForSequenceClassification` is not."""
-    if not isinstance(model, Classifier):
-        raise InputError(
-            f"{type(model).__name__} cannot be written for transformers; save its encoder"
-        )
-    if model.pooling != "first":
+    """`labels`, after refusing a model that `transformers` has no class for."""
+    number = model.num_labels if isinstance(model, Tagger) else model.num_classes
+    if getattr(model, "crf", None) is not None:
+        raise InputError("a Tagger with a chain has no class in transformers; save its encoder")
+    if _stands_on(model) not in HEAD_CLASS:
         raise InputError(
             f"a Classifier with pooling {model.pooling!r} has no class in transformers; save "
             "its encoder, or train with pooling='first'"
         )
     if labels is None:
-        return [f"LABEL_{number}" for number in range(model.num_classes)]
-    if len(set(labels)) != len(labels) or len(labels) != model.num_classes:
+        labels = getattr(model, "labels", None) or [f"LABEL_{n}" for n in range(number)]
+    if len(set(labels)) != len(labels) or len(labels) != number:
         raise InputError(
-            f"labels are {_listed(labels)}; give {model.num_classes} different names, one a class"
+            f"labels are {_listed(labels)}; give {number} different names, one a class"
         )
     return list(labels)
-
-
-def _is_kernel(variable):
-    """Whether the variable is `[I, O]` here and `[O, I]` there, as PyTorch's Linear."""
-    return variable.name == "kernel"
-
-
-def _shape_there(variable):
-    return tuple(variable.shape)[::-1] if _is_kernel(variable) else tuple(variable.shape)
-
-
-def _tensor(variable):
-    tensor = np.asarray(ops.convert_to_numpy(variable), np.float32)
-    return tensor.T if _is_kernel(variable) else tensor
 
 
 def _times(shape):

@@ -2,8 +2,9 @@
 
 In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON
 objects, and NumPy arrays read one at a time. Nothing here knows a model, and nothing
-is unpickled or executed. Formats: https://huggingface.co/docs/safetensors, and the
-`model.safetensors.index.json` of `transformers` for weights in several files.
+is unpickled or executed; checkpoints of TensorFlow are read in `google`. Formats:
+https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` of
+`transformers` for weights in several files.
 """
 
 import errno
@@ -22,6 +23,7 @@ SHARDS = "model-*.safetensors"
 FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
 FETCHED += (WEIGHTS, INDEX, SHARDS)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
+CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FLOATS = {"F64", "F32", "F16", "BF16"}
 
@@ -71,6 +73,18 @@ def find_checkpoint(source, revision=None):
         ) from error
 
 
+def is_google(directory):
+    """Whether a directory is laid out as Google's BERT, and not (also) as Hugging Face's."""
+    directory = Path(directory)
+    others = [name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
+    return (directory / GOOGLE_CONFIG).is_file() and not others
+
+
+def config_path(directory):
+    """The file that describes the model of a checkpoint; it may be missing."""
+    return Path(directory) / (GOOGLE_CONFIG if is_google(directory) else CONFIG)
+
+
 def read_json(path):
     """The JSON object in a file.
 
@@ -102,6 +116,7 @@ class TensorFiles:
         directory: of the checkpoint.
 
     Attributes:
+        directory: its `Path`.
         shapes: dict of tensor name to shape (a tuple of ints).
 
     Raises:
@@ -115,7 +130,7 @@ class TensorFiles:
             raise InputError(
                 f"{directory}: reading {WEIGHTS} needs safetensors; run: pip install safetensors"
             ) from error
-        self._directory = Path(directory)
+        self.directory = Path(directory)
         self._types = {}
         self._file_of = {}
         self.shapes = {}
@@ -135,30 +150,30 @@ class TensorFiles:
 
     def _paths(self):
         """The weight files, the ones the index names checked to be there."""
-        if (self._directory / WEIGHTS).is_file():
-            return [self._directory / WEIGHTS]
-        index = self._directory / INDEX
+        if (self.directory / WEIGHTS).is_file():
+            return [self.directory / WEIGHTS]
+        index = self.directory / INDEX
         if not index.is_file():
-            pickled = [name for name in PICKLES if (self._directory / name).exists()]
+            pickled = [name for name in PICKLES if (self.directory / name).exists()]
             if pickled:
                 raise InputError(
-                    f"{self._directory}: has {pickled[0]} but no {WEIGHTS}; convert it first, "
+                    f"{self.directory}: has {pickled[0]} but no {WEIGHTS}; convert it first, "
                     "with transformers: "
                     "AutoModel.from_pretrained(directory).save_pretrained(new_directory)"
                 )
-            raise InputError(f"{self._directory}: has no {WEIGHTS}; give a directory that has it")
+            raise InputError(f"{self.directory}: has no {WEIGHTS}; give a directory that has it")
         weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise InputError(f"{index}: names no files (weight_map); download the file again")
         names = sorted({str(name) for name in weight_map.values()})
         for name in names:
             # A plain name: an index must not lead out of its directory.
-            if Path(name).name != name or not (self._directory / name).is_file():
+            if Path(name).name != name or not (self.directory / name).is_file():
                 raise InputError(
-                    f"{self._directory}: {INDEX} names {name!r}, which is not there; "
+                    f"{self.directory}: {INDEX} names {name!r}, which is not there; "
                     f"copy or download all {len(names)} files"
                 )
-        return [self._directory / name for name in names]
+        return [self.directory / name for name in names]
 
     def read(self, name):
         """One tensor.
@@ -174,7 +189,7 @@ class TensorFiles:
         """
         if self._types[name] not in FLOATS:
             raise InputError(
-                f"{self._directory}: {name} is of type {self._types[name]}; give a checkpoint "
+                f"{self.directory}: {name} is of type {self._types[name]}; give a checkpoint "
                 "of floats that is not quantized"
             )
         return self._file_of[name].get_tensor(name).astype(np.float32)

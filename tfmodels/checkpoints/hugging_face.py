@@ -1,15 +1,19 @@
-"""The small files of a Hugging Face BERT directory: config, labels, tokenizer, vocabulary.
+"""A Hugging Face BERT directory: config, labels, tokenizer, vocabulary, names of tensors.
 
 In: a directory with `config.json`, and `vocab.txt` or `tokenizer.json`. Out:
 `BertConfig`, label names, the options and the tokens of `WordPieceTokenizer`; and the
 same back into files. Fields as `transformers` documents them for `BertConfig` and
-`BertTokenizer`.
+`BertTokenizer`. The small files of Google's directories are read here as well: their
+`bert_config.json` has the same fields, and their `vocab.txt` is the same.
 """
 
 import json
 from pathlib import Path
 
-from tfmodels.checkpoints.files import read_json
+import numpy as np
+from keras import ops
+
+from tfmodels.checkpoints.files import CONFIG, TensorFiles, config_path, is_google, read_json
 from tfmodels.errors import InputError
 from tfmodels.models.bert import BertConfig
 from tfmodels.text.wordpiece import WordPieceTokenizer, split_vocabulary
@@ -46,23 +50,32 @@ NORMALIZER_OPTIONS = {  # the same in tokenizer.json
 }
 TOKENIZER_DEFAULTS = {"lowercase": True, "strip_accents": None, "split_cjk": True}
 
+PREFIX = "bert."  # of the encoder's and pooler's names in a model with a head
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+# Names that some checkpoints have for a second time, and the weight that they are.
+TIED = {
+    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
 
 def read_bert_config(directory):
-    """The `BertConfig` that `config.json` describes.
+    """The `BertConfig` that `config.json`, or Google's `bert_config.json`, describes.
 
     Args:
         directory: of the checkpoint.
 
     Returns:
-        `BertConfig`.
+        `BertConfig`. `"gelu"` is the exact one, as in `transformers`, also where Google's code
+        has its approximation by tanh.
 
     Raises:
         InputError: no readable `config.json`, another kind of model, or a kind of BERT
             that `Bert` is not (decoder, relative positions, other activations).
     """
-    path = Path(directory) / "config.json"
+    path = config_path(directory)
     theirs = read_json(path)
-    if theirs.get("model_type") != "bert":
+    if theirs.get("model_type") != "bert" and not is_google(directory):
         raise InputError(
             f"{path}: model_type is {theirs.get('model_type')!r}; give a checkpoint of type 'bert'"
         )
@@ -109,7 +122,7 @@ def read_labels(directory):
     Raises:
         InputError: no readable `config.json`, or names that do not run from 0 up.
     """
-    path = Path(directory) / "config.json"
+    path = config_path(directory)
     names = read_json(path).get("id2label")
     if names is None:
         return None
@@ -126,17 +139,22 @@ def read_tokenizer_options(directory):
 
     Args:
         directory: of the checkpoint; `tokenizer_config.json` says it, or `tokenizer.json`,
-            and without both it is BERT's default.
+            and without both it is BERT's default. Google's directories have neither: there
+            text keeps its case and its accents if the vocabulary is of cased text, see
+            `is_cased`. A `tokenizer_config.json` put there decides.
 
     Returns:
         dict of `lowercase`, `split_cjk` (bool) and `strip_accents` (bool or `None`), the
         options of `WordPieceTokenizer`.
 
     Raises:
-        InputError: `tokenizer_config.json` cannot be used.
+        InputError: `tokenizer_config.json` cannot be used; or it is needed to read the
+            vocabulary, and that cannot be.
     """
     path, names = Path(directory) / "tokenizer_config.json", TOKENIZER_OPTIONS
     theirs = read_json(path) if path.exists() else {}
+    if not theirs and is_google(directory):
+        return {**TOKENIZER_DEFAULTS, "lowercase": not is_cased(read_vocabulary(directory))}
     if not theirs and path.with_name("tokenizer.json").exists():
         path, names = path.with_name("tokenizer.json"), NORMALIZER_OPTIONS
         theirs = read_json(path).get("normalizer")
@@ -185,6 +203,14 @@ def read_vocabulary(directory):
     return sorted(ids, key=ids.get)
 
 
+def is_cased(vocabulary):
+    """Whether some token would be another in lower case, so that text must not be lowered.
+
+    Tokens in brackets are of no text: `[CLS]`, and the `<S>` of Google's Chinese vocabulary.
+    """
+    return any(token != token.lower() and token[0] not in "[<" for token in vocabulary if token)
+
+
 def read_tokenizer(directory):
     """The `WordPieceTokenizer` of a checkpoint.
 
@@ -227,7 +253,7 @@ def write_bert_config(
         theirs["label2id"] = {label: number for number, label in enumerate(labels)}
         theirs["classifier_dropout"] = classifier_dropout
     theirs |= dict(more)
-    _write_json(Path(directory) / "config.json", theirs)
+    write_json(Path(directory) / CONFIG, theirs)
 
 
 def write_tokenizer(directory, vocabulary, options, max_length):
@@ -247,6 +273,19 @@ def write_tokenizer(directory, vocabulary, options, max_length):
         raise InputError(
             f"tokenizer option {unknown[0]!r} is not known; give {', '.join(TOKENIZER_OPTIONS)}"
         )
+    write_vocabulary(directory, vocabulary)
+    options = {**TOKENIZER_DEFAULTS, **options}
+    theirs = {name: options[ours] for ours, name in TOKENIZER_OPTIONS.items()}
+    theirs |= {"tokenizer_class": "BertTokenizer", "model_max_length": max_length}
+    write_json(Path(directory) / "tokenizer_config.json", theirs)
+
+
+def write_vocabulary(directory, vocabulary):
+    """Writes `vocab.txt`.
+
+    Raises:
+        InputError: a token twice, or one that does not fit on one line.
+    """
     for number, token in enumerate(vocabulary):
         if "\n" in token or token.endswith("\r"):
             raise InputError(f"token {number}, {token!r}, holds a line break; remove it")
@@ -254,12 +293,94 @@ def write_tokenizer(directory, vocabulary, options, max_length):
         raise InputError("vocabulary holds a token twice; give each token once")
     text = "".join(f"{token}\n" for token in vocabulary)
     (Path(directory) / "vocab.txt").write_bytes(text.encode("utf-8"))
-    options = {**TOKENIZER_DEFAULTS, **options}
-    theirs = {name: options[ours] for ours, name in TOKENIZER_OPTIONS.items()}
-    theirs |= {"tokenizer_class": "BertTokenizer", "model_max_length": max_length}
-    _write_json(Path(directory) / "tokenizer_config.json", theirs)
 
 
-def _write_json(path, content):
+def write_json(path, content):
+    """Writes a JSON object, indented."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
+
+
+class HuggingFaceTensors:
+    """The tensors of `model.safetensors` by plain names.
+
+    A plain name is that of `transformers` today without the prefix `bert.`:
+    `encoder.layer.0.output.LayerNorm.weight`, `cls.predictions.bias`. `GoogleTensors` says
+    the same of Google's files; `bert_weights` says which variable has which plain name.
+
+    Args:
+        directory: of the checkpoint.
+
+    Attributes:
+        names: dict of plain name to name in the files.
+        shapes: dict of plain name to shape in the files.
+        slots: names in the files of what belongs to training and to no model; none here.
+
+    Raises:
+        InputError: as `TensorFiles`; or two tensors have the same plain name.
+    """
+
+    slots = ()
+
+    def __init__(self, directory):
+        self._files = TensorFiles(directory)
+        self.names = {}
+        for original in self._files.shapes:
+            name = original.removeprefix(PREFIX)
+            for old, new in OLD_NAMES.items():
+                name = name.replace(old, new)
+            if name in self.names:
+                raise InputError(
+                    f"{directory}: {original} and {self.names[name]} are the same weight; "
+                    "remove one"
+                )
+            self.names[name] = original
+        for copy, name in TIED.items():
+            if copy in self.names and name not in self.names:
+                self.names[name] = self.names.pop(copy)
+        self.shapes = {name: self._files.shapes[there] for name, there in self.names.items()}
+
+    def name_there(self, name):
+        """The name to call a plain one in a message."""
+        return name
+
+    def shape_there(self, name, variable):
+        """The shape that a tensor for `variable` must have in the files."""
+        shape = tuple(variable.shape)
+        return shape[::-1] if _is_kernel(variable) else shape
+
+    def read(self, name, variable):
+        """The tensor of a plain name as float32 array of the shape of `variable`.
+
+        Raises:
+            InputError: see `TensorFiles.read`.
+        """
+        tensor = self._files.read(self.names[name])
+        return tensor.T if _is_kernel(variable) else tensor
+
+    def check_tied(self):
+        """Refuses a checkpoint whose output embedding is another than its input embedding.
+
+        Raises:
+            InputError: so it is.
+        """
+        for copy, name in TIED.items():
+            if copy in self.names:
+                one, other = self.names[copy], self.names[name]
+                if not np.array_equal(self._files.read(one), self._files.read(other)):
+                    raise InputError(
+                        f"{self._files.directory}: {one} differs from {other}: its output "
+                        "embedding is not tied and this model's is; give a checkpoint with tied "
+                        "embeddings, or load its encoder only"
+                    )
+
+
+def hugging_face_tensor(variable):
+    """A variable as float32 array, as it lies in a Hugging Face file."""
+    tensor = np.asarray(ops.convert_to_numpy(variable), np.float32)
+    return tensor.T if _is_kernel(variable) else tensor
+
+
+def _is_kernel(variable):
+    """Whether the variable is `[I, O]` here and `[O, I]` there, as PyTorch's Linear."""
+    return variable.name == "kernel"

@@ -1,13 +1,14 @@
 """What stands on an encoder: from its states to one vector, and from that to classes.
 
 In: float `[B, S, H]` and the bool `padding_mask` `[B, S]`. Out: float `[B, H]`, and
-float32 logits `[B, C]`.
+float32 logits `[B, C]`; or from every state float32 logits over the vocabulary.
 """
 
 import keras
 from keras import ops
 
-from tfmodels.layers.dense import dense
+from tfmodels.layers import kernels
+from tfmodels.layers.dense import LayerNorm, dense
 
 POOLINGS = ("first", "mean")
 
@@ -116,5 +117,80 @@ class ClassificationHead(keras.layers.Layer):
             **super().get_config(),
             "num_classes": self.num_classes,
             "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class MaskedLMHead(keras.layers.Layer):
+    """Which token stands at a position: a transformation, then the token table once more.
+
+    Devlin et al. 2018, appendix A.2, and `BertLMPredictionHead` in `transformers`: dense,
+    activation, layer normalization, the product with the token embeddings (which are the
+    encoder's, not a copy), a bias of its own.
+
+    Args:
+        vocabulary_size: V.
+        hidden_dim: H.
+        activation: of the dense layer, see `Dense`.
+        epsilon: of the layer normalization.
+        initializer_range: standard deviation the kernel starts from.
+
+    Call arguments:
+        states: float `[..., H]`.
+        table: float `[V, H]`, the token embeddings.
+        training: bool.
+
+    Returns:
+        float32 `[..., V]`: logits.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        activation="gelu",
+        epsilon=1e-12,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.activation = activation
+        self.epsilon = epsilon
+        self.initializer_range = initializer_range
+        self.dense = dense(
+            hidden_dim, initializer_range, activation, dtype=self.dtype_policy, name="dense"
+        )
+        self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
+
+    def build(self, states_shape, table_shape=None):
+        self.dense.build(states_shape)
+        self.norm.build(states_shape)
+        # float32 as the logits that it is added to.
+        self.bias = self.add_weight(
+            (self.vocabulary_size,), initializer="zeros", name="bias", dtype="float32",
+            autocast=False,
+        )  # fmt: skip
+
+    def call(self, states, table, training=False):
+        x = self.norm(self.dense(states, training=training), training=training)
+        table = ops.cast(table, self.compute_dtype)
+        return ops.cast(kernels.product_with_rows(x, table), "float32") + self.bias
+
+    def compute_output_shape(self, states_shape, table_shape=None):
+        return (*states_shape[:-1], self.vocabulary_size)
+
+    def compute_output_spec(self, states, table=None, training=False):
+        return keras.KerasTensor(self.compute_output_shape(states.shape), dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "hidden_dim": self.hidden_dim,
+            "activation": self.activation,
+            "epsilon": self.epsilon,
             "initializer_range": self.initializer_range,
         }

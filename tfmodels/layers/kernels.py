@@ -144,6 +144,38 @@ def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
     return weights
 
 
+def product_with_rows(x, table):
+    """`x @ table^T`: how much every state is like every row, as of a table of embeddings.
+
+    Args:
+        x: float `[..., H]`.
+        table: float `[V, H]`, of the dtype of `x`.
+
+    Returns:
+        float `[..., V]`.
+    """
+    if tf is None:
+        return ops.matmul(x, ops.transpose(table))
+    # Read as it lies, in two dimensions, as `dense`.
+    y = tf.matmul(tf.reshape(x, [-1, table.shape[1]]), table, transpose_b=True)
+    return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
+
+
+def take_positions(states, positions):
+    """The states at some positions of each row.
+
+    Args:
+        states: float `[B, S, H]`.
+        positions: int `[B, M]`, 0 <= position < S.
+
+    Returns:
+        float `[B, M, H]`.
+    """
+    if tf is None:
+        return ops.take_along_axis(states, ops.expand_dims(positions, -1), axis=1)
+    return tf.gather(states, positions, batch_dims=1)
+
+
 def _activate(x, activation):
     if activation is None:
         return x

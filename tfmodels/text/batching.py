@@ -10,6 +10,7 @@ B = batch, C = rows of a chunk, T = tokens of a text, S = padded length.
 
 import tensorflow as tf
 
+from tfmodels.errors import InputError
 from tfmodels.text.packing import pack
 
 # Batches that are sorted by length together. More make batches more even and the order
@@ -33,10 +34,11 @@ def encode(tokenizer, text, max_length, pad_to_multiple=1, pad_to_length=None):
     Returns:
         dict of `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`.
     """
-    return _packed(tokenizer, tokenizer.tokenize(text), max_length, pad_to_multiple, pad_to_length)
+    return packed(tokenizer, tokenizer.tokenize(text), max_length, pad_to_multiple, pad_to_length)
 
 
-def _packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
+def packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
+    """`encode`, of tokens int32 `[B, (T)]` in the place of texts."""
     return pack(
         ids,
         cls_id=tokenizer.cls_id,
@@ -48,7 +50,7 @@ def _packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
     )
 
 
-def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None):
+def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0):
     """Batches of texts of similar length.
 
     Rows are taken in their order, `WINDOW` batches at a time, sorted by length there
@@ -62,37 +64,71 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None):
         batch_size: B, of all replicas together.
         max_length: most tokens of a text, with the special ones.
         seed: int, for training; `None` keeps each window sorted.
+        word_dropout: share of the tokens, special ones aside, that `[MASK]` takes the place
+            of, others in every batch: for training, so that no single word decides. Needs a
+            seed and a vocabulary with `[MASK]`.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
+
+    Raises:
+        InputError: word dropout without `[MASK]`.
     """
+    if word_dropout and tokenizer.mask_id is None:
+        raise InputError(f"word_dropout {word_dropout}: the vocabulary has no [MASK]; use 0")
 
     def tokenized(text, *others):
         return (tokenizer.tokenize(text)[:, : max_length - 2], *others)
 
-    def batches_of(ids, *others):
-        order = tf.argsort(ids.row_lengths(), stable=True)
-        rows = tuple(tf.gather(values, order) for values in (ids, *others))
-        return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
+    def packed_row(ids, *others):
+        return (packed_to_few_lengths(tokenizer, ids, max_length), *others)
 
-    def packed(ids, *others):
-        batch = _packed(tokenizer, ids, max_length)
-        length = tf.shape(batch["token_ids"])[1]
-        missing = tf.minimum(_rounded_up(length), max_length) - length
-        for name, filler in (("token_ids", tokenizer.pad_id), ("segment_ids", 0)):
-            batch[name] = tf.pad(batch[name], [[0, 0], [0, missing]], constant_values=filler)
-        batch["padding_mask"] = tf.pad(batch["padding_mask"], [[0, 0], [0, missing]])
-        return (batch, *others)
+    def with_words_dropped(number, row):
+        batch, *others = row
+        ids = batch["token_ids"]
+        special = [tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id]
+        words = tf.reduce_all(ids[..., None] != special, -1)  # [B, S]
+        drawn = tf.random.stateless_uniform(tf.shape(ids), tf.stack([seed, number]))
+        ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
+        return ({**batch, "token_ids": ids}, *others)
 
-    batches = (
-        chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE)
-        .unbatch()
-        .ragged_batch(batch_size * WINDOW)
-        .flat_map(batches_of)
-    )
-    if seed is not None:
-        batches = batches.shuffle(2 * WINDOW, seed=seed)
-    return batches.map(packed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    rows = chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    batches = by_length(rows, batch_size, seed)
+    batches = batches.map(packed_row, num_parallel_calls=tf.data.AUTOTUNE)
+    if word_dropout:
+        batches = batches.enumerate().map(with_words_dropped)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def by_length(rows, batch_size, seed=None):
+    """Batches of rows whose first part, a ragged one, is of similar length.
+
+    Args:
+        rows: dataset of `(int32 [T], *others)`.
+        batch_size, seed: see `length_bucketed`.
+
+    Returns:
+        dataset of `(int32 [B, (T)], *others)`, the others with B in front.
+    """
+
+    def batches_of(*parts):
+        order = tf.argsort(parts[0].row_lengths(), stable=True)
+        ordered = tuple(tf.gather(values, order) for values in parts)
+        return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
+
+    batches = rows.ragged_batch(batch_size * WINDOW).flat_map(batches_of)
+    return batches if seed is None else batches.shuffle(2 * WINDOW, seed=seed)
+
+
+def packed_to_few_lengths(tokenizer, ids, max_length):
+    """`packed`, padded up to the next of the few lengths that batches have."""
+    batch = packed(tokenizer, ids, max_length)
+    length = tf.shape(batch["token_ids"])[1]
+    missing = tf.minimum(_rounded_up(length), max_length) - length
+    for name, filler in (("token_ids", tokenizer.pad_id), ("segment_ids", 0)):
+        batch[name] = tf.pad(batch[name], [[0, 0], [0, missing]], constant_values=filler)
+    batch["padding_mask"] = tf.pad(batch["padding_mask"], [[0, 0], [0, missing]])
+    return batch
 
 
 def _rounded_up(length):

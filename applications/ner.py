@@ -1,0 +1,512 @@
+"""Named entities: `tfmodels ner VERB`.
+
+In: CoNLL columns, JSONL with character spans, or a TensorFlow Datasets name. Out: a model
+directory, metrics of whole entities, entities with their characters as JSON lines, a SavedModel.
+TensorFlow is imported when a verb runs, not before.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from applications.settings import check_numbers
+from tfmodels.errors import InputError
+from tfmodels.files import whole_directory
+
+APPLICATION = "ner"
+HELD_OUT_MOST = 5000  # texts held out of a training file
+WORST_MISTAKES = 10
+COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
+
+
+@dataclass
+class Train:
+    """Trains a tagger and writes a model directory.
+
+    Args:
+        train_file: CoNLL columns (.txt, .conll, ...), .jsonl with spans (also .gz), or
+            tfds:NAME[:SPLIT].
+        output_dir: model directory to write; must not exist.
+        eval_file: texts to choose the best weights on; part of train_file if not given.
+        scheme: of the tags in columns: iob1, iob2, iobes, bilou or bmes; found out if not
+            given. iob reads B- and I- both as beginnings, where a file contradicts itself.
+        join: what to put between two tokens of columns; a blank, but nothing between Chinese
+            characters, if not given.
+        token_column: column of the token, counted from 0, or from -1 at the end.
+        tag_column: column of the tag.
+        checkpoint: directory of a published BERT or of a model trained here, a name on
+            the Hugging Face Hub, or none to start from zero.
+        revision: branch, tag or commit of a checkpoint on the hub.
+        size: tiny, mini, small, medium, base or large, when starting from zero.
+        vocabulary_size: most tokens to learn from the training text, from zero.
+        lowercase: fold case and strip accents, from zero.
+        crf: score whole sequences of tags (a linear-chain CRF), not each tag alone.
+        epochs: passes over the training texts.
+        evaluations: measurements on the held-out texts in each epoch; the weights with the
+            best F1 are kept.
+        batch_size: windows of a step, on all devices together.
+        max_length: most tokens of a window; longer texts are read in windows that overlap.
+        stride: tokens that two windows share; a quarter of max_length if not given.
+        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
+        warmup: share of all steps until the learning rate is at its largest.
+        weight_decay: decoupled, not on biases and layer normalizations.
+        clip_norm: largest global norm of the gradients.
+        ema: momentum of the average of the weights over the steps, which is what is kept;
+            0 keeps the last weights.
+        dropout: in the encoder and before the head; the checkpoint's if not given.
+        freeze_embeddings: keep the embeddings as they are.
+        freeze_layers: encoder blocks that stay as they are, counted from below.
+        class_weights: balanced gives every type of entity the same weight in the loss.
+        patience: evaluations without improvement before training stops.
+        held_out: share of train_file to hold out when there is no eval_file.
+        seed: of everything random.
+        precision: auto, float32 or bfloat16.
+        strategy: auto, single or mirrored.
+    """
+
+    train_file: str
+    output_dir: str
+    eval_file: str | None = None
+    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
+    join: str | None = None
+    token_column: int = 0
+    tag_column: int = -1
+    checkpoint: str = "none"
+    revision: str | None = None
+    size: str = "mini"
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    crf: bool = True
+    epochs: int = 3
+    evaluations: int = 1
+    batch_size: int = 32
+    max_length: int = 128
+    stride: int | None = None
+    learning_rate: float | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    dropout: float | None = None
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    class_weights: Literal["none", "balanced"] = "none"
+    patience: int = 3
+    held_out: float = 0.1
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    strategy: Literal["auto", "single", "mirrored"] = "auto"
+
+
+@dataclass
+class Evaluate:
+    """Measures a model on texts with entities; the last line printed is one JSON object.
+
+    Args:
+        model_dir: what train wrote.
+        eval_file: texts with entities, as train_file.
+        scheme: see train.
+        join: see train.
+        token_column: see train.
+        tag_column: see train.
+        report_dir: gets types.md and mistakes.jsonl, if given.
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    eval_file: str
+    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
+    join: str | None = None
+    token_column: int = 0
+    tag_column: int = -1
+    report_dir: str | None = None
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+@dataclass
+class Predict:
+    """Finds entities; prints one JSON object a text, on a terminal also the text in colours.
+
+    Args:
+        model_dir: what train wrote.
+        text: the texts; from input_file or standard input if there are none.
+        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
+        text_column: column of the text, in a table.
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    text: list[str] = field(default_factory=list)
+    input_file: str | None = None
+    text_column: str = "text"
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+@dataclass
+class Export:
+    """Writes a SavedModel that takes strings, as the next version in export_dir.
+
+    Args:
+        model_dir: what train wrote.
+        export_dir: directory of the versions.
+        precision: float32 or bfloat16.
+    """
+
+    model_dir: str
+    export_dir: str = "saved_models/ner"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+def train(settings: Train):
+    """Runs `Train`; returns the metrics of the held-out texts."""
+    from applications import datasets, report, run
+    from applications.entities import entity_dataset
+    from tfmodels.checkpoints.bert import load_weights
+    from tfmodels.models.tagger import Tagger
+    from tfmodels.text.tags import labels_of
+    from tfmodels.text.windows import tagged_batches
+    from tfmodels.training.sequence import tagging_objective
+
+    _check(settings)
+    with whole_directory(settings.output_dir, "another --output_dir") as directory:
+        source = evaluated = _open(settings.train_file, settings)
+        share = settings.held_out if settings.eval_file is None else 0.0
+        scan = source.scan(share, HELD_OUT_MOST, settings.seed)
+        training, validation = "train", "held_out"
+        if settings.eval_file is not None:
+            evaluated = _open(settings.eval_file, settings)
+            training = validation = "all"
+        types = list(scan.type_counts)
+        labels = labels_of(types)
+        strategy = run.start(settings.precision, settings.strategy, settings.seed)
+        numbered = (row for row in source.stream(None) if row.number not in scan.held_out)
+        texts = (row.values[0] for row in numbered)
+        with strategy.scope():
+            encoder, tokenizer, checkpoint = run.start_encoder(settings, texts)
+            dropout = encoder.config.dropout
+            model = Tagger(encoder, len(labels), labels, settings.crf, dropout)
+            model.build()
+            started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
+            run.freeze(encoder, settings.freeze_embeddings, settings.freeze_layers)
+        max_length = min(settings.max_length, encoder.config.max_length)
+        stride = max_length // 4 if settings.stride is None else settings.stride
+        held_out_texts = entity_dataset(evaluated, types, rows=validation, held_out=scan.held_out)
+
+        def batches(rows, seed=None):
+            found = tagged_batches(rows, tokenizer, settings.batch_size, max_length, stride, seed)
+            return run.counted(found)
+
+        number = scan.rows - len(scan.held_out)
+        counts = ", ".join(f"{kind} {count}" for kind, count in scan.type_counts.items())
+        print(f"{number} training texts, entities {counts}; {started}", file=sys.stderr)
+        measured = _Measure(model, tokenizer, max_length, stride, settings.batch_size)
+        with datasets.source_errors(source, evaluated), strategy.scope():
+            rows = entity_dataset(
+                source, types, rows=training, held_out=scan.held_out, seed=settings.seed
+            )
+            training_batches = batches(rows, settings.seed)
+            if settings.class_weights == "balanced":
+                training_batches = _weighted(training_batches, scan.type_counts, settings.crf)
+            history = run.fit(
+                model,
+                training_batches,
+                batches(held_out_texts),
+                settings,
+                directory,
+                tagging_objective(model),
+                monitor="val_f1",
+                callbacks=[measured.callback(held_out_texts, types)],
+            )
+            metrics, mistakes = measured(held_out_texts, types)
+        run.write_model(
+            directory, APPLICATION, model, tokenizer, labels=labels, pooling="tokens",
+            types=types, max_length=max_length, stride=stride, crf=settings.crf,
+        )  # fmt: skip
+        metrics["history"] = history
+        metrics["worst_mistakes"] = mistakes
+        report.write_json(directory / "metrics.json", metrics)
+        report.write_card(directory, "Entity tagger", _card(metrics, settings, number), settings)
+        report.plot(directory / "plots", history)
+    print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
+    summary = {key: metrics[key] for key in ("texts", "precision", "recall", "f1")}
+    print(json.dumps({"model_dir": settings.output_dir, **summary}))
+    return metrics
+
+
+def evaluate(settings: Evaluate):
+    """Runs `Evaluate`; returns the metrics."""
+    from applications import datasets
+    from applications.entities import entity_dataset
+
+    _check(settings)
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    source = _open(settings.eval_file, settings)
+    rows = entity_dataset(source, config["types"])
+    measure = _Measure(
+        model, tokenizer, config["max_length"], config["stride"], settings.batch_size
+    )
+    with datasets.source_errors(source):
+        metrics, mistakes = measure(rows, config["types"])
+    for mistake in mistakes:
+        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
+    if settings.report_dir is not None:
+        with whole_directory(settings.report_dir, "another --report_dir") as directory:
+            tables = "\n\n".join(_tables(metrics)) + "\n"
+            (directory / "types.md").write_text(tables, encoding="utf-8")
+            lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
+            (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
+    print(json.dumps(metrics, ensure_ascii=False))
+    return metrics
+
+
+def predict(settings: Predict):
+    """Runs `Predict`: JSON lines with `text` and `entities`."""
+    from applications import datasets
+
+    _check(settings)
+    chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    find = entity_predictor(
+        model, tokenizer, config["max_length"], config["stride"], settings.batch_size
+    )
+    for texts in chunks:
+        for text, (entities, *_) in zip(texts, find(texts), strict=True):
+            if sys.stdout.isatty():
+                print(coloured(text, entities, config["types"]))
+            print(json.dumps({"text": text, "entities": entities}, ensure_ascii=False))
+        sys.stdout.flush()
+
+
+def export(settings: Export):
+    """Runs `Export`; returns the path of the new version."""
+    from tfmodels.serving.entities import export_tagger
+
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    version = export_tagger(
+        settings.export_dir, model, tokenizer, config["max_length"], config["stride"]
+    )
+    print(version)
+    return version
+
+
+def load(model_dir, precision):
+    """The tagger, tokenizer and settings of a model directory; sets the precision."""
+    from applications import run
+    from tfmodels.models.tagger import Tagger
+
+    run.start(precision, "single", seed=0)
+
+    def build(encoder, config):
+        return Tagger(encoder, len(config["labels"]), config["labels"], config["crf"])
+
+    return run.read_model(model_dir, APPLICATION, build)
+
+
+def entity_predictor(model, tokenizer, max_length, stride, batch_size):
+    """A function from a chunk of texts (list of str, or of bytes) to their entities.
+
+    Texts of a chunk run in batches of similar length and come back in their order.
+
+    Returns:
+        function that gives, for each text, `(entities, starts, ends, tags)`: a list of dicts
+        with `entity`, `type`, `start`, `end` (characters) and `score`; and where its words
+        stand and their tags, int arrays.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from tfmodels.serving.entities import entity_finder
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def find(text):
+        entities, words, tags = entity_finder(model, tokenizer, max_length, stride)(text)
+        return entities, words.starts, words.ends, tags
+
+    def of_row(row, found, starts, ends, tags):
+        number = int((found["start"][row] >= 0).sum())
+        entities = [
+            {
+                "entity": found["entity"][row, i].decode(),
+                "type": found["type"][row, i].decode(),
+                "start": int(found["start"][row, i]),
+                "end": int(found["end"][row, i]),
+                "score": round(float(found["score"][row, i]), 6),
+            }
+            for i in range(number)
+        ]
+        words = int((starts[row] >= 0).sum())
+        return entities, starts[row, :words], ends[row, :words], tags[row, :words]
+
+    def predict(texts):
+        texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        answers = [None] * len(texts)
+        for first in range(0, len(texts), batch_size):
+            rows = order[first : first + batch_size]
+            found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(texts[rows]))
+            for row, number in enumerate(rows):
+                answers[number] = of_row(row, found, *words)
+        return answers
+
+    return predict
+
+
+def coloured(text, entities, types):
+    """The text with its entities in the colours of a terminal, and their types behind them."""
+    parts, at = [], 0
+    for found in entities:
+        colour = COLOURS[types.index(found["type"]) % len(COLOURS)]
+        parts += [text[at : found["start"]], f"\x1b[{colour};1m{text[found['start']:found['end']]}",
+                  f"\x1b[0m\x1b[{colour}m/{found['type']}\x1b[0m"]  # fmt: skip
+        at = found["end"]
+    return "".join([*parts, text[at:]])
+
+
+class _Measure:
+    """Measures a tagger on chunks of `entity_dataset`."""
+
+    def __init__(self, model, tokenizer, max_length, stride, batch_size):
+        self._find = entity_predictor(model, tokenizer, max_length, stride, batch_size)
+        self._labels = model.labels
+
+    def __call__(self, chunks, types):
+        """`(metrics, worst mistakes)`; see `entity_metrics`."""
+        from tfmodels.training.entities import confusions, entity_metrics
+
+        gold, predicted, mistakes, right, words = [], [], [], 0, 0
+        for texts, *spans in chunks:
+            texts = texts.numpy()
+            columns = (part.to_list() for part in spans)
+            for text, found, *entities in zip(texts, self._find(texts), *columns, strict=True):
+                in_gold = [(types[t], a, b) for t, a, b in zip(*entities, strict=True)]
+                answers, starts, ends, tags = found
+                wanted = _tags(in_gold, starts, ends, self._labels)
+                right += int((wanted == tags).sum())
+                words += len(tags)
+                gold.append(in_gold)
+                predicted.append([(e["type"], e["start"], e["end"]) for e in answers])
+                if set(gold[-1]) != set(predicted[-1]):
+                    mistakes.append(_mistake(text, in_gold, answers))
+            # The surest wrong answers, so that a large file leaves no large list.
+            mistakes = sorted(mistakes, key=lambda m: -m["sureness"])[:WORST_MISTAKES]
+        metrics = {"texts": len(gold), **entity_metrics(gold, predicted)}
+        metrics["token_accuracy"] = right / max(words, 1)
+        metrics["confusions"] = confusions(gold, predicted)
+        return metrics, mistakes
+
+    def callback(self, chunks, types):
+        """A callback that adds precision, recall and F1 of whole entities to each evaluation."""
+        import keras
+
+        measure = self
+
+        class Entities(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                metrics, _ = measure(chunks, types)
+                logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
+                print(f" - val_f1: {metrics['f1']:.4f}", file=sys.stderr)
+
+        return Entities()
+
+
+def _tags(entities, starts, ends, labels):
+    """The tag of each word of a text under its gold entities."""
+    import numpy as np
+
+    tags = np.zeros(len(starts), int)
+    ids = {label: number for number, label in enumerate(labels)}
+    for kind, start, end in entities:
+        (inside,) = np.nonzero((starts < end) & (ends > start))
+        tags[inside] = ids[f"I-{kind}"]
+        tags[inside[:1]] = ids[f"B-{kind}"]
+    return tags
+
+
+def _mistake(text, gold, predicted):
+    """What was wanted and what was found, with how sure the surest wrong answer was."""
+    text = text.decode("utf-8", "replace")
+    right = set(gold)
+    wrong = [e["score"] for e in predicted if (e["type"], e["start"], e["end"]) not in right]
+    return {
+        "text": text[:500],
+        "gold": [{"type": kind, "entity": text[a:b], "start": a, "end": b} for kind, a, b in gold],
+        "predicted": predicted,
+        "sureness": max(wrong, default=0.0),
+    }
+
+
+def _weighted(batches, type_counts, crf):
+    """Batches with weights under which every type counts the same and an average one 1.
+
+    Weights of words; with a chain, whose likelihood is of the whole row, of rows: the mean
+    over their words.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    counts = np.array(list(type_counts.values()), float)
+    weights = np.repeat(counts.sum() / (len(counts) * counts), 2)
+    weights = tf.constant(np.concatenate([[1.0], weights]), tf.float32)  # [C]
+
+    def weighted(batch, labels):
+        weight = tf.gather(weights, tf.maximum(labels, 0))
+        if crf:
+            real = tf.cast(labels >= 0, tf.float32)
+            weight = tf.reduce_sum(weight * real, 1) / tf.maximum(tf.reduce_sum(real, 1), 1.0)
+        return batch, labels, weight
+
+    known = batches.cardinality()
+    return batches.map(weighted).apply(tf.data.experimental.assert_cardinality(known))
+
+
+def _tables(metrics):
+    from applications.report import table
+
+    names = ("precision", "recall", "f1", "support")
+    rows = [(kind, *(row[name] for name in names)) for kind, row in metrics["types"].items()]
+    rows.append(("all", *(metrics[name] for name in names)))
+    wrong = [(row["error"], row["gold"] or "", row["predicted"] or "", row["count"])
+             for row in metrics["confusions"][:10]]  # fmt: skip
+    return [
+        table(("type", "precision", "recall", "F1", "entities"), rows),
+        table(("mistake", "gold", "predicted", "times"), wrong) if wrong else "No mistakes.",
+    ]
+
+
+def _card(metrics, settings, training_texts):
+    return [
+        f"Trained with `tfmodels` on {training_texts} texts of `{settings.train_file}`; starts "
+        f"from `{settings.checkpoint}`; {'with' if settings.crf else 'without'} a chain (CRF).",
+        f"On {metrics['texts']} held-out texts, the best of "
+        f"{len(metrics['history']['loss'])} evaluations on them. An entity is right if its type "
+        "and both its ends are.",
+        *_tables(metrics),
+    ]
+
+
+def _open(file, settings):
+    from applications.entities import open_entities
+
+    return open_entities(
+        file,
+        scheme=settings.scheme,
+        join=settings.join,
+        token_column=settings.token_column,
+        tag_column=settings.tag_column,
+    )
+
+
+def _check(settings):
+    """Refuses settings that would only fail after minutes of work."""
+    check_numbers(settings)
+    if getattr(settings, "held_out", None) == 0 and settings.eval_file is None:
+        raise InputError("--held_out 0: give an --eval_file or a share to hold out")
+
+
+VERBS = {"train": (Train, train), "evaluate": (Evaluate, evaluate),
+         "predict": (Predict, predict), "export": (Export, export)}  # fmt: skip

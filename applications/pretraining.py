@@ -1,0 +1,607 @@
+"""BERT from zero or further: `tfmodels bert VERB`.
+
+In: text files. Out: a vocabulary, records of examples, a model directory with BERT and its two
+heads, words for `[MASK]`, a SavedModel. The model directory is what every other application
+starts from with `--checkpoint`. TensorFlow is imported when a verb runs, not before.
+
+A training that is stopped leaves `<output_dir>.unfinished/`; the same command goes on there.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from applications.settings import check_numbers
+from tfmodels.errors import InputError
+from tfmodels.files import whole_directory
+
+APPLICATION = "bert"
+WORST_MISTAKES = 10
+# What may be another when a training goes on: nothing that changes its result.
+FREE = ("strategy",)
+
+
+@dataclass
+class Prepare:
+    """Makes examples of text files once: a directory of records that pretrain reads.
+
+    Goes on where it was if it is stopped, file by file.
+
+    Args:
+        text_files: file, pattern such as 'books/*.txt', or a list of them: documents apart by
+            blank lines, or a table (.tsv, .csv, .jsonl) with one document a row; also .gz.
+        output_dir: directory for records and vocab.txt.
+        text_column: column of the text, in tables.
+        vocabulary: vocab.txt, or directory of a checkpoint to use the vocabulary of; learned
+            from the text if not given.
+        vocabulary_size: most tokens to learn.
+        lowercase: fold case and strip accents; not if the vocabulary is a checkpoint's.
+        max_length: tokens of an example.
+        task: nsp (is the second text the next one), sop (are the two in order) or mlm (masked
+            words only).
+        short_share: share of the examples that are shorter.
+        segmented: blanks between Chinese characters part words, which are masked whole.
+        shards: files to spread the examples over.
+        processes: that work at the same time.
+        held_out: share of the documents to measure on.
+        seed: of everything random.
+    """
+
+    text_files: str | list[str]
+    output_dir: str
+    text_column: str = "text"
+    vocabulary: str | None = None
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    max_length: int = 128
+    task: Literal["nsp", "sop", "mlm"] = "nsp"
+    short_share: float = 0.1
+    segmented: bool = False
+    shards: int = 8
+    processes: int = 2
+    held_out: float = 0.02
+    seed: int = 0
+
+
+@dataclass
+class Pretrain:
+    """Pretrains a BERT and writes a model directory; goes on with a training that was stopped.
+
+    Args:
+        output_dir: model directory to write; must not exist.
+        text_files: see prepare; or give records_dir.
+        records_dir: what prepare wrote.
+        text_column: column of the text, in tables.
+        checkpoint: directory or Hub name of a BERT to go on from, with its vocabulary; or none.
+        revision: branch, tag or commit of a checkpoint on the hub.
+        size: tiny, mini, small, medium, base or large, when starting from zero.
+        vocabulary: see prepare.
+        vocabulary_size: most tokens to learn.
+        lowercase: see prepare.
+        max_length: tokens of an example; 128, or that of the records.
+        task: see prepare; nsp, or that of the records.
+        short_share: see prepare.
+        segmented: see prepare.
+        mask_rate: share of the tokens to predict.
+        whole_words: mask all pieces of a word or none.
+        dynamic_masking: mask other words in every epoch.
+        epochs: passes over the text.
+        steps: instead of epochs.
+        save_steps: steps between two measurements, after each of which the state is saved.
+        batch_size: examples of a step, on all devices together.
+        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
+        warmup: share of all steps until the learning rate is at its largest.
+        weight_decay: decoupled, not on biases and layer normalizations.
+        clip_norm: largest global norm of the gradients.
+        dropout: in the encoder; the checkpoint's, or 0.1, if not given.
+        held_out: share of the documents to measure on, if there are no records.
+        held_out_examples: most examples to measure on.
+        seed: of everything random.
+        precision: auto, float32 or bfloat16.
+        strategy: auto, single or mirrored.
+    """
+
+    output_dir: str
+    text_files: str | list[str] | None = None
+    records_dir: str | None = None
+    text_column: str = "text"
+    checkpoint: str = "none"
+    revision: str | None = None
+    size: str = "mini"
+    vocabulary: str | None = None
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    max_length: int | None = None
+    task: Literal["nsp", "sop", "mlm"] | None = None
+    short_share: float = 0.1
+    segmented: bool = False
+    mask_rate: float = 0.15
+    whole_words: bool = True
+    dynamic_masking: bool = True
+    epochs: int = 1
+    steps: int | None = None
+    save_steps: int = 500
+    batch_size: int = 32
+    learning_rate: float | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    dropout: float | None = None
+    held_out: float = 0.02
+    held_out_examples: int = 1000
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    strategy: Literal["auto", "single", "mirrored"] = "auto"
+
+
+@dataclass
+class Evaluate:
+    """Measures a pretrained model on text; the last line printed is one JSON object.
+
+    Args:
+        model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
+        text_files: see prepare.
+        text_column: column of the text, in tables.
+        max_length: tokens of an example; as in the training if not given.
+        batch_size: examples of a step.
+        seed: of the pairs and masks.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    text_files: str | list[str]
+    text_column: str = "text"
+    max_length: int | None = None
+    batch_size: int = 32
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+@dataclass
+class Predict:
+    """Finds words for [MASK]; prints one JSON object a text.
+
+    Args:
+        model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
+        text: the texts; from input_file or standard input if there are none.
+        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
+        text_column: column of the text, in a table.
+        top_k: answers for each [MASK].
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    text: list[str] = field(default_factory=list)
+    input_file: str | None = None
+    text_column: str = "text"
+    top_k: int = 5
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+@dataclass
+class Export:
+    """Writes a SavedModel with the signatures fill_mask and embed, as the next version.
+
+    Args:
+        model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
+        export_dir: directory of the versions.
+        top_k: answers for each [MASK].
+        precision: float32 or bfloat16.
+    """
+
+    model_dir: str
+    export_dir: str = "saved_models/bert"
+    top_k: int = 5
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+def prepare(settings: Prepare):
+    """Runs `Prepare`; returns the content of `records.json`."""
+    from applications.documents import TextFiles
+    from applications.examples import given_tokenizer, learned_tokenizer
+    from tfmodels.text.pretraining import ExampleSettings
+    from tfmodels.text.records import write_records
+
+    check_numbers(settings)
+    texts = TextFiles(settings.text_files, settings.text_column)
+    options = ExampleSettings(
+        settings.max_length, settings.task, settings.short_share, settings.segmented, settings.seed
+    )
+    summary = write_records(
+        texts,
+        given_tokenizer(settings, checkpoint=None) or learned_tokenizer(settings, texts),
+        settings.output_dir,
+        options,
+        shards=settings.shards,
+        processes=settings.processes,
+        held_out=settings.held_out,
+    )
+    print(json.dumps({"output_dir": settings.output_dir, "splits": _totals(summary)}))
+    return summary
+
+
+def pretrain(settings: Pretrain):
+    """Runs `Pretrain`; returns the metrics of the held-out documents."""
+    from applications import datasets, report, run
+    from applications.examples import open_examples
+    from applications.unfinished import unfinished
+
+    check_numbers(settings)
+    if settings.checkpoint == "none":
+        run.check_size(settings.size)
+    if os.path.exists(settings.output_dir):
+        raise InputError(
+            f"{settings.output_dir}: already exists; give another --output_dir or remove it"
+        )
+    examples = open_examples(settings)
+    strategy = run.start(settings.precision, settings.strategy, settings.seed)
+    made_of = {**vars(settings), "text_files": [settings.text_files, examples.made_of]}
+    with unfinished(settings.output_dir, made_of, FREE) as folder:
+        with datasets.source_errors(examples), strategy.scope():
+            source = _Source(settings, examples, folder)
+            model, started = _model(settings, source)
+            print(f"{source.say}; {started}", file=sys.stderr)
+            history = _fit(model, source, settings, folder)
+        measured = _measures(history)
+        metrics = {name.removeprefix("val_"): values[-1] for name, values in measured.items()
+                   if name.startswith("val_")}  # fmt: skip
+        with whole_directory(settings.output_dir, "another --output_dir") as directory:
+            run.write_model(
+                directory, APPLICATION, model, source.tokenizer, labels=None,
+                max_length=source.examples.max_length, task=source.examples.task,
+                segmented=source.examples.segmented, mask_rate=settings.mask_rate,
+            )  # fmt: skip
+            shutil.copytree(folder / "logs", directory / "logs")
+            report.write_json(directory / "metrics.json", {**metrics, "history": measured})
+            report.write_card(directory, "Pretrained BERT", _card(source, metrics), settings)
+            report.plot(directory / "plots", measured)
+    print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
+    print(json.dumps({"model_dir": settings.output_dir, **metrics}))
+    return metrics
+
+
+def evaluate(settings: Evaluate):
+    """Runs `Evaluate`; returns the metrics."""
+    import keras
+
+    from applications import datasets
+    from applications.documents import TextFiles
+    from tfmodels.text.pretraining import ExampleSettings, text_passes, training_batches
+    from tfmodels.training.losses import pretraining_objective
+
+    check_numbers(settings)
+    texts = TextFiles(settings.text_files, settings.text_column)
+    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    options = ExampleSettings(
+        max_length=settings.max_length or config["max_length"],
+        task=config["task"],
+        segmented=config["segmented"],
+        seed=settings.seed,
+    )
+    batches = training_batches(
+        text_passes(texts, tokenizer, options), tokenizer, settings.batch_size, options,
+        seed=settings.seed, passes=1, mask_rate=config["mask_rate"], drop_remainder=False,
+    )  # fmt: skip
+    model.compile(keras.optimizers.SGD(), **pretraining_objective(model.next_sentence))
+    mistakes = []
+    with datasets.source_errors(texts):
+        found = model.evaluate(
+            batches, return_dict=True, verbose="auto" if sys.stderr.isatty() else 0
+        )
+        for inputs, labels in batches.take(20):
+            mistakes += _mistakes(model, tokenizer, inputs, labels["masked_lm"])
+    for mistake in sorted(mistakes, key=lambda row: row["probability"])[:WORST_MISTAKES]:
+        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
+    metrics = {name: float(value) for name, value in found.items() if not name.endswith("loss")}
+    metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_crossentropy"], 700))
+    print(json.dumps(metrics))
+    return metrics
+
+
+def predict(settings: Predict):
+    """Runs `Predict`: JSON lines with `text` and, for each `[MASK]`, `masks`."""
+    import tensorflow as tf
+
+    from applications import datasets
+    from tfmodels.serving.fill_mask import fill_mask_signatures
+
+    check_numbers(settings)
+    chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
+    model, tokenizer, _ = load(settings.model_dir, settings.precision)
+    function, specs = fill_mask_signatures(model, tokenizer, settings.top_k)["fill_mask"]
+    fill = tf.function(function, input_signature=list(specs.values()))
+    for texts in chunks:
+        for first in range(0, len(texts), settings.batch_size):
+            part = texts[first : first + settings.batch_size]
+            answers = {name: value.numpy() for name, value in fill(tf.constant(part)).items()}
+            for text, tokens, scores in zip(part, answers["token"], answers["score"], strict=True):
+                masks = [
+                    [
+                        {"token": token.decode(), "score": round(float(score), 6)}
+                        for token, score in zip(*mask, strict=True)
+                    ]
+                    for mask in zip(tokens, scores, strict=True)
+                    if mask[0][0]  # "" where another text has more masks
+                ]
+                print(json.dumps({"text": text, "masks": masks}, ensure_ascii=False))
+        sys.stdout.flush()
+
+
+def export(settings: Export):
+    """Runs `Export`; returns the path of the new version."""
+    from tfmodels.serving.fill_mask import export_fill_mask
+
+    check_numbers(settings)
+    model, tokenizer, _ = load(settings.model_dir, settings.precision)
+    version = export_fill_mask(settings.export_dir, model, tokenizer, settings.top_k)
+    print(version)
+    return version
+
+
+def load(model_dir, precision):
+    """The pretrainer, tokenizer and settings of a model directory or checkpoint."""
+    from applications import run
+    from applications.examples import MAX_LENGTH, TASK
+    from tfmodels.checkpoints.bert import load_pretrainer
+    from tfmodels.checkpoints.hugging_face import read_tokenizer
+
+    run.start(precision, "single", seed=0)
+    directory = Path(model_dir)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; give one that `pretrain` wrote")
+    model, loaded = load_pretrainer(directory)
+    if loaded.new:
+        raise InputError(
+            f"{directory}: has no masked-LM head; give a pretrained BERT with its heads, or "
+            "pretrain from it with `tfmodels bert pretrain --checkpoint`"
+        )
+    ours = run.our_settings(directory)
+    defaults = {
+        "max_length": min(MAX_LENGTH, model.encoder.config.max_length),
+        "task": TASK if model.next_sentence else "mlm",
+        "segmented": False,
+        "mask_rate": 0.15,
+    }
+    return model, read_tokenizer(directory), {k: ours.get(k, v) for k, v in defaults.items()}
+
+
+class _Source:
+    """Batches of a training.
+
+    Attributes:
+        checkpoint: directory that it starts from, or None.
+        tokenizer: `WordPieceTokenizer`.
+        examples: `ExampleSettings`.
+        steps: of the whole training.
+        say: str, one line about it.
+    """
+
+    def __init__(self, settings, examples, folder):
+        from tfmodels.checkpoints.files import find_checkpoint
+
+        self._settings, self._examples = settings, examples
+        self.examples = examples.settings
+        self.checkpoint = None
+        if settings.checkpoint != "none":
+            self.checkpoint = find_checkpoint(settings.checkpoint, settings.revision)
+        self.tokenizer = examples.tokenizer(folder, self.checkpoint)
+        self._train = examples.passes(self.tokenizer, "train", settings.seed)
+        self._batches(self._train)  # refuses a vocabulary without [MASK] before all else
+        self.steps = settings.steps or self._steps_of_epochs()
+        self.say = f"{self.steps} steps of {settings.batch_size} examples"
+
+    def batches(self, start):
+        """Endless training batches, from step `start` on."""
+        return self._batches(self._train, start=start, dynamic=self._settings.dynamic_masking)
+
+    def held_out(self):
+        """Batches of the held-out documents, the same every time; None if none are held out."""
+        import tensorflow as tf
+
+        settings = self._settings
+        passes = self._examples.passes(self.tokenizer, "validation")
+        if passes is None:
+            return None
+        batches = self._batches(passes, passes=1, drop_remainder=False)
+        batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
+        number = sum(1 for _ in batches)
+        if not number:
+            raise InputError(
+                f"--held_out {settings.held_out}: no document fell into that share; give a "
+                "larger one, or 0 to measure on nothing"
+            )
+        return batches.apply(tf.data.experimental.assert_cardinality(number))
+
+    def _batches(self, one_pass, **options):
+        from tfmodels.text.pretraining import training_batches
+
+        settings = self._settings
+        return training_batches(
+            one_pass, self.tokenizer, settings.batch_size, self.examples, seed=settings.seed,
+            mask_rate=settings.mask_rate, whole_words=settings.whole_words, **options,
+        )  # fmt: skip
+
+    def _steps_of_epochs(self):
+        settings = self._settings
+        number = self._examples.number(self._train)
+        steps = settings.epochs * number // settings.batch_size
+        if not steps:
+            raise InputError(
+                f"--batch_size {settings.batch_size}: {settings.epochs} epochs of {number} "
+                "examples are not one batch; give more text or a smaller batch"
+            )
+        return steps
+
+
+def _model(settings, source):
+    """The model to train, and a line about what it starts from."""
+    from applications import run
+    from tfmodels.checkpoints.bert import load_weights
+    from tfmodels.checkpoints.hugging_face import read_bert_config
+    from tfmodels.models.bert import Bert
+    from tfmodels.models.pretrainer import BertPretrainer
+
+    dropout = run.dropout_fields(settings.dropout)
+    if source.checkpoint is None:
+        config = run.new_config(
+            settings.size, source.tokenizer, source.examples.max_length, **dropout
+        )
+    else:
+        config = dataclasses.replace(read_bert_config(source.checkpoint), **dropout)
+        if config.max_length < source.examples.max_length:
+            raise InputError(
+                f"--max_length {source.examples.max_length}: the checkpoint has positions for "
+                f"{config.max_length} tokens"
+            )
+    model = BertPretrainer(Bert(config), next_sentence=source.examples.task != "mlm")
+    model.build()
+    if source.checkpoint is None:
+        return model, f"{settings.size} from zero, {config.vocabulary_size} tokens"
+    return model, load_weights(model, source.checkpoint)
+
+
+def _fit(model, source, settings, folder):
+    """Trains to the end, from the newest state if there is one; the history of all of it."""
+    import keras
+    import numpy as np
+
+    from applications import run
+    from tfmodels.training.losses import pretraining_objective
+    from tfmodels.training.state import SaveState, restore_state, states
+
+    # Keras measures at the end of what it calls an epoch: `interval` steps.
+    parts = -(-source.steps // settings.save_steps)
+    interval = -(-source.steps // parts)
+    rate = run.compile_model(
+        model, settings, parts * interval, pretraining_objective(model.next_sentence)
+    )
+    step, history = 0, {}
+    if found := states(folder / "states"):
+        state = restore_state(found[-1], model)
+        step, history = state["step"], state["history"]
+        print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
+    held_out = source.held_out()
+    save = SaveState(folder / "states", interval, history)
+    callbacks = [
+        keras.callbacks.TerminateOnNaN(),
+        _pace(held_out, settings, source, parts, interval),
+        keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
+        save,
+    ]
+    (folder / "logs").mkdir(exist_ok=True)
+    if step < parts * interval:  # not if only the writing of the model was left
+        model.fit(
+            source.batches(step),
+            validation_data=held_out,
+            steps_per_epoch=interval,
+            initial_epoch=step // interval,
+            epochs=parts,
+            shuffle=False,
+            callbacks=callbacks,
+            verbose="auto" if sys.stdout.isatty() else 2,
+        )
+    if not np.isfinite(save.last_loss):
+        raise InputError(
+            f"--learning_rate {rate}: the loss is no longer a number; remove {folder} and give a "
+            "smaller one"
+        )
+    return save.history
+
+
+def _pace(held_out, settings, source, parts, interval):
+    """A callback that logs tokens per second and says how long it will take."""
+    import keras
+
+    class Pace(keras.callbacks.Callback):
+        """Puts `tokens_per_second` (padding not counted) into the logs of each Keras epoch."""
+
+        def __init__(self):
+            super().__init__()
+            self.tokens = settings.batch_size * source.examples.max_length
+            if held_out is not None:
+                batches = [batch["padding_mask"].numpy() for batch, _ in held_out.take(8)]
+                real = sum(mask.sum() for mask in batches) / sum(len(mask) for mask in batches)
+                self.tokens = settings.batch_size * real
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start, self.seconds = time.perf_counter(), 0.0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seconds = time.perf_counter() - self.start
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs["tokens_per_second"] = self.tokens * interval / max(self.seconds, 1e-9)
+            left = (parts - epoch - 1) * (time.perf_counter() - self.start)
+            print(
+                f"step {(epoch + 1) * interval} of {parts * interval}, "
+                f"{logs['tokens_per_second']:,.0f} tokens/s, {left / 60:.0f} min left",
+                file=sys.stderr,
+            )
+
+    return Pace()
+
+
+def _mistakes(model, tokenizer, inputs, masked_lm):
+    """The masked words of a batch that the model was surest of getting wrong."""
+    import numpy as np
+    import tensorflow as tf
+
+    labels = masked_lm.numpy()
+    scores = tf.nn.softmax(model(inputs, training=False)["masked_lm"]).numpy()  # [B, M, V]
+    true = np.take_along_axis(scores, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    best = scores.argmax(-1)
+    wrong = (labels >= 0) & (best != labels)
+    rows, places = np.nonzero(wrong)
+    order = np.argsort(true[rows, places])[:WORST_MISTAKES]
+    ids, positions = inputs["token_ids"].numpy(), inputs["masked_positions"].numpy()
+    found = []
+    for row, place in zip(rows[order], places[order], strict=True):
+        at = positions[row, place]
+        before, after = ids[row, max(at - 20, 0) : at], ids[row, at + 1 : at + 21]
+        text = tokenizer.detokenize(tf.ragged.constant([before, after], dtype=tf.int32)).numpy()
+        found.append({
+            "text": f"{text[0].decode()} [?] {text[1].decode()}",
+            "true": tokenizer.vocabulary[labels[row, place]],
+            "predicted": tokenizer.vocabulary[best[row, place]],
+            "probability": float(true[row, place]),
+        })  # fmt: skip
+    return found
+
+
+def _totals(summary):
+    return {
+        split: {name: found[name] for name in ("documents", "examples", "tokens")}
+        for split, found in summary["splits"].items()
+    }
+
+
+def _measures(history):
+    """Without Keras' means of the batches' means, which stand beside our exact ones."""
+    parts = ("masked_lm_loss", "next_sentence_loss")
+    return {k: v for k, v in history.items() if k.removeprefix("val_") not in parts}
+
+
+def _card(source, metrics):
+    from applications.report import table
+
+    settings = source.examples
+    rows = [(name, value) for name, value in metrics.items()]
+    return [
+        f"Pretrained with `tfmodels`: {source.say} of {settings.max_length} tokens, task "
+        f"`{settings.task}`. Fine-tune it with `--checkpoint`.",
+        table(("on held-out documents", "value"), rows) if rows else "No documents held out.",
+    ]
+
+
+VERBS = {"prepare": (Prepare, prepare), "pretrain": (Pretrain, pretrain),
+         "evaluate": (Evaluate, evaluate), "predict": (Predict, predict),
+         "export": (Export, export)}  # fmt: skip

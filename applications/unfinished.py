@@ -1,0 +1,80 @@
+"""The folder of a training that has not ended: what the same command goes on from.
+
+In: the output directory and the settings of a training. Out: `<output_dir>.unfinished/` with
+the settings, the vocabulary, the states and the logs; gone when the training has ended.
+"""
+
+import contextlib
+import fcntl
+import json
+import shutil
+from pathlib import Path
+
+from tfmodels.errors import InputError
+from tfmodels.training.state import states
+
+SETTINGS, LOCK, STATES = "settings.json", ".lock", "states"
+
+
+@contextlib.contextmanager
+def unfinished(output_dir, settings, free=()):
+    """The folder of this training, new or as an earlier process left it.
+
+    Args:
+        output_dir: of the training; the folder stands beside it.
+        settings: dict of JSON values, which make the training what it is.
+        free: names of settings that may be others when it goes on.
+
+    Yields:
+        `Path` of the folder. It is removed when the block has ended well, or before there was
+        a state to go on from (`states/`); else it stays.
+
+    Raises:
+        InputError: the folder is of a training with other settings, another process is
+            working in it, or it cannot be written.
+    """
+    path = Path(f"{str(output_dir).rstrip('/')}.unfinished")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = open(path / LOCK, "wb")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); give another --output_dir"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"{path}: another process is training there; wait for it, or give another "
+                "--output_dir"
+            ) from error
+        settings = json.loads(json.dumps(settings))
+        if states(path / STATES):
+            _check_same(path, settings, free)
+        else:  # nothing to go on from: left by a process that was killed as it began
+            for left in path.iterdir():
+                if left.name != LOCK:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            text = json.dumps(settings, indent=2) + "\n"
+            (path / SETTINGS).write_text(text, encoding="utf-8")
+        try:
+            yield path
+        except BaseException:
+            if not states(path / STATES):
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_same(path, settings, free):
+    try:
+        before = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    for name in sorted(settings.keys() | before.keys()):
+        if name not in free and before.get(name) != settings.get(name):
+            raise InputError(
+                f"{path}: an unfinished training with --{name} {before.get(name)}, and now it is "
+                f"{settings.get(name)}; give the same to go on, or remove the folder to start over"
+            )

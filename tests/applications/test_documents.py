@@ -1,0 +1,154 @@
+"""Text files to documents of sentences."""
+
+import gzip
+import pickle
+import time
+import tracemalloc
+
+import pytest
+
+from applications.documents import TextFiles, split_sentences
+from tfmodels.errors import InputError
+
+
+def write(path, content):
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return str(path)
+
+
+def read(files, **options):
+    return list(TextFiles(files, **options).documents())
+
+
+@pytest.mark.parametrize(
+    ("line", "sentences"),
+    [
+        ("One. Two! Three? Four", ["One.", "Two!", "Three?", "Four"]),
+        ('He said "Go." She went.', ['He said "Go."', "She went."]),
+        ("Pi is 3.14, see a.b.c now", ["Pi is 3.14, see a.b.c now"]),
+        ("Wait... what?! (Yes.) No", ["Wait...", "what?!", "(Yes.)", "No"]),
+        ("今天很好。我们走吧！“好的。”他说", ["今天很好。", "我们走吧！", "“好的。”", "他说"]),
+        ("真的吗？！是的。 对", ["真的吗？！", "是的。", "对"]),
+        ("  padded.  ", ["padded."]),
+        ("", []),
+        (" \t ", []),
+    ],
+)
+def test_sentences(line, sentences):
+    assert split_sentences(line) == sentences
+
+
+@pytest.mark.parametrize("text", ["." * 300_000, "。" * 300_000, '."' * 150_000, ". " * 150_000])
+def test_sentences_in_linear_time_and_nothing_lost(text):
+    start = time.perf_counter()
+    found = split_sentences(text)
+    assert time.perf_counter() - start < 5
+    assert "".join(found) == text.replace(" ", "")
+
+
+def test_documents_of_text_files(tmp_path):
+    write(tmp_path / "b.txt", "\ufeffOne. Two.\nThree\r\n\r\n \n\nFour\n\n")
+    write(tmp_path / "a.txt.gz", "Zero\n\n\n")
+    write(tmp_path / "c.log", "\n \n")
+    write(tmp_path / "d", "Last line")
+    files = TextFiles([str(tmp_path / "*.*"), tmp_path / "d"])
+    expected = [
+        (0, ["Zero"]),
+        (1, ["One.", "Two.", "Three"]),
+        (2, ["Four"]),
+        (3, ["Last line"]),
+    ]
+    assert list(files.documents()) == expected
+    assert list(pickle.loads(pickle.dumps(files)).documents()) == expected
+
+
+def test_rows_are_documents(tmp_path):
+    write(tmp_path / "a.tsv", "id\treview\n1\tGood. Great.\n2\t \n3\tBad.\n")
+    write(tmp_path / "b.jsonl.gz", '{"review": "Two\\nlines. Here"}\n')
+    files = [str(tmp_path / "a.tsv"), str(tmp_path / "b.jsonl.gz")]
+    assert read(files, text_column="review") == [
+        (0, ["Good.", "Great."]),
+        (1, ["Bad."]),
+        (2, ["Two", "lines.", "Here"]),
+    ]
+    with pytest.raises(InputError, match="no column named 'text'"):
+        TextFiles(files)
+
+
+def test_line_of_50_megabytes(tmp_path):
+    words = b"This sentence goes on and on. " * 20 + b"anunbrokenrunofletters" * 2000 + b" "
+    data = words * (50_000_000 // len(words)) + "¿ä。".encode()
+    path = write(tmp_path / "long.txt", data)
+    tracemalloc.start()
+    start = time.perf_counter()
+    total, documents, longest, most = 0, 0, 0, 0
+    for _, sentences in TextFiles(path).documents():
+        documents += 1
+        total += sum(len(s.replace(" ", "")) for s in sentences)
+        longest = max(longest, *map(len, sentences))
+        most = max(most, sum(map(len, sentences)))
+    seconds, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == len(data.decode().replace(" ", ""))
+    assert longest <= 10_000 and most <= 1_000_000 and documents >= 50
+    assert peak < 20_000_000 and seconds < 20
+
+
+def test_pieces_of_a_line_change_nothing(tmp_path, monkeypatch):
+    """Wherever a line is cut for reading: in a character, between a mark and its quote, a blank."""
+    line = "Ünï cödé. “Quoted.”  Then 3.14! 今天“好。”走吧？对。 end"
+    path = write(tmp_path / "a.txt", f"{line}\n\n{line}\n")
+    whole = read(path)
+    assert whole == [(0, split_sentences(line)), (1, split_sentences(line))]
+    for size in range(1, 40):
+        monkeypatch.setattr("applications.documents._PIECE", size)
+        assert read(path) == whole
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"fine\nna\xefve\n", "bad.txt:2: not UTF-8"),
+        (b"fine\n\nbin\0ary\n", "bad.txt:3: a NUL byte"),
+        (b"fine\nhalf \xe4\xbb", "bad.txt:2: not UTF-8"),
+        (b"", "bad.txt: no text"),
+        (b"\n \n\t\n", "bad.txt: no text"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, content, problem):
+    path = write(tmp_path / "bad.txt", content)
+    with pytest.raises(InputError, match=problem):
+        read(path)
+
+
+def test_damaged_gzip(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"some text\n" * 1000)[:-20])
+    with pytest.raises(InputError, match="a.txt.gz: cannot be read.*check that the file is whole"):
+        read(str(path))
+
+
+def test_names_without_files(tmp_path):
+    for name, problem in [
+        ("missing.txt", "no such file"),
+        ("*.nothing", "no such file"),
+        ("", "is a directory"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            TextFiles([str(tmp_path / name)])
+    with pytest.raises(InputError, match="no text files given"):
+        TextFiles([])
+
+
+def test_fingerprint(tmp_path):
+    path = tmp_path / "a.txt"
+    write(path, "Some text\n")
+    first = TextFiles(str(path)).fingerprint()
+    assert first.startswith("1 file, 10 bytes, sha256 ")
+    (tmp_path / "moved").mkdir()
+    moved = write(tmp_path / "moved" / "a.txt", "Some text\n")
+    assert TextFiles(moved).fingerprint() == first
+    write(path, "Some test\n")
+    assert TextFiles(str(path)).fingerprint() != first
+    assert TextFiles([moved, str(path)]).fingerprint().startswith("2 files, 20 bytes")

@@ -1,0 +1,389 @@
+"""Entity sources on files that each test writes: rows, schemes, scans, datasets, mistakes."""
+
+import gzip
+import json
+import os
+import sys
+
+import pytest
+
+from applications import sources
+from applications.datasets import source_errors
+from applications.entities import entity_dataset, open_entities
+from tfmodels.errors import InputError
+
+PARAGRAPHS = """\
+-DOCSTART- -X- O
+
+Ann NN B-PER
+Lee NN I-PER
+saw VB O
+Paris NN B-LOC
+. . O
+
+Rain NN O
+
+
+-DOCSTART- -X- O
+Bo NN B-PER
+"""
+ROWS = [
+    ("Ann Lee saw Paris .", (("PER", 0, 7), ("LOC", 12, 17))),
+    ("Rain", ()),
+    ("Bo", (("PER", 0, 2),)),
+]
+
+
+def write(path, content):
+    """Writes text or bytes, compressed where the name says so; gives the path as a string."""
+    data = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return str(path)
+
+
+def columns_of(*sentences):
+    """A file of two columns out of sentences such as "Ann/B-PER saw/O"."""
+    lines = (sentence.replace("/", "\t").replace(" ", "\n") for sentence in sentences)
+    return "\n\n".join(lines) + "\n"
+
+
+def read(spec, **options):
+    return [row[:2] for row in open_entities(spec, **options).rows()]
+
+
+def message(tmp_path, content, name="rows.txt", **options):
+    """The message of reading a file that cannot be read, without its path."""
+    path = write(tmp_path / name, content)
+    with pytest.raises(InputError) as caught:
+        open_entities(path, **options).scan()
+    text = str(caught.value)
+    assert text.startswith(path) and "\n" not in text
+    return text.removeprefix(path)
+
+
+# Columns
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.conll", "a.tsv", "a.bio", "A.TXT.gz"])
+@pytest.mark.parametrize("change", [str, lambda s: s.replace("\n", "\r\n"), lambda s: "\ufeff" + s,
+                                    lambda s: s.replace(" ", "\t"), lambda s: s.replace(" ", "   "),
+                                    str.rstrip])  # fmt: skip
+def test_columns(tmp_path, name, change):
+    assert read(write(tmp_path / name, change(PARAGRAPHS))) == ROWS
+
+
+def test_places_and_passes(tmp_path):
+    path = write(tmp_path / "a.txt", PARAGRAPHS)
+    source = open_entities(path)
+    places = [place for _, _, place in source.rows()]
+    assert places == [f"{path}:{line}" for line in (3, 9, 13)]
+    assert list(source.rows()) == list(source.rows())
+    assert sorted(source.rows(seed=1)) == sorted(source.rows())
+
+
+def test_other_columns(tmp_path):
+    path = write(tmp_path / "a.txt", "1 B-LOC Rome x\n2 O . x\n")
+    assert read(path, token_column=2, tag_column=1) == [("Rome .", (("LOC", 0, 4),))]
+    assert read(path, token_column=-2, tag_column=-3) == [("Rome .", (("LOC", 0, 4),))]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ("他 说 ： “ 好 ” 。", "他说：“好”。"),
+        ("在 巴 黎 A B 市", "在巴黎 A B 市"),
+        ("東京 は ３ 月", "東京は３月"),
+        ("서울 은 \U00020000 中", "서울 은 \U00020000中"),
+        ("it 's “ so ”", "it 's “ so ”"),
+    ],
+)
+def test_blanks_between_tokens(tmp_path, tokens, text):
+    path = write(tmp_path / "a.txt", "".join(f"{token}\tB-X\n" for token in tokens.split()))
+    ((found, entities),) = read(path)
+    assert found == text
+    assert [found[start:end] for _, start, end in entities] == tokens.split()
+    assert read(path, join="")[0][0] == tokens.replace(" ", "")
+    assert read(path, join="_")[0][0] == tokens.replace(" ", "_")
+
+
+def test_tokens_may_hold_blanks_between_tabs(tmp_path):
+    path = write(tmp_path / "a.txt", "New York\tB-LOC\nis\u3000so\tO\n")
+    assert read(path) == [("New York is\u3000so", (("LOC", 0, 8),))]
+
+
+SCHEMES = {
+    "iob2": "Ann/B-P Lee/I-P saw/O Bo/B-P Rome/B-L Bonn/B-L",
+    "iob1": "Ann/I-P Lee/I-P saw/O Bo/I-P Rome/I-L Bonn/B-L",
+    "iobes": "Ann/B-P Lee/E-P saw/O Bo/S-P Rome/S-L Bonn/S-L",
+    "bilou": "Ann/B-P Lee/L-P saw/O Bo/U-P Rome/U-L Bonn/U-L",
+    "bmes": "Ann/B-P Jo/M-P Lee/E-P saw/O Bo/S-P Rome/S-L Bonn/S-L",
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_schemes_are_found_over_the_whole_file(tmp_path, scheme):
+    path = write(tmp_path / "a.txt", columns_of("so/O", "it/O is/O", SCHEMES[scheme]))
+    (text, entities) = read(path)[-1]
+    found = [(kind, text[start:end]) for kind, start, end in entities]
+    name = "Ann Jo Lee" if scheme == "bmes" else "Ann Lee"
+    assert found == [("P", name), ("P", "Bo"), ("L", "Rome"), ("L", "Bonn")]
+    assert read(path, scheme=scheme) == read(path)
+
+
+def test_tags_that_contradict_their_scheme(tmp_path):
+    mixed = columns_of(*["Bo/B-P Lee/I-P"] * 3, "saw/O Rome/I-L", "Bo/B-P")
+    assert message(tmp_path, mixed).startswith(
+        ":11: I-L after O, but in iob2 an entity begins with B-; correct the tags, or name"
+    )
+    path = str(tmp_path / "rows.txt")
+    assert read(path, scheme="iob")[3] == ("saw Rome", (("L", 4, 8),))
+    assert message(tmp_path, mixed, scheme="iob1").startswith(":1: B-P after O, but in iob1")
+    unended = columns_of("a/B-P b/E-P", "c/S-P", "d/O e/B-P", "f/O")
+    assert message(tmp_path, unended).startswith(":7: O (or the end) after B-P, but in iobes")
+    assert ":1: E-P" not in message(tmp_path, unended, scheme="iob2").split("but")[1]
+    with pytest.raises(InputError, match="tag scheme 'bio' is unknown; give one of iob2"):
+        open_entities(path, scheme="bio")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", ":1: no token in the file; give a file with sentences"),
+        ("\n \n-DOCSTART- O\n", ":1: no token in the file"),
+        ("a b O\na O\n", ":2: 2 columns where the rows above have 3; correct the row"),
+        ("a O\n\na\tb\tO\n", ":3: 3 columns where the rows above have 2"),
+        ("a\nb\n", ":1: token and tag are read from one column (of 1); give"),
+        ("a O\nb PER\n", ":2: 'PER' is no tag; write O, or B-TYPE, I-TYPE and so on"),
+        ("a O\nb B-\n", ":2: 'B-' is no tag"),
+        ("a O\n\n\tO\n", ":3: the token is blank; remove the line"),
+        ("a O\n\u3000\tO\n", ":2: the token is blank"),
+        (b"a O\n\xff O\n", ":2: byte 1 of the line is not UTF-8; save the file as UTF-8"),
+        (b"a\0 O\n", ":1: a NUL byte; the file is damaged or in UTF-16"),
+        ("a O\n\nb O\n", ": no entity in 2 texts; give texts with entities marked"),
+    ],
+)
+def test_mistakes_in_columns(tmp_path, content, problem):
+    assert message(tmp_path, content).startswith(problem)
+
+
+def test_columns_that_are_not_there(tmp_path):
+    for options in ({"token_column": 2}, {"tag_column": -3}):
+        assert ":1: 2 columns; token_column" in message(tmp_path, "a O\n", **options)
+    assert "from one column (of 2)" in message(tmp_path, "a O\n", token_column=1)
+
+
+def test_a_file_without_blank_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("applications.entities._SENTENCE_BYTES", 100)
+    found = message(tmp_path, "a O\n\n" + "bcdefgh O\n" * 20)
+    assert found.startswith(":3: the sentence that starts here is longer than")
+
+
+def test_files_that_cannot_be(tmp_path):
+    for name, problem in [
+        ("none.txt", "does not exist; give a CoNLL file of columns, a .jsonl file"),
+        ("none.jsonl", "does not exist"),
+        (".", "is not a regular file"),
+        ("a.csv", "unknown kind of source; give a CoNLL file"),
+        ("a.json.gz", "unknown kind of source"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            open_entities(tmp_path / name)
+    damaged = gzip.compress(PARAGRAPHS.encode())[:-12]
+    (tmp_path / "a.txt.gz").write_bytes(damaged)
+    with pytest.raises(InputError, match=r"a\.txt\.gz:\d+: cannot be read .*is whole"):
+        open_entities(tmp_path / "a.txt.gz")
+
+
+# JSONL
+
+
+def as_json(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+PER, LOC = {"start": 0, "end": 7}, {"start": 12, "end": 17}
+
+
+@pytest.mark.parametrize(
+    ("key", "items"),
+    [
+        ("entities", [{"type": "PER", **PER}, {"type": "LOC", **LOC}]),
+        ("spans", [{"label": "LOC", **LOC}, {"label": "PER", **PER}]),
+        ("entities", [[12, 17, "LOC"], [0, 7, " PER "]]),
+    ],
+)
+def test_json(tmp_path, key, items):
+    path = write(
+        tmp_path / "a.jsonl", as_json({"text": ROWS[0][0], key: items}, {"text": "", key: []})
+    )
+    assert read(path) == [ROWS[0], ("", ())]
+
+
+def test_json_counts_unicode_characters(tmp_path):
+    text = "👩‍👧 José\u0301 李"
+    row = {"text": text, "entities": [[len(text) - 1, len(text), "人名"]]}
+    assert read(write(tmp_path / "a.jsonl", as_json(row))) == [(text, (("人名", 10, 11),))]
+
+
+@pytest.mark.parametrize(
+    ("entities", "problem"),
+    [
+        ([[0, 8, "A"]], ":2: A from character 0 to 8 is empty or outside of the text, which has 7"),
+        ([[-1, 2, "A"]], "outside of the text"),
+        ([[2, 2, "A"]], "A from character 2 to 2 is empty"),
+        ([[3, 2, "A"]], "is empty"),
+        ([[3, 4, "A"]], ":2: A from character 3 to 4 is blank; remove it"),
+        ([[4, 7, "B"], [0, 5, "A"]], ":2: A 'Ann L' (0 to 5) and B 'Lee' (4 to 7) overlap; keep"),
+        ([[0, 3, "A"], [0, 3, "A"]], "A 'Ann' (0 to 3) and A 'Ann' (0 to 3) overlap"),
+        ([[0, 3]], '[0, 3] is no entity; write {"type": "PER", "start": 0, "end": 3} or [0, 3,'),
+        ([{"type": "A", "start": 0}], "is no entity"),
+        ([[0.0, 3, "A"]], "is no entity"),
+        ([[False, True, "A"]], "is no entity"),
+        ([[0, 3, " "]], "is no entity"),
+        ([[0, 3, "\ud800"]], "surrogates not allowed"),
+        (["A"], "is no entity"),
+        ("A", ':2: give one list, under "entities" or "spans"'),
+        (None, "give one list"),
+    ],
+)
+def test_mistakes_in_json(tmp_path, entities, problem):
+    rows = as_json({"text": "Bo", "entities": []}, {"text": "Ann Lee", "entities": entities})
+    assert problem in message(tmp_path, rows, "a.jsonl")
+
+
+def test_json_rows_without_a_key(tmp_path):
+    assert ":1: give one list" in message(tmp_path, as_json({"text": "a"}), "a.jsonl")
+    both = {"text": "a", "spans": [], "entities": []}
+    assert ":1: give one list" in message(tmp_path, as_json(both), "a.jsonl")
+    assert ":1: no column named 'text'" in message(tmp_path, as_json({"entities": []}), "a.jsonl")
+    assert ":1: not JSON" in message(tmp_path, "{\n", "a.jsonl")
+    assert "is empty" in message(tmp_path, "", "a.jsonl")
+
+
+# Passes
+
+
+def many(tmp_path, rows=200, name="many.txt"):
+    """Half of the sentences have an entity, the second half."""
+    tags = ["O" if i < rows // 2 else "B-" + "LP"[i % 2] for i in range(rows)]
+    return write(tmp_path / name, columns_of(*(f"w{i}/{tag}" for i, tag in enumerate(tags))))
+
+
+def test_scan(tmp_path):
+    source = open_entities(many(tmp_path))
+    scan = source.scan(0.1, seed=3)
+    assert scan.rows == 200 and scan.type_counts == {"L": 50, "P": 50}
+    # Of the texts with and of those without entities the same share.
+    assert sum(number < 100 for number in scan.held_out) == 10 == len(scan.held_out) / 2
+    assert scan == source.scan(0.1, seed=3) != source.scan(0.1, seed=4)
+    assert source.scan().held_out == frozenset()
+    with pytest.raises(InputError, match="held_out_fraction 0.7"):
+        source.scan(0.7)
+
+
+@pytest.mark.parametrize("name", ["many.txt", "many.txt.gz"])
+def test_shuffled_passes(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(sources, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(sources, "_MIX_ROWS", 20)
+    source = open_entities(many(tmp_path, name=name))
+    rows = list(source.rows())
+    shuffled = list(source.rows(seed=1))
+    assert shuffled != rows and sorted(shuffled) == sorted(rows)
+    assert shuffled == list(source.rows(seed=1)) != list(source.rows(seed=2))
+
+
+def chunks(dataset):
+    return [
+        (text.numpy().tolist(), *(column.to_list() for column in columns))
+        for text, *columns in dataset
+    ]
+
+
+def test_dataset(tmp_path):
+    source = open_entities(write(tmp_path / "a.txt", PARAGRAPHS))
+    texts = [text.encode() for text, _ in ROWS]
+    assert chunks(entity_dataset(source, ["PER", "LOC"])) == [
+        (texts, [[0, 1], [], [0]], [[0, 12], [], [0]], [[7, 17], [], [2]])
+    ]
+    found = chunks(entity_dataset(source, ["LOC", "PER"], chunk=2))
+    assert found[0] == (texts[:2], [[1, 0], []], [[0, 12], []], [[7, 17], []])
+    assert found[1] == (texts[2:], [[1]], [[0]], [[2]])
+    spec = entity_dataset(source, ["LOC", "PER"]).element_spec
+    assert [part.dtype.name for part in spec] == ["string"] + ["int32"] * 3
+    assert [part.shape.as_list() for part in spec] == [[None]] + [[None, None]] * 3
+
+
+def test_dataset_order_and_held_out_rows(tmp_path):
+    source = open_entities(many(tmp_path))
+
+    def texts(dataset):
+        return [text for chunk in chunks(dataset) for text in chunk[0]]
+
+    types = ["L", "P"]
+    in_order = texts(entity_dataset(source, types))
+    first, second = (entity_dataset(source, types, seed=1) for _ in range(2))
+    passes = [texts(first), texts(first)]
+    assert passes[0] != passes[1] and sorted(passes[0]) == sorted(in_order) == sorted(passes[1])
+    assert passes == [texts(second), texts(second)]
+    held_out = texts(entity_dataset(source, types, rows="held_out", held_out={0, 7}))
+    assert held_out == [b"w0", b"w7"]
+    assert len(texts(entity_dataset(source, types, rows="train", held_out={0, 7}))) == 198
+
+
+def test_dataset_mistakes(tmp_path):
+    path = write(tmp_path / "a.txt", PARAGRAPHS)
+    source = open_entities(path)
+    with (
+        pytest.raises(InputError, match=r":3: 'Paris' is a 'LOC', which is none of the types PER;"),
+        source_errors(source),
+    ):
+        list(entity_dataset(source, ["PER"]))
+    with pytest.raises(InputError, match="entity types"):
+        entity_dataset(source, ["PER", "PER"])
+    with pytest.raises(InputError, match="no rows are held out"):
+        entity_dataset(source, ["PER", "LOC"], rows="held_out")
+
+
+# TFDS
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The real builder's `wikiann/en`, its files written by TFDS' own writer."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    folder = tmp_path_factory.mktemp("tfds")
+    builder = tfds.builder("wikiann/en", data_dir=folder)
+    os.makedirs(builder.data_dir)
+    writer = tfds.core.SequentialWriter(builder.info, max_examples_per_shard=2)
+    writer.initialize_splits(["train", "test"])
+    tokens = [["Ann", "Lee", "saw", "Paris", "."], ["Rain"], ["Bo"]]
+    tags = [[1, 2, 0, 5, 0], [0], [1]]
+    rows = [
+        {"tokens": t, "tags": g, "langs": ["en"] * len(t), "spans": []}
+        for t, g in zip(tokens, tags, strict=True)
+    ]
+    writer.add_examples({"train": rows, "test": [{**rows[0], "tags": [2, 2, 0, 1, 0]}, rows[2]]})
+    writer.close_all()
+    return folder
+
+
+def test_tfds(prepared):
+    source = open_entities("tfds:wikiann/en", data_dir=prepared)
+    assert [row[:2] for row in source.rows()] == ROWS
+    assert [place for *_, place in source.rows()][1] == "tfds:wikiann/en row 1"
+    assert sorted(source.rows(seed=1)) == sorted(source.rows())
+    assert source.scan().type_counts == {"LOC": 1, "PER": 2}
+    assert read("tfds:wikiann/en:train[1:]", data_dir=prepared) == ROWS[1:]
+
+
+def test_tfds_mistakes(prepared, monkeypatch):
+    with pytest.raises(InputError, match="wikiann/en:test row 0: tag 1: I-PER after O"):
+        open_entities("tfds:wikiann/en:test", data_dir=prepared).scan()
+    assert len(read("tfds:wikiann/en:test", data_dir=prepared, scheme="iob")) == 2
+    with pytest.raises(InputError, match="no column 'tokens' of tokens; the columns are"):
+        tfds = pytest.importorskip("tensorflow_datasets")
+        monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
+        open_entities("tfds:glue/sst2", data_dir=prepared)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(InputError, match="pip install tensorflow-datasets"):
+        open_entities("tfds:wikiann/en")

@@ -1,0 +1,224 @@
+"""`tfmodels bert`: every verb on real files, killed and going on, and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from applications.__main__ import main
+from tests.applications.conftest import PRETRAIN_FLAGS, TRAIN_FLAGS, write_documents
+from tests.applications.test_sentiment import refused
+
+
+def answers(capsys, *arguments):
+    """What a verb prints, parsed line by line."""
+    capsys.readouterr()
+    assert main(["bert", *map(str, arguments)]) == 0
+    return [
+        json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")
+    ]
+
+
+class TestModelDirectory:
+    def test_holds_everything(self, bert_dir):
+        names = {str(p.relative_to(bert_dir)) for p in bert_dir.rglob("*") if p.is_file()}
+        assert names >= {
+            "config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json",
+            "metrics.json", "README.md", "plots/curves.png",
+        }  # fmt: skip
+        assert any(name.startswith("logs/validation/events.") for name in names)
+        assert [p.name for p in bert_dir.parent.iterdir()] == [bert_dir.name]
+
+    def test_learned(self, bert_dir):
+        history = json.loads((bert_dir / "metrics.json").read_text())["history"]
+        tokens = len((bert_dir / "vocab.txt").read_text(encoding="utf-8").splitlines())
+        # All tokens alike would be log V, about 4.7.
+        assert history["val_masked_lm_crossentropy"][-1] < np.log(tokens) - 1
+        assert len(history["val_next_sentence_accuracy"]) == 2
+        assert history["tokens_per_second"][-1] > 0
+
+    def test_transformers_names_the_class(self, bert_dir):
+        config = json.loads((bert_dir / "config.json").read_text())
+        assert config["architectures"] == ["BertForPreTraining"]
+
+
+def test_evaluate(bert_dir, documents, capsys):
+    *mistakes, metrics = answers(
+        capsys, "evaluate", "--model_dir", bert_dir, "--text_files", documents
+    )
+    assert 0 < metrics["masked_lm_accuracy"] <= 1
+    assert metrics["masked_lm_perplexity"] == pytest.approx(
+        np.exp(metrics["masked_lm_crossentropy"])
+    )
+    assert 0.3 < metrics["next_sentence_accuracy"] <= 1
+    assert mistakes and all(row["mistake"]["true"] for row in mistakes)
+
+
+def test_predict_fills_masks(bert_dir, capsys):
+    texts = ["the old king [MASK] the [MASK].", "no mask here", "[MASK]", ""]
+    found = answers(capsys, "predict", "--model_dir", bert_dir, "--top_k", 3, *texts)
+    assert [row["text"] for row in found] == texts
+    assert [len(row["masks"]) for row in found] == [2, 0, 1, 0]
+    for row in found:
+        for mask in row["masks"]:
+            scores = [answer["score"] for answer in mask]
+            assert len(mask) == 3 and scores == sorted(scores, reverse=True) and scores[0] < 1
+
+
+def test_records_give_what_the_text_gives(documents, tmp_path, capsys):
+    """Prepared once, in two processes, and trained on: the same task, with other shards."""
+    records, model = tmp_path / "records", tmp_path / "model"
+    flags = ["--vocabulary_size", 200, "--max_length", 32, "--shards", 3, "--held_out", 0.1]
+    (said,) = answers(capsys, "prepare", "--text_files", documents, "--output_dir", records, *flags)
+    assert said["splits"]["train"]["documents"] + said["splits"]["validation"]["documents"] == 300
+    flags = ["--size", "tiny", "--batch_size", 16, "--epochs", 1, "--precision", "float32"]
+    (said,) = answers(capsys, "pretrain", "--records_dir", records, "--output_dir", model, *flags)
+    assert said["masked_lm_accuracy"] > 0
+    vocabulary = (records / "vocab.txt").read_bytes()
+    assert (model / "vocab.txt").read_bytes() == vocabulary
+
+
+@pytest.mark.parametrize("task", ["sop", "mlm"])
+def test_other_tasks_and_going_on_from_a_checkpoint(task, bert_dir, documents, tmp_path, capsys):
+    arguments = ["--text_files", documents, "--output_dir", tmp_path / "model", "--task", task]
+    flags = ["--steps", 4, "--batch_size", 16, "--max_length", 32, "--precision", "float32"]
+    (said,) = answers(
+        capsys, "pretrain", *arguments, "--checkpoint", bert_dir, *flags, "--held_out", 0.1
+    )
+    assert ("next_sentence_accuracy" in said) == (task == "sop")
+
+
+def test_fine_tuning_from_it_is_one_flag(bert_dir, reviews, tmp_path, capsys):
+    arguments = ["--train_file", str(reviews), "--output_dir", str(tmp_path / "model")]
+    flags = [*TRAIN_FLAGS, "--checkpoint", str(bert_dir), "--epochs", "1"]
+    assert main(["sentiment", "train", *arguments, *flags]) == 0
+    assert f"{bert_dir}: " in capsys.readouterr().err
+
+
+class TestStopped:
+    FLAGS = [*PRETRAIN_FLAGS, "--steps", "40", "--save_steps", "5", "--held_out", "0.1"]
+
+    def test_killed_and_going_on(self, documents, tmp_path, capsys):
+        """Killed in mid-epoch: the same command ends where the one that was left alone ends."""
+        losses = {}
+        for name in ("alone", "killed"):
+            path = tmp_path / name
+            arguments = ["--text_files", documents, "--output_dir", path, *self.FLAGS]
+            if name == "killed":
+                process = subprocess.Popen(cli(*arguments), stderr=subprocess.DEVNULL,
+                                           stdout=subprocess.DEVNULL)  # fmt: skip
+                state = tmp_path / "killed.unfinished" / "states" / "step-000000010"
+                while not state.exists():
+                    assert process.poll() is None
+                    time.sleep(0.01)
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                assert not path.exists()
+                capsys.readouterr()
+            assert main(["bert", "pretrain", *map(str, arguments)]) == 0
+            losses[name] = json.loads((path / "metrics.json").read_text())["history"]
+        assert "going on at step" in capsys.readouterr().err
+        assert not (tmp_path / "killed.unfinished").exists()
+        for name in ("loss", "val_loss"):
+            assert len(losses["killed"][name]) == len(losses["alone"][name]) == 8
+            np.testing.assert_allclose(losses["killed"][name], losses["alone"][name], rtol=0.01)
+
+    def test_other_settings_are_refused(self, documents, tmp_path, capsys):
+        """And a training that was killed before its first state is no hindrance."""
+        path = tmp_path / "model"
+        arguments = ["--text_files", documents, "--output_dir", path, *self.FLAGS]
+        folder = tmp_path / "model.unfinished"
+        folder.mkdir()
+        (folder / "settings.json").write_text(json.dumps({"batch_size": 32}))
+        (folder / "vocab.txt").write_text("half a vocabu")
+        process = subprocess.Popen(cli(*arguments), stderr=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        while not list(folder.glob("states/step-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        line = refused(capsys, "bert", "pretrain", *arguments, "--mask_rate", "0.2")
+        assert "an unfinished training with --mask_rate 0.15, and now it is 0.2" in line
+        write_documents(tmp_path / "other.txt", 20)
+        line = refused(capsys, "bert", "pretrain", *arguments, "--text_files",
+                       tmp_path / "other.txt")  # fmt: skip
+        assert "an unfinished training with --text_files" in line
+
+    def test_the_loss_becomes_no_number(self, documents, tmp_path, capsys):
+        arguments = ["--text_files", documents, "--output_dir", tmp_path / "model", *self.FLAGS]
+        flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
+        line = refused(capsys, "bert", "pretrain", *arguments, *flags)
+        assert "no longer a number" in line and not list(tmp_path.iterdir())
+
+
+class TestMistakes:
+    def test_no_text_in_the_files(self, tmp_path, capsys):
+        (tmp_path / "empty.txt").write_text("\n \n\n")
+        arguments = ["--text_files", tmp_path / "empty.txt", "--output_dir", tmp_path / "out"]
+        assert "empty.txt: no text" in refused(capsys, "bert", "pretrain", *arguments)
+        assert "empty.txt: no text" in refused(capsys, "bert", "prepare", *arguments)
+
+    def test_a_binary_file(self, tmp_path, capsys):
+        (tmp_path / "picture.txt").write_bytes(b"fine\n\x89PNG\x00\x01")
+        arguments = ["--text_files", tmp_path / "picture.txt", "--output_dir", tmp_path / "out"]
+        assert "picture.txt:2" in refused(capsys, "bert", "pretrain", *arguments)
+
+    def test_a_vocabulary_without_mask(self, documents, tmp_path, capsys):
+        (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")
+        arguments = ["--text_files", documents, "--output_dir", tmp_path / "out", *PRETRAIN_FLAGS]
+        line = refused(capsys, "bert", "pretrain", *arguments, "--vocabulary",
+                       tmp_path / "vocab.txt")  # fmt: skip
+        assert "no [MASK]" in line and "vocab.txt" in line
+
+    def test_records_of_another_vocabulary(self, bert_dir, tmp_path, capsys):
+        from tfmodels.text.records import read_summary, vocabulary_fingerprint
+        from tfmodels.text.wordpiece import WordPieceTokenizer
+
+        text = write_documents(tmp_path / "other.txt", 40, seed=9)
+        records = tmp_path / "records"
+        flags = ["--vocabulary_size", 60, "--max_length", 32, "--processes", 1, "--held_out", 0]
+        answers(capsys, "prepare", "--text_files", text, "--output_dir", records, *flags)
+        arguments = ["--records_dir", records, "--output_dir", tmp_path / "out"]
+        line = refused(capsys, "bert", "pretrain", *arguments, "--checkpoint", bert_dir)
+        ours = vocabulary_fingerprint(WordPieceTokenizer.from_file(bert_dir / "vocab.txt"))
+        assert ours in line and read_summary(records)["vocabulary"] in line
+
+    @pytest.mark.parametrize(
+        ("flags", "message"),
+        [
+            (["--records_dir", "x"], "give --text_files or --records_dir, and not both"),
+            (["--size", "huge"], "--size huge"),
+            (["--steps", "0"], "--steps 0"),
+            (["--mask_rate", "1"], "--mask_rate 1"),
+            (["--held_out", "0.0001"], "--held_out 0.0001: no document fell into that share"),
+            (["--checkpoint", "no/such-model"], "no/such-model"),
+            (["--max_length", "4"], "max_length=4"),
+        ],
+    )
+    def test_settings(self, flags, message, documents, tmp_path, capsys):
+        arguments = ["--text_files", documents, "--output_dir", tmp_path / "m", *PRETRAIN_FLAGS]
+        assert message in refused(capsys, "bert", "pretrain", *arguments, "--steps", 9, *flags)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_model_without_the_head(self, model_dir, documents, capsys):
+        """A sentiment model is a BERT, and cannot fill masks."""
+        line = refused(capsys, "bert", "predict", "--model_dir", model_dir, "a [MASK]")
+        assert "no masked-LM head" in line
+        line = refused(capsys, "bert", "evaluate", "--model_dir", model_dir, "--text_files",
+                       documents)  # fmt: skip
+        assert "no masked-LM head" in line
+
+    def test_export_directory_cannot_be_made(self, bert_dir, documents, capsys):
+        arguments = ["--model_dir", bert_dir, "--export_dir", documents / "served"]
+        assert "cannot be written" in refused(capsys, "bert", "export", *arguments)
+
+
+def cli(*arguments):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return [sys.executable, "-m", "applications", "bert", "pretrain", *map(str, arguments)]

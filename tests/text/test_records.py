@@ -1,0 +1,252 @@
+"""Records: written by processes, after a kill, on a full disk; read back, or refused."""
+
+import json
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from applications.documents import TextFiles
+from tfmodels.errors import InputError
+from tfmodels.text import records
+from tfmodels.text.pretraining import ExampleSettings, training_batches
+from tfmodels.text.records import (
+    read_records,
+    read_settings,
+    read_tokenizer,
+    record_passes,
+    vocabulary_fingerprint,
+    write_records,
+)
+from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
+
+WORDS = [f"w{i}" for i in range(300)]
+TOKENIZER = WordPieceTokenizer([*SPECIAL_TOKENS, *WORDS, "."])
+SETTINGS = ExampleSettings(max_length=32)
+OPTIONS = {"shards": 4, "processes": 1, "held_out": 0.2}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("text") / "text.tsv"
+    rows = [
+        " ".join(
+            " ".join(rng.choice(WORDS, rng.integers(1, 12))) + "."
+            for _ in range(rng.integers(1, 7))
+        )
+        for _ in range(400)
+    ]
+    path.write_text("text\n" + "\n".join(rows) + "\n")
+    return TextFiles(str(path))
+
+
+@pytest.fixture(scope="module")
+def written(text, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("records") / "whole"
+    write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS)
+    return directory
+
+
+@pytest.fixture
+def copy(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "copy")
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def stamps(directory, pattern):
+    return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in directory.glob(pattern)}
+
+
+def test_a_directory_of_records_is_self_contained(written, text):
+    assert sorted(contents(written)) == sorted(
+        ["records.json", "vocab.txt"]
+        + [f"{s}-0000{i}-of-00004.tfrecord.gz" for s in ("train", "validation") for i in range(4)]
+    )
+    summary = json.loads((written / "records.json").read_text())
+    assert summary["texts"] == text.fingerprint() and summary["complete"]
+    assert read_settings(written) == SETTINGS
+    tokenizer = read_tokenizer(written)
+    assert vocabulary_fingerprint(tokenizer) == vocabulary_fingerprint(TOKENIZER)
+    documents = 0
+    for split, found in summary["splits"].items():
+        strings = list(read_records(written, tokenizer, split))
+        assert len(strings) == found["examples"] == sum(s["examples"] for s in found["shards"])
+        documents += found["documents"]
+    assert documents == 400
+
+
+def test_a_finished_directory_is_left_as_it_is(copy, text):
+    before = stamps(copy, "*")
+    write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS)
+    assert stamps(copy, "*") == before
+
+
+def test_after_a_kill_finished_shards_stay(written, text, tmp_path, monkeypatch):
+    directory, finish, done = tmp_path / "killed", records._Shard.finish, []
+
+    def killed_at_the_third(shard):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        finish(shard)
+        done.append(shard)
+
+    monkeypatch.setattr(records._Shard, "finish", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS)
+    monkeypatch.undo()
+    finished = stamps(directory, "*.tfrecord.gz")
+    assert len(finished) == 4 and not list(directory.glob(".partial-*"))
+    with pytest.raises(InputError, match="not finished"):
+        read_records(directory, TOKENIZER)
+    (directory / ".partial-0123-train-00003-of-00004.tfrecord.gz").write_bytes(b"left")
+    write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS)
+    after = stamps(directory, "*.tfrecord.gz")
+    assert {name: after[name] for name in finished} == finished
+    assert contents(directory) == contents(written)
+
+
+def test_a_shard_that_is_gone_is_written_again(written, copy, text):
+    (copy / "train-00002-of-00004.tfrecord.gz").unlink()
+    with pytest.raises(InputError, match="train-00002-of-00004.tfrecord.gz: is missing"):
+        read_records(copy, TOKENIZER)
+    kept = stamps(copy, "train-0000[013]*")
+    write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS)
+    assert stamps(copy, "train-0000[013]*") == kept
+    assert contents(copy) == contents(written)
+
+
+def test_processes_write_the_same(written, text, tmp_path):
+    directory = tmp_path / "two"
+    write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS | {"processes": 2})
+    assert contents(directory) == contents(written)
+
+
+def test_an_error_in_a_process_reaches_the_caller(tmp_path):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(b"w1 w2.\n\nw3 \xff w4.\n")
+    with pytest.raises(InputError, match="bad.txt:3: not UTF-8"):
+        write_records(
+            TextFiles(str(path)), TOKENIZER, tmp_path / "out", SETTINGS, shards=2, processes=2
+        )
+    assert not list((tmp_path / "out").glob("*.tfrecord.gz"))
+    assert not list((tmp_path / "out").glob(".partial-*"))
+
+
+def test_a_shard_that_cannot_be_opened_leaves_nothing(text, tmp_path, monkeypatch):
+    opened, real = [], tf.io.TFRecordWriter
+
+    def second_fails(path, options):
+        opened.append(path)
+        if len(opened) == 2:
+            raise tf.errors.ResourceExhaustedError(None, None, "Too many open files")
+        return real(path, options)
+
+    monkeypatch.setattr(tf.io, "TFRecordWriter", second_fails)
+    with pytest.raises(InputError, match="cannot be written.*Too many open files"):
+        write_records(text, TOKENIZER, tmp_path / "out", SETTINGS, **OPTIONS)
+    assert len(opened) == 2 and not list((tmp_path / "out").glob(".partial-*"))
+
+
+def test_full_disk(text, tmp_path):
+    """A limit on the size of files stands for the disk: writes fail in the same way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written.*free space there"):
+            write_records(text, TOKENIZER, tmp_path / "full", SETTINGS, shards=1, processes=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = {path.name for path in (tmp_path / "full").iterdir()}
+    assert left <= {"records.json", "vocab.txt", ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"settings": ExampleSettings(max_length=64)}, "made with max_length 32, now 64"),
+        ({"shards": 5}, "made with shards 4, now 5"),
+        ({"tokenizer": WordPieceTokenizer([*SPECIAL_TOKENS, "a"])}, "made with vocabulary"),
+        ({"documents_source": None}, "made with texts"),
+    ],
+)
+def test_other_settings_vocabulary_or_texts_are_refused(copy, text, tmp_path, change, problem):
+    other = tmp_path / "other.txt"
+    other.write_text("w1 w2.\n\nw3.\n")
+    arguments = {
+        "documents_source": text, "tokenizer": TOKENIZER, "directory": copy, "settings": SETTINGS
+    }  # fmt: skip
+    if "documents_source" in change:
+        change = {"documents_source": TextFiles(str(other))}
+    with pytest.raises(InputError, match=f"{problem}.*give another directory"):
+        write_records(**arguments | OPTIONS | change)
+
+
+def test_another_vocabulary_is_refused_with_both_fingerprints(written):
+    other = WordPieceTokenizer([*SPECIAL_TOKENS, "a"])
+    theirs, ours = vocabulary_fingerprint(TOKENIZER), vocabulary_fingerprint(other)
+    with pytest.raises(InputError, match=f"vocabulary {theirs}, and the tokenizer has {ours}"):
+        record_passes(written, other)
+    cased = WordPieceTokenizer(TOKENIZER.vocabulary, lowercase=False)
+    with pytest.raises(InputError, match="made with the vocabulary"):
+        record_passes(written, cased)
+
+
+def test_damaged_records(copy):
+    path = copy / "train-00001-of-00004.tfrecord.gz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="train-00001-of-00004.tfrecord.gz: damaged"):
+        record_passes(copy, TOKENIZER)
+    path.write_bytes(data[:-5])
+    with pytest.raises(InputError, match="damaged"):
+        record_passes(copy, TOKENIZER)
+
+
+def test_directories_that_hold_no_records(written, text, tmp_path):
+    with pytest.raises(InputError, match="holds no records.json"):
+        read_records(tmp_path, TOKENIZER)
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty.*give another directory"):
+        write_records(text, TOKENIZER, tmp_path, SETTINGS, **OPTIONS)
+    with pytest.raises(InputError, match="no split 'test', only train, validation"):
+        read_records(written, TOKENIZER, "test")
+
+
+def test_order_of_passes(written):
+    def order(seed, pass_number):
+        return [s.numpy() for s in read_records(written, TOKENIZER, "train", seed, pass_number)]
+
+    plain = order(None, 0)
+    assert order(None, 1) == plain
+    assert order(1, 0) == order(1, 0) != plain
+    assert order(1, 1) != order(1, 0) != order(2, 0)
+    assert sorted(order(1, 1)) == sorted(plain)
+
+
+@pytest.mark.parametrize("drop_remainder", [True, False])
+def test_resumed_batches_equal_those_of_the_uninterrupted_run(written, drop_remainder):
+    one_pass = record_passes(written, TOKENIZER, seed=5)
+
+    def batches(start):
+        dataset = training_batches(
+            one_pass, TOKENIZER, 32, SETTINGS, passes=3, start=start, drop_remainder=drop_remainder
+        )
+        found = list(dataset.as_numpy_iterator())
+        assert len(found) == int(dataset.cardinality())
+        return found
+
+    whole = batches(0)
+    for start in (1, len(whole) // 2, len(whole) - 1):
+        resumed = batches(start)
+        assert len(resumed) == len(whole) - start
+        for a, b in zip(resumed, whole[start:], strict=True):
+            tf.nest.map_structure(np.testing.assert_array_equal, a, b)
+    endless = training_batches(one_pass, TOKENIZER, 32, SETTINGS, start=len(whole) + 5)
+    assert len(list(endless.take(3))) == 3

@@ -1,0 +1,144 @@
+"""`entity_spans` against Python's own slices of the text."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfmodels.text.spans import entity_spans
+from tfmodels.text.tags import labels_of
+from tfmodels.text.windows import tag_inputs
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+TYPES = ["PER", "人名", "B-x"]
+LABELS = labels_of(TYPES)
+OUT, B_PER, I_PER, B_ZH, I_ZH, B_X, I_X = range(7)
+TOKENIZER = WordPieceTokenizer(
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##a", "e", "##e", "in", "李", ".", "s"],
+)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def words_of(texts):
+    return tag_inputs(TOKENIZER, texts, 40, 5)[1]
+
+
+@tf.function(reduce_retracing=True)
+def answer_to(texts, tags, scores, words):
+    return entity_spans(texts, tags, scores, words.starts, words.ends, LABELS)
+
+
+def found(texts, tags):
+    """What `entity_spans` finds, as a list of `(entity, type, start, end)` for each text."""
+    texts = tf.constant(texts)
+    words = words_of(texts)
+    most = words.mask.shape[1]
+    tags = tf.constant([(row + [OUT] * most)[:most] for row in tags], shape=[len(texts), most])
+    return as_lists(answer_to(texts, tags, tf.ones(tags.shape), words))
+
+
+def as_lists(answer):
+    names = ("entity", "type", "start", "end")
+    rows = zip(*(answer[name].numpy() for name in names), strict=True)
+    entities = [list(zip(*row, strict=True)) for row in rows]
+    for row in entities:
+        padding = [entity for entity in row if entity[2] < 0]
+        assert padding == [(b"", b"", -1, -1)] * len(padding) == row[len(row) - len(padding) :]
+    return [
+        [(entity.decode(), kind.decode(), int(start), int(end))
+         for entity, kind, start, end in row if start >= 0]
+        for row in entities
+    ]  # fmt: skip
+
+
+def expected(text, tags, starts, ends):
+    """The same by a walk over the words."""
+    text, entities, open_type = text.decode(errors="replace"), [], None
+    for tag, start, end in zip(tags, starts, ends, strict=True):
+        kind = None if tag == OUT else TYPES[(tag - 1) // 2]
+        if tag != OUT and tag % 2 == 0 and kind == open_type:
+            entities[-1][2] = int(end)
+        elif tag != OUT:
+            entities.append([kind, int(start), int(end)])
+        open_type = kind
+    return [(text[start:end], kind, start, end) for kind, start, end in entities]
+
+
+# Alphabets in which one character is seldom one byte, one word or one place on the screen.
+PIECES = st.sampled_from(
+    ["a", "e\u0301", "in", "Ünï", "李小龙", "ａｂ", "👩\u200d👩\u200d👧", "🇩🇪", "עברית", "محمد",
+     "한국", " ", "  ", "\t", "\u3000", "\u00a0", "\x00", "\x07", "\ufeff", "\u200b", "\u0301",
+     "\ufffd", ".", "[MASK]", "\uffff", "𝒜", "ß", "ǅ", "\r\n", "- ", "…"]
+)  # fmt: skip
+BROKEN = st.sampled_from([b"\xff", b"\xc3", b"\xe4\xbd", b"\xf0\x9f\x98", b"\x80", b"\xed\xa0\x80"])
+TEXTS = st.lists(
+    PIECES.map(str.encode) | BROKEN | st.text(max_size=5).map(str.encode), max_size=12
+).map(b"".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.lists(st.integers(0, 6), max_size=30)), min_size=1, max_size=3))
+def test_entities_are_slices_of_the_text(rows):
+    texts = [text for text, _ in rows]
+    words = words_of(tf.constant(texts))
+    starts, ends, mask = words.starts.numpy(), words.ends.numpy(), words.mask.numpy()
+    tags = [(tags * 40 + [OUT] * 80)[: mask.shape[1]] for _, tags in rows]
+    wanted = [
+        expected(text, np.array(row)[real].tolist(), first[real], last[real])
+        for text, row, first, last, real in zip(texts, tags, starts, ends, mask, strict=True)
+    ]
+    assert found(texts, tags) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "entities"),
+    [
+        ("Ann Lee met Bo.", [B_PER, I_PER, OUT, B_PER, OUT], ["Ann Lee", "Bo"]),
+        ("Ann\t \tLee", [B_PER, I_PER], ["Ann\t \tLee"]),
+        ("U.S. in", [B_ZH, I_ZH, I_ZH, I_ZH, OUT], ["U.S."]),
+        ("我见李小龙了", [OUT, OUT, B_ZH, I_ZH, I_ZH, OUT], ["李小龙"]),
+        ("👋🏽 José in São Paulo", [OUT, B_PER, OUT, B_X, I_X], ["José", "São Paulo"]),
+        ("Jose\u0301 e", [B_PER, OUT], ["Jose\u0301"]),
+        ("ｓａｅ in", [B_X], ["ｓａｅ"]),
+        ("قال محمد علي أمس", [OUT, B_PER, I_PER, OUT], ["محمد علي"]),
+        ("[MASK] a", [B_X, I_X], ["[MASK] a"]),
+    ],
+)
+def test_texts_of_the_world(text, tags, entities):
+    (row,) = found([text], [tags])
+    assert [entity for entity, *_ in row] == entities
+    assert all(text[start:end] == entity for entity, _, start, end in row)
+
+
+def test_neighbours_and_beginnings():
+    tags = [B_PER, B_PER, I_ZH, I_ZH, I_PER, OUT, I_X, B_X]
+    (row,) = found(["a b c d e f g h"], [tags])
+    assert [(entity, kind) for entity, kind, _, _ in row] == [
+        ("a", "PER"), ("b", "PER"), ("c d", "人名"), ("e", "PER"), ("g", "B-x"), ("h", "B-x")
+    ]  # fmt: skip
+
+
+def test_score_is_the_product_over_the_words():
+    texts = tf.constant(["a a a a", "a"])
+    words = words_of(texts)
+    tags = tf.constant([[B_PER, I_PER, OUT, B_X], [B_X, I_X, I_X, I_X]])
+    scores = tf.constant([[0.5, 0.25, 0.1, 0.75], [0.3, 0.1, 0.1, 0.1]])
+    answer = answer_to(texts, tags, scores, words)
+    np.testing.assert_allclose(answer["score"], [[0.125, 0.75], [0.3, 0]], rtol=1e-6)
+    assert answer["score"].dtype == tf.float32
+
+
+@pytest.mark.parametrize("texts", [["", "  "], ["a a"], []])
+def test_no_entity(texts):
+    texts = tf.constant(texts, tf.string)
+    words = words_of(texts)
+    tags = tf.zeros_like(words.starts)
+    answer = answer_to(texts, tags, tf.ones(tags.shape), words)
+    assert {key: (value.shape, value.dtype) for key, value in answer.items()} == {
+        "entity": ((len(texts), 0), tf.string),
+        "type": ((len(texts), 0), tf.string),
+        "start": ((len(texts), 0), tf.int32),
+        "end": ((len(texts), 0), tf.int32),
+        "score": ((len(texts), 0), tf.float32),
+    }

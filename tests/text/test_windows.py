@@ -1,0 +1,286 @@
+"""Windows and words: everything once, in order, whatever the windows; labels written by hand."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfmodels.errors import InputError
+from tfmodels.text.windows import merge_words, tag_inputs, tagged_batches, word_labels
+from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
+
+LETTERS = [chr(ord("a") + i) for i in range(26)]
+TOKENIZER = WordPieceTokenizer([*SPECIAL_TOKENS, *LETTERS, *(f"##{c}" for c in LETTERS), ".", "中"])
+PAD, UNK, CLS, SEP = 0, 1, 2, 3
+
+
+def ragged(rows):
+    return tf.ragged.constant(rows, tf.int32, ragged_rank=1)
+
+
+def cut(texts, max_length=12, stride=3):
+    return tag_inputs(TOKENIZER, tf.constant(texts, tf.string), max_length, stride)
+
+
+def graph_of(max_length, stride):
+    """In a graph: what windows hold, and the ids of the first pieces merged again."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def graph(text):
+        batch, words = tag_inputs(TOKENIZER, text, max_length, stride)
+        first = tf.gather(batch["token_ids"], batch["word_positions"], batch_dims=1)
+        return batch, words, merge_words(tf.stack([first, -first], -1), words)
+
+    return graph
+
+
+SETTINGS = [(3, 0), (6, 1), (8, 5), (128, 32)]
+GRAPHS = {setting: graph_of(*setting) for setting in SETTINGS}
+WORDS = st.text("abz.中é", min_size=1, max_size=12) | st.just("x" * 101)
+TEXTS = st.lists(WORDS, max_size=40).map(" ".join)
+
+
+def first_pieces(text):
+    """Ids, first and last characters of the words of a text, by the tokenizer alone."""
+    ids, starts, ends = (r.to_list()[0] for r in TOKENIZER.tokenize_with_offsets([text]))
+    first = [i for i, n in enumerate(ids) if not TOKENIZER.vocabulary[n].startswith("##")]
+    last = [i - 1 for i in [*first, len(ids)][1:]]
+    return [ids[i] for i in first], [starts[i] for i in first], [ends[i] for i in last]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from(SETTINGS))
+def test_every_word_comes_back_once_in_order(texts, setting):
+    batch, words, merged = GRAPHS[setting](tf.constant(texts))
+    for i, text in enumerate(texts):
+        ids, starts, ends = first_pieces(text)
+        real = words.mask[i].numpy()
+        assert merged[i].numpy()[real].tolist() == [[n, -n] for n in ids]
+        assert words.starts[i].numpy()[real].tolist() == starts
+        assert words.ends[i].numpy()[real].tolist() == ends
+        assert not merged[i].numpy()[~real].any() and (words.starts[i].numpy()[~real] == -1).all()
+    check_windows(texts, batch, words, *setting)
+
+
+def windows_of(ids, max_length, stride):
+    """The same cut as a loop over one text: tokens of each window."""
+    begins = [not TOKENIZER.vocabulary[token].startswith("##") for token in ids]
+    room, start, windows = max_length - 2, 0, []
+    while True:
+        windows.append(ids[start : start + room])
+        if start + room >= len(ids):
+            return windows
+        following = at = start + room - stride
+        while not begins[at]:
+            at -= 1
+        start = at if at > start else following
+
+
+def check_windows(texts, batch, words, max_length, stride):
+    """Every window is the expected stretch of its text, and says where its words are."""
+    ids = TOKENIZER.tokenize(texts).to_list()
+    expected = [(i, w) for i, row in enumerate(ids) for w in windows_of(row, max_length, stride)]
+    assert words.window_text.numpy().tolist() == [i for i, _ in expected]
+    assert not batch["segment_ids"].numpy().any()
+    for n, (_, tokens) in enumerate(expected):
+        row = {key: value[n].numpy() for key, value in batch.items()}
+        assert row["token_ids"][row["padding_mask"]].tolist() == [CLS, *tokens, SEP]
+        assert (row["token_ids"][~row["padding_mask"]] == PAD).all()
+        begins = [not TOKENIZER.vocabulary[token].startswith("##") for token in tokens]
+        is_word, positions = row["word_mask"], row["word_positions"]
+        assert positions[is_word].tolist() == (np.flatnonzero(begins) + 1).tolist()
+        assert (positions[~is_word] == 0).all()
+        np.testing.assert_array_equal(words.window_words[n].numpy() >= 0, is_word)
+
+
+def test_a_window_by_hand():
+    batch, words = cut(["ab c. de", ""], max_length=6, stride=1)
+    # Tokens: a ##b | c | . | d ##e; windows of four that share one or more.
+    a, b, c, d, e, dot = (TOKENIZER.vocabulary.index(t) for t in ("a", "##b", "c", "d", "##e", "."))
+    assert batch["token_ids"].numpy().tolist() == [
+        [CLS, a, b, c, dot, SEP], [CLS, dot, d, e, SEP, PAD], [CLS, SEP, PAD, PAD, PAD, PAD]
+    ]  # fmt: skip
+    assert batch["padding_mask"].numpy().sum(1).tolist() == [6, 5, 2]
+    assert batch["word_positions"].numpy().tolist() == [[1, 3, 4], [1, 2, 0], [0, 0, 0]]
+    assert batch["word_mask"].numpy().sum(1).tolist() == [3, 2, 0]
+    assert words.starts.numpy().tolist() == [[0, 3, 4, 6], [-1] * 4]
+    assert words.ends.numpy().tolist() == [[2, 4, 5, 8], [-1] * 4]
+    # "." is the last token of the first window and the first of the second: on a tie the first.
+    assert words.window[0].numpy().tolist() == [0, 0, 0, 1]
+    assert words.place[0].numpy().tolist() == [0, 1, 2, 1]
+    assert words.window_words.numpy().tolist() == [[0, 1, 2], [2, 3, -1], [-1, -1, -1]]
+
+
+def test_a_word_is_taken_where_its_shorter_side_is_longest():
+    _, words = cut([" ".join("abcdefghijklmnopqrst")], max_length=14, stride=6)
+    # Windows of words 0-11, 6-17 and 12-19; the first and the last reach the ends of the text.
+    seen = {0: (0, 12), 1: (6, 18), 2: (12, 20)}
+
+    def room(word, window):
+        start, limit = seen[window]
+        left = 99 if start == 0 else word - start
+        return min(left, 99 if limit == 20 else limit - 1 - word)
+
+    for word, window in enumerate(words.window[0].numpy()):
+        holding = [w for w, (start, limit) in seen.items() if start <= word < limit]
+        assert room(word, window) == max(room(word, w) for w in holding)
+    assert words.window[0].numpy().tolist() == [0] * 9 + [1] * 6 + [2] * 5
+
+
+def test_windows_begin_with_words_where_one_begins():
+    batch, words = cut(["aaaa " * 30 + "b" * 40 + " c"], max_length=12, stride=3)
+    continues = [token.startswith("##") for token in TOKENIZER.vocabulary]
+    inner = np.take(continues, batch["token_ids"][:, 1])
+    # Only inside of the word of forty pieces, which no window holds.
+    assert not inner[:20].any() and 0 < inner.sum() <= 6
+    assert words.mask.numpy().sum() == 32
+
+
+def test_ten_thousand_words():
+    text = " ".join(LETTERS[i % 26] + "x" * (i % 4) for i in range(10_000))
+    batch, words, merged = GRAPHS[128, 32](tf.constant([text, "a"]))
+    assert batch["token_ids"].shape[1] == 128
+    assert merged[0, :, 0].numpy().tolist() == first_pieces(text)[0]
+    assert words.mask.numpy().sum(1).tolist() == [10_000, 1]
+
+
+@pytest.mark.parametrize("texts", [[""], [" ", "\t\n"], ["\x07", ""], []])
+def test_texts_without_words(texts):
+    batch, words, merged = GRAPHS[6, 1](tf.constant(texts, tf.string))
+    assert merged.shape == (len(texts), 0, 2) and words.mask.shape == (len(texts), 0)
+    assert batch["padding_mask"].numpy().sum() == 2 * len(texts)
+    assert word_labels(words, *[ragged([[]] * len(texts))] * 3).shape == (len(texts), 0)
+
+
+@pytest.mark.parametrize(
+    ("max_length", "stride", "problem"),
+    [
+        (2, 0, "max_length=2 leaves no room for text"),
+        (8, 6, "stride=6 with max_length=8; give a stride from 0 to 5"),
+        (8, -1, "stride=-1"),
+    ],
+)
+def test_windows_that_cannot_be(max_length, stride, problem):
+    with pytest.raises(InputError, match=problem):
+        cut(["a"], max_length, stride)
+    with pytest.raises(InputError, match=problem):
+        tagged_batches(None, TOKENIZER, 2, max_length, stride)
+
+
+# Labels
+
+
+def labels(text, entities, max_length=40, stride=3):
+    """Labels of one text's windows; entities are `(type, start, end)`."""
+    _, words = cut([text], max_length, stride)
+    columns = zip(*entities, strict=True) if entities else [[]] * 3
+    return word_labels(words, *(ragged([list(column)]) for column in columns)).numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "entities", "expected"),
+    [
+        ("ann lee met bo", [], [0, 0, 0, 0]),
+        ("ann lee met bo", [(0, 0, 7), (1, 12, 14)], [1, 2, 0, 3]),
+        ("ann lee", [(0, 0, 3), (0, 4, 7)], [1, 1]),  # two that touch
+        ("u.s. x", [(1, 0, 4)], [3, 4, 4, 4, 0]),
+        ("中中 中a", [(2, 1, 4)], [0, 5, 6, 0]),
+        ("ab cd", [(0, 1, 2)], [1, 0]),  # inside of a word
+        ("ab cd", [(0, 1, 4)], [1, 2]),  # from the middle of a word to the middle of the next
+        ("abcd x", [(0, 0, 2), (1, 2, 4)], [1, 0]),  # two in one word: the first
+        ("abcd x", [(0, 0, 2), (1, 2, 6)], [1, 3]),
+        ("a  b", [(0, 1, 3)], [0, 0]),  # only blanks
+        ("a b", [(0, 0, 2)], [1, 0]),  # and one at the end
+        ("👩 a", [(0, 0, 1)], [1, 0]),  # an unknown word
+        ("e\u0301 a", [(0, 1, 2)], [1, 0]),  # its accent alone
+    ],
+)
+def test_labels_by_hand(text, entities, expected):
+    assert labels(text, entities) == [expected]
+
+
+def test_labels_of_several_texts_and_padding():
+    _, words = cut(["a b c", "", "b", "a b"])
+    found = word_labels(
+        words, ragged([[1], [], [], [0]]), ragged([[2], [], [], [0]]), ragged([[5], [], [], [3]])
+    )
+    assert found.dtype == tf.int32
+    assert found.numpy().tolist() == [[0, 3, 4], [-1, -1, -1], [0, -1, -1], [1, 2, -1]]
+
+
+def test_an_entity_begins_anew_in_the_next_window():
+    # Words 0-3, 3-6 and 6-7 in windows of four that share one.
+    found = labels("a b c d e f g h", [(0, 2, 9), (1, 12, 13)], max_length=6, stride=1)
+    assert found == [[0, 1, 2, 2], [1, 2, 0, 3], [3, 0, -1, -1]]
+
+
+# Batches
+
+
+ROWS = [" ".join("ab" for _ in range(n)) for n in np.random.default_rng(0).integers(0, 60, 300)]
+
+
+def chunks(size=64):
+    def entities(text):
+        end = tf.minimum(tf.strings.length(text), 5)  # the first two words
+        rows = tf.RaggedTensor.from_row_lengths(end[end > 0], tf.cast(end > 0, tf.int64))
+        return text, tf.zeros_like(rows), tf.zeros_like(rows), rows
+
+    return tf.data.Dataset.from_tensor_slices(ROWS).batch(size).map(entities)
+
+
+def one_pass(seed):
+    return list(tagged_batches(chunks(), TOKENIZER, 8, 32, 6, seed).as_numpy_iterator())
+
+
+@functools.cache
+def batches(seed):
+    return one_pass(seed)
+
+
+def test_batches_hold_every_window_once():
+    found = batches(1)
+    held, words = cut(ROWS, 32, 6)
+    has_words = held["word_mask"].numpy().any(1)
+    real = [
+        tuple(row[mask].tolist())
+        for batch, _ in found
+        for row, mask in zip(batch["token_ids"], batch["padding_mask"], strict=True)
+    ]
+    expected = [
+        tuple(row[mask].tolist())
+        for row, mask in zip(held["token_ids"].numpy(), held["padding_mask"].numpy(), strict=True)
+    ]
+    assert sorted(real) == sorted(
+        row for row, keep in zip(expected, has_words, strict=True) if keep
+    )
+    assert {len(label) for _, label in found[:-1]} <= {8, len(real) % 8}
+
+
+def test_batches_have_few_shapes_and_labels_in_their_places():
+    found = batches(None)
+    for batch, label in found:
+        rows, length = batch["token_ids"].shape
+        assert length in {4, 8, 12, 16, 20, 24, 28, 32}
+        assert label.shape == batch["word_mask"].shape == batch["word_positions"].shape
+        assert label.shape == (rows, length - 2) and label.dtype == np.int32
+        np.testing.assert_array_equal(label >= 0, batch["word_mask"])
+        assert batch["word_mask"].any(1).all()
+        first = np.take_along_axis(batch["token_ids"], batch["word_positions"], 1)
+        assert (first[batch["word_mask"]] == TOKENIZER.vocabulary.index("a")).all()
+    entities = sum((label == 1).sum() for _, label in found)
+    assert entities == sum(bool(row) for row in ROWS)
+    fill = sum(b["padding_mask"].sum() for b, _ in found) / sum(
+        b["padding_mask"].size for b, _ in found
+    )
+    assert fill > 0.85
+
+
+def test_order_depends_on_the_seed_alone():
+    def ids(found):
+        return [batch["token_ids"].tolist() for batch, _ in found]
+
+    assert ids(one_pass(1)) == ids(batches(1)) != ids(batches(None))

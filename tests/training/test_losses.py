@@ -1,0 +1,100 @@
+"""The loss and the metrics against NumPy in float64, Keras' own, and over two devices."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfmodels.training.losses import (
+    IGNORED,
+    Accuracy,
+    Crossentropy,
+    MeanCrossentropy,
+    pretraining_objective,
+)
+
+RANDOM = np.random.default_rng(0)
+LOGITS = RANDOM.normal(size=(4, 6, 5)).astype("float32")
+LABELS = RANDOM.integers(0, 5, size=(4, 6)).astype("int32")
+LABELS[0, 1:] = LABELS[1, 3:] = LABELS[3] = IGNORED  # unequal numbers, and a row without
+
+
+def expected(labels, logits, label_smoothing=0.0, weights=None):
+    """The mean over counted labels, in float64."""
+    logits = logits.astype("float64")
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    classes = logits.shape[-1]
+    target = np.eye(classes)[np.maximum(labels, 0)] * (1 - label_smoothing)
+    losses = -((target + label_smoothing / classes) * log_p).sum(-1)
+    weights = (labels >= 0) * (1.0 if weights is None else weights)
+    return (losses * weights).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_mean_over_what_counts(label_smoothing):
+    loss = Crossentropy(label_smoothing)(LABELS, LOGITS)
+    np.testing.assert_allclose(loss, expected(LABELS, LOGITS, label_smoothing), rtol=1e-6)
+
+
+def test_weights_of_labels_and_of_rows():
+    weights = RANDOM.uniform(size=LABELS.shape)
+    loss = Crossentropy()(LABELS, LOGITS, weights)
+    np.testing.assert_allclose(loss, expected(LABELS, LOGITS, weights=weights), rtol=1e-6)
+    rows = weights[:, :1]
+    loss = Crossentropy()(LABELS, LOGITS, rows[:, 0])
+    np.testing.assert_allclose(loss, expected(LABELS, LOGITS, weights=rows), rtol=1e-6)
+
+
+def test_one_label_a_row_is_keras_own():
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for labels in (LABELS[2, :4], LABELS[2, :4, None]):
+        np.testing.assert_allclose(
+            Crossentropy()(labels, LOGITS[:, 0]), loss(labels, LOGITS[:, 0]), rtol=1e-6
+        )
+
+
+def test_nothing_counts():
+    assert float(Crossentropy()(np.full_like(LABELS, IGNORED), LOGITS)) == 0.0
+
+
+def test_metrics_are_means_over_all_labels_of_all_batches():
+    """Not means of the batches' means: the two batches have 9 and 6 labels that count."""
+    crossentropy, accuracy = MeanCrossentropy(), Accuracy()
+    for part in (slice(0, 2), slice(2, 4)):
+        crossentropy.update_state(LABELS[part], LOGITS[part])
+        accuracy.update_state(LABELS[part], LOGITS[part])
+    np.testing.assert_allclose(crossentropy.result(), expected(LABELS, LOGITS), rtol=1e-6)
+    right = (LOGITS.argmax(-1) == LABELS)[LABELS >= 0]
+    np.testing.assert_allclose(accuracy.result(), right.mean(), rtol=1e-6)
+
+
+def test_config_round_trip():
+    for thing in (Crossentropy(0.1), Accuracy(), MeanCrossentropy("entropy")):
+        config = keras.saving.serialize_keras_object(thing)
+        again = keras.saving.deserialize_keras_object(config)
+        assert type(again) is type(thing) and again.get_config() == thing.get_config()
+
+
+def test_objective_names_the_heads():
+    assert set(pretraining_objective()["loss"]) == {"masked_lm", "next_sentence"}
+    assert set(pretraining_objective(next_sentence=False)["metrics"]) == {"masked_lm"}
+
+
+def test_two_devices_give_the_step_of_one(mirrored):
+    """With unequal numbers of labels a device, where a mean of means is another one."""
+
+    def trained(strategy):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((6, 5)), keras.layers.Dense(5)])
+            model.compile(keras.optimizers.SGD(1.0), loss=Crossentropy(), metrics=[Accuracy()])
+        dataset = tf.data.Dataset.from_tensor_slices((LOGITS, LABELS)).batch(4)
+        history = model.fit(dataset, epochs=2, verbose=0).history
+        return history, model.get_weights()
+
+    one, one_weights = trained(tf.distribute.get_strategy())
+    two, two_weights = trained(mirrored)
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, atol=1e-5, err_msg=name)
+    for a, b in zip(one_weights, two_weights, strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-5)

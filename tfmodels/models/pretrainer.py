@@ -1,0 +1,116 @@
+"""`BertPretrainer`: BERT with the two heads it is pretrained with.
+
+In: the batch dict of `Bert`, with `masked_positions` int32 `[B, M]`. Out: logits over the
+vocabulary at these positions, and over "is the second segment the next one". Devlin et
+al. 2018, section 3.1; `BertForPreTraining` and `BertForMaskedLM` in `transformers`.
+"""
+
+import keras
+
+from tfmodels.layers.heads import ClassificationHead, MaskedLMHead, Pooler
+from tfmodels.layers.kernels import take_positions
+from tfmodels.models.model import Model
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class BertPretrainer(Model):
+    """An encoder, a masked-LM head and, if wanted, a next-sentence head.
+
+    Args:
+        encoder: a `Bert`.
+        next_sentence: whether there is the second head. It also judges the order of two
+            segments, where that is the task.
+
+    Call arguments:
+        batch: dict, see `Bert`; also `masked_positions` int `[B, M]`, the positions to
+            predict. Without it, all are.
+        training: bool.
+
+    Returns:
+        dict of float32 logits: `masked_lm` `[B, M, V]` (or `[B, S, V]`), and with
+        `next_sentence` also `next_sentence` `[B, 2]`: class 0 says that the second segment
+        follows the first, class 1 that it does not.
+
+    Example:
+        >>> model = BertPretrainer(Bert(BertConfig.of_size("tiny")))
+        >>> batch = {"token_ids": np.array([[101, 103, 102]]), "masked_positions": np.array([[1]])}
+        >>> {name: tuple(logits.shape) for name, logits in model(batch).items()}
+        {'masked_lm': (1, 1, 30522), 'next_sentence': (1, 2)}
+    """
+
+    def __init__(self, encoder, next_sentence=True, **kwargs):
+        kwargs.setdefault("dtype", encoder.dtype_policy)
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.next_sentence = next_sentence
+        config = encoder.config
+        self.masked_lm = MaskedLMHead(
+            config.vocabulary_size,
+            config.hidden_dim,
+            config.activation,
+            config.epsilon,
+            config.initializer_range,
+            dtype=self.dtype_policy,
+            name="masked_lm",
+        )
+        self.pooler = self.next_sentence_head = None
+        if next_sentence:
+            self.pooler = Pooler(
+                config.hidden_dim,
+                initializer_range=config.initializer_range,
+                dtype=self.dtype_policy,
+                name="pooler",
+            )
+            self.next_sentence_head = ClassificationHead(
+                2,
+                initializer_range=config.initializer_range,
+                dtype=self.dtype_policy,
+                name="next_sentence",
+            )
+
+    def build(self, batch_shape=None):
+        hidden_dim = self.encoder.config.hidden_dim
+        if not self.encoder.built:  # it may come with weights from a checkpoint
+            self.encoder.build()
+        self.masked_lm.build((None, None, hidden_dim))
+        if self.next_sentence:
+            self.pooler.build((None, None, hidden_dim))
+            self.next_sentence_head.build((None, hidden_dim))
+
+    def call(self, batch, training=False):
+        states = self.encoder(batch, training=training)  # [B, S, H]
+        positions = batch.get("masked_positions")
+        logits = {"masked_lm": self.masked_lm_logits(states, positions, training)}
+        if self.next_sentence:
+            pooled = self.pooler(states, training=training)  # [B, H]
+            logits["next_sentence"] = self.next_sentence_head(pooled, training=training)
+        return logits
+
+    def masked_lm_logits(self, states, positions=None, training=False):
+        """Logits float32 `[B, M, V]` from the encoder's states `[B, S, H]` at `positions`."""
+        masked = states if positions is None else take_positions(states, positions)  # [B, M, H]
+        return self.masked_lm(masked, self.encoder.embeddings.token, training=training)
+
+    def compute_output_shape(self, batch_shape):
+        positions = batch_shape.get("masked_positions", batch_shape["token_ids"])
+        shapes = {"masked_lm": (*positions, self.encoder.config.vocabulary_size)}
+        if self.next_sentence:
+            shapes["next_sentence"] = (positions[0], 2)
+        return shapes
+
+    def compute_output_spec(self, batch, training=False):
+        shapes = self.compute_output_shape({name: x.shape for name, x in batch.items()})
+        return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
+
+    def get_config(self):
+        return {
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "next_sentence": self.next_sentence,
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        encoder = keras.saving.deserialize_keras_object(config["encoder"])
+        return cls(**{**config, "encoder": encoder})

@@ -1,0 +1,138 @@
+"""`Tagger`: any encoder, one label for every word.
+
+In: the batch dict that the encoder takes, with `word_positions` int32 `[B, W]`, the position
+of the first piece of every word. Out: float32 logits `[B, W, C]`, and from these the tags
+and their probabilities. Devlin et al. 2018, section 5.3; with a chain over the words, as
+Lample et al. 2016 (arXiv:1603.01360).
+"""
+
+import keras
+from keras import ops
+
+from tfmodels.layers.crf import CRF, Chain, penalties, viterbi
+from tfmodels.layers.heads import ClassificationHead
+from tfmodels.layers.kernels import take_positions
+from tfmodels.models.model import Model
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class Tagger(Model):
+    """An encoder and a classification head over words, with or without a chain.
+
+    Args:
+        encoder: a model that takes the batch dict and gives float `[B, S, H]`, with a
+            `config` that has `hidden_dim` and `initializer_range`; for example `Bert`.
+        num_labels: C.
+        labels: the C names of the tags. If given, `decode` keeps to IOB2, see
+            `iob2_constraints`.
+        crf: whether there is a `CRF`; then `crf` is that layer, else `None`.
+        dropout: share of the states that is dropped in training.
+
+    Call arguments:
+        batch: dict, see `Bert`; also `word_positions` int `[B, W]`, in which any valid
+            position stands where there is no word. Without it, every token is a word.
+        training: bool.
+
+    Returns:
+        float32 `[B, W, C]`: logits, which are the emissions of the chain.
+
+    Raises:
+        ValueError: see `penalties`.
+
+    Example:
+        >>> model = Tagger(Bert(BertConfig.of_size("tiny")), 3, ["O", "B-PER", "I-PER"])
+        >>> batch = {"token_ids": np.array([[101, 7592, 102]]), "word_positions": np.array([[1]])}
+        >>> tuple(model(batch).shape)
+        (1, 1, 3)
+    """
+
+    def __init__(self, encoder, num_labels, labels=None, crf=False, dropout=0.1, **kwargs):
+        kwargs.setdefault("dtype", encoder.dtype_policy)
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.num_labels = num_labels
+        self.labels = None if labels is None else tuple(labels)
+        self.dropout = dropout
+        self.penalties = penalties(self.labels, num_labels)
+        self.head = ClassificationHead(
+            num_labels,
+            dropout,
+            encoder.config.initializer_range,
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.crf = CRF(num_labels, labels, dtype=self.dtype_policy, name="crf") if crf else None
+
+    def build(self, batch_shape=None):
+        if not self.encoder.built:  # it may come with weights from a checkpoint
+            self.encoder.build()
+        self.head.build((None, None, self.encoder.config.hidden_dim))
+        if self.crf is not None:
+            self.crf.build()
+
+    def call(self, batch, training=False):
+        states = self.encoder(batch, training=training)  # [B, S, H]
+        positions = batch.get("word_positions")
+        if positions is not None:
+            states = take_positions(states, positions)  # [B, W, H]
+        return self.head(states, training=training)
+
+    def decode(self, logits, word_mask=None):
+        """The best tags.
+
+        Args:
+            logits: float `[B, W, C]`, what the model gives.
+            word_mask: bool `[B, W]`, `True` at words, a prefix of each row; all if not given.
+
+        Returns:
+            int32 `[B, W]`; -1 where there is no word.
+        """
+        if self.crf is not None:
+            return self.crf.decode(logits, word_mask)
+        return viterbi(logits, word_mask, Chain(*self.penalties))
+
+    def probabilities(self, logits, word_mask=None):
+        """The probability of each tag of each word: of the chain, or the softmax.
+
+        Args:
+            logits, word_mask: as of `decode`.
+
+        Returns:
+            float32 `[B, W, C]`; 0 where there is no word.
+        """
+        if self.crf is not None:
+            return self.crf.marginals(logits, word_mask)
+        found = ops.softmax(ops.cast(logits, "float32"))
+        return found if word_mask is None else ops.where(word_mask[..., None], found, 0.0)
+
+    def compute_output_shape(self, batch_shape):
+        words = batch_shape.get("word_positions", batch_shape["token_ids"])
+        return (*words, self.num_labels)
+
+    def compute_output_spec(self, batch, training=False):
+        shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
+        return keras.KerasTensor(shape, dtype="float32")
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        if hasattr(config.get("loss"), "crf"):
+            config["loss"].crf = self.crf  # it was read with a chain of its own
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def get_config(self):
+        return {
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "num_labels": self.num_labels,
+            "labels": None if self.labels is None else list(self.labels),
+            "crf": self.crf is not None,
+            "dropout": self.dropout,
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        encoder = keras.saving.deserialize_keras_object(config["encoder"])
+        return cls(**{**config, "encoder": encoder})

@@ -1,0 +1,114 @@
+"""A tagger as signatures: strings in, entities with their characters out.
+
+In: a `Tagger` and its tokenizer. Out: what `saved_model.save` writes. Tokenizer, windows,
+model, the best path through the tags and the way back to characters are all in the graph.
+"""
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.serving.saved_model import save
+from tfmodels.text.spans import entity_spans
+from tfmodels.text.windows import merge_words, tag_inputs
+
+
+def entity_finder(model, tokenizer, max_length=None, stride=None):
+    """The function from texts to entities, of which the signature is made.
+
+    Args:
+        model: a `Tagger` with `labels`.
+        tokenizer: a `WordPieceTokenizer`.
+        max_length: most tokens of a window; as many as the model has positions for if not
+            given. A longer text is read in windows, and tagged as one.
+        stride: tokens that two windows share; a quarter of `max_length` if not given.
+
+    Returns:
+        function of `text` string `[B]` that gives `(entities, words, tags)`: the dict of
+        `entity_spans`, the `Words` of the texts and their tags int32 `[B, W]`.
+
+    Raises:
+        InputError: the model has fewer positions than `max_length`.
+    """
+    most = model.encoder.config.max_length
+    max_length = most if max_length is None else max_length
+    if max_length > most:
+        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+    stride = max_length // 4 if stride is None else stride
+
+    def find(text):
+        batch, words = tag_inputs(tokenizer, text, max_length, stride)
+        logits = merge_words(model(batch, training=False), words)  # [B, W, C]
+        tags = model.decode(logits, words.mask)
+        scores = _of_tags(model.probabilities(logits, words.mask), tags)
+        found = entity_spans(text, tags, scores, words.starts, words.ends, model.labels)
+        return found, words, tags
+
+    return find
+
+
+def entity_signatures(model, tokenizer, max_length=None, stride=None):
+    """The signatures of a tagger.
+
+    Args:
+        model, tokenizer, max_length, stride: see `entity_finder`.
+
+    Returns:
+        dict from signature name to `(function, specs)`, see `saved_model.save`:
+        `serving_default` on `text` string `[B]` gives `entity`, `type` string `[B, N]`,
+        `start`, `end` int32 `[B, N]` (Unicode characters, end exclusive, -1 for none) and
+        `score` float32 `[B, N]`: the product, over the words of the entity, of the
+        probability of their tags (with a chain, their marginals). `token_ids` on
+        `token_ids`, `segment_ids`, `word_positions` int32 and `padding_mask`, `word_mask`
+        bool gives `tag` string `[B, W]` and `score` float32 `[B, W]`.
+    """
+    find = entity_finder(model, tokenizer, max_length, stride)
+    labels = tf.constant(list(model.labels))
+
+    def from_text(text):
+        return find(text)[0]
+
+    def from_ids(word_mask, **batch):
+        logits = model(batch, training=False)
+        tags = model.decode(logits, word_mask)
+        score = _of_tags(model.probabilities(logits, word_mask), tags)
+        return {
+            "tag": tf.where(word_mask, tf.gather(labels, tf.maximum(tags, 0)), ""),
+            "score": tf.where(word_mask, score, 0.0),
+        }
+
+    ids, mask = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
+    return {
+        "serving_default": (from_text, {"text": tf.TensorSpec([None], tf.string)}),
+        "token_ids": (
+            from_ids,
+            {
+                "token_ids": ids,
+                "segment_ids": ids,
+                "padding_mask": mask,
+                "word_positions": ids,
+                "word_mask": mask,
+            },
+        ),
+    }
+
+
+def _of_tags(probabilities, tags):
+    """The probability of each chosen tag: float32 `[B, W]` of `[B, W, C]`."""
+    return tf.gather(probabilities, tf.maximum(tags, 0), batch_dims=2)
+
+
+def export_tagger(root, model, tokenizer, max_length=None, stride=None):
+    """Writes a tagger as the next version of a SavedModel.
+
+    Args:
+        root: directory that holds the versions, for example `saved_models/ner`.
+        model, tokenizer, max_length, stride: see `entity_finder`.
+
+    Returns:
+        `Path` of the new version.
+
+    Raises:
+        InputError: as `entity_finder`; or the directory cannot be written.
+    """
+    signatures = entity_signatures(model, tokenizer, max_length, stride)
+    return save(root, signatures, [variable.value for variable in model.variables])

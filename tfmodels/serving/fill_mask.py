@@ -1,0 +1,110 @@
+"""A pretrained BERT as signatures: strings in, words for `[MASK]` or a vector of the text out.
+
+In: a `BertPretrainer` and its tokenizer. Out: what `saved_model.save` writes.
+"""
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.serving.saved_model import save
+from tfmodels.text.batching import encode
+
+
+def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
+    """The signatures of a pretrained BERT.
+
+    Args:
+        model: a `BertPretrainer`.
+        tokenizer: a `WordPieceTokenizer` with `[MASK]`.
+        top_k: K, answers for each `[MASK]`.
+        max_length: most tokens of a text; what is beyond is cut. As many as the model has
+            positions for if not given.
+
+    Returns:
+        dict from signature name to `(function, specs)`, see `saved_model.save`:
+        `fill_mask` (also `serving_default`) on `text` string `[B]` gives `token` string
+        `[B, M, K]` and `score` float32 `[B, M, K]`, the likeliest first; M is the largest
+        number of `[MASK]` in a text, and a text with fewer has `""` and 0 there. `embed` on
+        `text` gives `embedding` float32 `[B, H]`, the mean of the states of all tokens.
+        `token_ids` on `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool
+        `[B, S]` gives both.
+
+    Raises:
+        InputError: the model has fewer positions than `max_length`, or the vocabulary no
+            `[MASK]` or fewer than `top_k` tokens.
+    """
+    most = model.encoder.config.max_length
+    max_length = most if max_length is None else max_length
+    if max_length > most:
+        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+    if tokenizer.mask_id is None:
+        raise InputError("the vocabulary has no [MASK]; use the one the model was pretrained with")
+    if not 1 <= top_k <= tokenizer.vocabulary_size:
+        raise InputError(f"top_k {top_k}: give 1 to {tokenizer.vocabulary_size}")
+    tokens = tf.constant(tokenizer.vocabulary)
+
+    def fill(batch, states):
+        masked = batch["token_ids"] == tokenizer.mask_id  # [B, S]
+        masked &= batch["padding_mask"]
+        places = tf.ragged.boolean_mask(
+            tf.broadcast_to(tf.range(tf.shape(masked)[1])[None], tf.shape(masked)), masked
+        )  # [B, (M)]
+        positions = places.to_tensor()  # [B, M]
+        there = tf.sequence_mask(places.row_lengths(), tf.shape(positions)[1])[..., None]
+        logits = model.masked_lm_logits(states, positions)
+        # The model may have more rows than the vocabulary has tokens.
+        scores = tf.nn.softmax(logits[..., : tokenizer.vocabulary_size])
+        score, best = tf.math.top_k(scores, top_k)  # [B, M, K]
+        return {
+            "token": tf.where(there, tf.gather(tokens, best), ""),
+            "score": tf.where(there, score, 0.0),
+        }
+
+    def embed(batch, states):
+        real = tf.cast(batch["padding_mask"], tf.float32)[..., None]  # [B, S, 1]
+        total = tf.reduce_sum(tf.cast(states, tf.float32) * real, 1)
+        return {"embedding": total / tf.maximum(tf.reduce_sum(real, 1), 1.0)}
+
+    def with_states(*outputs):
+        def run(batch):
+            states = model.encoder(batch, training=False)  # [B, S, H]
+            return {k: v for output in outputs for k, v in output(batch, states).items()}
+
+        return run
+
+    def on_text(run):
+        return (
+            lambda text: run(encode(tokenizer, text, max_length)),
+            {"text": tf.TensorSpec([None], tf.string)},
+        )
+
+    def from_ids(token_ids, segment_ids, padding_mask):
+        return with_states(fill, embed)(
+            {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
+        )
+
+    ids = tf.TensorSpec([None, None], tf.int32)
+    mask = tf.TensorSpec([None, None], tf.bool)
+    return {
+        "serving_default": on_text(with_states(fill)),
+        "fill_mask": on_text(with_states(fill)),
+        "embed": on_text(with_states(embed)),
+        "token_ids": (from_ids, {"token_ids": ids, "segment_ids": ids, "padding_mask": mask}),
+    }
+
+
+def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None):
+    """Writes a pretrained BERT as the next version of a SavedModel.
+
+    Args:
+        root: directory that holds the versions, for example `saved_models/bert`.
+        model, tokenizer, top_k, max_length: see `fill_mask_signatures`.
+
+    Returns:
+        `Path` of the new version.
+
+    Raises:
+        InputError: as `fill_mask_signatures`; or the directory cannot be written.
+    """
+    signatures = fill_mask_signatures(model, tokenizer, top_k, max_length)
+    return save(root, signatures, [variable.value for variable in model.variables])

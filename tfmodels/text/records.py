@@ -1,0 +1,549 @@
+"""Pretraining examples in files: made once by several processes, read in every pass.
+
+A directory of records holds everything that reading it takes:
+
+    records.json                                what it was made from, and what is in each shard
+    vocab.txt                                   the tokens; the options stand in records.json
+    train-00000-of-00008.tfrecord.gz            `tf.train.Example`s, see `pretraining.serialized`
+    validation-00000-of-00008.tfrecord.gz       those of the documents held out, if any
+
+A document's number tells its shard, so a shard is the same whoever writes it. A shard gets its
+names when it is finished and `shard-00000.json` marks it as such; starting again writes only the
+shards that are missing, and only if settings, vocabulary and texts are still the same.
+
+The records are unmasked: `pretraining.training_batches` masks them anew in every pass.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError, first_line
+from tfmodels.text.masking import hashed
+from tfmodels.text.pretraining import (
+    ExampleMaker,
+    ExampleSettings,
+    Passes,
+    is_held_out,
+    serialized,
+    shuffled,
+    tokenized,
+)
+from tfmodels.text.vocabulary import save_vocabulary
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+FORMAT = 1
+SUMMARY = "records.json"
+LOCK = ".lock"
+_INTERLEAVED = 8  # shards read at the same time
+_FILE_ORDER = 0xF11E  # tells the draw of the order of files from others
+_MOST_SHARDS = 1000  # a process has the files of all its shards open
+
+
+def write_records(
+    documents_source,
+    tokenizer: WordPieceTokenizer,
+    directory: str | os.PathLike,
+    settings: ExampleSettings,
+    *,
+    shards: int = 8,
+    processes: int = 2,
+    held_out: float = 0.0,
+) -> dict:
+    """Makes the examples of a text once and writes them to a directory.
+
+    Every process reads the whole text and makes the examples of its own shards. A run that was
+    killed goes on where it was, shard by shard; a finished directory is left as it is. Started
+    as a program, the caller's module needs the usual `if __name__ == "__main__":`, because
+    processes are spawned.
+
+    Args:
+        documents_source: has `documents()`, which yields `(number, sentences)`, and
+            `fingerprint()`, a str; can be pickled, unless `processes` is 1.
+        tokenizer: a `WordPieceTokenizer`.
+        directory: to write to; made if it does not exist.
+        settings: of the examples.
+        shards: how many files the training examples are spread over. Documents are drawn as
+            random second texts from the same shard only: give each some hundreds of documents.
+        processes: how many work at the same time; 1 works in this one.
+        held_out: share of the documents that go to the split "validation".
+
+    Returns:
+        the content of `records.json`: `settings`, `vocabulary`, `texts`, and for each split the
+        `documents`, `examples` and `tokens`, in all and by shard.
+
+    Raises:
+        InputError: an argument does not fit, the directory was made of something else or is
+            being written, the text cannot be read or gives no examples, or the disk is full.
+    """
+    directory = Path(directory)
+    if not 1 <= shards <= _MOST_SHARDS or processes < 1 or not 0 <= held_out <= 0.5:
+        raise InputError(
+            f"shards={shards}, processes={processes}, held_out={held_out}: give 1 to "
+            f"{_MOST_SHARDS} shards, at least one process and a share from 0 to 0.5"
+        )
+    made_of = {
+        "format": FORMAT,
+        "settings": dataclasses.asdict(settings),
+        "vocabulary": vocabulary_fingerprint(tokenizer),
+        "tokenizer": tokenizer.get_config(),
+        "texts": documents_source.fingerprint(),
+        "shards": shards,
+        "held_out": held_out,
+    }
+    with _disk_errors(directory), _locked(directory):
+        summary = _started(directory, made_of, tokenizer)
+        if summary["complete"]:
+            return summary
+        job = _Job(
+            documents_source, tokenizer.vocabulary, tokenizer.get_config(), str(directory),
+            settings, shards, held_out,
+        )  # fmt: skip
+        missing = [i for i in range(shards) if not _is_finished(directory, i)]
+        _work(job, missing, processes, tokenizer)
+        return _finished(directory, made_of)
+
+
+def vocabulary_fingerprint(tokenizer: WordPieceTokenizer) -> str:
+    """The first 16 digits of a sha256 of the tokens and the options."""
+    content = json.dumps([tokenizer.vocabulary, sorted(tokenizer.get_config().items())])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What a process needs to write shards."""
+
+    documents_source: object
+    vocabulary: tuple[str, ...]
+    options: dict[str, bool]
+    directory: str
+    settings: ExampleSettings
+    shards: int
+    held_out: float
+
+
+def _work(job, missing, processes, tokenizer):
+    """Writes the missing shards, each process every so many-th of them."""
+    processes = min(processes, len(missing))
+    if processes <= 1:
+        if missing:
+            _write_shards(job, missing, tokenizer, lambda: False)
+        return
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    executor = ProcessPoolExecutor(processes, context, _prepare, (stop,))
+    with executor:
+        tasks = [executor.submit(_write_in_process, job, missing[i::processes])
+                 for i in range(processes)]  # fmt: skip
+        try:
+            for task in as_completed(tasks):
+                task.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{job.directory}: a process that wrote records was killed (for lack of memory?) "
+                "or could not start (no `if __name__ == '__main__':`?); start again with "
+                "processes=1, finished shards stay"
+            ) from error
+        finally:
+            stop.set()
+
+
+def _prepare(stop):
+    """Runs first in a spawned process."""
+    global _stop
+    _stop = stop
+    # A pool's process waits for work for ever when the one that started it was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tf.config.set_visible_devices([], "GPU")  # it belongs to the training
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)  # what was being written is removed by the next start
+
+
+def _write_in_process(job, shards):
+    tokenizer = WordPieceTokenizer(job.vocabulary, **job.options)
+    with _disk_errors(Path(job.directory)):
+        _write_shards(job, shards, tokenizer, _stop.is_set)
+
+
+def _write_shards(job, shards, tokenizer, stopped):
+    """One pass over the text that writes some shards."""
+    wanted = set(shards)
+
+    def chosen():
+        for number, sentences in job.documents_source.documents():
+            if number % job.shards in wanted:
+                yield number, sentences
+
+    with contextlib.ExitStack() as stack:
+        writers = {}
+        for shard in shards:
+            writers[shard] = _Shard(job, shard, tokenizer)
+            stack.callback(writers[shard].discard)
+        documents = tokenized(chosen(), tokenizer, job.settings.segmented)
+        for count, document in enumerate(documents):
+            writers[document.number % job.shards].add(document)
+            if count % 64 == 0 and stopped():
+                return
+        for writer in writers.values():
+            writer.finish()
+
+
+class _Shard:
+    """The files of one shard while they are written."""
+
+    def __init__(self, job, shard, tokenizer):
+        self._directory, self._shard, self._job = Path(job.directory), shard, job
+        self._splits: dict[str, _SplitFile] = {}
+        try:
+            for stream, split in enumerate(("train", "validation")[: 2 if job.held_out else 1]):
+                self._open(split, ExampleMaker(tokenizer, job.settings, stream=2 * shard + stream))
+        except BaseException:
+            self.discard()
+            raise
+
+    def _open(self, split, maker):
+        name = _file_name(split, self._shard, self._job.shards)
+        partial = self._directory / f".partial-{uuid.uuid4().hex[:12]}-{name}"
+        with _as_disk_error(partial):
+            writer = tf.io.TFRecordWriter(str(partial), "GZIP")
+        final = self._directory / name
+        self._splits[split] = _SplitFile(partial, final, writer, maker, self._job.settings)
+
+    def add(self, document):
+        held_out = is_held_out(document.number, self._job.held_out, self._job.settings.seed)
+        file = self._splits["validation" if held_out else "train"]
+        file.write(file.maker.add(document))
+
+    def finish(self):
+        """Gives the files their names; the last one marks the shard as finished."""
+        for file in self._splits.values():
+            file.write(file.maker.finish())
+            file.close()
+        counts = {split: file.counted() for split, file in self._splits.items()}
+        for file in self._splits.values():
+            file.partial.replace(file.final)
+        _write_json(self._directory / _mark_name(self._shard), counts)
+
+    def discard(self):
+        """Removes what was not finished."""
+        for file in self._splits.values():
+            with contextlib.suppress(tf.errors.OpError):
+                file.writer.close()
+            with contextlib.suppress(OSError):
+                file.partial.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass
+class _SplitFile:
+    """A file of examples while it is written."""
+
+    partial: Path
+    final: Path
+    writer: tf.io.TFRecordWriter
+    maker: ExampleMaker
+    settings: ExampleSettings
+    examples: int = 0
+    tokens: int = 0
+
+    def write(self, examples):
+        for example in examples:
+            with _as_disk_error(self.final):
+                self.writer.write(serialized(example, self.settings))
+            self.examples += 1
+            self.tokens += len(example.token_ids)
+
+    def close(self):
+        with _as_disk_error(self.final):
+            self.writer.close()
+
+    def counted(self):
+        return {
+            "file": self.final.name,
+            "documents": self.maker.documents,
+            "examples": self.examples,
+            "tokens": self.tokens,
+            "bytes": self.partial.stat().st_size,
+            "crc32": _crc32(self.partial),
+        }
+
+
+def _started(directory, made_of, tokenizer):
+    """`records.json`, written if the directory is new, refused if it is of something else."""
+    path = directory / SUMMARY
+    for left in directory.glob(".partial-*"):
+        left.unlink()
+    if path.exists():
+        found = _read_json(path)
+        _check_same(directory, _flat(found), _flat(made_of))
+        whole = found["complete"] and all(
+            _is_there(directory, part)
+            for split in found["splits"].values()
+            for part in split["shards"]
+        )
+        if whole or not found["complete"]:
+            return found
+        # Files are gone since: back to the marks, so that only those are written again.
+        for shard in range(found["shards"]):
+            parts = {split: value["shards"][shard] for split, value in found["splits"].items()}
+            _write_json(directory / _mark_name(shard), parts)
+    elif any(entry.name != LOCK for entry in directory.iterdir()):
+        raise InputError(f"{directory}: not empty and holds no {SUMMARY}; give another directory")
+    save_vocabulary(tokenizer.vocabulary, directory / "vocab.txt")
+    summary = made_of | {"complete": False}
+    _write_json(path, summary)
+    return summary
+
+
+def _finished(directory, made_of):
+    """Writes the whole `records.json` once all shards are there."""
+    marks = [directory / _mark_name(shard) for shard in range(made_of["shards"])]
+    counts = [_read_json(mark) for mark in marks]
+    splits = {}
+    for split in counts[0]:
+        parts = [count[split] for count in counts]
+        totals = {
+            key: sum(part[key] for part in parts) for key in ("documents", "examples", "tokens")
+        }
+        splits[split] = totals | {"shards": parts}
+        if not totals["examples"]:
+            raise InputError(
+                f"{directory}: no examples for the split {split!r}; give more text, or another "
+                "share to hold out"
+            )
+        if made_of["settings"]["task"] == "nsp" and totals["documents"] == 1:
+            raise InputError(
+                f"{directory}: one document in the split {split!r}, and next-sentence pairs need "
+                "text of another one; put blank lines between documents, hold out more, or give "
+                "the task 'sop' or 'mlm'"
+            )
+    summary = made_of | {"complete": True, "splits": splits}
+    _write_json(directory / SUMMARY, summary)
+    for mark in marks:
+        mark.unlink()
+    return summary
+
+
+def _check_same(directory, found, wanted):
+    """Raises `InputError` that names what a directory was made of that is asked for now."""
+    if differing := [key for key in wanted if found.get(key) != wanted[key]]:
+        differences = ", ".join(
+            f"{key} {found.get(key)!r}, now {wanted[key]!r}" for key in differing
+        )
+        raise InputError(f"{directory}: made with {differences}; give another directory")
+
+
+def _flat(made_of):
+    """`records.json` without its levels, except what is in the shards."""
+    flat = {key: value for key, value in made_of.items() if key not in ("settings", "tokenizer")}
+    return flat | made_of.get("settings", {}) | made_of.get("tokenizer", {})
+
+
+def read_summary(directory: str | os.PathLike) -> dict:
+    """The content of `records.json`, see `write_records`.
+
+    Raises:
+        InputError: there is none, it is of another format, or the records are not finished.
+    """
+    path = Path(directory) / SUMMARY
+    if not path.is_file():
+        raise InputError(f"{directory}: holds no {SUMMARY}; give a directory that records are in")
+    summary = _read_json(path)
+    if summary.get("format") != FORMAT:
+        raise InputError(
+            f"{path}: format {summary.get('format')!r} where this version reads {FORMAT}; "
+            "write the records again"
+        )
+    if not summary.get("complete"):
+        raise InputError(f"{directory}: the records are not finished; write them to the end")
+    return summary
+
+
+def read_settings(directory: str | os.PathLike) -> ExampleSettings:
+    """The settings that records were made with; errors as of `read_summary`."""
+    return ExampleSettings(**read_summary(directory)["settings"])
+
+
+def read_tokenizer(directory: str | os.PathLike) -> WordPieceTokenizer:
+    """The tokenizer that records were made with; errors as of `read_summary`."""
+    options = read_summary(directory)["tokenizer"]
+    return WordPieceTokenizer.from_file(Path(directory) / "vocab.txt", **options)
+
+
+def record_passes(
+    directory: str | os.PathLike,
+    tokenizer: WordPieceTokenizer,
+    *,
+    split: str = "train",
+    seed: int | None = None,
+) -> Passes:
+    """Passes over records. All files are read once here, to find damage before a training does.
+
+    Args:
+        directory: written by `write_records`.
+        tokenizer: the one the model is for; must be the one of the records.
+        split: "train" or "validation".
+        seed: files come in another order in every pass, a few at a time, and examples are
+            shuffled within a buffer; None keeps the order of the files.
+
+    Returns:
+        function of a pass number that gives a dataset of string [] of known cardinality, for
+        `pretraining.training_batches`.
+
+    Raises:
+        InputError: not a directory of finished records, another vocabulary, no such split, or
+            a shard is missing or damaged.
+    """
+    directory = Path(directory)
+    summary = read_summary(directory)
+    fingerprint = vocabulary_fingerprint(tokenizer)
+    if summary["vocabulary"] != fingerprint:
+        raise InputError(
+            f"{directory}: made with the vocabulary {summary['vocabulary']}, and the tokenizer "
+            f"has {fingerprint}; write the records again or use the vocab.txt in there"
+        )
+    if split not in summary["splits"]:
+        raise InputError(
+            f"{directory}: has no split {split!r}, only {', '.join(summary['splits'])}; "
+            "write records with a share held out"
+        )
+    found = summary["splits"][split]
+    for part in found["shards"]:
+        path = directory / part["file"]
+        if not path.is_file():
+            raise InputError(f"{path}: is missing; write the records again to the same directory")
+        if not _is_there(directory, part) or _crc32(path) != part["crc32"]:
+            raise InputError(
+                f"{path}: damaged; remove it and write the records again to the same directory"
+            )
+    paths = [str(directory / part["file"]) for part in found["shards"]]
+
+    def one_pass(pass_number):
+        if seed is None:
+            strings = tf.data.TFRecordDataset(paths, "GZIP")
+        else:
+            pass_number = tf.cast(pass_number, tf.int64)
+            keys = hashed(_FILE_ORDER, seed, pass_number, tf.range(len(paths), dtype=tf.int64))
+            order = tf.argsort(tf.bitcast(keys, tf.int32))
+            strings = tf.data.Dataset.from_tensor_slices(tf.gather(paths, order)).interleave(
+                lambda path: tf.data.TFRecordDataset(path, "GZIP"),
+                cycle_length=_INTERLEAVED,
+                block_length=16,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            strings = shuffled(strings, seed, pass_number)
+        return strings.apply(tf.data.experimental.assert_cardinality(found["examples"]))
+
+    return one_pass
+
+
+def read_records(
+    directory: str | os.PathLike,
+    tokenizer: WordPieceTokenizer,
+    split: str = "train",
+    seed: int | None = None,
+    pass_number: int = 0,
+) -> tf.data.Dataset:
+    """One pass of `record_passes`: string [], serialized examples."""
+    return record_passes(directory, tokenizer, split=split, seed=seed)(pass_number)
+
+
+def _file_name(split, shard, shards):
+    return f"{split}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
+
+
+def _mark_name(shard):
+    return f"shard-{shard:05d}.json"
+
+
+def _is_finished(directory, shard):
+    mark = directory / _mark_name(shard)
+    return mark.exists() and all(_is_there(directory, part) for part in _read_json(mark).values())
+
+
+def _is_there(directory, part):
+    path = directory / part["file"]
+    return path.is_file() and path.stat().st_size == part["bytes"]
+
+
+def _crc32(path):
+    value = 0
+    with open(path, "rb") as stream:
+        while data := stream.read(1 << 20):
+            value = zlib.crc32(data, value)
+    return value
+
+
+def _read_json(path):
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({first_line(error)}); write the records anew elsewhere"
+        ) from error
+    return content
+
+
+def _write_json(path, content):
+    """Whole or not at all."""
+    partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(directory) -> Iterator[None]:
+    """Keeps a second run out of a directory; the lock ends with the process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / LOCK, "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{directory}: another process is writing records there; wait for it"
+            ) from error
+        yield
+        (directory / LOCK).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _disk_errors(directory) -> Iterator[None]:
+    """What the disk refuses is the caller's to mend."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{directory}: cannot be written ({first_line(error)}); free space there or give "
+            "another directory"
+        ) from error
+
+
+@contextlib.contextmanager
+def _as_disk_error(path) -> Iterator[None]:
+    """The same, of a TensorFlow writer, which has error types of its own."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(f"{path.name}: {first_line(error)}") from error

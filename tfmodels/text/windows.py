@@ -1,0 +1,316 @@
+"""Texts of any length in windows that an encoder takes, and the words of the windows.
+
+In: texts. Out: a batch of windows of at most so many tokens that overlap, the place of each word's
+first piece in them, and, with what the encoder says of each, the way back to one row of words a
+text. For training also the labels of the words, and batches of windows of nearly equal length.
+
+A word is what the tokenizer splits before WordPiece does: a piece that does not start with `##`
+begins one, so punctuation marks and ideographs are words of their own. Ops only.
+
+B = texts, T = tokens of a text, N = windows of all texts, S = their padded length, W = words of a
+window, L = words of a text, C = channels.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.text import batching
+from tfmodels.text.wordpiece import CONTINUATION, shifted
+
+_FAR = tf.int64.max  # more tokens than any window has
+
+
+class Words(NamedTuple):
+    """The words of a batch of texts, and where they are in its windows.
+
+    A word is taken from the window in which the tokens it can see on its shorter side are most,
+    a side on which the window reaches the end of the text being as long as any.
+    """
+
+    starts: tf.Tensor  # int32 [B, L]: first character of each word, -1 for padding
+    ends: tf.Tensor  # int32 [B, L]: character after its last one, -1 for padding
+    mask: tf.Tensor  # bool [B, L]: True for a word
+    window: tf.Tensor  # int32 [B, L]: the window, among N, to take it from
+    place: tf.Tensor  # int32 [B, L]: which word of that window it is
+    window_text: tf.Tensor  # int32 [N]: the text, among B, of each window
+    window_words: tf.Tensor  # int32 [N, W]: which words of the text it holds, -1 for padding
+
+
+def tag_inputs(tokenizer, text, max_length: int, stride: int):
+    """Texts as windows for an encoder that tags words.
+
+    A window begins with a word, at most `max_length - 2 - stride` tokens after the one before;
+    only a word that is too long for that is cut. Words are in every window that holds their first
+    piece.
+
+    Args:
+        tokenizer: a `WordPieceTokenizer`.
+        text: string [B].
+        max_length: most tokens of a window, with the special ones.
+        stride: tokens that two windows share, at least.
+
+    Returns:
+        `(batch, words)`: the batch of N windows in the order of the texts, at least one a text
+        (of no words for a blank one): `token_ids`, `segment_ids` int32 [N, S], `padding_mask`
+        bool [N, S], `word_positions` int32 [N, W] (of each word's first piece, 0 for padding) and
+        `word_mask` bool [N, W] (True for a word); and `Words`.
+
+    Raises:
+        InputError: `max_length` or `stride` is out of range.
+    """
+    with tf.device("CPU:0"):
+        cut = _cut(tokenizer, text, max_length, stride)
+        batch = batching.packed(tokenizer, cut.ids, max_length)
+        batch["word_positions"] = cut.positions.to_tensor(0)
+        lengths = cut.positions.row_lengths()
+        batch["word_mask"] = tf.sequence_mask(lengths, tf.shape(batch["word_positions"])[1])
+        return batch, _words(cut)
+
+
+def merge_words(values: tf.Tensor, words: Words) -> tf.Tensor:
+    """What was computed for the words of windows, as one row of words a text.
+
+    Args:
+        values: [N, W, C].
+        words: of `tag_inputs`.
+
+    Returns:
+        [B, L, C], zero in the padding (`words.mask`).
+    """
+    # One window of no words has nothing to gather from: one more column of zeros.
+    values = tf.pad(values, [[0, 0], [0, 1], [0, 0]])
+    merged = tf.gather_nd(values, tf.stack([words.window, words.place], -1))
+    return tf.where(words.mask[..., None], merged, tf.zeros([], values.dtype))
+
+
+def word_labels(words: Words, types, starts, ends) -> tf.Tensor:
+    """The labels of the words of windows, out of the entities of the texts.
+
+    A word belongs to an entity if they share a character, so an entity that begins or ends inside
+    of a word grows to the whole word; a word that two entities touch belongs to the first, and
+    an entity that has no other word is lost. Every window is an example of its own: an entity
+    that began in the window before begins anew with a `B-`.
+
+    Args:
+        words: of `tag_inputs`.
+        types: integer [B, (E)], ragged: type of each entity.
+        starts, ends: integer [B, (E)], ragged: its characters, end exclusive. In order, without
+            overlap.
+
+    Returns:
+        int32 [N, W]: 0 outside, 1 + 2t and 2 + 2t for the first and the other words of an entity
+        of type t (as `tags.labels_of`), -1 for padding.
+    """
+    with tf.device("CPU:0"):
+        labels = _text_labels(words.starts, words.ends, types, starts, ends)  # [B, L]
+        held = words.window_words
+        # One more column, for windows of no words in texts of none.
+        labels = tf.gather(tf.pad(labels, [[0, 0], [0, 1]]), words.window_text)  # [N, L + 1]
+        labels = tf.gather(labels, tf.maximum(held, 0), batch_dims=1)  # [N, W]
+        return tf.where(held >= 0, _begun(labels), -1)
+
+
+def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None):
+    """Batches of windows of similar length with the labels of their words.
+
+    Windows without words are left out; all others come once, in the way of
+    `batching.length_bucketed`. W is S - 2, the most words there can be, so that there are as few
+    shapes as padded lengths.
+
+    Args:
+        chunks: dataset of `(text, types, starts, ends)`: string [C] and ragged integer [C, (E)];
+            see `word_labels`.
+        tokenizer: a `WordPieceTokenizer`.
+        batch_size: windows of a batch, on all replicas together.
+        max_length, stride: see `tag_inputs`.
+        seed: int, for training; None keeps each stretch of rows sorted by length.
+
+    Returns:
+        dataset of `(batch dict, labels)`: see `tag_inputs` and `word_labels`.
+
+    Raises:
+        InputError: `max_length` or `stride` is out of range.
+    """
+
+    def windows(text, types, starts, ends):
+        cut = _cut(tokenizer, text, max_length, stride)
+        lengths = cut.positions.row_lengths()
+        labels = word_labels(_words(cut), types, starts, ends)
+        labels = tf.RaggedTensor.from_tensor(labels, lengths=lengths)
+        filled = tf.where(lengths > 0)[:, 0]
+        return tuple(tf.gather(values, filled) for values in (cut.ids, cut.positions, labels))
+
+    def packed(ids, positions, labels):
+        batch = batching.packed_to_few_lengths(tokenizer, ids, max_length)
+        words = tf.shape(batch["token_ids"])[1] - 2
+        shape = tf.stack([-1, words])
+        batch["word_positions"] = positions.to_tensor(0, shape=shape)
+        batch["word_mask"] = tf.sequence_mask(positions.row_lengths(), words)
+        return batch, labels.to_tensor(-1, shape=shape)
+
+    _check(max_length, stride)
+    rows = chunks.map(windows, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    batches = batching.by_length(rows, batch_size, seed)
+    return batches.map(packed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+class _Cut(NamedTuple):
+    """Texts cut into windows. Tokens and words are counted over all texts of the batch."""
+
+    ids: tf.RaggedTensor  # int32 [N, (tokens)]
+    positions: tf.RaggedTensor  # int32 [N, (words)]: of the first pieces, with [CLS] before
+    text: tf.Tensor  # int64 [N]
+    words: tf.RaggedTensor  # int64 [N, (words)]: numbers of the words
+    room: tf.RaggedTensor  # int64 [N, (words)]: tokens on the shorter side
+    starts: tf.RaggedTensor  # int32 [B, (L)]: characters
+    ends: tf.RaggedTensor  # int32 [B, (L)]
+
+
+def _cut(tokenizer, text, max_length, stride):
+    """Tokenizes texts and cuts them into windows: `_Cut`."""
+    _check(max_length, stride)
+    ids, starts, ends = tokenizer.tokenize_with_offsets(text)
+    row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
+    begins = tf.constant([not _continues(token) for token in tokenizer.vocabulary])
+    begins = tf.gather(begins, ids.values) | (row != shifted(row, -1))  # [tokens]
+    pieces = tf.where(begins)[:, 0]  # [words]: first piece of each
+    before = tf.concat([[0], tf.cumsum(tf.cast(begins, tf.int64))], 0)  # words before a token
+    word = before[1:] - 1  # [tokens]
+
+    word_start = tf.gather(pieces, word)  # [tokens]: first piece of the word of each
+    windows = _window_starts(row_starts, row_limits, word_start, max_length - 2, stride)
+    of_text, first = windows.value_rowids(), windows.values  # [N]
+    text_limit = tf.gather(row_limits, of_text)
+    limit = tf.minimum(first + max_length - 2, text_limit)
+
+    words = tf.ragged.range(tf.gather(before, first), tf.gather(before, limit))  # [N, (words)]
+    window = words.value_rowids()
+    piece = tf.gather(pieces, words.values) - tf.gather(first, window)  # place in its window
+    after = tf.gather(limit - first, window) - 1 - piece
+    left = tf.where(tf.gather(first == tf.gather(row_starts, of_text), window), _FAR, piece)
+    right = tf.where(tf.gather(limit == text_limit, window), _FAR, after)
+
+    last = tf.concat([pieces, [tf.size(row, tf.int64)]], 0)[1:] - 1  # [words]: last pieces
+    of_word = tf.gather(row, pieces)
+
+    def by_text(values):
+        return tf.RaggedTensor.from_value_rowids(values, of_word, ids.nrows(), validate=False)
+
+    return _Cut(
+        ids=tf.gather(ids.values, tf.ragged.range(first, limit)),
+        positions=words.with_values(tf.cast(piece + 1, tf.int32)),
+        text=of_text,
+        words=words,
+        room=words.with_values(tf.minimum(left, right)),
+        starts=by_text(tf.gather(starts.values, pieces)),
+        ends=by_text(tf.gather(ends.values, last)),
+    )
+
+
+def _window_starts(row_starts, row_limits, word_start, room, stride):
+    """The first token of every window.
+
+    Args:
+        row_starts, row_limits: int64 [B]: first token of each text, and the one after its last.
+        word_start: int64 [tokens]: first token of the word that each token is a piece of.
+        room: most tokens of a window.
+        stride: least tokens that neighbours share.
+
+    Returns:
+        ragged int64 [B, (windows)].
+    """
+
+    def unfinished(starts):  # [K, B], -1 after a text's last window
+        return (starts[-1] >= 0) & (starts[-1] + room < row_limits)
+
+    def with_next(starts):
+        latest = starts[-1] + room - stride
+        last_token = tf.size(word_start, tf.int64) - 1
+        at_word = tf.gather(word_start, tf.clip_by_value(latest, 0, last_token))
+        following = tf.where(at_word > starts[-1], at_word, latest)
+        following = tf.where(unfinished(starts), following, -1)
+        return [tf.concat([starts, following[None]], 0)]
+
+    (starts,) = tf.while_loop(
+        lambda starts: tf.reduce_any(unfinished(starts)),
+        with_next,
+        [row_starts[None]],
+        shape_invariants=[tf.TensorShape([None, None])],
+    )
+    starts = tf.transpose(starts)
+    return tf.ragged.boolean_mask(starts, starts >= 0)
+
+
+def _words(cut):
+    """`Words` of texts that are cut."""
+    word, room = cut.words.values, cut.room.values  # [words of windows]
+    number = tf.size(cut.starts.values)  # words of texts
+    most = tf.gather(tf.math.unsorted_segment_max(room, word, number), word)
+    place = tf.range(tf.size(word, tf.int64))
+    chosen = tf.math.unsorted_segment_min(tf.where(room == most, place, _FAR), word, number)
+    window = tf.gather(cut.words.value_rowids(), chosen)  # [words of texts]
+    place = chosen - tf.gather(cut.words.row_starts(), window)
+
+    def by_text(values, padding):
+        values = tf.cast(values, tf.int32)
+        return cut.starts.with_values(values).to_tensor(padding)  # [B, L]
+
+    starts = by_text(cut.starts.values, -1)
+    first = tf.gather(tf.gather(cut.starts.row_starts(), cut.text), cut.words.value_rowids())
+    return Words(
+        starts=starts,
+        ends=by_text(cut.ends.values, -1),
+        mask=starts >= 0,
+        window=by_text(window, 0),
+        place=by_text(place, 0),
+        window_text=tf.cast(cut.text, tf.int32),
+        window_words=cut.words.with_values(tf.cast(word - first, tf.int32)).to_tensor(-1),
+    )
+
+
+def _text_labels(word_starts, word_ends, types, starts, ends):
+    """The labels of the words of whole texts: int32 [B, L], 0 in the padding; see `word_labels`."""
+    # Characters are counted over all texts, so that one search serves all.
+    row, starts, ends = starts.value_rowids(), starts.values, ends.values  # [entities]
+    starts, ends = tf.cast(starts, tf.int64), tf.cast(ends, tf.int64)
+    size = tf.reduce_max(tf.concat([ends, tf.reshape(tf.cast(word_ends, tf.int64), [-1])], 0))
+    size = tf.maximum(size, 0) + 2
+    origin = tf.range(tf.shape(word_starts, tf.int64)[0])[:, None] * size  # [B, 1]
+    word_starts = tf.cast(word_starts, tf.int64) + origin
+    word_ends = tf.cast(word_ends, tf.int64) + origin
+
+    # The first entity that ends after the word has begun: no other before it can share more.
+    entity = tf.searchsorted(ends + row * size, tf.reshape(word_starts, [-1]), side="right")
+    entity = tf.reshape(entity, tf.shape(word_starts))  # [B, L]
+    begin = tf.concat([starts + row * size, [_FAR]], 0)
+    entity = tf.where(tf.gather(begin, entity) < word_ends, entity, -1)
+    same = entity == tf.pad(entity, [[0, 0], [1, 0]], constant_values=-1)[:, :-1]
+    kind = tf.pad(tf.cast(types.values, tf.int32), [[0, 1]])
+    label = 1 + 2 * tf.gather(kind, tf.maximum(entity, 0)) + tf.cast(same, tf.int32)
+    return tf.where(entity >= 0, label, 0)
+
+
+def _begun(labels):
+    """Makes an `I-` at the beginning of a window a `B-`: int32 [N, W]."""
+    first, rest = labels[:, :1], labels[:, 1:]
+    return tf.concat([first - tf.cast((first > 0) & (first % 2 == 0), tf.int32), rest], 1)
+
+
+def _continues(token):
+    return token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+
+
+def _check(max_length, stride):
+    """Raises `InputError` for windows that hold nothing or do not go forward."""
+    if max_length < 3:
+        raise InputError(
+            f"windows: max_length={max_length} leaves no room for text beside the special tokens; "
+            "give at least 3"
+        )
+    if not 0 <= stride < max_length - 2:
+        raise InputError(
+            f"windows: stride={stride} with max_length={max_length}; give a stride from 0 to "
+            f"{max_length - 3}, the tokens that two windows share"
+        )

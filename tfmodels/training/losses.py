@@ -1,0 +1,152 @@
+"""The one loss and its metrics: cross-entropy over the labels that count.
+
+In: int labels `[...]`, where a negative one (`IGNORED`) does not count, and float logits
+`[..., C]`. Out: means over the labels that count, of the whole global batch or of all
+batches since the last reset. What is padding, not masked, or not the first piece of a word
+is said by the labels alone, so no pipeline has to carry weights beside them.
+"""
+
+import keras
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+else:
+    tf = None
+
+IGNORED = -1  # the label of a position that does not count; so does any negative one
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class Crossentropy(keras.losses.Loss):
+    """The mean cross-entropy over the labels that count, of all replicas together.
+
+    Keras' own losses average over each replica's part of a batch and then over the
+    replicas, so that a label counts the more, the fewer stand beside it. Here the sum
+    is divided by the number of labels (or the sum of their weights) in the global batch,
+    so that one device and many give the same gradients.
+
+    Args:
+        label_smoothing: share of the probability that is spread over all classes, 0 to 1
+            (Szegedy et al. 2016).
+
+    Call arguments:
+        y_true: int `[...]`.
+        y_pred: float `[..., C]`, logits.
+        sample_weight: float `[B]` or `[...]`; weights of the labels.
+
+    Returns:
+        float32 scalar; 0 where no label counts.
+    """
+
+    def __init__(self, label_smoothing=0.0, name="crossentropy"):
+        super().__init__(name=name, reduction=None)
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        labels = int_labels(y_true, y_pred)
+        weights = label_weights(labels, sample_weight)
+        losses = label_losses(labels, y_pred, self.label_smoothing)
+        # The replicas' gradients are added up, so each gives its part of the mean.
+        return ops.sum(losses * weights) / ops.maximum(global_sum(ops.sum(weights)), 1e-12)
+
+    def get_config(self):
+        return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class Accuracy(keras.metrics.Mean):
+    """The share of the labels that count for which the largest logit is right.
+
+    Call arguments: as `Crossentropy`.
+    """
+
+    def __init__(self, name="accuracy", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labels = int_labels(y_true, y_pred)
+        right = ops.equal(labels, ops.cast(ops.argmax(y_pred, -1), labels.dtype))
+        super().update_state(ops.cast(right, "float32"), label_weights(labels, sample_weight))
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class MeanCrossentropy(keras.metrics.Mean):
+    """The mean cross-entropy over the labels that count, in nats, over all batches.
+
+    What Keras shows as the loss is the mean of the batches' means, in which a label of a
+    batch with few of them counts more.
+
+    Call arguments: as `Crossentropy`.
+    """
+
+    def __init__(self, name="crossentropy", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labels = int_labels(y_true, y_pred)
+        super().update_state(label_losses(labels, y_pred), label_weights(labels, sample_weight))
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
+
+
+def pretraining_objective(next_sentence=True):
+    """Losses and metrics of a `BertPretrainer`, as arguments of `compile`.
+
+    The total loss is the sum of both heads' (Devlin et al. 2018, appendix A.2).
+
+    Example:
+        >>> model.compile(AdamW(1e-4), **pretraining_objective())
+    """
+    heads = ["masked_lm", *(["next_sentence"] if next_sentence else [])]
+    return {
+        "loss": {head: Crossentropy() for head in heads},
+        "metrics": {head: [Accuracy(), MeanCrossentropy()] for head in heads},
+    }
+
+
+def label_losses(labels, logits, label_smoothing=0.0):
+    """Cross-entropy of each label, float32 `[...]`; of class 0 where the label is negative."""
+    logits = ops.cast(logits, "float32")
+    labels = ops.maximum(labels, 0)
+    losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    if not label_smoothing:
+        return losses
+    # The mean over all classes of -log p.
+    spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+    return (1.0 - label_smoothing) * losses + label_smoothing * spread
+
+
+def int_labels(y_true, y_pred):
+    """Labels as int32 of the shape of the logits without their last axis."""
+    labels = ops.cast(y_true, "int32")
+    if len(labels.shape) == len(y_pred.shape):  # Keras may give `[B]` as `[B, 1]`
+        labels = ops.squeeze(labels, -1)
+    return labels
+
+
+def label_weights(labels, sample_weight=None):
+    """1 where a label counts, else 0, times its own or its row's weight: float32 `[...]`."""
+    weights = ops.cast(labels >= 0, "float32")
+    if sample_weight is None:
+        return weights
+    sample_weight = ops.cast(sample_weight, "float32")
+    if len(sample_weight.shape) > len(weights.shape):
+        sample_weight = ops.squeeze(sample_weight, -1)
+    while len(sample_weight.shape) < len(weights.shape):
+        sample_weight = ops.expand_dims(sample_weight, -1)
+    return weights * sample_weight
+
+
+def global_sum(value):
+    """The sum of `value` over all replicas."""
+    if tf is None:
+        return value
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

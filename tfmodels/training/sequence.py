@@ -1,0 +1,80 @@
+"""The loss of labels that depend on each other, and how a tagger is compiled.
+
+In: int labels `[B, W]`, where a negative one does not count (see `losses.py`), and the
+emissions float `[B, W, C]` of a chain of words. Out: the mean over the labels that count.
+"""
+
+import keras
+from keras import ops
+
+from tfmodels.training.losses import Accuracy, Crossentropy, global_sum, int_labels, label_weights
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class SequenceLoss(keras.losses.Loss):
+    """The negative log-likelihood under a chain, for each label of all replicas together.
+
+    The sum over the rows, divided by the number of labels in the global batch: of the size
+    of `Crossentropy` (and equal to it while the chain's weights are 0 and it has no
+    constraints), and the same gradients on one device and on many.
+
+    A row ends with its last label. Before that, words without a label are summed over,
+    see `CRF.log_likelihood`.
+
+    Args:
+        crf: the `CRF` of the model that is trained.
+
+    Call arguments:
+        y_true: int `[B, W]`.
+        y_pred: float `[B, W, C]`, emissions.
+        sample_weight: float `[B]` or `[B, 1]`; weights of the rows.
+
+    Returns:
+        float32 scalar; 0 where no label counts.
+
+    Raises:
+        ValueError: if there is a weight for each word.
+    """
+
+    def __init__(self, crf, name="sequence_loss"):
+        super().__init__(name=name, reduction=None)
+        self.crf = crf
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        labels = int_labels(y_true, y_pred)
+        counted = ops.cast(labels >= 0, "int32")
+        # Words up to the last label: labels from here to the end of the row, if any.
+        mask = ops.flip(ops.cumsum(ops.flip(counted, 1), 1), 1) > 0
+        losses = -self.crf.log_likelihood(y_pred, labels, mask)  # [B]
+        if sample_weight is not None:
+            shape = tuple(sample_weight.shape)
+            if len(shape) > 1 and shape[1:] != (1,):
+                raise ValueError(
+                    "sample_weight must be of rows, [B], because a chain of words has one "
+                    f"likelihood; got the shape {shape}"
+                )
+            losses = losses * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
+        number = global_sum(ops.sum(label_weights(labels, sample_weight)))
+        # The replicas' gradients are added up, so each gives its part of the mean.
+        return ops.sum(losses) / ops.maximum(number, 1e-12)
+
+    def get_config(self):
+        return {"crf": keras.saving.serialize_keras_object(self.crf), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "crf": keras.saving.deserialize_keras_object(config["crf"])})
+
+
+def tagging_objective(model):
+    """Loss and metric of a `Tagger`, as arguments of `compile`.
+
+    The metric sees the logits alone. With a chain it is therefore called
+    `emission_accuracy`: what the chain makes of them shows in `Tagger.decode`.
+
+    Example:
+        >>> model.compile(AdamW(1e-4), **tagging_objective(model))
+    """
+    if model.crf is None:
+        return {"loss": Crossentropy(), "metrics": [Accuracy()]}
+    return {"loss": SequenceLoss(model.crf), "metrics": [Accuracy("emission_accuracy")]}

@@ -1,0 +1,140 @@
+"""The state of a training on disk, from which it goes on as if it had never stopped.
+
+In: a compiled model. Out: directories `step-<number>` with `variables.npz` (weights, random
+states, optimizer) and `state.json` (what the caller adds: the history, the position in the
+data). Each is written whole or not at all, and only then are older ones removed.
+"""
+
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfmodels.errors import InputError, first_line
+from tfmodels.files import whole_directory
+
+NAME = re.compile("step-([0-9]+)")
+VARIABLES, STATE = "variables.npz", "state.json"
+
+
+def save_state(directory, model, step, keep=2, **state):
+    """Writes the state after a step.
+
+    Args:
+        directory: holds the states of one training.
+        model: compiled, its optimizer built.
+        step: int, how many steps were taken.
+        keep: how many of the newest states stay.
+        **state: JSON values, given back by `restore_state`.
+
+    Raises:
+        InputError: the directory cannot be written; the states in it are as they were.
+    """
+    directory = Path(directory)
+    path = directory / f"step-{step:09d}"
+    if path.exists():  # from a process that was killed between writing and its next step
+        return
+    with whole_directory(path, "another directory") as partial:
+        variables = _variables(model)
+        arrays = {name: np.asarray(ops.convert_to_tensor(v)) for name, v in variables.items()}
+        np.savez(partial / VARIABLES, **arrays)
+        text = json.dumps({"step": step, **state}, ensure_ascii=False)
+        (partial / STATE).write_text(text, encoding="utf-8")
+    for old in states(directory)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def states(directory):
+    """The states in a directory, the newest last."""
+    return sorted(path for path in Path(directory).glob("step-*") if NAME.fullmatch(path.name))
+
+
+def restore_state(path, model):
+    """Gives a model the weights, random states and optimizer that were saved.
+
+    Args:
+        path: one of `states`.
+        model: made and compiled as the one that was saved.
+
+    Returns:
+        dict: `step`, and what `save_state` was given.
+
+    Raises:
+        InputError: the files are damaged, or are of another model.
+    """
+    path = Path(path)
+    variables = _variables(model)
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        with np.load(path / VARIABLES, allow_pickle=False) as arrays:
+            stored = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path}: damaged ({first_line(error)}); remove it to go on from the state before"
+        ) from error
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    different = [
+        name
+        for name in sorted(shapes.keys() | stored.keys())
+        if name not in stored or shapes.get(name) != stored[name].shape
+    ]
+    if different:
+        raise InputError(
+            f"{path}: the state of another model ({len(different)} variables differ, the first is "
+            f"number {different[0]}); train on with the same settings, or remove it"
+        )
+    for name, variable in variables.items():
+        variable.assign(stored[name])
+    return state
+
+
+class SaveState(keras.callbacks.Callback):
+    """Saves the state at the end of every Keras epoch, with the history up to there.
+
+    Not after a loss that is no number.
+
+    Args:
+        directory: see `save_state`.
+        steps: of a Keras epoch.
+        history: dict from metric name to its values in the epochs before; goes on here.
+        keep: see `save_state`.
+
+    Attributes:
+        last_loss: of the newest Keras epoch.
+    """
+
+    def __init__(self, directory, steps, history=(), keep=2):
+        super().__init__()
+        self.directory = directory
+        self.steps = steps
+        self.history = {name: list(values) for name, values in dict(history).items()}
+        self.keep = keep
+        self.last_loss = self.history.get("loss", [0.0])[-1]
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.last_loss = float(logs["loss"])
+        if not np.isfinite(self.last_loss):
+            return  # the state before is the last good one
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+        save_state(
+            self.directory, self.model, (epoch + 1) * self.steps, self.keep, history=self.history
+        )
+
+
+def _variables(model):
+    """Every variable that a training changes, by a name that is the same in every process.
+
+    Numbers, because Keras counts models and layers up within a process.
+    """
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    metrics = {id(variable) for variable in model.metrics_variables}
+    variables = [v for v in model.variables if id(v) not in metrics]
+    variables += model.optimizer.variables
+    return {f"{number:05d}": v for number, v in enumerate(variables)}
