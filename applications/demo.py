@@ -62,7 +62,7 @@ def main():
     print(f"2. Export -> {SERVED.relative_to(ROOT)}", flush=True)
     noted = MODEL / "exported.txt"  # which version came from this model
     if not noted.exists() or not Path(noted.read_text(encoding="utf-8")).is_dir():
-        version = export(Export(str(MODEL), str(SERVED)))
+        version = export(Export(model_dir=str(MODEL), export_dir=str(SERVED)))
         noted.write_text(str(version), encoding="utf-8")
     version = noted.read_text(encoding="utf-8")
 

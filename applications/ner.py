@@ -7,11 +7,10 @@ TensorFlow is imported when a verb runs, not before.
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from applications.settings import check_numbers
-from tfmodels.errors import InputError
+from applications.settings import Exporting, FineTuning, Predicting, check_numbers
 from tfmodels.files import whole_directory
 
 APPLICATION = "ner"
@@ -20,86 +19,38 @@ WORST_MISTAKES = 10
 COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
 
-@dataclass
-class Train:
+@dataclass(kw_only=True)
+class Train(FineTuning):
     """Trains a tagger and writes a model directory.
 
     Args:
         train_file: CoNLL columns (.txt, .conll, ...), .jsonl with spans (also .gz), or
             tfds:NAME[:SPLIT].
-        output_dir: model directory to write; must not exist.
-        eval_file: texts to choose the best weights on; part of train_file if not given.
         scheme: of the tags in columns: iob1, iob2, iobes, bilou or bmes; found out if not
             given. iob reads B- and I- both as beginnings, where a file contradicts itself.
         join: what to put between two tokens of columns; a blank, but nothing between Chinese
             characters, if not given.
         token_column: column of the token, counted from 0, or from -1 at the end.
         tag_column: column of the tag.
-        checkpoint: directory of a published BERT or of a model trained here, a name on
-            the Hugging Face Hub, or none to start from zero.
-        revision: branch, tag or commit of a checkpoint on the hub.
-        size: tiny, mini, small, medium, base or large, when starting from zero.
-        vocabulary_size: most tokens to learn from the training text, from zero.
-        lowercase: fold case and strip accents, from zero.
         crf: score whole sequences of tags (a linear-chain CRF), not each tag alone.
-        epochs: passes over the training texts.
         evaluations: measurements on the held-out texts in each epoch; the weights with the
             best F1 are kept.
         batch_size: windows of a step, on all devices together.
         max_length: most tokens of a window; longer texts are read in windows that overlap.
         stride: tokens that two windows share; a quarter of max_length if not given.
-        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
-        warmup: share of all steps until the learning rate is at its largest.
-        weight_decay: decoupled, not on biases and layer normalizations.
-        clip_norm: largest global norm of the gradients.
-        ema: momentum of the average of the weights over the steps, which is what is kept;
-            0 keeps the last weights.
-        dropout: in the encoder and before the head; the checkpoint's if not given.
-        freeze_embeddings: keep the embeddings as they are.
-        freeze_layers: encoder blocks that stay as they are, counted from below.
         class_weights: balanced gives every type of entity the same weight in the loss.
-        patience: evaluations without improvement before training stops.
-        held_out: share of train_file to hold out when there is no eval_file.
-        seed: of everything random.
-        precision: auto, float32 or bfloat16.
-        strategy: auto, single or mirrored.
     """
 
-    train_file: str
-    output_dir: str
-    eval_file: str | None = None
     scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
     join: str | None = None
     token_column: int = 0
     tag_column: int = -1
-    checkpoint: str = "none"
-    revision: str | None = None
-    size: str = "mini"
-    vocabulary_size: int = 16000
-    lowercase: bool = True
     crf: bool = True
-    epochs: int = 3
-    evaluations: int = 1
-    batch_size: int = 32
-    max_length: int = 128
     stride: int | None = None
-    learning_rate: float | None = None
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    ema: float = 0.999
-    dropout: float | None = None
-    freeze_embeddings: bool = False
-    freeze_layers: int = 0
     class_weights: Literal["none", "balanced"] = "none"
-    patience: int = 3
-    held_out: float = 0.1
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    strategy: Literal["auto", "single", "mirrored"] = "auto"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Evaluate:
     """Measures a model on texts with entities; the last line printed is one JSON object.
 
@@ -126,40 +77,16 @@ class Evaluate:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
-@dataclass
-class Predict:
-    """Finds entities; prints one JSON object a text, on a terminal also the text in colours.
-
-    Args:
-        model_dir: what train wrote.
-        text: the texts; from input_file or standard input if there are none.
-        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
-        text_column: column of the text, in a table.
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
-    """
-
-    model_dir: str
-    text: list[str] = field(default_factory=list)
-    input_file: str | None = None
-    text_column: str = "text"
-    batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+@dataclass(kw_only=True)
+class Predict(Predicting):
+    """Finds entities; prints one JSON object a text, on a terminal also the text in colours."""
 
 
-@dataclass
-class Export:
-    """Writes a SavedModel that takes strings, as the next version in export_dir.
+@dataclass(kw_only=True)
+class Export(Exporting):
+    """Writes a SavedModel that takes strings, as the next version in export_dir."""
 
-    Args:
-        model_dir: what train wrote.
-        export_dir: directory of the versions.
-        precision: float32 or bfloat16.
-    """
-
-    model_dir: str
     export_dir: str = "saved_models/ner"
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def train(settings: Train):
@@ -172,7 +99,7 @@ def train(settings: Train):
     from tfmodels.text.windows import tagged_batches
     from tfmodels.training.sequence import tagging_objective
 
-    _check(settings)
+    check_numbers(settings)
     with whole_directory(settings.output_dir, "another --output_dir") as directory:
         source = evaluated = _open(settings.train_file, settings)
         share = settings.held_out if settings.eval_file is None else 0.0
@@ -243,7 +170,7 @@ def evaluate(settings: Evaluate):
     from applications import datasets
     from applications.entities import entity_dataset
 
-    _check(settings)
+    check_numbers(settings)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
     source = _open(settings.eval_file, settings)
     rows = entity_dataset(source, config["types"])
@@ -268,7 +195,7 @@ def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text` and `entities`."""
     from applications import datasets
 
-    _check(settings)
+    check_numbers(settings)
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
     find = entity_predictor(
@@ -499,13 +426,6 @@ def _open(file, settings):
         token_column=settings.token_column,
         tag_column=settings.tag_column,
     )
-
-
-def _check(settings):
-    """Refuses settings that would only fail after minutes of work."""
-    check_numbers(settings)
-    if getattr(settings, "held_out", None) == 0 and settings.eval_file is None:
-        raise InputError("--held_out 0: give an --eval_file or a share to hold out")
 
 
 VERBS = {"train": (Train, train), "evaluate": (Evaluate, evaluate),

@@ -14,11 +14,11 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from applications.settings import check_numbers
+from applications.settings import Exporting, Predicting, check_numbers
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 
@@ -28,7 +28,7 @@ WORST_MISTAKES = 10
 FREE = ("strategy",)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Prepare:
     """Makes examples of text files once: a directory of records that pretrain reads.
 
@@ -70,7 +70,7 @@ class Prepare:
     seed: int = 0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Pretrain:
     """Pretrains a BERT and writes a model directory; goes on with a training that was stopped.
 
@@ -141,7 +141,7 @@ class Pretrain:
     strategy: Literal["auto", "single", "mirrored"] = "auto"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Evaluate:
     """Measures a pretrained model on text; the last line printed is one JSON object.
 
@@ -164,44 +164,29 @@ class Evaluate:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
-@dataclass
-class Predict:
+@dataclass(kw_only=True)
+class Predict(Predicting):
     """Finds words for [MASK]; prints one JSON object a text.
 
     Args:
         model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
-        text: the texts; from input_file or standard input if there are none.
-        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
-        text_column: column of the text, in a table.
         top_k: answers for each [MASK].
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
     """
 
-    model_dir: str
-    text: list[str] = field(default_factory=list)
-    input_file: str | None = None
-    text_column: str = "text"
     top_k: int = 5
-    batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
-@dataclass
-class Export:
+@dataclass(kw_only=True)
+class Export(Exporting):
     """Writes a SavedModel with the signatures fill_mask and embed, as the next version.
 
     Args:
         model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
-        export_dir: directory of the versions.
         top_k: answers for each [MASK].
-        precision: float32 or bfloat16.
     """
 
-    model_dir: str
     export_dir: str = "saved_models/bert"
     top_k: int = 5
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def prepare(settings: Prepare):

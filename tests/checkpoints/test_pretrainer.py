@@ -92,7 +92,9 @@ class TestGolden:
     def test_labels_are_refused(self, tmp_path):
         model, _ = load_pretrainer(PRETRAINING)
         text = message(save_bert, model, tmp_path / "new", TOKENS, {}, ["a", "b"])
-        assert text == ("labels are for a Classifier or Tagger, and this is a BertPretrainer; leave them out")
+        assert text == (
+            "labels are for a Classifier or Tagger, and this is a BertPretrainer; leave them out"
+        )
 
 
 class TestForms:
