@@ -103,9 +103,12 @@ def pretraining_objective(next_sentence=True):
         >>> model.compile(AdamW(1e-4), **pretraining_objective())
     """
     heads = ["masked_lm", *(["next_sentence"] if next_sentence else [])]
+    # Keras puts the name of the output before that of a metric, unless there is one output.
+    before = "" if next_sentence else "masked_lm_"
+    metrics = (Accuracy, "accuracy"), (MeanCrossentropy, "crossentropy")
     return {
         "loss": {head: Crossentropy() for head in heads},
-        "metrics": {head: [Accuracy(), MeanCrossentropy()] for head in heads},
+        "metrics": {head: [metric(before + name) for metric, name in metrics] for head in heads},
     }
 
 
