@@ -23,13 +23,12 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from applications import datasets
-from applications.sources import FileSource, Row, Source, TfdsSource
+from applications.sources import FileSource, LineFile, Row, Source, TfdsSource
 from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, check_scheme, detect_scheme, labels_of, split_tag, to_spans
 from tfmodels.text.wordpiece import EITHER_PUNCTUATION
@@ -210,13 +209,16 @@ class _Counted(Source):
         self._source = source
 
     def _in_order(self) -> Iterator[Row]:
-        for row in self._source.stream(None):
+        return self._counted(self._source._in_order())
+
+    def _in_block_order(self, rng) -> Iterator[Row]:
+        return self._counted(self._source._in_block_order(rng))
+
+    def _counted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
             entities = row.values[1]
             self.types.update(kind for kind, _, _ in entities)
             yield row._replace(values=("entities" if entities else "none",))
-
-    def _in_block_order(self, rng) -> Iterator[Row]:
-        raise NotImplementedError("only counted")
 
 
 class _Sentence(NamedTuple):
@@ -227,18 +229,11 @@ class _Sentence(NamedTuple):
     lines: list[int]  # of each token
 
 
-class _ColumnEntities(FileSource):
+class _ColumnEntities(LineFile):
     """A file of columns in UTF-8, apart by tabs or blanks: rows are sentences."""
 
     def __init__(self, path, scheme, token_column, tag_column, join):
-        # Not `FileSource.__init__`, which reads a header and asks for other extensions.
-        Source.__init__(self, path, ("text", "entities"))
-        self._path = Path(path).expanduser()
-        if not self._path.is_file():
-            problem = "is not a regular file" if self._path.exists() else "does not exist"
-            raise InputError(f"{path}: {problem}; give {_KINDS}")
-        self._packed = path.lower().endswith(".gz")
-        self._stamp, self._blocks, self._row_count = None, None, 0
+        super().__init__(path, ("text", "entities"), _KINDS)
         self._columns, self._join, self._widths = (token_column, tag_column), join, None
         with self._open() as (stream, offset):
             lines = self._lines(stream, offset, 1)
@@ -383,14 +378,9 @@ class _TfdsEntities(TfdsSource):
 
     def _read_tags(self, number, split, first, end):
         """Yields `(number, tokens, tags)` of a stretch of rows."""
-        dataset = self._builder.as_dataset(
-            split=f"{split}[{first}:{end}]",
-            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(self.columns, True)),
-            read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        )
         token_column, tag_column = self.columns
         try:
-            for row in dataset.as_numpy_iterator():
+            for row in self._dataset(split, first, end).as_numpy_iterator():
                 tokens = [token.decode(errors="replace") for token in row[token_column]]
                 tags = row[tag_column].tolist()
                 if len(tokens) != len(tags) or not all(0 <= t < len(self._names) for t in tags):
@@ -400,10 +390,7 @@ class _TfdsEntities(TfdsSource):
                 yield number, tokens, [self._names[tag] for tag in tags]
                 number += 1
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0][:200]
-            raise InputError(
-                f"{self.place(number)}: cannot be read ({reason}); prepare the set again"
-            ) from None
+            raise self._damaged(number, error) from None
 
 
 def _fields(line: str) -> list[str]:

@@ -1,19 +1,23 @@
-"""The unmasked examples of a pretraining: made while it runs, or read from records.
+"""The examples of a pretraining, made while it runs or read from records, and its batches.
 
-In: the settings of `bert pretrain`. Out: a tokenizer, `ExampleSettings` and passes over the
-examples; the same of both kinds.
+In: the settings of `bert pretrain`. Out: a tokenizer, `ExampleSettings`, passes over the
+examples (the same of both kinds), and the masked batches made of them.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import tensorflow as tf
+
 from applications import datasets
 from applications.documents import TextFiles
+from tfmodels.checkpoints.files import find_checkpoint
 from tfmodels.checkpoints.hugging_face import read_tokenizer
 from tfmodels.errors import InputError
 from tfmodels.text import records
-from tfmodels.text.pretraining import ExampleSettings, text_passes
+from tfmodels.text.examples import ExampleSettings
+from tfmodels.text.pretraining import text_passes, training_batches
 from tfmodels.text.vocabulary import learn_wordpiece, save_vocabulary
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -87,8 +91,8 @@ class RecordExamples:
     def __init__(self, settings):
         self._flags = settings
         self._directory = settings.records_dir
-        self.settings = records.read_settings(self._directory)
         summary = records.read_summary(self._directory)
+        self.settings = ExampleSettings(**summary["settings"])
         self._splits = summary["splits"]
         self.made_of = json.dumps([summary["texts"], summary["vocabulary"]])
         for name in ("max_length", "task"):
@@ -123,6 +127,73 @@ def open_examples(settings):
     if (settings.text_files is None) == (settings.records_dir is None):
         raise InputError("give --text_files or --records_dir, and not both")
     return (TextExamples if settings.records_dir is None else RecordExamples)(settings)
+
+
+class Batches:
+    """The masked batches of a training.
+
+    Args:
+        settings: of `bert pretrain`.
+        examples: of `open_examples`.
+        folder: keeps a vocabulary that is learned.
+
+    Attributes:
+        checkpoint: directory that it starts from, or None.
+        tokenizer: `WordPieceTokenizer`.
+        examples: `ExampleSettings`.
+        steps: of the whole training.
+        say: str, one line about it.
+    """
+
+    def __init__(self, settings, examples, folder):
+        self._settings, self._examples = settings, examples
+        self.examples = examples.settings
+        self.checkpoint = None
+        if settings.checkpoint != "none":
+            self.checkpoint = find_checkpoint(settings.checkpoint, settings.revision)
+        self.tokenizer = examples.tokenizer(folder, self.checkpoint)
+        self._train = examples.passes(self.tokenizer, "train", settings.seed)
+        self._batches(self._train)  # refuses a vocabulary without [MASK] before all else
+        self.steps = settings.steps or self._steps_of_epochs()
+        self.say = f"{self.steps} steps of {settings.batch_size} examples"
+
+    def batches(self, start):
+        """Endless training batches, from step `start` on."""
+        return self._batches(self._train, start=start, dynamic=self._settings.dynamic_masking)
+
+    def held_out(self):
+        """Batches of the held-out documents, the same every time; None if none are held out."""
+        settings = self._settings
+        passes = self._examples.passes(self.tokenizer, "validation")
+        if passes is None:
+            return None
+        batches = self._batches(passes, passes=1, drop_remainder=False)
+        batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
+        number = sum(1 for _ in batches)
+        if not number:
+            raise InputError(
+                f"--held_out {settings.held_out}: no document fell into that share; give a "
+                "larger one, or 0 to measure on nothing"
+            )
+        return batches.apply(tf.data.experimental.assert_cardinality(number))
+
+    def _batches(self, one_pass, **options):
+        settings = self._settings
+        return training_batches(
+            one_pass, self.tokenizer, settings.batch_size, self.examples, seed=settings.seed,
+            mask_rate=settings.mask_rate, whole_words=settings.whole_words, **options,
+        )  # fmt: skip
+
+    def _steps_of_epochs(self):
+        settings = self._settings
+        number = self._examples.number(self._train)
+        steps = settings.epochs * number // settings.batch_size
+        if not steps:
+            raise InputError(
+                f"--batch_size {settings.batch_size}: {settings.epochs} epochs of {number} "
+                "examples are not one batch; give more text or a smaller batch"
+            )
+        return steps
 
 
 def given_tokenizer(settings, checkpoint):

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from applications.settings import Exporting, FineTuning, Predicting, check_numbers
+from applications.settings import Evaluating, Exporting, FineTuning, Predicting, check_numbers
 from tfmodels.files import whole_directory
 
 APPLICATION = "ner"
@@ -20,18 +20,31 @@ COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
 
 @dataclass(kw_only=True)
-class Train(FineTuning):
-    """Trains a tagger and writes a model directory.
+class Columns:
+    """How a file of columns is read.
 
     Args:
-        train_file: CoNLL columns (.txt, .conll, ...), .jsonl with spans (also .gz), or
-            tfds:NAME[:SPLIT].
         scheme: of the tags in columns: iob1, iob2, iobes, bilou or bmes; found out if not
             given. iob reads B- and I- both as beginnings, where a file contradicts itself.
         join: what to put between two tokens of columns; a blank, but nothing between Chinese
             characters, if not given.
         token_column: column of the token, counted from 0, or from -1 at the end.
         tag_column: column of the tag.
+    """
+
+    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
+    join: str | None = None
+    token_column: int = 0
+    tag_column: int = -1
+
+
+@dataclass(kw_only=True)
+class Train(FineTuning, Columns):
+    """Trains a tagger and writes a model directory.
+
+    Args:
+        train_file: CoNLL columns (.txt, .conll, ...), .jsonl with spans (also .gz), or
+            tfds:NAME[:SPLIT].
         crf: score whole sequences of tags (a linear-chain CRF), not each tag alone.
         evaluations: measurements on the held-out texts in each epoch; the weights with the
             best F1 are kept.
@@ -41,40 +54,19 @@ class Train(FineTuning):
         class_weights: balanced gives every type of entity the same weight in the loss.
     """
 
-    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
-    join: str | None = None
-    token_column: int = 0
-    tag_column: int = -1
     crf: bool = True
     stride: int | None = None
     class_weights: Literal["none", "balanced"] = "none"
 
 
 @dataclass(kw_only=True)
-class Evaluate:
+class Evaluate(Evaluating, Columns):
     """Measures a model on texts with entities; the last line printed is one JSON object.
 
     Args:
-        model_dir: what train wrote.
         eval_file: texts with entities, as train_file.
-        scheme: see train.
-        join: see train.
-        token_column: see train.
-        tag_column: see train.
         report_dir: gets types.md and mistakes.jsonl, if given.
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
     """
-
-    model_dir: str
-    eval_file: str
-    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
-    join: str | None = None
-    token_column: int = 0
-    tag_column: int = -1
-    report_dir: str | None = None
-    batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
 @dataclass(kw_only=True)
@@ -93,10 +85,9 @@ def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out texts."""
     from applications import datasets, report, run
     from applications.entities import entity_dataset
-    from tfmodels.checkpoints.bert import load_weights
     from tfmodels.models.tagger import Tagger
     from tfmodels.text.tags import labels_of
-    from tfmodels.text.windows import tagged_batches
+    from tfmodels.text.windows import default_stride, tagged_batches
     from tfmodels.training.sequence import tagging_objective
 
     check_numbers(settings)
@@ -113,15 +104,14 @@ def train(settings: Train):
         strategy = run.start(settings.precision, settings.strategy, settings.seed)
         numbered = (row for row in source.stream(None) if row.number not in scan.held_out)
         texts = (row.values[0] for row in numbered)
+
+        def make(encoder):
+            return Tagger(encoder, len(labels), labels, settings.crf, encoder.config.dropout)
+
         with strategy.scope():
-            encoder, tokenizer, checkpoint = run.start_encoder(settings, texts)
-            dropout = encoder.config.dropout
-            model = Tagger(encoder, len(labels), labels, settings.crf, dropout)
-            model.build()
-            started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
-            run.freeze(encoder, settings.freeze_embeddings, settings.freeze_layers)
-        max_length = min(settings.max_length, encoder.config.max_length)
-        stride = max_length // 4 if settings.stride is None else settings.stride
+            model, tokenizer, started = run.start_model(settings, texts, make)
+        max_length = min(settings.max_length, model.encoder.config.max_length)
+        stride = default_stride(max_length) if settings.stride is None else settings.stride
         held_out_texts = entity_dataset(evaluated, types, rows=validation, held_out=scan.held_out)
 
         def batches(rows, seed=None):
@@ -147,12 +137,12 @@ def train(settings: Train):
                 directory,
                 tagging_objective(model),
                 monitor="val_f1",
-                callbacks=[measured.callback(held_out_texts, types)],
+                callbacks=[measured.callback(held_out_texts)],
             )
-            metrics, mistakes = measured(held_out_texts, types)
+            metrics, mistakes = measured(held_out_texts)
         run.write_model(
             directory, APPLICATION, model, tokenizer, labels=labels, pooling="tokens",
-            types=types, max_length=max_length, stride=stride, crf=settings.crf,
+            max_length=max_length, stride=stride, crf=settings.crf,
         )  # fmt: skip
         metrics["history"] = history
         metrics["worst_mistakes"] = mistakes
@@ -167,33 +157,32 @@ def train(settings: Train):
 
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
-    from applications import datasets
+    from applications import datasets, report
     from applications.entities import entity_dataset
+    from tfmodels.text.tags import types_of
 
     check_numbers(settings)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
     source = _open(settings.eval_file, settings)
-    rows = entity_dataset(source, config["types"])
+    rows = entity_dataset(source, types_of(config["labels"]))
     measure = _Measure(
         model, tokenizer, config["max_length"], config["stride"], settings.batch_size
     )
     with datasets.source_errors(source):
-        metrics, mistakes = measure(rows, config["types"])
-    for mistake in mistakes:
-        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
+        metrics, mistakes = measure(rows)
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
             tables = "\n\n".join(_tables(metrics)) + "\n"
             (directory / "types.md").write_text(tables, encoding="utf-8")
-            lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
-            (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
-    print(json.dumps(metrics, ensure_ascii=False))
+            report.write_mistakes(directory, mistakes)
+    report.print_measured(metrics, mistakes)
     return metrics
 
 
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text` and `entities`."""
     from applications import datasets
+    from tfmodels.text.tags import types_of
 
     check_numbers(settings)
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
@@ -204,7 +193,7 @@ def predict(settings: Predict):
     for texts in chunks:
         for text, (entities, *_) in zip(texts, find(texts), strict=True):
             if sys.stdout.isatty():
-                print(coloured(text, entities, config["types"]))
+                print(coloured(text, entities, types_of(config["labels"])))
             print(json.dumps({"text": text, "entities": entities}, ensure_ascii=False))
         sys.stdout.flush()
 
@@ -244,9 +233,9 @@ def entity_predictor(model, tokenizer, max_length, stride, batch_size):
         with `entity`, `type`, `start`, `end` (characters) and `score`; and where its words
         stand and their tags, int arrays.
     """
-    import numpy as np
     import tensorflow as tf
 
+    from applications import run
     from tfmodels.serving.entities import entity_finder
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -270,12 +259,9 @@ def entity_predictor(model, tokenizer, max_length, stride, batch_size):
         return entities, starts[row, :words], ends[row, :words], tags[row, :words]
 
     def predict(texts):
-        texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
-        order = np.argsort([len(text) for text in texts], kind="stable")
         answers = [None] * len(texts)
-        for first in range(0, len(texts), batch_size):
-            rows = order[first : first + batch_size]
-            found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(texts[rows]))
+        for rows, part in run.batches_by_length(texts, batch_size):
+            found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(part))
             for row, number in enumerate(rows):
                 answers[number] = of_row(row, found, *words)
         return answers
@@ -298,27 +284,27 @@ class _Measure:
     """Measures a tagger on chunks of `entity_dataset`."""
 
     def __init__(self, model, tokenizer, max_length, stride, batch_size):
-        self._find = entity_predictor(model, tokenizer, max_length, stride, batch_size)
-        self._labels = model.labels
+        from tfmodels.text.tags import types_of
 
-    def __call__(self, chunks, types):
+        self._find = entity_predictor(model, tokenizer, max_length, stride, batch_size)
+        self._types = types_of(model.labels)
+
+    def __call__(self, chunks):
         """`(metrics, worst mistakes)`; see `entity_metrics`."""
         from tfmodels.training.entities import confusions, entity_metrics
 
         gold, predicted, mistakes, right, words = [], [], [], 0, 0
         for texts, *spans in chunks:
             texts = texts.numpy()
+            found = self._find(texts)
+            right += _tags_right(found, *spans)
             columns = (part.to_list() for part in spans)
-            for text, found, *entities in zip(texts, self._find(texts), *columns, strict=True):
-                in_gold = [(types[t], a, b) for t, a, b in zip(*entities, strict=True)]
-                answers, starts, ends, tags = found
-                wanted = _tags(in_gold, starts, ends, self._labels)
-                right += int((wanted == tags).sum())
+            for text, (answers, _, _, tags), *entities in zip(texts, found, *columns, strict=True):
                 words += len(tags)
-                gold.append(in_gold)
+                gold.append([(self._types[t], a, b) for t, a, b in zip(*entities, strict=True)])
                 predicted.append([(e["type"], e["start"], e["end"]) for e in answers])
                 if set(gold[-1]) != set(predicted[-1]):
-                    mistakes.append(_mistake(text, in_gold, answers))
+                    mistakes.append(_mistake(text, gold[-1], answers))
             # The surest wrong answers, so that a large file leaves no large list.
             mistakes = sorted(mistakes, key=lambda m: -m["sureness"])[:WORST_MISTAKES]
         metrics = {"texts": len(gold), **entity_metrics(gold, predicted)}
@@ -326,7 +312,7 @@ class _Measure:
         metrics["confusions"] = confusions(gold, predicted)
         return metrics, mistakes
 
-    def callback(self, chunks, types):
+    def callback(self, chunks):
         """A callback that adds precision, recall and F1 of whole entities to each evaluation."""
         import keras
 
@@ -334,24 +320,26 @@ class _Measure:
 
         class Entities(keras.callbacks.Callback):
             def on_epoch_end(self, epoch, logs=None):
-                metrics, _ = measure(chunks, types)
+                metrics, _ = measure(chunks)
                 logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
                 print(f" - val_f1: {metrics['f1']:.4f}", file=sys.stderr)
 
         return Entities()
 
 
-def _tags(entities, starts, ends, labels):
-    """The tag of each word of a text under its gold entities."""
-    import numpy as np
+def _tags_right(found, types, starts, ends):
+    """How many words of a chunk have the tag that the gold entities give them."""
+    import tensorflow as tf
 
-    tags = np.zeros(len(starts), int)
-    ids = {label: number for number, label in enumerate(labels)}
-    for kind, start, end in entities:
-        (inside,) = np.nonzero((starts < end) & (ends > start))
-        tags[inside] = ids[f"I-{kind}"]
-        tags[inside[:1]] = ids[f"B-{kind}"]
-    return tags
+    from tfmodels.text.windows import text_labels
+
+    def padded(column):
+        rows = [row[column].tolist() for row in found]
+        return tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor(-1)
+
+    wanted = text_labels(padded(1), padded(2), types, starts, ends)  # [C, L]
+    tags = padded(3)  # -1 where there is no word, which no label is
+    return int(tf.math.count_nonzero(wanted == tags))
 
 
 def _mistake(text, gold, predicted):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from applications.settings import Exporting, Predicting, check_numbers
+from applications.settings import Exporting, Precision, Predicting, Training, check_numbers
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 
@@ -29,7 +29,33 @@ FREE = ("strategy",)
 
 
 @dataclass(kw_only=True)
-class Prepare:
+class Examples:
+    """How examples are made of text.
+
+    Args:
+        text_column: column of the text, in tables.
+        vocabulary: vocab.txt, or directory of a checkpoint to use the vocabulary of; learned
+            from the text if not given.
+        vocabulary_size: most tokens to learn.
+        lowercase: fold case and strip accents; not if the vocabulary is a checkpoint's.
+        short_share: share of the examples that are shorter.
+        segmented: blanks between Chinese characters part words, which are masked whole.
+        held_out: share of the documents to measure on.
+        seed: of everything random.
+    """
+
+    text_column: str = "text"
+    vocabulary: str | None = None
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    short_share: float = 0.1
+    segmented: bool = False
+    held_out: float = 0.02
+    seed: int = 0
+
+
+@dataclass(kw_only=True)
+class Prepare(Examples):
     """Makes examples of text files once: a directory of records that pretrain reads.
 
     Goes on where it was if it is stopped, file by file.
@@ -38,107 +64,52 @@ class Prepare:
         text_files: file, pattern such as 'books/*.txt', or a list of them: documents apart by
             blank lines, or a table (.tsv, .csv, .jsonl) with one document a row; also .gz.
         output_dir: directory for records and vocab.txt.
-        text_column: column of the text, in tables.
-        vocabulary: vocab.txt, or directory of a checkpoint to use the vocabulary of; learned
-            from the text if not given.
-        vocabulary_size: most tokens to learn.
-        lowercase: fold case and strip accents; not if the vocabulary is a checkpoint's.
         max_length: tokens of an example.
         task: nsp (is the second text the next one), sop (are the two in order) or mlm (masked
             words only).
-        short_share: share of the examples that are shorter.
-        segmented: blanks between Chinese characters part words, which are masked whole.
         shards: files to spread the examples over.
         processes: that work at the same time.
-        held_out: share of the documents to measure on.
-        seed: of everything random.
     """
 
     text_files: str | list[str]
     output_dir: str
-    text_column: str = "text"
-    vocabulary: str | None = None
-    vocabulary_size: int = 16000
-    lowercase: bool = True
     max_length: int = 128
     task: Literal["nsp", "sop", "mlm"] = "nsp"
-    short_share: float = 0.1
-    segmented: bool = False
     shards: int = 8
     processes: int = 2
-    held_out: float = 0.02
-    seed: int = 0
 
 
 @dataclass(kw_only=True)
-class Pretrain:
+class Pretrain(Examples, Training):
     """Pretrains a BERT and writes a model directory; goes on with a training that was stopped.
 
     Args:
-        output_dir: model directory to write; must not exist.
         text_files: see prepare; or give records_dir.
         records_dir: what prepare wrote.
-        text_column: column of the text, in tables.
         checkpoint: directory or Hub name of a BERT to go on from, with its vocabulary; or none.
-        revision: branch, tag or commit of a checkpoint on the hub.
-        size: tiny, mini, small, medium, base or large, when starting from zero.
-        vocabulary: see prepare.
-        vocabulary_size: most tokens to learn.
-        lowercase: see prepare.
         max_length: tokens of an example; 128, or that of the records.
         task: see prepare; nsp, or that of the records.
-        short_share: see prepare.
-        segmented: see prepare.
         mask_rate: share of the tokens to predict.
         whole_words: mask all pieces of a word or none.
         dynamic_masking: mask other words in every epoch.
-        epochs: passes over the text.
         steps: instead of epochs.
         save_steps: steps between two measurements, after each of which the state is saved.
-        batch_size: examples of a step, on all devices together.
-        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
-        warmup: share of all steps until the learning rate is at its largest.
-        weight_decay: decoupled, not on biases and layer normalizations.
-        clip_norm: largest global norm of the gradients.
         dropout: in the encoder; the checkpoint's, or 0.1, if not given.
         held_out: share of the documents to measure on, if there are no records.
         held_out_examples: most examples to measure on.
-        seed: of everything random.
-        precision: auto, float32 or bfloat16.
-        strategy: auto, single or mirrored.
     """
 
-    output_dir: str
     text_files: str | list[str] | None = None
     records_dir: str | None = None
-    text_column: str = "text"
-    checkpoint: str = "none"
-    revision: str | None = None
-    size: str = "mini"
-    vocabulary: str | None = None
-    vocabulary_size: int = 16000
-    lowercase: bool = True
     max_length: int | None = None
     task: Literal["nsp", "sop", "mlm"] | None = None
-    short_share: float = 0.1
-    segmented: bool = False
     mask_rate: float = 0.15
     whole_words: bool = True
     dynamic_masking: bool = True
     epochs: int = 1
     steps: int | None = None
     save_steps: int = 500
-    batch_size: int = 32
-    learning_rate: float | None = None
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    dropout: float | None = None
-    held_out: float = 0.02
     held_out_examples: int = 1000
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    strategy: Literal["auto", "single", "mirrored"] = "auto"
 
 
 @dataclass(kw_only=True)
@@ -161,7 +132,7 @@ class Evaluate:
     max_length: int | None = None
     batch_size: int = 32
     seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 @dataclass(kw_only=True)
@@ -193,7 +164,7 @@ def prepare(settings: Prepare):
     """Runs `Prepare`; returns the content of `records.json`."""
     from applications.documents import TextFiles
     from applications.examples import given_tokenizer, learned_tokenizer
-    from tfmodels.text.pretraining import ExampleSettings
+    from tfmodels.text.examples import ExampleSettings
     from tfmodels.text.records import write_records
 
     check_numbers(settings)
@@ -217,7 +188,7 @@ def prepare(settings: Prepare):
 def pretrain(settings: Pretrain):
     """Runs `Pretrain`; returns the metrics of the held-out documents."""
     from applications import datasets, report, run
-    from applications.examples import open_examples
+    from applications.examples import Batches, open_examples
     from applications.unfinished import unfinished
 
     check_numbers(settings)
@@ -232,7 +203,7 @@ def pretrain(settings: Pretrain):
     made_of = {**vars(settings), "text_files": [settings.text_files, examples.made_of]}
     with unfinished(settings.output_dir, made_of, FREE) as folder:
         with datasets.source_errors(examples), strategy.scope():
-            source = _Source(settings, examples, folder)
+            source = Batches(settings, examples, folder)
             model, started = _model(settings, source)
             print(f"{source.say}; {started}", file=sys.stderr)
             history = _fit(model, source, settings, folder)
@@ -258,9 +229,10 @@ def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
     import keras
 
-    from applications import datasets
+    from applications import datasets, report, run
     from applications.documents import TextFiles
-    from tfmodels.text.pretraining import ExampleSettings, text_passes, training_batches
+    from tfmodels.text.examples import ExampleSettings
+    from tfmodels.text.pretraining import text_passes, training_batches
     from tfmodels.training.losses import pretraining_objective
 
     check_numbers(settings)
@@ -272,6 +244,7 @@ def evaluate(settings: Evaluate):
         segmented=config["segmented"],
         seed=settings.seed,
     )
+    run.check_positions(model.encoder.config, options.max_length)
     batches = training_batches(
         text_passes(texts, tokenizer, options), tokenizer, settings.batch_size, options,
         seed=settings.seed, passes=1, mask_rate=config["mask_rate"], drop_remainder=False,
@@ -284,11 +257,10 @@ def evaluate(settings: Evaluate):
         )
         for inputs, labels in batches.take(20):
             mistakes += _mistakes(model, tokenizer, inputs, labels["masked_lm"])
-    for mistake in sorted(mistakes, key=lambda row: row["probability"])[:WORST_MISTAKES]:
-        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
+    mistakes = sorted(mistakes, key=lambda row: row["probability"])[:WORST_MISTAKES]
     metrics = {name: float(value) for name, value in found.items() if not name.endswith("loss")}
     metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_crossentropy"], 700))
-    print(json.dumps(metrics))
+    report.print_measured(metrics, mistakes)
     return metrics
 
 
@@ -359,74 +331,6 @@ def load(model_dir, precision):
     return model, read_tokenizer(directory), {k: ours.get(k, v) for k, v in defaults.items()}
 
 
-class _Source:
-    """Batches of a training.
-
-    Attributes:
-        checkpoint: directory that it starts from, or None.
-        tokenizer: `WordPieceTokenizer`.
-        examples: `ExampleSettings`.
-        steps: of the whole training.
-        say: str, one line about it.
-    """
-
-    def __init__(self, settings, examples, folder):
-        from tfmodels.checkpoints.files import find_checkpoint
-
-        self._settings, self._examples = settings, examples
-        self.examples = examples.settings
-        self.checkpoint = None
-        if settings.checkpoint != "none":
-            self.checkpoint = find_checkpoint(settings.checkpoint, settings.revision)
-        self.tokenizer = examples.tokenizer(folder, self.checkpoint)
-        self._train = examples.passes(self.tokenizer, "train", settings.seed)
-        self._batches(self._train)  # refuses a vocabulary without [MASK] before all else
-        self.steps = settings.steps or self._steps_of_epochs()
-        self.say = f"{self.steps} steps of {settings.batch_size} examples"
-
-    def batches(self, start):
-        """Endless training batches, from step `start` on."""
-        return self._batches(self._train, start=start, dynamic=self._settings.dynamic_masking)
-
-    def held_out(self):
-        """Batches of the held-out documents, the same every time; None if none are held out."""
-        import tensorflow as tf
-
-        settings = self._settings
-        passes = self._examples.passes(self.tokenizer, "validation")
-        if passes is None:
-            return None
-        batches = self._batches(passes, passes=1, drop_remainder=False)
-        batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
-        number = sum(1 for _ in batches)
-        if not number:
-            raise InputError(
-                f"--held_out {settings.held_out}: no document fell into that share; give a "
-                "larger one, or 0 to measure on nothing"
-            )
-        return batches.apply(tf.data.experimental.assert_cardinality(number))
-
-    def _batches(self, one_pass, **options):
-        from tfmodels.text.pretraining import training_batches
-
-        settings = self._settings
-        return training_batches(
-            one_pass, self.tokenizer, settings.batch_size, self.examples, seed=settings.seed,
-            mask_rate=settings.mask_rate, whole_words=settings.whole_words, **options,
-        )  # fmt: skip
-
-    def _steps_of_epochs(self):
-        settings = self._settings
-        number = self._examples.number(self._train)
-        steps = settings.epochs * number // settings.batch_size
-        if not steps:
-            raise InputError(
-                f"--batch_size {settings.batch_size}: {settings.epochs} epochs of {number} "
-                "examples are not one batch; give more text or a smaller batch"
-            )
-        return steps
-
-
 def _model(settings, source):
     """The model to train, and a line about what it starts from."""
     from applications import run
@@ -442,11 +346,7 @@ def _model(settings, source):
         )
     else:
         config = dataclasses.replace(read_bert_config(source.checkpoint), **dropout)
-        if config.max_length < source.examples.max_length:
-            raise InputError(
-                f"--max_length {source.examples.max_length}: the checkpoint has positions for "
-                f"{config.max_length} tokens"
-            )
+        run.check_positions(config, source.examples.max_length)
     model = BertPretrainer(Bert(config), next_sentence=source.examples.task != "mlm")
     model.build()
     if source.checkpoint is None:
@@ -460,6 +360,7 @@ def _fit(model, source, settings, folder):
     import numpy as np
 
     from applications import run
+    from applications.unfinished import STATES
     from tfmodels.training.losses import pretraining_objective
     from tfmodels.training.state import SaveState, restore_state, states
 
@@ -470,12 +371,12 @@ def _fit(model, source, settings, folder):
         model, settings, parts * interval, pretraining_objective(model.next_sentence)
     )
     step, history = 0, {}
-    if found := states(folder / "states"):
+    if found := states(folder / STATES):
         state = restore_state(found[-1], model)
         step, history = state["step"], state["history"]
         print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
     held_out = source.held_out()
-    save = SaveState(folder / "states", interval, history)
+    save = SaveState(folder / STATES, interval, history)
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
         _pace(held_out, settings, source, parts, interval),

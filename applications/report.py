@@ -153,17 +153,14 @@ def table(columns, rows):
     return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
 
 
-def classifier_card(metrics, settings, training_rows):
-    """The paragraphs of a classifier's card."""
-    rows = [
-        (label, row["precision"], row["recall"], row["f1"], row["examples"])
-        for label, row in metrics["classes"].items()
-    ]
-    return [
-        f"Trained with `tfmodels` on {training_rows} rows of `{settings.train_file}`; starts from "
-        f"`{settings.checkpoint}`.",
-        f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
-        f"{metrics['macro_f1']:.4f}, the best of {len(metrics['history']['loss'])} evaluations on "
-        "these rows.",
-        table(("label", "precision", "recall", "F1", "examples"), rows),
-    ]
+def write_mistakes(directory, mistakes):
+    """Writes `mistakes.jsonl`: a JSON object a line."""
+    lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
+    (Path(directory) / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def print_measured(metrics, mistakes):
+    """What `evaluate` prints: the mistakes, and last of all the metrics, a JSON object a line."""
+    for mistake in mistakes:
+        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
+    print(json.dumps(metrics, ensure_ascii=False))

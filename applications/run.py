@@ -74,6 +74,15 @@ def check_size(size):
         raise InputError(f"--size {size}: give one of {', '.join(SIZES)}")
 
 
+def check_positions(config, max_length):
+    """Refuses examples that are longer than an encoder has positions for."""
+    if config.max_length < max_length:
+        raise InputError(
+            f"--max_length {max_length}: the checkpoint has positions for {config.max_length} "
+            "tokens"
+        )
+
+
 def new_config(size, tokenizer, max_length, **fields):
     """The `BertConfig` to start from zero with.
 
@@ -83,6 +92,28 @@ def new_config(size, tokenizer, max_length, **fields):
     check_size(size)
     fields = {"vocabulary_size": tokenizer.vocabulary_size, **fields}
     return BertConfig.of_size(size, max_length=max(max_length, 512), **fields)
+
+
+def start_model(settings, texts, make):
+    """The model that a fine-tuning starts from, with the weights of its checkpoint.
+
+    Args:
+        settings: as of `start_encoder`; also `freeze_embeddings`, `freeze_layers`.
+        texts: see `start_encoder`.
+        make: function of the encoder that gives the model on it.
+
+    Returns:
+        `(model, tokenizer, started)`; `started` says in one line what it starts from.
+
+    Raises:
+        InputError: as `start_encoder`; or the encoder has fewer blocks to freeze.
+    """
+    encoder, tokenizer, checkpoint = start_encoder(settings, texts)
+    model = make(encoder)
+    model.build()
+    started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
+    freeze(encoder, settings.freeze_embeddings, settings.freeze_layers)
+    return model, tokenizer, started
 
 
 def freeze(encoder, embeddings, layers):
@@ -109,17 +140,32 @@ def predictor(model, tokenizer, max_length, batch_size):
         return tf.nn.softmax(model(encode(tokenizer, text, max_length), training=False))
 
     def predict(texts):
-        texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        parts = [
-            probabilities(texts[order[first : first + batch_size]]).numpy()
-            for first in range(0, len(texts), batch_size)
-        ]
-        result = np.concatenate(parts)
-        result[order] = result.copy()
+        result = None
+        for rows, part in batches_by_length(texts, batch_size):
+            found = probabilities(part).numpy()
+            if result is None:
+                result = np.zeros((len(texts), found.shape[1]), "float32")
+            result[rows] = found
         return result
 
     return predict
+
+
+def batches_by_length(texts, batch_size):
+    """Texts in batches of similar length.
+
+    Args:
+        texts: list of str, or of bytes, at least one.
+        batch_size: texts of a batch at most.
+
+    Yields:
+        `(rows, texts)`: where the texts of a batch stand in the list, and an array of bytes.
+    """
+    texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    for first in range(0, len(texts), batch_size):
+        rows = order[first : first + batch_size]
+        yield rows, texts[rows]
 
 
 def batches(chunks, rows, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0):

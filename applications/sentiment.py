@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from applications.settings import Exporting, FineTuning, Predicting, check_numbers
+from applications.settings import Evaluating, Exporting, FineTuning, Predicting, check_numbers
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 
@@ -45,26 +45,17 @@ class Train(FineTuning):
 
 
 @dataclass(kw_only=True)
-class Evaluate:
+class Evaluate(Evaluating):
     """Measures a model on labelled rows; the last line printed is one JSON object.
 
     Args:
-        model_dir: what train wrote.
-        eval_file: rows with labels, as train_file.
         text_column: column of the text.
         label_column: column of the label.
         report_dir: gets confusion.png and mistakes.jsonl, if given.
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
     """
 
-    model_dir: str
-    eval_file: str
     text_column: str = "text"
     label_column: str = "label"
-    report_dir: str | None = None
-    batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
 
 
 @dataclass(kw_only=True)
@@ -83,7 +74,6 @@ def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out rows."""
     from applications import datasets, report, run
     from applications.sources import open_source
-    from tfmodels.checkpoints.bert import load_weights
     from tfmodels.models.classifier import Classifier
     from tfmodels.training.losses import Accuracy, Crossentropy
 
@@ -107,13 +97,13 @@ def train(settings: Train):
             held_out = _rows_with_labels(evaluated, settings.label_column, labels)
         strategy = run.start(settings.precision, settings.strategy, settings.seed)
         texts = (row[0] for number, row in source.rows() if number not in scan.held_out)
+
+        def make(encoder):
+            return Classifier(encoder, len(labels), encoder.config.dropout, settings.pooling)
+
         with strategy.scope():
-            encoder, tokenizer, checkpoint = run.start_encoder(settings, texts)
-            model = Classifier(encoder, len(labels), encoder.config.dropout, settings.pooling)
-            model.build()
-            started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
-            run.freeze(encoder, settings.freeze_embeddings, settings.freeze_layers)
-        max_length = min(settings.max_length, encoder.config.max_length)
+            model, tokenizer, started = run.start_model(settings, texts, make)
+        max_length = min(settings.max_length, model.encoder.config.max_length)
         # Bounds the memory for rows of megabytes; only blanks or words of hundreds of
         # characters could make a difference. Evaluation reads all.
         cut = {"max_characters": 100 * max_length}
@@ -136,7 +126,7 @@ def train(settings: Train):
                     max_length,
                     settings.seed,
                     settings.word_dropout,
-                ),  # fmt: skip
+                ),
                 run.batches(held_out_examples, held_out, tokenizer, size, max_length),
                 settings,
                 directory,
@@ -155,7 +145,7 @@ def train(settings: Train):
         metrics["history"] = history
         metrics["worst_mistakes"] = mistakes
         report.write_json(directory / "metrics.json", metrics)
-        card = report.classifier_card(metrics, settings, number)
+        card = _card(metrics, settings, number)
         report.write_card(directory, "Text classifier", card, settings, ("curves", "confusion"))
         report.plot(directory / "plots", history, confusion, labels)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
@@ -179,14 +169,11 @@ def evaluate(settings: Evaluate):
             rows,
             config["labels"],
         )
-    for mistake in mistakes:
-        print(json.dumps({"mistake": mistake}, ensure_ascii=False))
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
             report.plot_confusion(directory / "confusion.png", confusion, config["labels"])
-            lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
-            (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
-    print(json.dumps(metrics, ensure_ascii=False))
+            report.write_mistakes(directory, mistakes)
+    report.print_measured(metrics, mistakes)
     return metrics
 
 
@@ -277,6 +264,23 @@ def _measure(probabilities_of, chunks, labels):
         for p, true, predicted, text in mistakes
     ]
     return classification_metrics(confusion, labels), confusion, worst
+
+
+def _card(metrics, settings, training_rows):
+    from applications.report import table
+
+    rows = [
+        (label, row["precision"], row["recall"], row["f1"], row["examples"])
+        for label, row in metrics["classes"].items()
+    ]
+    return [
+        f"Trained with `tfmodels` on {training_rows} rows of `{settings.train_file}`; starts from "
+        f"`{settings.checkpoint}`.",
+        f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
+        f"{metrics['macro_f1']:.4f}, the best of {len(metrics['history']['loss'])} evaluations on "
+        "these rows.",
+        table(("label", "precision", "recall", "F1", "examples"), rows),
+    ]
 
 
 VERBS = {"train": (Train, train), "evaluate": (Evaluate, evaluate),

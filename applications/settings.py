@@ -9,69 +9,100 @@ from typing import Literal
 
 from tfmodels.errors import InputError
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 @dataclass(kw_only=True)
-class FineTuning:
-    """What every training from labelled rows is told.
+class Training:
+    """What every training is told.
 
     Args:
-        train_file: rows to train on.
         output_dir: model directory to write; must not exist.
-        eval_file: rows to choose the best weights on; part of train_file if not given.
         checkpoint: directory of a published BERT or of a model trained here, a name on
             the Hugging Face Hub, or none to start from zero.
         revision: branch, tag or commit of a checkpoint on the hub.
         size: tiny, mini, small, medium, base or large, when starting from zero.
         vocabulary_size: most tokens to learn from the training text, from zero.
         lowercase: fold case and strip accents, from zero.
-        epochs: passes over the training rows.
-        evaluations: measurements on the held-out rows in each epoch; the weights that did
-            best in one are kept.
+        epochs: passes over the training data.
         batch_size: texts of a step, on all devices together.
-        max_length: most tokens of a text.
         learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
         warmup: share of all steps until the learning rate is at its largest.
         weight_decay: decoupled, not on biases and layer normalizations.
         clip_norm: largest global norm of the gradients.
-        ema: momentum of the average of the weights over the steps, which is what is kept;
-            0 keeps the last weights.
         dropout: in the encoder and before the head; the checkpoint's if not given.
-        freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
-            where they are among the words that the training text does not have.
-        freeze_layers: encoder blocks that stay as they are, counted from below; with
-            them the embeddings.
-        patience: evaluations without improvement before training stops.
-        held_out: share of train_file to hold out when there is no eval_file.
+        held_out: share of the training data to measure on.
         seed: of everything random.
         precision: auto, float32 or bfloat16.
         strategy: auto, single or mirrored.
     """
 
-    train_file: str
     output_dir: str
-    eval_file: str | None = None
     checkpoint: str = "none"
     revision: str | None = None
     size: str = "mini"
     vocabulary_size: int = 16000
     lowercase: bool = True
     epochs: int = 3
-    evaluations: int = 1
     batch_size: int = 32
-    max_length: int = 128
     learning_rate: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    ema: float = 0.999
     dropout: float | None = None
+    held_out: float = 0.1
+    seed: int = 0
+    precision: Precision = "auto"
+    strategy: Literal["auto", "single", "mirrored"] = "auto"
+
+
+@dataclass(kw_only=True)
+class FineTuning(Training):
+    """What every training from labelled rows is told.
+
+    Args:
+        train_file: rows to train on.
+        eval_file: rows to choose the best weights on; part of train_file if not given.
+        evaluations: measurements on the held-out rows in each epoch; the weights that did
+            best in one are kept.
+        max_length: most tokens of a text.
+        ema: momentum of the average of the weights over the steps, which is what is kept;
+            0 keeps the last weights.
+        freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
+            where they are among the words that the training text does not have.
+        freeze_layers: encoder blocks that stay as they are, counted from below; with
+            them the embeddings.
+        patience: evaluations without improvement before training stops.
+        held_out: share of train_file to hold out when there is no eval_file.
+    """
+
+    train_file: str
+    eval_file: str | None = None
+    evaluations: int = 1
+    max_length: int = 128
+    ema: float = 0.999
     freeze_embeddings: bool = False
     freeze_layers: int = 0
     patience: int = 3
-    held_out: float = 0.1
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    strategy: Literal["auto", "single", "mirrored"] = "auto"
+
+
+@dataclass(kw_only=True)
+class Evaluating:
+    """What every measurement on labelled rows is told.
+
+    Args:
+        model_dir: what train wrote.
+        eval_file: rows with labels, as train_file.
+        report_dir: gets mistakes.jsonl and more, if given.
+        batch_size: texts of a step.
+        precision: auto, float32 or bfloat16.
+    """
+
+    model_dir: str
+    eval_file: str
+    report_dir: str | None = None
+    batch_size: int = 32
+    precision: Precision = "float32"
 
 
 @dataclass(kw_only=True)
@@ -92,7 +123,7 @@ class Predicting:
     input_file: str | None = None
     text_column: str = "text"
     batch_size: int = 32
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
 
 @dataclass(kw_only=True)

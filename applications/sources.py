@@ -232,79 +232,35 @@ class Source(abc.ABC):
         """Yields every row, block by block, the blocks in random order."""
 
 
-class FileSource(Source):
-    """A TSV, CSV or JSONL file in UTF-8, plain or compressed with gzip.
+class LineFile(Source):
+    """Rows of a file in UTF-8, plain or compressed with gzip, that begin at a line each.
 
-    TSV has no quotes: a quote is a character like any other (as in GLUE). CSV follows RFC 4180;
-    quoted fields may hold commas, quotes and line ends. JSONL has one object a line; strings,
-    numbers and true/false become text. Blank lines are skipped; a byte order mark and CRLF line
-    ends are accepted.
+    A byte order mark and CRLF line ends are accepted.
 
     A pass in file order notes where every so many bytes a row starts. The step doubles whenever
     the index is full, so the index is small for any file, and a pass in random order can jump
-    to its entries.
+    to its entries. A subclass sets `_start`, the offset and line of the first row.
     """
 
-    def __init__(
-        self, path: str | os.PathLike, columns: Sequence[str], keep: tuple[str, str] | None = None
-    ):
-        """Opens the file.
-
-        Args:
-            path: the file; its extension tells the format.
-            columns: the columns wanted.
-            keep: `(column, value)`: rows with another value in that column are passed over.
+    def __init__(self, path: str | os.PathLike, columns: Sequence[str], kinds: str):
+        """`kinds`: what may be given instead, for messages.
 
         Raises:
-            InputError: no such file, unknown extension, no such column, or no rows.
+            InputError: no such file.
         """
         super().__init__(os.fspath(path), columns)
         self._path = Path(path).expanduser()
-        suffixes = [suffix.lower() for suffix in self._path.suffixes]
-        self._packed = suffixes[-1:] == [".gz"]
-        kind = suffixes[-2 if self._packed else -1 :][:1]
-        if kind not in ([".tsv"], [".csv"], [".jsonl"]):
-            raise InputError(f"{self.name}: unknown kind of source; give {_KINDS}")
         if not self._path.is_file():
             problem = "is not a regular file" if self._path.exists() else "does not exist"
-            raise InputError(f"{self.name}: {problem}; give {_KINDS}")
-        self._split = {".tsv": _split_tsv, ".csv": self._split_csv, ".jsonl": self._split_json}[
-            kind[0]
-        ]
-        if kind == [".csv"]:
-            # The limit belongs to the process and stops at 128 kB; `_split_csv` has its own.
-            csv.field_size_limit(max(csv.field_size_limit(), _ROW_BYTES))
+            raise InputError(f"{self.name}: {problem}; give {kinds}")
+        self._packed = self._path.suffix.lower() == ".gz"
         self._stamp = None
         self._blocks: list[_Block] | None = None
         self._row_count = 0
-        self._read_head(keep, named=kind != [".jsonl"])
 
-    def _read_head(self, keep: tuple[str, str] | None, named: bool) -> None:
-        """Reads the names of the columns and finds the first row."""
-        with self._open() as (stream, offset):
-            records = self._split(self._lines(stream, offset, 1))
-            head = next(records, None)
-            if head is None:
-                raise InputError(f"{self.name}: the file is empty; give a file with rows")
-            names = [name.strip() for name in head[2]] if named else list(head[2])
-            first = next(records, None) if named else head
-        wanted = (*self.columns, *(keep[:1] if keep else ()))
-        for column in wanted:
-            if names.count(column) != 1:
-                problem = "two columns" if column in names else "no column"
-                hint = " (the first line must name them)" if named else ""
-                raise InputError(
-                    f"{self.name}:{head[1]}: {problem} named {column!r}; "
-                    f"the columns are {_brief.repr(names)}{hint}"
-                )
-        if first is None:
-            raise InputError(f"{self.name}:{head[1]}: a header and no rows; give a file with rows")
-        self._start = _Block(first[0], first[1], 0)
-        # Rows are lists under a header and mappings in JSONL: picked by position or by name.
-        keys = [names.index(column) for column in wanted] if named else list(wanted)
-        self._width = len(names) if named else None
-        self._pick = _picker(keys[: len(self.columns)])
-        self._keep = (keys[-1], keep[1]) if keep else None
+    @abc.abstractmethod
+    def _records(self, stream: BinaryIO, block: _Block) -> Iterator[tuple[int, int, tuple]]:
+        """Yields `(offset, line, values)` of the rows from a block's first to the file's end."""
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[BinaryIO, int]]:
@@ -367,6 +323,100 @@ class FileSource(Source):
             f"{self.name}:{line}: the row is longer than {_ROW_BYTES >> 20} MiB; "
             "look for a missing line end or closing quote"
         )
+
+    def _in_order(self) -> Iterator[Row]:
+        blocks: list[_Block] = []
+        step, due, number = _BLOCK_BYTES, 0, -1
+        with self._open() as (stream, _):
+            stream.seek(self._start.offset)
+            for number, (offset, line, values) in enumerate(self._records(stream, self._start)):
+                if offset >= due:
+                    blocks.append(_Block(offset, line, number))
+                    if len(blocks) == _MOST_BLOCKS:
+                        del blocks[1::2]
+                        step *= 2
+                    due = blocks[-1].offset + step
+                yield Row(number, line, values)
+        self._blocks, self._row_count = blocks, number + 1
+
+    def _in_block_order(self, rng: random.Random) -> Iterator[Row]:
+        if self._packed:
+            yield from self._in_order()
+            return
+        if self._blocks is None:
+            collections.deque(self._in_order(), maxlen=0)  # a pass for the index alone
+        ends = [block.row for block in self._blocks[1:]] + [self._row_count]
+        order = list(zip(self._blocks, ends, strict=True))
+        rng.shuffle(order)
+        with self._open() as (stream, _):
+            for block, end in order:
+                stream.seek(block.offset)
+                # `range` comes first: it ends the pairing before a row too many is read.
+                numbers = range(block.row, end)
+                for number, row in zip(numbers, self._records(stream, block), strict=False):
+                    yield Row(number, *row[1:])
+
+
+class FileSource(LineFile):
+    """A TSV, CSV or JSONL file.
+
+    TSV has no quotes: a quote is a character like any other (as in GLUE). CSV follows RFC 4180;
+    quoted fields may hold commas, quotes and line ends. JSONL has one object a line; strings,
+    numbers and true/false become text. Blank lines are skipped.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, columns: Sequence[str], keep: tuple[str, str] | None = None
+    ):
+        """Opens the file.
+
+        Args:
+            path: the file; its extension tells the format.
+            columns: the columns wanted.
+            keep: `(column, value)`: rows with another value in that column are passed over.
+
+        Raises:
+            InputError: no such file, unknown extension, no such column, or no rows.
+        """
+        suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+        kind = suffixes[-2 if suffixes[-1:] == [".gz"] else -1 :][:1]
+        if kind not in ([".tsv"], [".csv"], [".jsonl"]):
+            raise InputError(f"{os.fspath(path)}: unknown kind of source; give {_KINDS}")
+        super().__init__(path, columns, _KINDS)
+        self._split = {".tsv": _split_tsv, ".csv": self._split_csv, ".jsonl": self._split_json}[
+            kind[0]
+        ]
+        if kind == [".csv"]:
+            # The limit belongs to the process and stops at 128 kB; `_split_csv` has its own.
+            csv.field_size_limit(max(csv.field_size_limit(), _ROW_BYTES))
+        self._read_head(keep, named=kind != [".jsonl"])
+
+    def _read_head(self, keep: tuple[str, str] | None, named: bool) -> None:
+        """Reads the names of the columns and finds the first row."""
+        with self._open() as (stream, offset):
+            records = self._split(self._lines(stream, offset, 1))
+            head = next(records, None)
+            if head is None:
+                raise InputError(f"{self.name}: the file is empty; give a file with rows")
+            names = [name.strip() for name in head[2]] if named else list(head[2])
+            first = next(records, None) if named else head
+        wanted = (*self.columns, *(keep[:1] if keep else ()))
+        for column in wanted:
+            if names.count(column) != 1:
+                problem = "two columns" if column in names else "no column"
+                hint = " (the first line must name them)" if named else ""
+                raise InputError(
+                    f"{self.name}:{head[1]}: {problem} named {column!r}; "
+                    f"the columns are {_brief.repr(names)}{hint}"
+                )
+        if first is None:
+            raise InputError(f"{self.name}:{head[1]}: a header and no rows; give a file with rows")
+        self._start = _Block(first[0], first[1], 0)
+        # Rows are lists under a header and mappings in JSONL: picked by position or by name.
+        keys = [names.index(column) for column in wanted] if named else list(wanted)
+        self._width = len(names) if named else None
+        self._pick = _picker(keys[: len(self.columns)])
+        self._keep = (keys[-1], keep[1]) if keep else None
 
     def _split_csv(self, lines) -> Iterator[tuple[int, int, list[str]]]:
         """Yields `(offset, line, fields)` of each record, which may span lines."""
@@ -442,38 +492,6 @@ class FileSource(Source):
         except TypeError as error:
             problem = str(error)
         raise InputError(f"{self.name}:{line}: {problem}; correct the row")
-
-    def _in_order(self) -> Iterator[Row]:
-        blocks: list[_Block] = []
-        step, due, number = _BLOCK_BYTES, 0, -1
-        with self._open() as (stream, _):
-            stream.seek(self._start.offset)
-            for number, (offset, line, values) in enumerate(self._records(stream, self._start)):
-                if offset >= due:
-                    blocks.append(_Block(offset, line, number))
-                    if len(blocks) == _MOST_BLOCKS:
-                        del blocks[1::2]
-                        step *= 2
-                    due = blocks[-1].offset + step
-                yield Row(number, line, values)
-        self._blocks, self._row_count = blocks, number + 1
-
-    def _in_block_order(self, rng: random.Random) -> Iterator[Row]:
-        if self._packed:
-            yield from self._in_order()
-            return
-        if self._blocks is None:
-            collections.deque(self._in_order(), maxlen=0)  # a pass for the index alone
-        ends = [block.row for block in self._blocks[1:]] + [self._row_count]
-        order = list(zip(self._blocks, ends, strict=True))
-        rng.shuffle(order)
-        with self._open() as (stream, _):
-            for block, end in order:
-                stream.seek(block.offset)
-                # `range` comes first: it ends the pairing before a row too many is read.
-                numbers = range(block.row, end)
-                for number, row in zip(numbers, self._records(stream, block), strict=False):
-                    yield Row(number, *row[1:])
 
 
 class TfdsSource(Source):
@@ -591,13 +609,7 @@ class TfdsSource(Source):
     def _read(self, number: int, split: str, first: int, end: int) -> Iterator[Row]:
         import tensorflow as tf
 
-        dataset = self._builder.as_dataset(
-            split=f"{split}[{first}:{end}]",
-            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(self.columns, True)),
-            # One shard after the other keeps row numbers the same in every way of reading;
-            # a cache would hold the set in memory.
-            read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        )
+        dataset = self._dataset(split, first, end)
         batches = dataset.map(lambda row: tuple(row[column] for column in self.columns)).batch(64)
         try:
             for batch in batches.as_numpy_iterator():
@@ -605,10 +617,21 @@ class TfdsSource(Source):
                     yield Row(number, number, self._texts(values, number))
                     number += 1
         except tf.errors.OpError as error:
-            reason = error.message.splitlines()[0][:200]
-            raise InputError(
-                f"{self.place(number)}: cannot be read ({reason}); prepare the set again"
-            ) from None
+            raise self._damaged(number, error) from None
+
+    def _dataset(self, split: str, first: int, end: int):
+        """The wanted columns of a stretch of rows, as TFDS gives them."""
+        return self._builder.as_dataset(
+            split=f"{split}[{first}:{end}]",
+            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(self.columns, True)),
+            # One shard after the other keeps row numbers the same in every way of reading;
+            # a cache would hold the set in memory.
+            read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+
+    def _damaged(self, number: int, error) -> InputError:
+        reason = error.message.splitlines()[0][:200]
+        return InputError(f"{self.place(number)}: cannot be read ({reason}); prepare the set again")
 
     def _texts(self, values: tuple[Any, ...], number: int) -> tuple[str, ...]:
         texts = []

@@ -16,13 +16,13 @@ import argparse
 import gzip
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.commands import tfmodels
+
 EPOCHS, BATCH, RATE, LONGEST = 3, 32, 1e-4, 128
 NOISE = [
     "\t",
@@ -38,21 +38,11 @@ NOISE = [
 ]
 
 
-def tfmodels(*arguments):
-    """Runs a verb; its seconds."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "applications", "ner", *map(str, arguments)]
-    status = subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode
-    if status:
-        sys.exit(f"{' '.join(command[2:5])} failed with status {status}")
-    return time.perf_counter() - start
-
-
 def trained(work, name, *flags):
     """Metrics and seconds of `ner train`; what is there already is not trained again."""
     model, clock = work / name, work / f"{name}.seconds"
     if not model.exists():
-        clock.write_text(str(tfmodels("train", "--output_dir", model, *flags)))
+        clock.write_text(str(tfmodels("ner", "train", "--output_dir", model, *flags)))
     metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
     return metrics, round(float(clock.read_text()))
 
@@ -205,7 +195,7 @@ def spans(options, work):
     )
     exported = work / "served"
     if not exported.exists():
-        tfmodels("export", "--model_dir", model, "--export_dir", exported)
+        tfmodels("ner", "export", "--model_dir", model, "--export_dir", exported)
     calls = [
         ("serving_default", {"text": ("string", texts[first : first + 500])})
         for first in range(0, len(texts), 500)

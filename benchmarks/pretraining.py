@@ -15,28 +15,17 @@ import gzip
 import json
 import random
 import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.commands import ROOT, tfmodels
+
 GOAL, MOST_SECONDS = 0.05, 3600
 # Short examples: SST-2's sentences are of a dozen tokens, and attention finds the neighbours of a
 # word among 32 tokens much sooner than among 128.
 LABELLED, LENGTH = 2000, 32
 # Each network gets the best of these: both are to be given their chance.
 RATES = ("3e-4", "5e-4", "1e-3")
-
-
-def tfmodels(*arguments):
-    """Runs a verb, with its output to ours; the seconds it took."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "applications", *map(str, arguments)]
-    status = subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode
-    if status:
-        sys.exit(f"{' '.join(command[2:5])} failed with status {status}")
-    return time.perf_counter() - start
 
 
 def split(data, work):

@@ -12,32 +12,18 @@ temporary folder. Takes hours on two cores.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def run(*arguments):
-    """Runs a command of ours from the root of the checkout; its output and its seconds."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    return done.returncode, done.stdout, time.perf_counter() - start
+from benchmarks.commands import run, tfmodels
 
 
 def trained(*arguments):
     """Metrics and seconds of `tfmodels sentiment train` into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        status, _, seconds = run(
-            "applications", "sentiment", "train", "--output_dir", model, *arguments
-        )
-        if status:
-            sys.exit(f"training failed with status {status}")
+        seconds = tfmodels("sentiment", "train", "--output_dir", model, *arguments)
         return json.loads((model / "metrics.json").read_text(encoding="utf-8")), seconds
 
 

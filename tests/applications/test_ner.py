@@ -7,10 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from applications.__main__ import main
 from applications.ner import coloured, entity_predictor, load
 from tests.applications.conftest import TRAIN_FLAGS, write_conll
-from tests.applications.test_sentiment import refused
+from tests.applications.verbs import printed, refused
 
 TEXTS = [
     "Ada Lovelace flew to New York .",
@@ -24,12 +23,8 @@ TEXTS = [
 
 
 def answers(capsys, *arguments):
-    """What a verb prints, parsed line by line."""
-    capsys.readouterr()
-    assert main(["ner", *map(str, arguments)]) == 0
-    return [
-        json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")
-    ]
+    """What a verb of ours prints, parsed line by line."""
+    return printed(capsys, "ner", *arguments)
 
 
 class TestModelDirectory:

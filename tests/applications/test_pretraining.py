@@ -12,16 +12,12 @@ import pytest
 
 from applications.__main__ import main
 from tests.applications.conftest import PRETRAIN_FLAGS, TRAIN_FLAGS, write_documents
-from tests.applications.test_sentiment import refused
+from tests.applications.verbs import printed, refused
 
 
 def answers(capsys, *arguments):
-    """What a verb prints, parsed line by line."""
-    capsys.readouterr()
-    assert main(["bert", *map(str, arguments)]) == 0
-    return [
-        json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")
-    ]
+    """What a verb of ours prints, parsed line by line."""
+    return printed(capsys, "bert", *arguments)
 
 
 class TestModelDirectory:

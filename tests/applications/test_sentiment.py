@@ -14,24 +14,14 @@ import tensorflow as tf
 
 from applications.__main__ import main
 from tests.applications.conftest import TRAIN_FLAGS
+from tests.applications.verbs import printed, refused
 
 TEXTS = ["I loved every minute", "a dull and empty film", "很好看的电影", "", "cinema " * 300]
 
 
 def predicted(capsys, *arguments):
     """What `predict` prints for the arguments, parsed."""
-    capsys.readouterr()
-    assert main(["sentiment", "predict", *map(str, arguments)]) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-
-def refused(capsys, *arguments):
-    """The one line that a refused command prints."""
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tfmodels: ")]
-    assert len(lines) == 1
-    return lines[0]
+    return printed(capsys, "sentiment", "predict", *arguments)
 
 
 class TestModelDirectory:

@@ -7,15 +7,11 @@ import pytest
 import tensorflow as tf
 
 from tfmodels.errors import InputError
+from tfmodels.text import examples as example_making
 from tfmodels.text import pretraining
+from tfmodels.text.examples import ExampleSettings, examples
 from tfmodels.text.masking import most_masked
-from tfmodels.text.pretraining import (
-    ExampleSettings,
-    examples,
-    is_held_out,
-    text_passes,
-    training_batches,
-)
+from tfmodels.text.pretraining import is_held_out, text_passes, training_batches
 from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 FIRST = len(SPECIAL_TOKENS)
@@ -143,7 +139,7 @@ def test_same_seed_same_examples_whatever_the_chunks(monkeypatch):
     assert [e.token_ids.tolist() for e in made(documents)] == flat
     assert [e.token_ids.tolist() for e in made(documents, pass_number=1)] != flat
     assert [e.token_ids.tolist() for e in made(documents, seed=1)] != flat
-    monkeypatch.setattr(pretraining, "_CHUNK_CHARACTERS", 50)
+    monkeypatch.setattr(example_making, "_CHUNK_CHARACTERS", 50)
     assert [e.token_ids.tolist() for e in made(documents)] == flat
 
 

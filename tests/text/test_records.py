@@ -11,7 +11,8 @@ import tensorflow as tf
 from applications.documents import TextFiles
 from tfmodels.errors import InputError
 from tfmodels.text import records
-from tfmodels.text.pretraining import ExampleSettings, training_batches
+from tfmodels.text.examples import ExampleSettings
+from tfmodels.text.pretraining import training_batches
 from tfmodels.text.records import (
     read_records,
     read_settings,

@@ -6,11 +6,11 @@ In: the batch dict that the encoder takes. Out: float32 logits `[B, C]`.
 import keras
 
 from tfmodels.layers.heads import ClassificationHead, Pooler
-from tfmodels.models.model import Model
+from tfmodels.models.model import EncoderModel
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Classifier(Model):
+class Classifier(EncoderModel):
     """An encoder, a pooler and a classification head.
 
     Args:
@@ -29,9 +29,7 @@ class Classifier(Model):
     """
 
     def __init__(self, encoder, num_classes, dropout=0.1, pooling="first", **kwargs):
-        kwargs.setdefault("dtype", encoder.dtype_policy)
-        super().__init__(**kwargs)
-        self.encoder = encoder
+        super().__init__(encoder, **kwargs)
         self.num_classes = num_classes
         self.dropout = dropout
         self.pooling = pooling
@@ -49,8 +47,7 @@ class Classifier(Model):
 
     def build(self, batch_shape=None):
         hidden_dim = self.encoder.config.hidden_dim
-        if not self.encoder.built:  # it may come with weights from a checkpoint
-            self.encoder.build()
+        super().build()
         self.pooler.build((None, None, hidden_dim))
         self.head.build((None, hidden_dim))
 
@@ -67,15 +64,8 @@ class Classifier(Model):
 
     def get_config(self):
         return {
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            **super().get_config(),
             "num_classes": self.num_classes,
             "dropout": self.dropout,
             "pooling": self.pooling,
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        encoder = keras.saving.deserialize_keras_object(config["encoder"])
-        return cls(**{**config, "encoder": encoder})

@@ -9,11 +9,11 @@ import keras
 
 from tfmodels.layers.heads import ClassificationHead, MaskedLMHead, Pooler
 from tfmodels.layers.kernels import take_positions
-from tfmodels.models.model import Model
+from tfmodels.models.model import EncoderModel
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class BertPretrainer(Model):
+class BertPretrainer(EncoderModel):
     """An encoder, a masked-LM head and, if wanted, a next-sentence head.
 
     Args:
@@ -39,9 +39,7 @@ class BertPretrainer(Model):
     """
 
     def __init__(self, encoder, next_sentence=True, **kwargs):
-        kwargs.setdefault("dtype", encoder.dtype_policy)
-        super().__init__(**kwargs)
-        self.encoder = encoder
+        super().__init__(encoder, **kwargs)
         self.next_sentence = next_sentence
         config = encoder.config
         self.masked_lm = MaskedLMHead(
@@ -70,8 +68,7 @@ class BertPretrainer(Model):
 
     def build(self, batch_shape=None):
         hidden_dim = self.encoder.config.hidden_dim
-        if not self.encoder.built:  # it may come with weights from a checkpoint
-            self.encoder.build()
+        super().build()
         self.masked_lm.build((None, None, hidden_dim))
         if self.next_sentence:
             self.pooler.build((None, None, hidden_dim))
@@ -104,13 +101,6 @@ class BertPretrainer(Model):
 
     def get_config(self):
         return {
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            **super().get_config(),
             "next_sentence": self.next_sentence,
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        encoder = keras.saving.deserialize_keras_object(config["encoder"])
-        return cls(**{**config, "encoder": encoder})

@@ -12,11 +12,11 @@ from keras import ops
 from tfmodels.layers.crf import CRF, Chain, penalties, viterbi
 from tfmodels.layers.heads import ClassificationHead
 from tfmodels.layers.kernels import take_positions
-from tfmodels.models.model import Model
+from tfmodels.models.model import EncoderModel
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Tagger(Model):
+class Tagger(EncoderModel):
     """An encoder and a classification head over words, with or without a chain.
 
     Args:
@@ -47,9 +47,7 @@ class Tagger(Model):
     """
 
     def __init__(self, encoder, num_labels, labels=None, crf=False, dropout=0.1, **kwargs):
-        kwargs.setdefault("dtype", encoder.dtype_policy)
-        super().__init__(**kwargs)
-        self.encoder = encoder
+        super().__init__(encoder, **kwargs)
         self.num_labels = num_labels
         self.labels = None if labels is None else tuple(labels)
         self.dropout = dropout
@@ -64,8 +62,7 @@ class Tagger(Model):
         self.crf = CRF(num_labels, labels, dtype=self.dtype_policy, name="crf") if crf else None
 
     def build(self, batch_shape=None):
-        if not self.encoder.built:  # it may come with weights from a checkpoint
-            self.encoder.build()
+        super().build()
         self.head.build((None, None, self.encoder.config.hidden_dim))
         if self.crf is not None:
             self.crf.build()
@@ -123,16 +120,9 @@ class Tagger(Model):
 
     def get_config(self):
         return {
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            **super().get_config(),
             "num_labels": self.num_labels,
             "labels": None if self.labels is None else list(self.labels),
             "crf": self.crf is not None,
             "dropout": self.dropout,
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        encoder = keras.saving.deserialize_keras_object(config["encoder"])
-        return cls(**{**config, "encoder": encoder})

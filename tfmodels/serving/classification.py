@@ -6,8 +6,7 @@ tokenizer, the model and the labels are all inside the graph.
 
 import tensorflow as tf
 
-from tfmodels.errors import InputError
-from tfmodels.serving.saved_model import save
+from tfmodels.serving.saved_model import BATCH, TEXT, longest_text, save
 from tfmodels.text.batching import encode
 
 
@@ -30,10 +29,7 @@ def classification_signatures(model, tokenizer, labels, max_length=None):
     Raises:
         InputError: the model has fewer positions than `max_length`.
     """
-    most = model.encoder.config.max_length
-    max_length = most if max_length is None else max_length
-    if max_length > most:
-        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+    max_length = longest_text(model, max_length)
     labels = tf.constant(list(labels))
 
     def classify(batch):
@@ -44,23 +40,10 @@ def classification_signatures(model, tokenizer, labels, max_length=None):
     def from_text(text):
         return classify(encode(tokenizer, text, max_length))
 
-    def from_ids(token_ids, segment_ids, padding_mask):
-        return classify(
-            {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
-        )
+    def from_ids(**batch):
+        return classify(batch)
 
-    ids = tf.TensorSpec([None, None], tf.int32)
-    return {
-        "serving_default": (from_text, {"text": tf.TensorSpec([None], tf.string)}),
-        "token_ids": (
-            from_ids,
-            {
-                "token_ids": ids,
-                "segment_ids": ids,
-                "padding_mask": tf.TensorSpec([None, None], tf.bool),
-            },
-        ),
-    }
+    return {"serving_default": (from_text, TEXT), "token_ids": (from_ids, BATCH)}
 
 
 def export_classifier(root, model, tokenizer, labels, max_length=None):
@@ -77,4 +60,4 @@ def export_classifier(root, model, tokenizer, labels, max_length=None):
         InputError: if the directory cannot be written.
     """
     signatures = classification_signatures(model, tokenizer, labels, max_length)
-    return save(root, signatures, [variable.value for variable in model.variables])
+    return save(root, signatures, model)

@@ -6,10 +6,9 @@ model, the best path through the tags and the way back to characters are all in 
 
 import tensorflow as tf
 
-from tfmodels.errors import InputError
-from tfmodels.serving.saved_model import save
+from tfmodels.serving.saved_model import BATCH, TEXT, WORDS, longest_text, save
 from tfmodels.text.spans import entity_spans
-from tfmodels.text.windows import merge_words, tag_inputs
+from tfmodels.text.windows import default_stride, merge_words, tag_inputs
 
 
 def entity_finder(model, tokenizer, max_length=None, stride=None):
@@ -29,11 +28,8 @@ def entity_finder(model, tokenizer, max_length=None, stride=None):
     Raises:
         InputError: the model has fewer positions than `max_length`.
     """
-    most = model.encoder.config.max_length
-    max_length = most if max_length is None else max_length
-    if max_length > most:
-        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
-    stride = max_length // 4 if stride is None else stride
+    max_length = longest_text(model, max_length)
+    stride = default_stride(max_length) if stride is None else stride
 
     def find(text):
         batch, words = tag_inputs(tokenizer, text, max_length, stride)
@@ -76,19 +72,9 @@ def entity_signatures(model, tokenizer, max_length=None, stride=None):
             "score": tf.where(word_mask, score, 0.0),
         }
 
-    ids, mask = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
     return {
-        "serving_default": (from_text, {"text": tf.TensorSpec([None], tf.string)}),
-        "token_ids": (
-            from_ids,
-            {
-                "token_ids": ids,
-                "segment_ids": ids,
-                "padding_mask": mask,
-                "word_positions": ids,
-                "word_mask": mask,
-            },
-        ),
+        "serving_default": (from_text, TEXT),
+        "token_ids": (from_ids, {**BATCH, **WORDS}),
     }
 
 
@@ -111,4 +97,4 @@ def export_tagger(root, model, tokenizer, max_length=None, stride=None):
         InputError: as `entity_finder`; or the directory cannot be written.
     """
     signatures = entity_signatures(model, tokenizer, max_length, stride)
-    return save(root, signatures, [variable.value for variable in model.variables])
+    return save(root, signatures, model)

@@ -6,7 +6,8 @@ In: a `BertPretrainer` and its tokenizer. Out: what `saved_model.save` writes.
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.serving.saved_model import save
+from tfmodels.layers.heads import Pooler
+from tfmodels.serving.saved_model import BATCH, TEXT, longest_text, save
 from tfmodels.text.batching import encode
 
 
@@ -33,15 +34,13 @@ def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
         InputError: the model has fewer positions than `max_length`, or the vocabulary no
             `[MASK]` or fewer than `top_k` tokens.
     """
-    most = model.encoder.config.max_length
-    max_length = most if max_length is None else max_length
-    if max_length > most:
-        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+    max_length = longest_text(model, max_length)
     if tokenizer.mask_id is None:
         raise InputError("the vocabulary has no [MASK]; use the one the model was pretrained with")
     if not 1 <= top_k <= tokenizer.vocabulary_size:
         raise InputError(f"top_k {top_k}: give 1 to {tokenizer.vocabulary_size}")
     tokens = tf.constant(tokenizer.vocabulary)
+    mean = Pooler(model.encoder.config.hidden_dim, "mean", dtype="float32")
 
     def fill(batch, states):
         masked = batch["token_ids"] == tokenizer.mask_id  # [B, S]
@@ -61,35 +60,23 @@ def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
         }
 
     def embed(batch, states):
-        real = tf.cast(batch["padding_mask"], tf.float32)[..., None]  # [B, S, 1]
-        total = tf.reduce_sum(tf.cast(states, tf.float32) * real, 1)
-        return {"embedding": total / tf.maximum(tf.reduce_sum(real, 1), 1.0)}
+        return {"embedding": mean(states, batch["padding_mask"])}
 
     def with_states(*outputs):
-        def run(batch):
+        def run(**batch):
             states = model.encoder(batch, training=False)  # [B, S, H]
             return {k: v for output in outputs for k, v in output(batch, states).items()}
 
         return run
 
     def on_text(run):
-        return (
-            lambda text: run(encode(tokenizer, text, max_length)),
-            {"text": tf.TensorSpec([None], tf.string)},
-        )
+        return lambda text: run(**encode(tokenizer, text, max_length)), TEXT
 
-    def from_ids(token_ids, segment_ids, padding_mask):
-        return with_states(fill, embed)(
-            {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
-        )
-
-    ids = tf.TensorSpec([None, None], tf.int32)
-    mask = tf.TensorSpec([None, None], tf.bool)
     return {
         "serving_default": on_text(with_states(fill)),
         "fill_mask": on_text(with_states(fill)),
         "embed": on_text(with_states(embed)),
-        "token_ids": (from_ids, {"token_ids": ids, "segment_ids": ids, "padding_mask": mask}),
+        "token_ids": (with_states(fill, embed), BATCH),
     }
 
 
@@ -107,4 +94,4 @@ def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None):
         InputError: as `fill_mask_signatures`; or the directory cannot be written.
     """
     signatures = fill_mask_signatures(model, tokenizer, top_k, max_length)
-    return save(root, signatures, [variable.value for variable in model.variables])
+    return save(root, signatures, model)

@@ -11,13 +11,34 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfmodels.errors import first_line
+from tfmodels.errors import InputError, first_line
 from tfmodels.files import whole_directory
 
 NUMBER = re.compile("[0-9]+")
+# What every model takes, as a signature on ids has it.
+_IDS, _MASK = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
+TEXT = {"text": tf.TensorSpec([None], tf.string)}
+BATCH = {"token_ids": _IDS, "segment_ids": _IDS, "padding_mask": _MASK}
+WORDS = {"word_positions": _IDS, "word_mask": _MASK}
 
 
-def save(root, signatures, variables):
+def longest_text(model, max_length=None):
+    """The most tokens that a signature lets through to the model.
+
+    Args:
+        model: one on an encoder whose `config` has `max_length`.
+        max_length: as many as the encoder has positions for if not given.
+
+    Raises:
+        InputError: the encoder has fewer positions.
+    """
+    most = model.encoder.config.max_length
+    if max_length is not None and max_length > most:
+        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+    return most if max_length is None else max_length
+
+
+def save(root, signatures, model):
     """Writes the next version of a SavedModel.
 
     Args:
@@ -25,7 +46,7 @@ def save(root, signatures, variables):
         signatures: dict from signature name to `(function, specs)`: a function of
             tensors that returns a dict of tensors, and its `tf.TensorSpec`s by argument
             name. `"serving_default"` is what the server calls if not told otherwise.
-        variables: the `tf.Variable`s that the functions read.
+        model: the Keras model whose variables the functions read.
 
     Returns:
         `Path` of the new version, `<root>/<number>`.
@@ -36,7 +57,7 @@ def save(root, signatures, variables):
     root = Path(root)
     module = tf.Module()
     # The variables alone: saving a Keras model would save its training functions too.
-    module.model_variables = list(variables)
+    module.model_variables = [variable.value for variable in model.variables]
     functions = {}
     for name, (function, specs) in signatures.items():
         functions[name] = tf.function(function).get_concrete_function(

@@ -32,16 +32,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
+from tfmodels.text.examples import ExampleMaker, ExampleSettings, tokenized
 from tfmodels.text.masking import hashed
-from tfmodels.text.pretraining import (
-    ExampleMaker,
-    ExampleSettings,
-    Passes,
-    is_held_out,
-    serialized,
-    shuffled,
-    tokenized,
-)
+from tfmodels.text.pretraining import Passes, is_held_out, serialized, shuffled
 from tfmodels.text.vocabulary import save_vocabulary
 from tfmodels.text.wordpiece import WordPieceTokenizer
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfmodels.text.tags import types_of
+
 
 def entity_spans(
     text: tf.Tensor,
@@ -60,7 +62,7 @@ def entity_spans(
         origin = tf.cast(tf.gather(codes.row_starts(), row), tf.int32)
         characters = tf.ragged.range(origin + start, origin + end)
         entity = tf.strings.unicode_encode(tf.gather(codes.values, characters), "UTF-8")
-        names = tf.constant([label[2:] for label in labels[1::2]])
+        names = tf.constant(types_of(labels))
 
         def by_text(values, padding):
             ragged = tf.RaggedTensor.from_value_rowids(values, row, codes.nrows(), validate=False)

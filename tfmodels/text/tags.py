@@ -140,6 +140,11 @@ def labels_of(types: Sequence[str]) -> list[str]:
     return [OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
 
 
+def types_of(labels: Sequence[str]) -> list[str]:
+    """The types that `labels_of` made the labels of."""
+    return [label[2:] for label in labels[1::2]]
+
+
 def check_scheme(scheme: str) -> None:
     """Raises `InputError` unless `scheme` is one of `SCHEMES`."""
     if scheme not in SCHEMES:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.text import batching
-from tfmodels.text.wordpiece import CONTINUATION, shifted
+from tfmodels.text.wordpiece import continues, shifted
 
 _FAR = tf.int64.max  # more tokens than any window has
 
@@ -36,6 +36,11 @@ class Words(NamedTuple):
     place: tf.Tensor  # int32 [B, L]: which word of that window it is
     window_text: tf.Tensor  # int32 [N]: the text, among B, of each window
     window_words: tf.Tensor  # int32 [N, W]: which words of the text it holds, -1 for padding
+
+
+def default_stride(max_length: int) -> int:
+    """The tokens that two windows share where nothing is said: a quarter of them."""
+    return max_length // 4
 
 
 def tag_inputs(tokenizer, text, max_length: int, stride: int):
@@ -104,7 +109,7 @@ def word_labels(words: Words, types, starts, ends) -> tf.Tensor:
         of type t (as `tags.labels_of`), -1 for padding.
     """
     with tf.device("CPU:0"):
-        labels = _text_labels(words.starts, words.ends, types, starts, ends)  # [B, L]
+        labels = text_labels(words.starts, words.ends, types, starts, ends)  # [B, L]
         held = words.window_words
         # One more column, for windows of no words in texts of none.
         labels = tf.gather(tf.pad(labels, [[0, 0], [0, 1]]), words.window_text)  # [N, L + 1]
@@ -173,7 +178,7 @@ def _cut(tokenizer, text, max_length, stride):
     _check(max_length, stride)
     ids, starts, ends = tokenizer.tokenize_with_offsets(text)
     row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
-    begins = tf.constant([not _continues(token) for token in tokenizer.vocabulary])
+    begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])
     begins = tf.gather(begins, ids.values) | (row != shifted(row, -1))  # [tokens]
     pieces = tf.where(begins)[:, 0]  # [words]: first piece of each
     before = tf.concat([[0], tf.cumsum(tf.cast(begins, tf.int64))], 0)  # words before a token
@@ -270,8 +275,16 @@ def _words(cut):
     )
 
 
-def _text_labels(word_starts, word_ends, types, starts, ends):
-    """The labels of the words of whole texts: int32 [B, L], 0 in the padding; see `word_labels`."""
+def text_labels(word_starts, word_ends, types, starts, ends) -> tf.Tensor:
+    """The labels of the words of whole texts.
+
+    Args:
+        word_starts, word_ends: integer [B, L]: characters of the words, as of `Words`.
+        types, starts, ends: see `word_labels`.
+
+    Returns:
+        int32 [B, L]: as of `word_labels`, but 0 in the padding.
+    """
     # Characters are counted over all texts, so that one search serves all.
     row, starts, ends = starts.value_rowids(), starts.values, ends.values  # [entities]
     starts, ends = tf.cast(starts, tf.int64), tf.cast(ends, tf.int64)
@@ -296,10 +309,6 @@ def _begun(labels):
     """Makes an `I-` at the beginning of a window a `B-`: int32 [N, W]."""
     first, rest = labels[:, :1], labels[:, 1:]
     return tf.concat([first - tf.cast((first > 0) & (first % 2 == 0), tf.int32), rest], 1)
-
-
-def _continues(token):
-    return token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
 
 
 def _check(max_length, stride):

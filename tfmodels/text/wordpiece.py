@@ -357,14 +357,19 @@ def shifted(values, before):
     return tf.concat([tf.cast([before], values.dtype), values], 0)[:-1]
 
 
+def continues(token):
+    """Whether a token goes on with the word before it; `##` alone is a word."""
+    return token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
+
+
 def piece_of(token):
     """What a token adds to a text."""
-    return token.removeprefix(CONTINUATION) if len(token) > len(CONTINUATION) else token
+    return token.removeprefix(CONTINUATION) if continues(token) else token
 
 
 def is_spaced(token):
     """Whether a blank stands before a token."""
-    return piece_of(token) == token and not token.startswith(ATTACHED)
+    return not continues(token) and not token.startswith(ATTACHED)
 
 
 def token_widths(vocabulary):

@@ -1,0 +1,395 @@
+"""Examples for BERT's pretraining: texts, and whether one follows the other.
+
+In: documents as lists of sentences, streamed. Out: unmasked examples, in Python. How they become
+batches is in `pretraining.py`, how they are kept in files in `records.py`.
+
+Follows Devlin et al., "BERT", 2018, appendix A.2, and google-research/bert's
+`create_pretraining_data.py`; sentence order after Lan et al., "ALBERT", 2019. Three things
+differ from BERT's program. The corpus is never held: random text comes from a buffer of
+documents read lately. A chunk of one sentence is halved between two words instead of always
+getting random text, so both labels are equally frequent. And sentences longer than an example
+are cut into several instead of being thrown away.
+
+n = tokens of an example, T = tokens of a sentence.
+"""
+
+import dataclasses
+import random
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.text import characters
+from tfmodels.text.masking import hashed_int
+from tfmodels.text.wordpiece import continues
+
+TASKS = ("nsp", "sop", "mlm")
+
+_CHUNK_CHARACTERS = 400_000  # tokenized at once
+_CHUNK_SENTENCES = 4000
+_KEPT_DOCUMENTS = 1000  # random text comes from so many documents
+_KEPT_TOKENS = 500_000  # or fewer, when they are long
+_EXAMPLES_OF_DOCUMENT = 1 << 20  # a document has fewer examples than this
+_PAIRS = 2  # where its two hashes start: another place than those of `pretraining.py`
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleSettings:
+    """How examples are made of documents.
+
+    Attributes:
+        max_length: tokens of an example at most, special ones included.
+        task: "nsp": a pair, label 1 where the second text is of another document; "sop": a pair
+            of neighbours, label 1 where they are swapped; "mlm": one text, no label.
+        short_share: share of the examples that aim at a random shorter length.
+        segmented: whether ideographs without a blank between them are one word, for Chinese
+            text that was segmented with blanks. Else each is a word.
+        seed: of every random choice.
+    """
+
+    max_length: int = 128
+    task: str = "nsp"
+    short_share: float = 0.1
+    segmented: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.task not in TASKS:
+            raise InputError(f"task={self.task!r} is unknown; give one of {', '.join(TASKS)}")
+        if self.max_length < 8:
+            raise InputError(
+                f"max_length={self.max_length} leaves no room for two texts; give at least 8"
+            )
+        if not 0 <= self.short_share <= 1:
+            raise InputError(f"short_share={self.short_share}; give a share from 0 to 1")
+
+    @property
+    def room(self) -> int:
+        """The most tokens of an example that are not special."""
+        return self.max_length - (2 if self.task == "mlm" else 3)
+
+
+class Example(NamedTuple):
+    """An unmasked example: [CLS] first [SEP], or [CLS] first [SEP] second [SEP]."""
+
+    token_ids: np.ndarray  # int32 [n]
+    continues: np.ndarray  # bool [n]: belongs to the word of the token before
+    first_length: int  # tokens of [CLS] first [SEP]; the others are the second segment
+    label: int  # see `ExampleSettings.task`; 0 for "mlm"
+    number: int  # no other example of a pass has it
+
+
+class Document(NamedTuple):
+    """A tokenized document."""
+
+    number: int
+    sentences: list[np.ndarray]  # int32 [2, T] each: ids, and 1 where a token continues a word
+
+    @property
+    def tokens(self) -> int:
+        return sum(sentence.shape[1] for sentence in self.sentences)
+
+
+def examples(
+    documents: Iterable[tuple[int, list[str]]],
+    tokenizer,
+    settings: ExampleSettings,
+    pass_number: int = 0,
+) -> Iterator[Example]:
+    """Makes the examples of one pass over documents.
+
+    Every token of the text is used once, in its place, except what is cut from the ends of pairs
+    that became too long, and the single word that "sop" cannot make a pair of. For "nsp" text is
+    besides used as the random second text of other documents. With one document there is no such
+    text, and a document of one word has no second half: the next choices make up for the
+    labels, as far as there are any.
+
+    Args:
+        documents: `(number, sentences)`, numbers ascending.
+        tokenizer: a `WordPieceTokenizer`.
+        settings: see there.
+        pass_number: another pass makes other pairs and lengths of the same documents.
+
+    Yields:
+        `Example`. The same arguments yield the same examples.
+
+    Raises:
+        InputError: "nsp" and all the text is one document.
+    """
+    maker = ExampleMaker(tokenizer, settings, pass_number)
+    for document in tokenized(documents, tokenizer, settings.segmented):
+        yield from maker.add(document)
+    if settings.task == "nsp" and maker.documents == 1:
+        raise InputError(
+            "the text is one document and next-sentence pairs need text of another one; "
+            "put blank lines between documents, or give the task 'sop' or 'mlm'"
+        )
+    yield from maker.finish()
+
+
+def tokenized(documents, tokenizer, segmented=False) -> Iterator[Document]:
+    """Tokenizes documents, thousands of sentences at once; drops those without tokens.
+
+    Args:
+        documents: `(number, sentences)`.
+        tokenizer: a `WordPieceTokenizer`.
+        segmented: see `ExampleSettings`.
+
+    Yields:
+        `Document`.
+    """
+    split = _Splitter(tokenizer, segmented)
+    held, sentences, size = [], 0, 0
+    for number, texts in documents:
+        held.append((number, texts))
+        sentences += len(texts)
+        size += sum(map(len, texts))
+        if sentences >= _CHUNK_SENTENCES or size >= _CHUNK_CHARACTERS:
+            yield from _tokenized_chunk(held, split)
+            held, sentences, size = [], 0, 0
+    yield from _tokenized_chunk(held, split)
+
+
+def _tokenized_chunk(held, split):
+    texts = [text for _, sentences in held for text in sentences]
+    pieces = []
+    start, size = 0, 0
+    for end, text in enumerate(texts, start=1):  # one long document is more than one chunk
+        size += len(text)
+        if size >= _CHUNK_CHARACTERS or end == len(texts):
+            pieces += split(texts[start:end])
+            start, size = end, 0
+    pieces = iter(pieces)
+    for number, sentences in held:
+        found = [piece for _, piece in zip(sentences, pieces, strict=False) if piece.shape[1]]
+        if found:
+            yield Document(number, found)
+
+
+class _Splitter:
+    """Splits sentences into tokens and says which continue a word."""
+
+    def __init__(self, tokenizer, segmented):
+        text = [tf.TensorSpec([None], tf.string)]
+        way = tokenizer.tokenize_with_offsets if segmented else tokenizer.tokenize
+        self._tokenize = tf.function(way, input_signature=text)  # faster than op by op
+        self._segmented = segmented
+        self._continues = np.array([continues(token) for token in tokenizer.vocabulary])
+
+    def __call__(self, texts):
+        """list of str -> list of int32 [2, T]."""
+        if not texts:
+            return []
+        found = self._tokenize(tf.constant(texts))
+        ids = found[0] if self._segmented else found
+        splits = ids.row_splits.numpy()
+        flat = ids.flat_values.numpy()
+        inner = self._continues[flat]
+        if self._segmented:
+            starts, ends = (part.flat_values.numpy() for part in found[1:])
+            inner |= _within_run(texts, splits, starts, ends)
+        tokens = np.stack([flat, inner.astype(np.int32)])
+        return [tokens[:, a:b] for a, b in zip(splits[:-1], splits[1:], strict=True)]
+
+
+def _within_run(texts, splits, starts, ends):
+    """Which tokens are ideographs that follow another one without a blank: bool [tokens]."""
+    codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    origin = np.cumsum([0, *map(len, texts)])[:-1]
+    counts = np.diff(splits)
+    data = characters.load_characters()
+    cjk = data["flags"].reshape(-1) & characters.CJK > 0
+    page_of = data["page_of"].astype(np.int64)
+    code = codes[np.repeat(origin, counts) + starts].astype(np.int64)
+    cjk = cjk[page_of[code >> 8] * 256 + (code & 255)]
+    joined = np.zeros(len(starts), bool)
+    joined[1:] = cjk[1:] & cjk[:-1] & (starts[1:] == ends[:-1])
+    joined[splits[:-1][counts > 0]] = False
+    return joined
+
+
+class ExampleMaker:
+    """Makes examples of the documents of one stream (a pass, or a shard of it), one by one.
+
+    Args:
+        tokenizer, settings, pass_number: see `examples`.
+        stream: number of the stream; streams draw independently.
+
+    Attributes:
+        documents: how many came in so far.
+    """
+
+    def __init__(self, tokenizer, settings, pass_number=0, stream=0):
+        self.documents = 0
+        self._cls = np.array([[tokenizer.cls_id], [0]], np.int32)
+        self._sep = np.array([[tokenizer.sep_id], [0]], np.int32)
+        self._settings = settings
+        parts = (hashed_int(_PAIRS + i, settings.seed, pass_number, stream) for i in range(2))
+        self._rng = random.Random(next(parts) << 32 | next(parts))
+        self._waiting: Document | None = None
+        self._kept: list[Document] = []
+        self._kept_tokens = 0
+        self._owed = 0.0  # labels 0 that make up for labels 1 that had no alternative
+
+    def add(self, document: Document) -> Iterator[Example]:
+        """Takes the next document; yields the examples of the one before.
+
+        One is always waiting, so that the first one, too, has another document to draw from.
+        """
+        self.documents += 1
+        document = Document(document.number, [*self._pieces(document.sentences)])
+        if self._settings.task == "nsp":
+            self._keep(document)
+        waiting, self._waiting = self._waiting, document
+        return self._of_document(waiting)
+
+    def finish(self) -> Iterator[Example]:
+        """Yields the examples of the last document."""
+        waiting, self._waiting = self._waiting, None
+        return self._of_document(waiting)
+
+    def _of_document(self, document):
+        if document is None:
+            return
+        made = self._texts(document) if self._settings.task == "mlm" else self._pairs(document)
+        first_number = document.number * _EXAMPLES_OF_DOCUMENT
+        for number, (first, second, label) in enumerate(made, start=first_number):
+            parts = [self._cls, *first, self._sep]
+            if second:
+                parts += [*second, self._sep]
+            tokens = np.concatenate(parts, axis=1)
+            yield Example(
+                tokens[0], tokens[1].astype(bool), 2 + _length(first), label, number
+            )  # fmt: skip
+
+    def _pieces(self, sentences):
+        """The sentences, those longer than an example cut between words."""
+        room = self._settings.room
+        for sentence in sentences:
+            while sentence.shape[1] > room:
+                at = _last_start(sentence, room)
+                yield sentence[:, :at]
+                sentence = sentence[:, at:]
+            yield sentence
+
+    def _keep(self, document):
+        self._kept.append(document)
+        self._kept_tokens += document.tokens
+        while len(self._kept) > 2 and (
+            len(self._kept) > _KEPT_DOCUMENTS or self._kept_tokens > _KEPT_TOKENS
+        ):
+            self._kept_tokens -= self._kept.pop(0).tokens
+
+    def _target(self):
+        """How many tokens the next example aims at."""
+        room = self._settings.room
+        if self._rng.random() < self._settings.short_share:
+            return self._rng.randint(2, room)
+        return room
+
+    def _texts(self, document):
+        """The whole document in pieces that begin with a word."""
+        tokens = np.concatenate(document.sentences, axis=1)
+        while tokens.shape[1]:
+            target = self._target()
+            at = tokens.shape[1] if tokens.shape[1] <= target else _last_start(tokens, target)
+            yield [tokens[:, :at]], [], 0
+            tokens = tokens[:, at:]
+
+    def _pairs(self, document):
+        """`(first, second, label)`, the texts as lists of pieces."""
+        sentences = document.sentences[::-1]  # a stack: what is not used is put back
+        while sentences:
+            target = self._target()
+            chunk, size = [], 0
+            while sentences and size < target:
+                chunk.append(sentences.pop())
+                size += chunk[-1].shape[1]
+            halved = len(chunk) == 1
+            if halved:
+                chunk = _halves(chunk[0])
+            cut = self._rng.randint(1, len(chunk) - 1) if len(chunk) > 1 else 1
+            first, second = chunk[:cut], chunk[cut:]
+            label = 0
+            if self._settings.task == "sop":
+                if not second:
+                    continue
+                if self._rng.random() < 0.5:
+                    first, second, label = second, first, 1
+            else:
+                other = self._draw_other(document.number, bool(second))
+                if other is not None:
+                    sentences += second[::-1]
+                    second = self._random_text(other, target - _length(first), halved)
+                    label = 1
+                elif not second:
+                    continue  # one word, and no other document
+            yield *self._cut(first, second), label
+
+    def _draw_other(self, number, has_second):
+        """Another document to take the second text from, or None to take what follows."""
+        correction = min(self._owed, 0.5) if has_second else 0.0
+        self._owed -= correction
+        if has_second and self._rng.random() >= 0.5 - correction:
+            return None
+        for _ in range(20):
+            other = self._rng.choice(self._kept)
+            if other.number != number:
+                self._owed += 0.0 if has_second else 0.5
+                return other
+        return None
+
+    def _random_text(self, document, target, halved):
+        """Neighbouring sentences of a document, at least `target` tokens if it has them.
+
+        Where the first text is half of a sentence, this one begins within a sentence as well:
+        its beginning must not give the label away.
+        """
+        at = self._rng.randrange(len(document.sentences))
+        text, size = [], 0
+        for sentence in document.sentences[at:]:
+            if halved and not text:
+                sentence = _halves(sentence)[-1]
+            text.append(sentence)
+            size += sentence.shape[1]
+            if size >= target:
+                break
+        return text
+
+    def _cut(self, first, second):
+        """Takes tokens off the longer text, at either end, until both fit."""
+        sizes = [_length(first), _length(second)]
+        texts = [first, second]
+        if sum(sizes) <= self._settings.room:
+            return texts
+        front, back = [0, 0], [0, 0]
+        for _ in range(sum(sizes) - self._settings.room):
+            longer = 0 if sizes[0] > sizes[1] else 1
+            (front if self._rng.random() < 0.5 else back)[longer] += 1
+            sizes[longer] -= 1
+        for i in range(2):
+            text = np.concatenate(texts[i], axis=1)[:, front[i] :]
+            texts[i] = [text[:, : text.shape[1] - back[i]]]
+        return texts
+
+
+def _length(text):
+    return sum(piece.shape[1] for piece in text)
+
+
+def _last_start(tokens, limit):
+    """Where to cut so that at most `limit` tokens, at least one, and whole words stay."""
+    starts = np.flatnonzero(tokens[1, 1 : limit + 1] == 0)
+    return int(starts[-1]) + 1 if len(starts) else limit  # one word longer than that
+
+
+def _halves(sentence):
+    """A sentence in two halves, cut between two words; one that is a single word alone."""
+    starts = np.flatnonzero(sentence[1, 1:] == 0) + 1
+    if not len(starts):
+        return [sentence]
+    at = starts[len(starts) // 2]
+    return [sentence[:, :at], sentence[:, at:]]
