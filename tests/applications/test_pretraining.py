@@ -214,6 +214,11 @@ class TestMistakes:
                        documents)  # fmt: skip
         assert "no masked-LM head" in line
 
+    def test_more_tokens_than_positions(self, bert_dir, documents, capsys):
+        arguments = ["--model_dir", bert_dir, "--text_files", documents, "--max_length", "999"]
+        line = refused(capsys, "bert", "evaluate", *arguments)
+        assert "--max_length 999: the checkpoint has positions for 512 tokens" in line
+
     def test_export_directory_cannot_be_made(self, bert_dir, documents, capsys):
         arguments = ["--model_dir", bert_dir, "--export_dir", documents / "served"]
         assert "cannot be written" in refused(capsys, "bert", "export", *arguments)
