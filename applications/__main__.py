@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 
-from applications import ner, pretraining, sentiment
+from applications import generation, ner, pretraining, sentiment
 from tfmodels.errors import InputError, first_line
 
-APPLICATIONS = {room.APPLICATION: room.VERBS for room in (sentiment, ner, pretraining)}
+APPLICATIONS = {room.APPLICATION: room.VERBS for room in (sentiment, ner, pretraining, generation)}
 
 
 def build_parser():

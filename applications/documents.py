@@ -6,8 +6,9 @@ In go files by name or pattern:
     reviews.tsv  .csv  .jsonl       every row a document, the text in one column (also `.gz`)
     tfds:NAME                       the same of a TensorFlow Datasets split
 
-Out come `(number, sentences)`. Nothing here holds a whole file, nor a whole line: a file that
-is one line of many megabytes is read in pieces.
+Out come `(number, sentences)`, or for language models `(number, text, ends)`: the text as it is,
+a file (or a row of a table) being one document. Nothing here holds a whole file, nor a whole line:
+a file that is one line of many megabytes is read in pieces.
 
 A sentence ends after `.`, `!` or `?` (and closing quotes or brackets) before a blank, after
 `。`, `！` or `？` (and closing marks) with or without one, and with its line. The rule knows no
@@ -33,6 +34,7 @@ from tfmodels.errors import InputError
 
 _PIECE = 100_000  # bytes of a line read at a time
 _LONGEST_SENTENCE = 10_000  # characters
+_PASSAGE = 20_000  # characters of a piece of raw text, about
 _LONGEST_DOCUMENT = 1_000_000  # characters
 _SAMPLE = 64 << 10  # bytes at both ends of a file that tell it from another one
 _TABLE = re.compile(r"\.(tsv|csv|jsonl)(\.gz)?$", re.IGNORECASE)
@@ -94,7 +96,27 @@ class TextFiles:
         for number, sentences in enumerate(everything):
             yield number, sentences
         if number < 0:
-            raise InputError(f"{', '.join(self.files[:3])}: no text; give files that hold some")
+            raise self._no_text()
+
+    def passages(self) -> Iterator[tuple[int, str, bool]]:
+        """Reads all text once, character for character.
+
+        Yields:
+            `(number, text, ends)`: numbers count from 0 over all files and are the same in every
+            pass; `text` is a piece of a document, about 20,000 characters and at most 120,000 in
+            text files, and a whole one in tables; `ends` is whether the document ends there.
+            A piece ends with a line, where GPT-2's pattern parts words in any case, if there is
+            such a place: so its tokens are those that it has in the whole text.
+
+        Raises:
+            InputError: as `documents`.
+        """
+        number = -1
+        everything = itertools.chain.from_iterable(map(self._passages_of, self.files))
+        for number, (text, ends) in enumerate(everything):
+            yield number, text, ends
+        if number < 0:
+            raise self._no_text()
 
     def fingerprint(self) -> str:
         """What tells these texts from others: `"2 files, 12345 bytes, sha256 0123456789abcdef"`.
@@ -113,6 +135,27 @@ class TextFiles:
                 digest.update(b"%d:" % size + ends)
         word = "file" if len(self.files) == 1 else "files"
         return f"{len(self.files)} {word}, {total} bytes, sha256 {digest.hexdigest()[:16]}"
+
+    def _no_text(self) -> InputError:
+        return InputError(f"{', '.join(self.files[:3])}: no text; give files that hold some")
+
+    def _passages_of(self, name: str) -> Iterator[tuple[str, bool]]:
+        if _is_table(name):
+            for _, (text,) in open_source(name, [self._text_column]).rows():
+                if text.strip():
+                    yield text, True
+            return
+        held, begun = "", False
+        for text, _ in _file_pieces(name):
+            if len(held) >= _PASSAGE:
+                cut = _parting(held, text) or (len(held) if len(held) >= _PIECE else 0)
+                if cut:
+                    yield held[:cut], False
+                    begun = True
+                held = held[cut:]
+            held += text
+        if begun or held.strip():
+            yield held, True
 
     def _of_file(self, name: str) -> Iterator[list[str]]:
         if _is_table(name):
@@ -144,33 +187,8 @@ def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
 
 def _file_sentences(name: str) -> Iterator[str | None]:
     """The sentences of a text file, stripped; None at a blank line and at the end."""
-    path = Path(name).expanduser()
-    packed = path.suffix.lower() == ".gz"
-    try:
-        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
-            yield from _stream_sentences(stream, name)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        problem = f"{name}: cannot be read ({reason})"
-        raise InputError(f"{problem}; check that the file is whole") from error
-    yield None
-
-
-def _stream_sentences(stream: BinaryIO, name: str) -> Iterator[str | None]:
-    line, rest, blank = 1, "", True
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for data in iter(functools.partial(stream.readline, _PIECE), b""):
-        if line == 1 and blank and data.startswith(_BYTE_ORDER_MARK):
-            data = data.removeprefix(_BYTE_ORDER_MARK)
-        if b"\0" in data:
-            raise InputError(
-                f"{name}:{line}: a NUL byte, so no text in UTF-8; name text files only"
-            )
-        whole = data.endswith(b"\n")
-        try:
-            text = decoder.decode(data, final=whole)
-        except UnicodeDecodeError as error:
-            raise _not_utf8(name, line) from error
+    rest, blank = "", True
+    for text, whole in _file_pieces(name):
         sentences = _sentences(rest + text)
         # What a piece ends with may go on in the next one, blanks included.
         rest = "" if whole or not sentences else sentences.pop()
@@ -181,13 +199,60 @@ def _stream_sentences(stream: BinaryIO, name: str) -> Iterator[str | None]:
         if whole:
             if blank:
                 yield None
-            line, blank = line + 1, True
+            blank = True
+    if rest.strip():
+        yield rest.strip()
+    yield None
+
+
+def _parting(before: str, after: str) -> int | None:
+    """How much of `before` to part from the rest: where GPT-2's pattern cuts in any case.
+
+    It looks at what follows white space, so few places around a line's end are safe.
+    """
+    if not before.endswith("\n") or after[:2].isspace():
+        return None
+    if after.startswith(" ") or not before[-2:-1].isspace():
+        return None if after[:1].isspace() and after[:1] != " " else len(before)
+    between_lines = before.endswith("\n\n") and not before[-3:-2].isspace()
+    return len(before) - 1 if between_lines and not after[:1].isspace() else None
+
+
+def _file_pieces(name: str) -> Iterator[tuple[str, bool]]:
+    """`(text, whole)` of a text file: its lines, in pieces if long; whether a line ends there."""
+    path = Path(name).expanduser()
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+            yield from _stream_pieces(stream, name)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"{name}: cannot be read ({reason})"
+        raise InputError(f"{problem}; check that the file is whole") from error
+
+
+def _stream_pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str, bool]]:
+    line, start = 1, True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for data in iter(functools.partial(stream.readline, _PIECE), b""):
+        if start:
+            data = data.removeprefix(_BYTE_ORDER_MARK)
+            start = False
+        if b"\0" in data:
+            raise InputError(
+                f"{name}:{line}: a NUL byte, so no text in UTF-8; name text files only"
+            )
+        whole = data.endswith(b"\n")
+        try:
+            text = decoder.decode(data, final=whole)
+        except UnicodeDecodeError as error:
+            raise _not_utf8(name, line) from error
+        yield text, whole
+        line += whole
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise _not_utf8(name, line) from error
-    if rest.strip():
-        yield rest.strip()
 
 
 def _not_utf8(name: str, line: int) -> InputError:

@@ -141,6 +141,7 @@ class Batches:
         checkpoint: directory that it starts from, or None.
         tokenizer: `WordPieceTokenizer`.
         examples: `ExampleSettings`.
+        max_length: tokens of an example.
         steps: of the whole training.
         say: str, one line about it.
     """
@@ -148,6 +149,7 @@ class Batches:
     def __init__(self, settings, examples, folder):
         self._settings, self._examples = settings, examples
         self.examples = examples.settings
+        self.max_length = self.examples.max_length
         self.checkpoint = None
         if settings.checkpoint != "none":
             self.checkpoint = find_checkpoint(settings.checkpoint, settings.revision)

@@ -10,22 +10,23 @@ A training that is stopped leaves `<output_dir>.unfinished/`; the same command g
 import dataclasses
 import json
 import math
-import os
-import shutil
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from applications.settings import Exporting, Precision, Predicting, Training, check_numbers
+from applications.settings import (
+    Exporting,
+    FromZero,
+    Precision,
+    Predicting,
+    Training,
+    check_numbers,
+)
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory
 
 APPLICATION = "bert"
 WORST_MISTAKES = 10
-# What may be another when a training goes on: nothing that changes its result.
-FREE = ("strategy",)
 
 
 @dataclass(kw_only=True)
@@ -80,7 +81,7 @@ class Prepare(Examples):
 
 
 @dataclass(kw_only=True)
-class Pretrain(Examples, Training):
+class Pretrain(Examples, FromZero, Training):
     """Pretrains a BERT and writes a model directory; goes on with a training that was stopped.
 
     Args:
@@ -187,42 +188,31 @@ def prepare(settings: Prepare):
 
 def pretrain(settings: Pretrain):
     """Runs `Pretrain`; returns the metrics of the held-out documents."""
-    from applications import datasets, report, run
+    from applications import report, run, steps
     from applications.examples import Batches, open_examples
-    from applications.unfinished import unfinished
+    from tfmodels.training.losses import pretraining_objective
 
     check_numbers(settings)
     if settings.checkpoint == "none":
         run.check_size(settings.size)
-    if os.path.exists(settings.output_dir):
-        raise InputError(
-            f"{settings.output_dir}: already exists; give another --output_dir or remove it"
-        )
     examples = open_examples(settings)
-    strategy = run.start(settings.precision, settings.strategy, settings.seed)
-    made_of = {**vars(settings), "text_files": [settings.text_files, examples.made_of]}
-    with unfinished(settings.output_dir, made_of, FREE) as folder:
-        with datasets.source_errors(examples), strategy.scope():
-            source = Batches(settings, examples, folder)
-            model, started = _model(settings, source)
-            print(f"{source.say}; {started}", file=sys.stderr)
-            history = _fit(model, source, settings, folder)
-        measured = _measures(history)
-        metrics = {name.removeprefix("val_"): values[-1] for name, values in measured.items()
-                   if name.startswith("val_")}  # fmt: skip
-        with whole_directory(settings.output_dir, "another --output_dir") as directory:
-            run.write_model(
-                directory, APPLICATION, model, source.tokenizer, labels=None,
-                max_length=source.examples.max_length, task=source.examples.task,
-                segmented=source.examples.segmented, mask_rate=settings.mask_rate,
-            )  # fmt: skip
-            shutil.copytree(folder / "logs", directory / "logs")
-            report.write_json(directory / "metrics.json", {**metrics, "history": measured})
-            report.write_card(directory, "Pretrained BERT", _card(source, metrics), settings)
-            report.plot(directory / "plots", measured)
-    print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
-    print(json.dumps({"model_dir": settings.output_dir, **metrics}))
-    return metrics
+
+    def start(folder):
+        source = Batches(settings, examples, folder)
+        model, started = _model(settings, source)
+        print(f"{source.say}; {started}", file=sys.stderr)
+        return model, source, {"objective": pretraining_objective(model.next_sentence)}
+
+    def write(directory, model, source, metrics):
+        run.write_model(
+            directory, APPLICATION, model, source.tokenizer, labels=None,
+            max_length=source.examples.max_length, task=source.examples.task,
+            segmented=source.examples.segmented, mask_rate=settings.mask_rate,
+        )  # fmt: skip
+        report.write_card(directory, "Pretrained BERT", _card(source, metrics), settings)
+
+    made_of = {"text_files": [settings.text_files, examples.made_of]}
+    return steps.train(settings, examples, made_of, start, write)
 
 
 def evaluate(settings: Evaluate):
@@ -354,88 +344,6 @@ def _model(settings, source):
     return model, load_weights(model, source.checkpoint)
 
 
-def _fit(model, source, settings, folder):
-    """Trains to the end, from the newest state if there is one; the history of all of it."""
-    import keras
-    import numpy as np
-
-    from applications import run
-    from applications.unfinished import STATES
-    from tfmodels.training.losses import pretraining_objective
-    from tfmodels.training.state import SaveState, restore_state, states
-
-    # Keras measures at the end of what it calls an epoch: `interval` steps.
-    parts = -(-source.steps // settings.save_steps)
-    interval = -(-source.steps // parts)
-    rate = run.compile_model(
-        model, settings, parts * interval, pretraining_objective(model.next_sentence)
-    )
-    step, history = 0, {}
-    if found := states(folder / STATES):
-        state = restore_state(found[-1], model)
-        step, history = state["step"], state["history"]
-        print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
-    held_out = source.held_out()
-    save = SaveState(folder / STATES, interval, history)
-    callbacks = [
-        keras.callbacks.TerminateOnNaN(),
-        _pace(held_out, settings, source, parts, interval),
-        keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
-        save,
-    ]
-    (folder / "logs").mkdir(exist_ok=True)
-    if step < parts * interval:  # not if only the writing of the model was left
-        model.fit(
-            source.batches(step),
-            validation_data=held_out,
-            steps_per_epoch=interval,
-            initial_epoch=step // interval,
-            epochs=parts,
-            shuffle=False,
-            callbacks=callbacks,
-            verbose="auto" if sys.stdout.isatty() else 2,
-        )
-    if not np.isfinite(save.last_loss):
-        raise InputError(
-            f"--learning_rate {rate}: the loss is no longer a number; remove {folder} and give a "
-            "smaller one"
-        )
-    return save.history
-
-
-def _pace(held_out, settings, source, parts, interval):
-    """A callback that logs tokens per second and says how long it will take."""
-    import keras
-
-    class Pace(keras.callbacks.Callback):
-        """Puts `tokens_per_second` (padding not counted) into the logs of each Keras epoch."""
-
-        def __init__(self):
-            super().__init__()
-            self.tokens = settings.batch_size * source.examples.max_length
-            if held_out is not None:
-                batches = [batch["padding_mask"].numpy() for batch, _ in held_out.take(8)]
-                real = sum(mask.sum() for mask in batches) / sum(len(mask) for mask in batches)
-                self.tokens = settings.batch_size * real
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.start, self.seconds = time.perf_counter(), 0.0
-
-        def on_train_batch_end(self, batch, logs=None):
-            self.seconds = time.perf_counter() - self.start
-
-        def on_epoch_end(self, epoch, logs=None):
-            logs["tokens_per_second"] = self.tokens * interval / max(self.seconds, 1e-9)
-            left = (parts - epoch - 1) * (time.perf_counter() - self.start)
-            print(
-                f"step {(epoch + 1) * interval} of {parts * interval}, "
-                f"{logs['tokens_per_second']:,.0f} tokens/s, {left / 60:.0f} min left",
-                file=sys.stderr,
-            )
-
-    return Pace()
-
-
 def _mistakes(model, tokenizer, inputs, masked_lm):
     """The masked words of a batch that the model was surest of getting wrong."""
     import numpy as np
@@ -468,12 +376,6 @@ def _totals(summary):
         split: {name: found[name] for name in ("documents", "examples", "tokens")}
         for split, found in summary["splits"].items()
     }
-
-
-def _measures(history):
-    """Without Keras' means of the batches' means, which stand beside our exact ones."""
-    parts = ("masked_lm_loss", "next_sentence_loss")
-    return {k: v for k, v in history.items() if k.removeprefix("val_") not in parts}
 
 
 def _card(source, metrics):

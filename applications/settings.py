@@ -21,9 +21,6 @@ class Training:
         checkpoint: directory of a published BERT or of a model trained here, a name on
             the Hugging Face Hub, or none to start from zero.
         revision: branch, tag or commit of a checkpoint on the hub.
-        size: tiny, mini, small, medium, base or large, when starting from zero.
-        vocabulary_size: most tokens to learn from the training text, from zero.
-        lowercase: fold case and strip accents, from zero.
         epochs: passes over the training data.
         batch_size: texts of a step, on all devices together.
         learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
@@ -40,9 +37,6 @@ class Training:
     output_dir: str
     checkpoint: str = "none"
     revision: str | None = None
-    size: str = "mini"
-    vocabulary_size: int = 16000
-    lowercase: bool = True
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float | None = None
@@ -57,11 +51,25 @@ class Training:
 
 
 @dataclass(kw_only=True)
-class FineTuning(Training):
+class FromZero:
+    """What a training without a checkpoint is told.
+
+    Args:
+        size: tiny, mini, small, medium, base or large, when starting from zero.
+        vocabulary_size: most tokens to learn from the training text, from zero.
+    """
+
+    size: str = "mini"
+    vocabulary_size: int = 16000
+
+
+@dataclass(kw_only=True)
+class FineTuning(FromZero, Training):
     """What every training from labelled rows is told.
 
     Args:
         train_file: rows to train on.
+        lowercase: fold case and strip accents, from zero.
         eval_file: rows to choose the best weights on; part of train_file if not given.
         evaluations: measurements on the held-out rows in each epoch; the weights that did
             best in one are kept.
@@ -77,6 +85,7 @@ class FineTuning(Training):
     """
 
     train_file: str
+    lowercase: bool = True
     eval_file: str | None = None
     evaluations: int = 1
     max_length: int = 128
@@ -127,6 +136,35 @@ class Predicting:
 
 
 @dataclass(kw_only=True)
+class Decoding:
+    """How a text is generated.
+
+    Args:
+        max_new_tokens: most tokens of an answer.
+        min_new_tokens: fewest tokens of an answer.
+        sample: draw tokens; else take the likeliest.
+        temperature: with sample, above 0: below 1 more often the likely ones.
+        top_k: with sample, draw among so many of the likeliest tokens; 0 for all.
+        top_p: with sample, draw among the likeliest tokens that have this probability together.
+        repetition_penalty: above 1, makes tokens less likely that were there before.
+        no_repeat_ngram: no so many tokens twice in a row; 0 for off.
+        num_beams: sequences that a beam search follows; 1 for none.
+        length_penalty: of a beam search; above 1 for longer answers.
+    """
+
+    max_new_tokens: int = 64
+    min_new_tokens: int = 0
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+
+
+@dataclass(kw_only=True)
 class Exporting:
     """What every export is told.
 
@@ -145,7 +183,8 @@ class Exporting:
 LEAST = {
     "epochs": 1, "evaluations": 1, "steps": 1, "save_steps": 1, "batch_size": 1, "max_length": 3,
     "patience": 0, "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0,
-    "shards": 1, "processes": 1, "held_out_examples": 1, "top_k": 1,
+    "shards": 1, "processes": 1, "held_out_examples": 1, "stride": 1, "sample_tokens": 0,
+    "num_layers": 1, "num_heads": 1, "hidden_dim": 1,
 }  # fmt: skip
 ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {

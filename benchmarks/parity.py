@@ -1,14 +1,15 @@
-"""Compares our BERT with PyTorch `transformers`: states, pooled vector, logits, round trip.
+"""Compares our BERT and GPT-2 with PyTorch `transformers`: states, logits, round trip.
 
 In: random weights of two published shapes, bert-tiny (2 x 128) and MiniLM (6 x 384), each
 with a classifier's head and with the heads of pretraining, or a local Hugging Face
-directory with `--checkpoint`; a batch with padding and two segments. Out: a line for each
-with the largest absolute differences in float32. Exit status 1 if one is above 1e-4.
+directory with `--checkpoint`; a batch with padding and two segments. And random weights of
+two shapes of GPT-2, with padding left and right. Out: a line for each with the largest
+absolute differences in float32. Exit status 1 if one is above 1e-4.
 
     python -m benchmarks.parity [--checkpoint DIR]
 
-"back" is `save_bert` of our model, read by `transformers`, against the first reading;
-"google" is `save_google` of it, read by us.
+"back" is `save_bert` or `save_gpt` of our model, read by `transformers`, against the first
+reading; "google" is `save_google` of it, read by us.
 """
 
 import argparse
@@ -27,12 +28,18 @@ from tfmodels.checkpoints.bert import (
     save_bert,
     save_google,
 )
+from tfmodels.checkpoints.gpt2 import load_gpt, save_gpt
 from tfmodels.models.classifier import Classifier
+from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer, printable_bytes
 
 TOLERANCE = 1e-4
 SHAPES = {  # name: layers, width, heads
     "bert-tiny 2 x 128": (2, 128, 2),
     "MiniLM 6 x 384": (6, 384, 12),
+}
+GPT_SHAPES = {  # name: layers, width, heads, width inside the feed-forward parts
+    "GPT-2 2 x 128": (2, 128, 2, None),
+    "GPT-2 6 x 384": (6, 384, 12, 1000),
 }
 KINDS = {  # what stands on it: class
     "": transformers.BertForSequenceClassification,
@@ -48,15 +55,16 @@ def random_reference(kind=transformers.BertForSequenceClassification, **fields):
     """A model of `transformers` with no weight left at 0 or 1.
 
     Args:
-        kind: its class; also `BertForPreTraining` and `BertForMaskedLM`.
-        **fields: of `transformers.BertConfig`.
+        kind: its class; also `BertForPreTraining`, `BertForMaskedLM`, `GPT2LMHeadModel`.
+        **fields: of its config.
     """
-    config = transformers.BertConfig(num_labels=NUM_CLASSES, **fields)
+    config = kind.config_class(num_labels=NUM_CLASSES, **fields)
     model = kind(config).eval()
     deviation = 1.5 / config.hidden_size**0.5  # attention neither flat nor one-hot
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, deviation)
+            norm = name.endswith(("LayerNorm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight"))
+            parameter.normal_(1.0 if norm else 0.0, deviation)
     return model
 
 
@@ -141,6 +149,53 @@ def compare(name, reference, directory):
     return max(found.values())
 
 
+def random_gpt(layers, width, heads, inner=None, **fields):
+    """A `GPT2LMHeadModel` as of `random_reference`."""
+    fields = {"vocab_size": 300, "n_positions": 128, **fields}
+    end = {"bos_token_id": None, "eos_token_id": None}  # theirs is outside this vocabulary
+    return random_reference(
+        transformers.GPT2LMHeadModel,
+        n_layer=layers, n_embd=width, n_head=heads, n_inner=inner, **fields, **end,
+    )  # fmt: skip
+
+
+def gpt_batch(vocabulary_size, left):
+    """A batch of texts with padding left or right."""
+    batch = random_batch(vocabulary_size)
+    del batch["segment_ids"]
+    return {name: x[:, ::-1] if left else x for name, x in batch.items()}
+
+
+def gpt_logits(model, batch):
+    """Logits at real positions of a `GPT2LMHeadModel`, its positions counting real tokens."""
+    mask = torch.tensor(batch["padding_mask"].copy()).long()
+    with torch.no_grad():
+        logits = model(
+            torch.tensor(batch["token_ids"].copy()).long(),
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        ).logits
+    return logits.numpy()[batch["padding_mask"]]
+
+
+def compare_gpt(name, reference, directory):
+    """As `compare`, of a `random_gpt`."""
+    reference.save_pretrained(directory / "reference")
+    model, _ = load_gpt(directory / "reference", dtype="float32")
+    tokenizer = BytePairTokenizer([*printable_bytes(), END_OF_TEXT], [])
+    save_gpt(model, directory / "back", tokenizer)
+    back = transformers.GPT2LMHeadModel.from_pretrained(directory / "back").eval()
+    found = {"back": 0.0}
+    for side in ("left", "right"):
+        batch = gpt_batch(reference.config.vocab_size, side == "left")
+        expected = gpt_logits(reference, batch)
+        logits = keras.ops.convert_to_numpy(model(batch))[batch["padding_mask"]]
+        found[f"padding {side}"] = float(np.abs(logits - expected).max())
+        found["back"] = max(found["back"], np.abs(gpt_logits(back, batch) - expected).max())
+    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
+    return max(found.values())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", type=Path, help="compare this directory as well")
@@ -169,6 +224,9 @@ def main():
     for name, reference in references.items():
         with tempfile.TemporaryDirectory() as directory:
             worst = max(worst, compare(name, reference, Path(directory)))
+    for name, shape in GPT_SHAPES.items():
+        with tempfile.TemporaryDirectory() as directory:
+            worst = max(worst, compare_gpt(name, random_gpt(*shape), Path(directory)))
     print(f"largest difference {worst:.1e}, allowed {TOLERANCE:.0e}")
     sys.exit(0 if worst <= TOLERANCE else 1)
 

@@ -1,21 +1,25 @@
-"""Compares our tokenizer with `tokenizers` on whole data sets: identity, spans, speed.
+"""Compares our tokenizers with `tokenizers` on whole data sets: identity, spans, speed.
 
 In: `--data DIR`, a folder with `sst2/*.tsv`, `imdb/train.tsv.gz`,
 `chnsenticorp/*.tsv`, `samsum/*.jsonl.gz`, `wikitext-2/*.txt` and
 `vocab/{bert-base-uncased,bert-base-cased,bert-base-chinese}/vocab.txt`.
 Out: one line for each set and vocabulary. Exit status 1 if anything differs.
+`--sets gpt2` is GPT-2's tokenizer on every text file of DIR, with
+`vocab/gpt2/{encoder.json,vocab.bpe}`: the lines, the strings in JSON, small
+files as one text, random characters; random bytes there and back.
 
     python -m benchmarks.tokens --data DIR
 
 "wrong spans" counts tokens other than [UNK] whose characters in the original
 text, cleaned, lower-cased and stripped of accents by `tokenizers`, do not
 spell the token. Speed is ours in batches of 256 through one `tf.function`
-against one `encode_batch` over all texts, both on all cores, best of 3.
+against one `encode_batch` over all texts, both on all cores, best of 3 (GPT-2: one run).
 """
 
 import argparse
 import gzip
 import json
+import random
 import sys
 import time
 from collections import Counter
@@ -24,6 +28,7 @@ from pathlib import Path
 import tensorflow as tf
 import tokenizers
 
+from tfmodels.text.bpe import BytePairTokenizer
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 BATCH = 256
@@ -35,14 +40,20 @@ SETS = {  # glob, column that holds the text (None: each line), vocabularies
     "samsum": ("samsum/*.jsonl.gz", "dialogue", ENGLISH),
     "wikitext-2": ("wikitext-2/*.txt", None, ENGLISH),
 }
+GPT2 = "gpt2"
+KINDS = ".txt", ".tsv", ".csv", ".jsonl"  # of files to read for GPT-2, or compressed
+WHOLE = 4_000_000  # bytes of a file that is also read as one text
+RANDOM = 20_000  # random texts
+
+
+def read_content(path):
+    content = path.read_bytes()
+    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
 
 
 def read_texts(path, column):
     """The texts of one file; its kind is told by the name."""
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
-    lines = content.decode("utf-8").removesuffix("\n").split("\n")
+    lines = read_content(path).removesuffix("\n").split("\n")
     if column is None:
         return lines
     if ".jsonl" in path.suffixes:
@@ -108,13 +119,92 @@ def compare(name, texts, vocabulary, lowercase):
     return different == 0 and wrong == 0
 
 
+def strings_in(value):
+    """All strings of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from strings_in(inner)
+
+
+def compare_gpt2(data):
+    """Prints a line for each folder of `data`; returns whether all is equal."""
+    files = [str(data / "vocab" / "gpt2" / name) for name in ("encoder.json", "vocab.bpe")]
+    ours = BytePairTokenizer.from_files(*files)
+    reference = tokenizers.ByteLevelBPETokenizer(*files, add_prefix_space=False)
+    reference.add_special_tokens(["<|endoftext|>"])
+    tokenize = tf.function(ours.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
+    detokenize = tf.function(ours.detokenize, reduce_retracing=True)
+
+    def batches_of(texts, size=BATCH):
+        return [tf.constant(texts[i : i + size]) for i in range(0, len(texts), size)]
+
+    def report(name, texts, size=BATCH):
+        batches = batches_of(texts, size)
+        tokenize(batches[0])  # traces
+        encodings = []
+        reference_s = best_time(lambda: encodings.extend(reference.encode_batch(texts)), 1)
+        expected = [encoding.ids for encoding in encodings]
+        found, lost = [], 0
+        for batch in batches:
+            ids = tokenize(batch)
+            found += ids.to_list()
+            lost += int(tf.reduce_sum(tf.cast(detokenize(ids) != batch, tf.int32)))
+        different = sum(a != b for a, b in zip(found, expected, strict=True))
+        count = sum(map(len, expected))
+        ours_s = best_time(lambda: [tokenize(batch) for batch in batches], 1)
+        print(
+            f"{name:22} {len(texts):8,} texts {count:11,} tokens, {different} texts differ, "
+            f"{lost} do not come back; {len(texts) / ours_s:9,.0f} texts/s, M tokens/s: "
+            f"{count / ours_s / 1e6:.2f}, tokenizers {count / reference_s / 1e6:.2f}; "
+            f"{reference_s / ours_s:.2f} times its speed",
+            flush=True,
+        )
+        return different == 0 and lost == 0
+
+    equal = True
+    whole = []
+    for folder in sorted(path for path in data.iterdir() if path.is_dir() and path.name != "vocab"):
+        texts = []
+        for path in sorted(folder.iterdir()):
+            if not path.name.removesuffix(".gz").endswith(KINDS):
+                continue
+            content = read_content(path)
+            if len(content) <= WHOLE:
+                whole.append(content)
+            lines = content.removesuffix("\n").split("\n")
+            if ".jsonl" in path.suffixes:
+                lines = [text for line in lines for text in strings_in(json.loads(line))]
+            texts += lines
+        equal &= report(folder.name, texts)
+    equal &= report("whole files", whole, size=1)
+
+    draw = random.Random(0)
+    valid = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    pools = [*map(chr, valid)], [*map(chr, valid[:0x3000])], [*"aab' stmdrevl\n\t\u3000é1!"]
+    texts = ["".join(draw.choices(draw.choice(pools), k=draw.randrange(60))) for _ in range(RANDOM)]
+    equal &= report("random characters", texts)
+
+    texts = [draw.randbytes(draw.randrange(200)) for _ in range(RANDOM)]
+    lost = sum(
+        int(tf.reduce_sum(tf.cast(detokenize(tokenize(batch)) != batch, tf.int32)))
+        for batch in batches_of(texts)
+    )
+    print(f"{'random bytes':22} {RANDOM:8,} texts, {lost} do not come back", flush=True)
+    return equal and lost == 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=[*SETS, GPT2], default=[*SETS, GPT2])
     arguments = parser.parse_args()
     equal = True
     for name in arguments.sets:
+        if name == GPT2:
+            equal &= compare_gpt2(arguments.data)
+            continue
         glob, column, kinds = SETS[name]
         paths = sorted(arguments.data.glob(glob))
         if not paths:

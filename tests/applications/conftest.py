@@ -126,3 +126,22 @@ def ner_dir(tagged, tmp_path_factory):
     arguments = ["ner", "train", "--train_file", str(tagged), "--output_dir", str(path)]
     assert main([*arguments, *TRAIN_FLAGS, "--epochs", "8"]) == 0
     return path
+
+
+GPT_FLAGS = [
+    "--size", "tiny", "--vocabulary_size", "300", "--batch_size", "8", "--max_length", "32",
+    "--learning_rate", "2e-3", "--precision", "float32", "--dropout", "0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def gpt_dir(documents, tmp_path_factory):
+    """A model directory that `gpt pretrain` wrote."""
+    from applications.__main__ import main
+
+    path = tmp_path_factory.mktemp("gpt") / "model"
+    arguments = ["gpt", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
+    steps = ["--steps", "80", "--save_steps", "40", "--eval_files", str(documents)]
+    steps += ["--sample_tokens", "8"]
+    assert main([*arguments, *GPT_FLAGS, *steps]) == 0
+    return path

@@ -152,3 +152,47 @@ def test_fingerprint(tmp_path):
     write(path, "Some test\n")
     assert TextFiles(str(path)).fingerprint() != first
     assert TextFiles([moved, str(path)]).fingerprint().startswith("2 files, 20 bytes")
+
+
+class TestPassages:
+    def test_all_of_the_text(self, tmp_path):
+        text = "".join(f"line {i}\n{'  ' if i % 7 else ''}\n" for i in range(30_000))
+        one = write(tmp_path / "a.txt", "\ufeff" + text)
+        two = write(tmp_path / "b.txt.gz", "short")
+        write(tmp_path / "empty.txt", " \n")
+        found = list(TextFiles([one, two, str(tmp_path / "empty.txt")]).passages())
+        assert [number for number, _, _ in found] == [*range(len(found))]
+        assert "".join(text for _, text, _ in found[:-1]) == text
+        assert found[-1][1:] == ("short", True)
+        assert [ends for _, _, ends in found[:-1]] == [False] * (len(found) - 2) + [True]
+        assert max(len(text) for _, text, _ in found) <= 120_000
+
+    @pytest.mark.parametrize("line", ["to be or\n", " = not = \n \n", "x\n\n", "x\n  y\nz\n"])
+    def test_pieces_have_the_tokens_of_the_whole(self, tmp_path, line):
+        """As GPT-2's pattern parts words, which looks at what follows white space."""
+        tokenizers = pytest.importorskip("tokenizers", reason="needs the extra `vocabulary`")
+        text = line * (60_000 // len(line) + 1)
+        pieces = [text for _, text, _ in TextFiles(write(tmp_path / "a", text)).passages()]
+        assert len(pieces) >= 3
+        split = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+        words = [word for piece in pieces for word, _ in split(piece)]
+        assert words == [word for word, _ in split(text)]
+        assert "".join(pieces) == text
+
+    def test_no_place_to_cut(self, tmp_path):
+        text = "y" * 500_000 + "\n" + " \n\t" * 100_000
+        pieces = [text for _, text, _ in TextFiles(write(tmp_path / "a", text)).passages()]
+        assert "".join(pieces) == text and max(map(len, pieces)) <= 200_000
+
+    def test_rows_of_a_table(self, tmp_path):
+        path = write(tmp_path / "a.tsv", "text\tx\nOne. Two.\t1\n \t2\nThree\t3\n")
+        found = list(TextFiles(path).passages())
+        assert found == [(0, "One. Two.", True), (1, "Three", True)]
+
+    def test_no_text(self, tmp_path):
+        with pytest.raises(InputError, match="no text"):
+            list(TextFiles(write(tmp_path / "a.txt", "\n \n")).passages())
+
+    def test_not_text(self, tmp_path):
+        with pytest.raises(InputError, match="a.txt:2: not UTF-8"):
+            list(TextFiles(write(tmp_path / "a.txt", b"ok\n\xff\n")).passages())

@@ -82,7 +82,22 @@ def test_padding_in_the_prompt():
 
 def test_new_cache():
     layer = CASES["causal_attention"].make(dtype="mixed_bfloat16")
-    cache = layer.new_cache(B, LENGTH)
-    assert cache.shape == (B, 2, 2, LENGTH, H // 2)
-    assert "bfloat16" in str(cache.dtype)
-    assert not ops.convert_to_numpy(ops.cast(cache, "float32")).any()
+    for part in layer.new_cache(B, LENGTH):
+        assert part.shape == (B, 2, LENGTH, H // 2)
+        assert "bfloat16" in str(part.dtype)
+        assert not ops.convert_to_numpy(ops.cast(part, "float32")).any()
+
+
+def test_index_without_a_cache_starts_one():
+    layer = CASES["causal_attention"].made()
+    mask = causal_attention_mask(S)
+    expected, (keys, values) = layer(STATES, attention_mask=mask, cache_index=0)
+    np.testing.assert_allclose(expected, layer(STATES, attention_mask=mask), atol=1e-6)
+    for found, wanted in zip((keys, values), layer.project(STATES), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_no_room():
+    layer = CASES["causal_attention"].made()
+    with pytest.raises(ValueError, match="a cache of 7 positions has no room for 5 more at 3"):
+        layer(STATES, cache=layer.new_cache(B, LENGTH), cache_index=3)

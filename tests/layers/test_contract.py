@@ -66,6 +66,13 @@ CASES = {
         dropout={"dropout": 0.3},
         dropout_keeps_mean=True,
     ),
+    "embeddings_as_they_are": case(
+        layer(Embeddings, 11, H, 9, num_segments=0, epsilon=None),
+        {"token_ids": integers(11, B, S), "position_ids": integers(9, B, S, seed=1)},
+        {"token_ids": (1,), "position_ids": (1,)},
+        dropout={"dropout": 0.3},
+        dropout_keeps_mean=True,
+    ),
     **{
         f"embeddings_with_{n}_segments": case(
             layer(Embeddings, 11, H, 9, num_segments=n),

@@ -64,21 +64,26 @@ def rounded(dtype, *arrays):
     return [tf.cast(x, "float64").numpy() for x in tensors(dtype, *arrays)]
 
 
+@pytest.mark.parametrize("by_tanh", [False, True])
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_bias_gelu(dtype):
+def test_bias_gelu(dtype, by_tanh):
     arrays = 2 * normal(ROWS, WIDTH), normal(WIDTH, seed=1)
     upstream = normal(ROWS, WIDTH, seed=2)
-    found = value_and_gradients(kernels._bias_gelu, tensors(dtype, *arrays), upstream)
+
+    def compiled(x, bias):
+        return kernels._bias_gelu(x, bias, by_tanh)
+
+    found = value_and_gradients(compiled, tensors(dtype, *arrays), upstream)
 
     def plain(x, bias):
-        return tf.nn.gelu(x + bias, approximate=False)
+        return tf.nn.gelu(x + bias, approximate=by_tanh)
 
     exact = rounded(dtype, *arrays)
     autodiff = value_and_gradients(plain, tensors("float32", *exact), upstream)
     assert_close(found, autodiff, TOLERANCE[dtype])
 
     def numpy(x, bias):
-        return reference.gelu(x + bias)
+        return (reference.gelu_tanh if by_tanh else reference.gelu)(x + bias)
 
     slopes = differences(numpy, exact, upstream)
     assert_close(found, [numpy(*exact), *slopes], TOLERANCE[dtype])

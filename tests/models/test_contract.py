@@ -9,6 +9,7 @@ import pytest
 from tests.layers.contract import CLAUSES, B, Case, H, S, integers, real_tokens
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.gpt import Gpt, GptConfig
 from tfmodels.models.pretrainer import BertPretrainer
 
 
@@ -24,6 +25,20 @@ def bert(dropout=0.0, dtype=None):
         attention_dropout=dropout,
     )
     return Bert(config, dtype=dtype)
+
+
+def gpt(dropout=0.0, dtype=None):
+    config = GptConfig(
+        vocabulary_size=11,
+        num_layers=2,
+        hidden_dim=H,
+        num_heads=2,
+        feedforward_dim=16,
+        max_length=9,
+        dropout=dropout,
+        attention_dropout=dropout,
+    )
+    return Gpt(config, dtype=dtype)
 
 
 def classifier(pooling):
@@ -51,6 +66,12 @@ FIELDS = {
 }
 CASES = {
     "bert": Case(bert, custom_objects=(Bert,), **FIELDS),
+    "gpt": Case(
+        gpt,
+        custom_objects=(Gpt,),
+        output_dtype="float32",
+        **{**FIELDS, "inputs": {name: BATCH[name] for name in ("token_ids", "padding_mask")}},
+    ),
     **{
         f"classifier_{pooling}": Case(
             classifier(pooling),

@@ -5,7 +5,14 @@ import sys
 import pytest
 
 from tfmodels.errors import InputError
-from tfmodels.text.vocabulary import learn_wordpiece, save_vocabulary
+from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer, printable_bytes
+from tfmodels.text.character_tokens import UNKNOWN, CharacterTokenizer
+from tfmodels.text.vocabulary import (
+    learn_characters,
+    learn_merges,
+    learn_wordpiece,
+    save_vocabulary,
+)
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -74,10 +81,11 @@ def test_texts_and_sizes_that_cannot_work(texts, size, problem):
         learn_wordpiece(texts, size)
 
 
-def test_missing_library_is_named(monkeypatch):
+@pytest.mark.parametrize("learn", [learn_wordpiece, learn_merges])
+def test_missing_library_is_named(monkeypatch, learn):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match="pip install tokenizers"):
-        learn_wordpiece(ENGLISH, 100)
+        learn(ENGLISH, 300)
 
 
 def test_save_and_read_back(tmp_path):
@@ -93,3 +101,54 @@ def test_save_refuses_what_cannot_be_read_back(tmp_path):
         with pytest.raises(InputError, match=problem.replace(".", r"\\")):
             save_vocabulary([*SPECIAL, *bad], tmp_path / "vocab.txt")
     assert not list(tmp_path.iterdir())
+
+
+def test_merges_are_of_bytes_and_in_order():
+    texts = ENGLISH + CHINESE
+    vocabulary, merges = learn_merges(iter(texts), 330)
+    made = [left + right for left, right in merges]
+    assert vocabulary == [*sorted(printable_bytes()), *made, END_OF_TEXT]
+    assert len(vocabulary) == len(set(vocabulary)) <= 330
+    assert {"Ġlight", "Ġthe", "Ġkeeper"} <= set(vocabulary)
+    assert len(learn_merges(texts, 270)[0]) == 270
+    assert merges[:13] == learn_merges(texts, 270)[1]
+    tokenizer = BytePairTokenizer(vocabulary, merges)
+    ids = tokenizer.tokenize(texts)
+    assert ids.flat_values.shape[0] < sum(len(text.encode()) for text in texts) / 2
+    assert [text.decode() for text in tokenizer.detokenize(ids).numpy()] == texts
+
+
+def test_same_texts_give_the_same_merges():
+    texts = ENGLISH + CHINESE
+    first = learn_merges(texts, 400, min_frequency=1)
+    assert all(learn_merges(texts, 400, min_frequency=1) == first for _ in range(10))
+
+
+def test_end_of_text_is_not_learned_from():
+    joined = END_OF_TEXT.join(ENGLISH * 3)
+    assert learn_merges([joined], 330) == learn_merges(ENGLISH * 3, 330)
+    assert learn_characters([joined]) == learn_characters(ENGLISH)
+
+
+def test_characters_by_code_point():
+    texts = ["中b\na", "ab a"]
+    assert learn_characters(iter(texts)) == ["\n", " ", "a", "b", "中", UNKNOWN, END_OF_TEXT]
+    assert learn_characters(texts, most=2) == ["a", "b", UNKNOWN, END_OF_TEXT]
+    tokenizer = CharacterTokenizer(learn_characters(texts))
+    assert tokenizer.tokenize(["中b?"]).to_list() == [[4, 3, tokenizer.unknown_id]]
+
+
+@pytest.mark.parametrize(
+    ("learn", "problem"),
+    [
+        (lambda: learn_merges(ENGLISH, 257), "vocabulary size 257: no room"),
+        (lambda: learn_merges("one text", 300), "texts is one string"),
+        (lambda: learn_merges(["", "a"], 300), "no pair of letters 2 times"),
+        (lambda: learn_characters("one text"), "texts is one string"),
+        (lambda: learn_characters([""]), "no characters"),
+        (lambda: learn_characters(ENGLISH, most=0), "most characters 0"),
+    ],
+)
+def test_merges_and_characters_that_cannot_be_learned(learn, problem):
+    with pytest.raises(InputError, match=problem):
+        learn()

@@ -8,15 +8,19 @@ google-research/bert, reads. Tensors have the names of `BertForPreTraining` and
 `BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
-import dataclasses
 from operator import attrgetter
 from pathlib import Path
 
 from tfmodels.checkpoints.files import (
+    OURS,
     WEIGHTS,
+    LoadReport,
+    check_settings,
+    check_shapes,
     config_path,
     find_checkpoint,
     is_google,
+    listed,
     read_json,
     write_tensors,
 )
@@ -71,36 +75,6 @@ ENCODER_CLASS = "BertModel"
 PRETRAINER_CLASS, MASKED_LM_CLASS = "BertForPreTraining", "BertForMaskedLM"
 # What `HEAD` stands on: class. "mean" has none.
 HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification"}
-OURS = "tfmodels"  # key of config.json for what `transformers` knows nothing of
-LISTED = 5  # names in a message; the rest is a number
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadReport:
-    """What happened to every tensor of a checkpoint and every weight of a model.
-
-    Printed, it is one line.
-
-    Args:
-        directory: of the checkpoint.
-        loaded: names of the tensors that were loaded.
-        new: paths of the model's weights that the checkpoint has nothing for: they keep
-            their initial values.
-        ignored: names of the tensors that the model has no place for.
-    """
-
-    directory: Path
-    loaded: tuple[str, ...]
-    new: tuple[str, ...]
-    ignored: tuple[str, ...]
-
-    def __str__(self):
-        parts = [f"{self.directory}: {len(self.loaded)} tensors loaded"]
-        if self.new:
-            parts.append(f"new, to be trained: {_listed(self.new)}")
-        if self.ignored:
-            parts.append(f"ignored: {_listed(self.ignored)}")
-        return "; ".join(parts)
 
 
 def load_bert(source, *, revision=None, dtype=None):
@@ -205,7 +179,8 @@ def load_weights(model, directory):
     encoder = _encoder(model)
     if not model.built:
         model.build()
-    _check_settings(encoder.config, directory)
+    theirs = read_bert_config(directory)
+    check_settings(config_path(directory), theirs, encoder.config, UNSEEN_FIELDS)
     tensors = _open(directory)
     shapes = tensors.shapes
     wanted = bert_weights(model)
@@ -219,25 +194,9 @@ def load_weights(model, directory):
         if not there:
             for name in names:
                 del wanted[name], places[name]
-    missing = [tensors.name_there(name) for name in places if name not in shapes]
     others = [name for name in shapes if name not in places]
     unexpected = [name for name in others if not name.startswith(IGNORED)]
-    mismatched = [
-        f"{tensors.name_there(name)} {_times(shapes[name])} for {_times(shape)}"
-        for name, shape in places.items()
-        if shapes.get(name, shape) != shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
-    if any(problems.values()):
-        found = "; ".join(
-            f"{len(names)} {problem}: {_listed(names)}"
-            for problem, names in problems.items()
-            if names
-        )
-        raise InputError(
-            f"{directory}: the weights do not fit the model: {found}; give the checkpoint of a "
-            f"BERT whose {config_path(directory).name} describes its weights"
-        )
+    check_shapes(directory, places, shapes, unexpected, "BERT", tensors.name_there)
     if any(name.startswith(MASKED_LM) for name in wanted):
         tensors.check_tied()
     # All are read before one is assigned: what is damaged shows only there.
@@ -426,7 +385,7 @@ def _weights_to_save(model, vocabulary):
     if left:
         raise InputError(
             f"{type(model).__name__} has weights with no name in a published BERT "
-            f"({_listed(left)}); save its encoder"
+            f"({listed(left)}); save its encoder"
         )
     return weights
 
@@ -439,18 +398,6 @@ def _encoder(model):
             "model on one"
         )
     return encoder
-
-
-def _check_settings(config, directory):
-    """Refuses a checkpoint whose shapes may fit but whose computation is another."""
-    theirs = read_bert_config(directory)
-    for field in UNSEEN_FIELDS:
-        there, here = getattr(theirs, field), getattr(config, field)
-        if there != here:
-            raise InputError(
-                f"{config_path(directory)}: means {field}={there!r}, the model has {here!r}; "
-                "make the model from read_bert_config(directory)"
-            )
 
 
 def _stands_on(model):
@@ -499,17 +446,5 @@ def _checked_labels(model, labels):
     if labels is None:
         labels = getattr(model, "labels", None) or [f"LABEL_{n}" for n in range(number)]
     if len(set(labels)) != len(labels) or len(labels) != number:
-        raise InputError(
-            f"labels are {_listed(labels)}; give {number} different names, one a class"
-        )
+        raise InputError(f"labels are {listed(labels)}; give {number} different names, one a class")
     return list(labels)
-
-
-def _times(shape):
-    return "x".join(map(str, shape)) or "scalar"
-
-
-def _listed(names):
-    """The first few names and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(map(str, names[:LISTED])) + more

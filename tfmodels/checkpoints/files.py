@@ -1,12 +1,14 @@
-"""The files of a checkpoint directory: where it is, JSON, tensors.
+"""The files of a checkpoint directory: where it is, JSON, tensors, and whether these fit.
 
 In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON
-objects, and NumPy arrays read one at a time. Nothing here knows a model, and nothing
+objects, NumPy arrays read one at a time, and a `LoadReport` or an error that names every
+tensor out of place. Nothing here knows a model, and nothing
 is unpickled or executed; checkpoints of TensorFlow are read in `google`. Formats:
 https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` of
 `transformers` for weights in several files.
 """
 
+import dataclasses
 import errno
 import json
 import re
@@ -19,13 +21,44 @@ from tfmodels.errors import InputError, first_line
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
+CHARACTERS = "characters.json"  # a vocabulary of ours, of characters
 # What may be fetched from the Hub: no code and no pickles.
 FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
-FETCHED += (WEIGHTS, INDEX, SHARDS)
+FETCHED += ("vocab.json", "merges.txt", CHARACTERS, WEIGHTS, INDEX, SHARDS)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
 CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FLOATS = {"F64", "F32", "F16", "BF16"}
+OURS = "tfmodels"  # key of config.json for what `transformers` knows nothing of
+LISTED = 5  # names in a message; the rest is a number
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What happened to every tensor of a checkpoint and every weight of a model.
+
+    Printed, it is one line.
+
+    Args:
+        directory: of the checkpoint.
+        loaded: names of the tensors that were loaded.
+        new: paths of the model's weights that the checkpoint has nothing for: they keep
+            their initial values.
+        ignored: names of the tensors that the model has no place for.
+    """
+
+    directory: Path
+    loaded: tuple[str, ...]
+    new: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    def __str__(self):
+        parts = [f"{self.directory}: {len(self.loaded)} tensors loaded"]
+        if self.new:
+            parts.append(f"new, to be trained: {listed(self.new)}")
+        if self.ignored:
+            parts.append(f"ignored: {listed(self.ignored)}")
+        return "; ".join(parts)
 
 
 def find_checkpoint(source, revision=None):
@@ -219,3 +252,66 @@ def write_tensors(path, tensors):
     except SafetensorError as error:
         raise OSError(errno.EIO, first_line(error)) from error
     path.chmod(mode)
+
+
+def check_settings(path, theirs, ours, fields):
+    """Refuses a checkpoint whose shapes may fit but whose computation is another.
+
+    Args:
+        path: of its `config.json`, for the message.
+        theirs, ours: config of the checkpoint and of the model.
+        fields: names of the fields that no shape tells.
+
+    Raises:
+        InputError: the configs differ in one of them.
+    """
+    for field in fields:
+        there, here = getattr(theirs, field), getattr(ours, field)
+        if there != here:
+            raise InputError(
+                f"{path}: means {field}={there!r}, the model has {here!r}; make the model from "
+                "the config of this directory"
+            )
+
+
+def check_shapes(directory, wanted, shapes, unexpected, kind, name_there=str):
+    """Refuses a checkpoint with tensors missing, unexpected or of another shape.
+
+    Args:
+        directory: of the checkpoint.
+        wanted: dict of name to the shape that the model needs.
+        shapes: dict of name to the shape in the checkpoint.
+        unexpected: names that must not be there.
+        kind: of model, for the message.
+        name_there: function that says what a name is called in the files.
+
+    Raises:
+        InputError: there are any; one line names them all.
+    """
+    missing = [name_there(name) for name in wanted if name not in shapes]
+    mismatched = [
+        f"{name_there(name)} {_times(shapes[name])} for {_times(shape)}"
+        for name, shape in wanted.items()
+        if shapes.get(name, shape) != shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
+    if any(problems.values()):
+        found = "; ".join(
+            f"{len(names)} {problem}: {listed(names)}"
+            for problem, names in problems.items()
+            if names
+        )
+        raise InputError(
+            f"{directory}: the weights do not fit the model: {found}; give the checkpoint of a "
+            f"{kind} whose {config_path(directory).name} describes its weights"
+        )
+
+
+def listed(names):
+    """The first few names and how many more there are."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(str, names[:LISTED])) + more
+
+
+def _times(shape):
+    return "x".join(map(str, shape)) or "scalar"

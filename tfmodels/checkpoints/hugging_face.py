@@ -79,25 +79,81 @@ def read_bert_config(directory):
         raise InputError(
             f"{path}: model_type is {theirs.get('model_type')!r}; give a checkpoint of type 'bert'"
         )
-    for field, only in (
-        ("position_embedding_type", "absolute"),
-        ("is_decoder", False),
-        ("add_cross_attention", False),
-    ):
-        if theirs.get(field, only) != only:
+    only = {"position_embedding_type": "absolute", "is_decoder": False}
+    check_only(path, theirs, {**only, "add_cross_attention": False})
+    fields = read_fields(path, theirs, FIELDS, REQUIRED, BertConfig)
+    fields["activation"] = read_activation(path, theirs, "hidden_act", "gelu")
+    return BertConfig(**fields)
+
+
+def check_only(path, theirs, only):
+    """Refuses a config that says something else than the only thing that works here.
+
+    Args:
+        path: of the file, for the message.
+        theirs: its content.
+        only: dict of a field's name to its only, and default, value.
+
+    Raises:
+        InputError: a field has another value.
+    """
+    for field, value in only.items():
+        if theirs.get(field, value) != value:
             raise InputError(
-                f"{path}: {field} is {theirs[field]!r}; give a checkpoint where it is {only!r}"
+                f"{path}: {field} is {theirs[field]!r}; give a checkpoint where it is {value!r}"
             )
-    activation = theirs.get("hidden_act", "gelu")
+
+
+def read_activation(path, theirs, field, default):
+    """Our name of the activation that a config names in `field`.
+
+    Raises:
+        InputError: there is none.
+    """
+    activation = theirs.get(field, default)
     if activation not in ACTIVATIONS:
         raise InputError(
-            f"{path}: hidden_act is {activation!r}; give a checkpoint with one of "
+            f"{path}: {field} is {activation!r}; give a checkpoint with one of "
             f"{', '.join(ACTIVATIONS)}"
         )
-    fields = {"activation": ACTIVATIONS[activation]}
-    for ours, name in FIELDS.items():
-        default = getattr(BertConfig, ours)
-        if name not in theirs and ours in REQUIRED:
+    return ACTIVATIONS[activation]
+
+
+def write_activation(activation):
+    """Their name of an activation.
+
+    Raises:
+        InputError: it has none.
+    """
+    names = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+    if activation not in names:
+        raise InputError(
+            f"activation {activation!r} has no name in Hugging Face's config.json; "
+            f"train with one of {', '.join(names)}"
+        )
+    return names[activation]
+
+
+def read_fields(path, theirs, names, required, config):
+    """The fields of one of our configs that are numbers, checked.
+
+    Args:
+        path: of the file, for the messages.
+        theirs: its content.
+        names: dict of our field to theirs.
+        required: our fields that must be there; the others have the default of `config`.
+        config: the dataclass.
+
+    Returns:
+        dict of our fields.
+
+    Raises:
+        InputError: a field is missing, or no number that it can be.
+    """
+    fields = {}
+    for ours, name in names.items():
+        default = getattr(config, ours)
+        if name not in theirs and ours in required:
             raise InputError(f"{path}: {name} is missing; copy or download the file again")
         value = theirs.get(name, default)
         kinds = int if isinstance(default, int) else (int, float)
@@ -107,10 +163,10 @@ def read_bert_config(directory):
         fields[ours] = value
     if fields["hidden_dim"] % fields["num_heads"]:
         raise InputError(
-            f"{path}: num_attention_heads {fields['num_heads']} does not divide hidden_size "
-            f"{fields['hidden_dim']}; copy or download the file again"
+            f"{path}: {names['num_heads']} {fields['num_heads']} does not divide "
+            f"{names['hidden_dim']} {fields['hidden_dim']}; copy or download the file again"
         )
-    return BertConfig(**fields)
+    return fields
 
 
 def read_labels(directory):
@@ -239,15 +295,10 @@ def write_bert_config(
     Raises:
         InputError: the activation has no name there.
     """
-    names = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
-    if config.activation not in names:
-        raise InputError(
-            f"activation {config.activation!r} has no name in Hugging Face's config.json; "
-            f"train with one of {', '.join(names)}"
-        )
     theirs = {"model_type": "bert", "architectures": [architecture]}
     theirs |= {name: getattr(config, ours) for ours, name in FIELDS.items()}
-    theirs |= {"hidden_act": names[config.activation], "position_embedding_type": "absolute"}
+    theirs |= {"hidden_act": write_activation(config.activation)}
+    theirs |= {"position_embedding_type": "absolute"}
     if labels is not None:
         theirs["id2label"] = {str(number): label for number, label in enumerate(labels)}
         theirs["label2id"] = {label: number for number, label in enumerate(labels)}
@@ -321,13 +372,15 @@ class HuggingFaceTensors:
     """
 
     slots = ()
+    prefix, old_names, tied = PREFIX, OLD_NAMES, TIED
+    if_not_tied = "give a checkpoint with tied embeddings, or load its encoder only"
 
     def __init__(self, directory):
         self._files = TensorFiles(directory)
         self.names = {}
         for original in self._files.shapes:
-            name = original.removeprefix(PREFIX)
-            for old, new in OLD_NAMES.items():
+            name = original.removeprefix(self.prefix)
+            for old, new in self.old_names.items():
                 name = name.replace(old, new)
             if name in self.names:
                 raise InputError(
@@ -335,7 +388,7 @@ class HuggingFaceTensors:
                     "remove one"
                 )
             self.names[name] = original
-        for copy, name in TIED.items():
+        for copy, name in self.tied.items():
             if copy in self.names and name not in self.names:
                 self.names[name] = self.names.pop(copy)
         self.shapes = {name: self._files.shapes[there] for name, there in self.names.items()}
@@ -364,14 +417,13 @@ class HuggingFaceTensors:
         Raises:
             InputError: so it is.
         """
-        for copy, name in TIED.items():
+        for copy, name in self.tied.items():
             if copy in self.names:
                 one, other = self.names[copy], self.names[name]
                 if not np.array_equal(self._files.read(one), self._files.read(other)):
                     raise InputError(
                         f"{self._files.directory}: {one} differs from {other}: its output "
-                        "embedding is not tied and this model's is; give a checkpoint with tied "
-                        "embeddings, or load its encoder only"
+                        f"embedding is not tied and this model's is; {self.if_not_tied}"
                     )
 
 

@@ -33,13 +33,14 @@ class Attention(keras.layers.Layer):
         query: float `[B, Q, H]`.
         value: float `[B, K, H]` to attend to; `query` itself if not given.
         attention_mask: bool that broadcasts to `[B, Q, K]`, `True` = may be attended to.
-        cache: float `[B, 2, N, K, D]` of keys and values: what `new_cache` gave for
+        cache: pair of keys and values, float `[B, N, K, D]` each: what `new_cache` gave for
             incremental self-attention, what `project` gave for cross-attention.
         cache_index: scalar int. With it, keys and values of `query` are written to the
-            cache from this position on and the call returns the new cache as well;
-            without it a given cache is used as it is and `value` is not looked at.
-            Positions of the cache not yet written must be masked, and the cache must have
-            room: `cache_index + Q <= K` (not checked where the index is a tensor).
+            cache from this position on and the call returns the new cache as well (without
+            a cache to write to, that of `query`, so K = Q); without it a given cache is
+            used as it is and `value` is not looked at.
+            Positions of the cache not yet written must be zero and masked, and the cache must
+            have room: `cache_index + Q <= K` (not checked where the index is a tensor).
         training: bool.
 
     Returns:
@@ -78,33 +79,33 @@ class Attention(keras.layers.Layer):
         self.output_projection.build((*query_shape[:-1], self.hidden_dim))
 
     def new_cache(self, batch_size, length):
-        """An empty cache for `length` positions: zeros `[B, 2, N, length, D]`."""
-        shape = (batch_size, 2, self.num_heads, length, self.head_dim)
-        return ops.zeros(shape, dtype=self.compute_dtype)
+        """An empty cache for `length` positions: a pair of zeros `[B, N, length, D]`."""
+        shape = (batch_size, self.num_heads, length, self.head_dim)
+        return tuple(ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2))
 
     def project(self, value, training=False):
-        """Keys and values of `value` `[B, K, H]` in the form of a cache `[B, 2, N, K, D]`."""
+        """Keys and values of `value` `[B, K, H]` in the form of a cache: two `[B, N, K, D]`."""
         keys = self._heads(self.key(value, training=training))
-        return ops.stack([keys, self._heads(self.value(value, training=training))], axis=1)
+        return keys, self._heads(self.value(value, training=training))
 
     def call(
         self, query, value=None, attention_mask=None, cache=None, cache_index=None, training=False
     ):
         queries = self._heads(self.query(query, training=training))  # [B, N, Q, D]
         if cache is None:
-            source = query if value is None else value
-            keys = self._heads(self.key(source, training=training))  # [B, N, K, D]
-            values = self._heads(self.value(source, training=training))
-        else:
-            if cache_index is not None:
-                if isinstance(cache_index, int) and cache_index + query.shape[1] > cache.shape[3]:
-                    raise ValueError(
-                        f"a cache of {cache.shape[3]} positions has no room for "
-                        f"{query.shape[1]} more at {cache_index}"
-                    )
-                new = ops.cast(self.project(query, training), cache.dtype)
-                cache = ops.slice_update(cache, (0, 0, 0, cache_index, 0), new)
-            keys, values = cache[:, 0], cache[:, 1]
+            cache = self.project(query if value is None else value, training)
+        elif cache_index is not None:
+            length, room = query.shape[1], cache[0].shape[2]
+            if isinstance(cache_index, int) and room is not None and cache_index + length > room:
+                raise ValueError(
+                    f"a cache of {room} positions has no room for {length} more at {cache_index}"
+                )
+            new = self.project(query, training)
+            cache = tuple(
+                kernels.write_cache(old, ops.cast(part, old.dtype), cache_index)
+                for old, part in zip(cache, new, strict=True)
+            )
+        keys, values = cache
         mask = attention_mask
         if mask is not None:
             mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; from the end: it may lack B

@@ -201,9 +201,9 @@ class DecoderBlock(_Block):
         attention_mask: bool that broadcasts to `[B, T, K]`: causal, and without padding.
         encoded: float `[B, S, H]`, the encoder's output.
         encoded_mask: bool that broadcasts to `[B, T, S]`.
-        cache: float `[B, 2, N, K, D]` for the self-attention (see `Attention`).
+        cache: two float `[B, N, K, D]` for the self-attention (see `Attention`).
         cache_index: scalar int, position of the first of `inputs` in the cache.
-        encoded_cache: float `[B, 2, N, S, D]`, `cross_attention.project(encoded)`,
+        encoded_cache: two float `[B, N, S, D]`, `cross_attention.project(encoded)`,
             in place of `encoded`.
         training: bool.
 

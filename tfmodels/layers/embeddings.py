@@ -2,7 +2,8 @@
 
 In: `token_ids` int `[B, S]`, optionally `segment_ids` int `[B, S]`. Out: float
 `[B, S, H]`. Devlin et al. 2018, figure 2: the sum of token, position and segment
-embeddings, normalized, with dropout.
+embeddings, normalized, with dropout. GPT-2 (Radford et al. 2019) has no segments and no
+normalization there, and its positions count real tokens only.
 """
 
 import keras
@@ -20,13 +21,14 @@ class Embeddings(keras.layers.Layer):
         hidden_dim: H.
         max_length: longest sequence there is a position for.
         num_segments: how many segment ids there are; 0 for no segment embedding.
-        epsilon: of the layer normalization.
+        epsilon: of the layer normalization; `None` for no normalization.
         dropout: share of the result that is dropped in training.
         initializer_range: standard deviation the tables start from.
 
     Call arguments:
         token_ids: int `[B, S]`, 0 <= id < V.
         segment_ids: int `[B, S]`; all 0 if not given.
+        position_ids: int `[B, S]`, 0 <= position < max_length; 0, 1, ... if not given.
         training: bool.
 
     Returns:
@@ -55,10 +57,12 @@ class Embeddings(keras.layers.Layer):
         self.epsilon = epsilon
         self.dropout = dropout
         self.initializer_range = initializer_range
-        self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
+        self.norm = None
+        if epsilon is not None:
+            self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
-    def build(self, token_ids_shape, segment_ids_shape=None):
+    def build(self, token_ids_shape, *other_shapes):
         def table(rows, name):
             initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
             return self.add_weight((rows, self.hidden_dim), initializer=initializer, name=name)
@@ -66,16 +70,20 @@ class Embeddings(keras.layers.Layer):
         self.token = table(self.vocabulary_size, "token")
         self.position = table(self.max_length, "position")
         self.segment = table(self.num_segments, "segment") if self.num_segments else None
-        self.norm.build((*token_ids_shape, self.hidden_dim))
+        if self.norm is not None:
+            self.norm.build((*token_ids_shape, self.hidden_dim))
 
-    def call(self, token_ids, segment_ids=None, training=False):
+    def call(self, token_ids, segment_ids=None, position_ids=None, training=False):
         length = token_ids.shape[1]
         if length is not None and length > self.max_length:
             raise ValueError(
                 f"token_ids has {length} positions, the model has max_length={self.max_length}"
             )
         x = ops.take(self.token, token_ids, axis=0)  # [B, S, H]
-        x = x + self.position[: ops.shape(token_ids)[1]]
+        if position_ids is None:
+            x = x + self.position[: ops.shape(token_ids)[1]]
+        else:
+            x = x + ops.take(self.position, position_ids, axis=0)
         if self.segment is not None:
             if segment_ids is None:
                 x = x + self.segment[0]
@@ -86,9 +94,11 @@ class Embeddings(keras.layers.Layer):
                 x = x + first + (second - first) * ops.cast(segment_ids, x.dtype)[..., None]
             else:
                 x = x + ops.take(self.segment, segment_ids, axis=0)
-        return self.drop(self.norm(x, training=training), training=training)
+        if self.norm is not None:
+            x = self.norm(x, training=training)
+        return self.drop(x, training=training)
 
-    def compute_output_shape(self, token_ids_shape, segment_ids_shape=None):
+    def compute_output_shape(self, token_ids_shape, *other_shapes):
         return (*token_ids_shape, self.hidden_dim)
 
     def get_config(self):

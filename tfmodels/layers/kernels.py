@@ -52,9 +52,9 @@ def dense(x, kernel, bias=None, activation=None, training=False):
         y = y if bias is None else y + bias
         return _activate(y, activation)
     y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, [-1, kernel.shape[0]]), kernel)
-    if training and activation == "gelu" and bias is not None:
+    if training and activation in OWN_ACTIVATIONS and bias is not None:
         # A tensor: outside of graphs, custom gradients refuse variables.
-        y = _bias_gelu(y, tf.convert_to_tensor(bias))
+        y = _bias_gelu(y, tf.convert_to_tensor(bias), activation == "gelu_tanh")
     else:
         y = y if bias is None else tf.nn.bias_add(y, bias)
         y = tf.nn.gelu(y, approximate=False) if activation == "gelu" else _activate(y, activation)
@@ -138,7 +138,9 @@ def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
-    weights = ops.cast(ops.softmax(weights, axis=-1), scores.dtype)
+    # Keras' own warns of an axis of length 1, as a prompt of one token has.
+    softmax = ops.softmax if tf is None else tf.nn.softmax
+    weights = ops.cast(softmax(weights, axis=-1), scores.dtype)
     if seed is not None and rate > 0:
         weights = keras.random.dropout(weights, rate, seed=seed)
     return weights
@@ -159,6 +161,32 @@ def product_with_rows(x, table):
     # Read as it lies, in two dimensions, as `dense`.
     y = tf.matmul(tf.reshape(x, [-1, table.shape[1]]), table, transpose_b=True)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
+
+
+def write_cache(cache, new, index):
+    """The cache with `new` written to its positions from `index` on, which were still zero.
+
+    Args:
+        cache: float `[B, N, K, D]`.
+        new: float `[B, N, Q, D]`, of the dtype of `cache`; `index + Q <= K`.
+        index: int or scalar int tensor.
+
+    Returns:
+        float `[B, N, K, D]`.
+    """
+    if tf is None:
+        return ops.slice_update(cache, (0, 0, index, 0), new)
+    # Of TensorFlow's operations that write into a tensor this one alone works in place where
+    # nothing else holds the tensor, as in a loop, and copies it elsewhere:
+    # `tensor_scatter_nd_update` always copies, and `slice_update` is an operation of XLA's.
+    # It adds, hence the zeros.
+    shape = tf.shape(new)
+    places = tf.meshgrid(
+        tf.range(shape[0]), tf.range(shape[1]), index + tf.range(shape[2]), indexing="ij"
+    )
+    return tf.raw_ops.ScatterNdNonAliasingAdd(
+        input=cache, indices=tf.stack(places, -1), updates=new
+    )
 
 
 def take_positions(states, positions):
@@ -226,22 +254,38 @@ if tf is not None:
     def _u32(value):
         return tf.constant(value, tf.uint32)
 
-    @_compiled
-    def _bias_gelu_forward(x, bias):
-        total = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
-        return tf.cast(0.5 * total * (1.0 + tf.math.erf(total * math.sqrt(0.5))), x.dtype)
+    def _gelu_parts(x, by_tanh):
+        """`(share, slope)`: GELU is `x * share`, its derivative `share + x * slope`."""
+        if not by_tanh:
+            density = tf.exp(-0.5 * tf.square(x)) / math.sqrt(2.0 * math.pi)
+            return 0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5))), density
+        # Hendrycks and Gimpel 2016 (arXiv:1606.08415), the approximation.
+        scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
+        tanh = tf.tanh(scale * (x + cubic * x * x * x))
+        inner = scale * (1.0 + 3.0 * cubic * x * x)
+        return 0.5 * (1.0 + tanh), 0.5 * (1.0 - tanh * tanh) * inner
 
     @_compiled
-    def _bias_gelu_backward(x, bias, upstream):
+    def _bias_gelu_forward(x, bias, by_tanh):
         total = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
-        cdf = 0.5 * (1.0 + tf.math.erf(total * math.sqrt(0.5)))
-        pdf = tf.exp(-0.5 * tf.square(total)) / math.sqrt(2.0 * math.pi)
-        dx = tf.cast(upstream, tf.float32) * (cdf + total * pdf)
+        return tf.cast(total * _gelu_parts(total, by_tanh)[0], x.dtype)
+
+    @_compiled
+    def _bias_gelu_backward(x, bias, upstream, by_tanh):
+        total = tf.cast(x, tf.float32) + tf.cast(bias, tf.float32)
+        share, slope = _gelu_parts(total, by_tanh)
+        dx = tf.cast(upstream, tf.float32) * (share + total * slope)
         return tf.cast(dx, x.dtype), tf.cast(tf.reduce_sum(dx, 0), bias.dtype)
 
-    @tf.custom_gradient
-    def _bias_gelu(x, bias):
-        return _bias_gelu_forward(x, bias), lambda upstream: _bias_gelu_backward(x, bias, upstream)
+    def _bias_gelu(x, bias, by_tanh):
+        @tf.custom_gradient
+        def run(x, bias):
+            def gradient(upstream):
+                return _bias_gelu_backward(x, bias, upstream, by_tanh)
+
+            return _bias_gelu_forward(x, bias, by_tanh), gradient
+
+        return run(x, bias)
 
     @_compiled
     def _add_norm_forward(x, residual, gamma, beta, drop, epsilon):

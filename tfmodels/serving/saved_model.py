@@ -38,7 +38,7 @@ def longest_text(model, max_length=None):
     return most if max_length is None else max_length
 
 
-def save(root, signatures, model):
+def save(root, signatures, model, tokenizer=None):
     """Writes the next version of a SavedModel.
 
     Args:
@@ -47,6 +47,7 @@ def save(root, signatures, model):
             tensors that returns a dict of tensors, and its `tf.TensorSpec`s by argument
             name. `"serving_default"` is what the server calls if not told otherwise.
         model: the Keras model whose variables the functions read.
+        tokenizer: `tf.Module` whose tables they read, if it has any.
 
     Returns:
         `Path` of the new version, `<root>/<number>`.
@@ -58,6 +59,7 @@ def save(root, signatures, model):
     module = tf.Module()
     # The variables alone: saving a Keras model would save its training functions too.
     module.model_variables = [variable.value for variable in model.variables]
+    module.tokenizer = tokenizer
     functions = {}
     for name, (function, specs) in signatures.items():
         functions[name] = tf.function(function).get_concrete_function(

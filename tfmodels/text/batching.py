@@ -124,14 +124,14 @@ def packed_to_few_lengths(tokenizer, ids, max_length):
     """`packed`, padded up to the next of the few lengths that batches have."""
     batch = packed(tokenizer, ids, max_length)
     length = tf.shape(batch["token_ids"])[1]
-    missing = tf.minimum(_rounded_up(length), max_length) - length
+    missing = tf.minimum(rounded_up(length), max_length) - length
     for name, filler in (("token_ids", tokenizer.pad_id), ("segment_ids", 0)):
         batch[name] = tf.pad(batch[name], [[0, 0], [0, missing]], constant_values=filler)
     batch["padding_mask"] = tf.pad(batch["padding_mask"], [[0, 0], [0, missing]])
     return batch
 
 
-def _rounded_up(length):
+def rounded_up(length):
     """`length`, up to the next of the few lengths that batches are padded to."""
     doublings = tf.math.log(tf.cast(length, tf.float32)) / tf.math.log(2.0)
     power = tf.cast(tf.math.ceil(doublings - 1e-4), tf.int32)

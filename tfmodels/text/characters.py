@@ -1,8 +1,9 @@
-"""What BERT's clean-up does to each Unicode character, as one table for `tf.gather`.
+"""What a tokenizer has to know of each Unicode character, as one table for `tf.gather`.
 
 In: `unicode.npz` (written by `make_unicode_table.py`, which explains it) and
-the tokenizer's options. Out: two arrays that give, for any code point, what
-kind of character it is and the one to three characters that replace it.
+the tokenizer's options. Out, for BERT's clean-up: two arrays that give, for any
+code point, what kind of character it is and the one to three characters that
+replace it. For GPT-2's splitting: letter, number, white space or something else.
 
 P = distinct pages of 256 code points.
 """
@@ -23,6 +24,9 @@ CJK = 32  # ideographs
 
 # Kinds of a character under given options: the last column of the table.
 IN_WORD, ALONE, BLANK, STRIPPED, DROPPED = range(5)
+
+# Kinds of a character in GPT-2's splitting: \p{L}, \p{N}, \s and the rest.
+LETTER, NUMBER, WHITE, OTHER = range(4)
 
 
 def load_characters() -> dict[str, np.ndarray]:
@@ -60,3 +64,17 @@ def character_table(
         new = np.zeros([len(flags), 3], np.int32)
     table = np.concatenate([new, kind[:, None]], axis=1).astype(np.int32)  # [P * 256, 4]
     return data["page_of"].astype(np.int32), table
+
+
+def kind_table() -> tuple[np.ndarray, np.ndarray]:
+    """LETTER, NUMBER, WHITE or OTHER for every code point.
+
+    Returns:
+        `page_of`, int32 [4352], and `table`, int32 [P * 256], to be read as
+        those of `character_table`.
+    """
+    data = load_characters()
+    lengths = np.diff(data["run_start"], append=CODE_POINTS)
+    kinds = np.repeat(data["run_kind"], lengths).reshape(-1, 256)
+    pages, page_of = np.unique(kinds, axis=0, return_inverse=True)
+    return page_of.reshape(-1).astype(np.int32), pages.reshape(-1).astype(np.int32)

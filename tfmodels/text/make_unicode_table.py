@@ -1,4 +1,4 @@
-"""Writes `unicode.npz`, what BERT's text clean-up does to each code point.
+"""Writes `unicode.npz`: what BERT's clean-up does to each code point, what GPT-2 takes it for.
 
 In: the `tokenizers` library, asked about every code point, so that the table
 holds what the reference does and not what one version of Python knows of
@@ -16,13 +16,18 @@ because a page of characters that change by nothing is all zeros.
 
 The last axis is the characters that replace one: the first as a difference to
 the old one, the others as they are, 0 where there is none.
+
+R = runs of neighbouring code points of one kind in GPT-2's splitting.
+
+    run_start int32 [R]           first code point of each run
+    run_kind  uint8 [R]           LETTER, NUMBER, WHITE or OTHER of `characters.py`
 """
 
 from pathlib import Path
 
 import numpy as np
 from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.pre_tokenizers import BertPreTokenizer, ByteLevel
 
 from tfmodels.text import characters
 
@@ -86,7 +91,21 @@ def build() -> dict[str, np.ndarray]:
         "page_of": page_of.reshape(-1).astype(np.uint16),
         "flags": pages[..., 0].astype(np.uint8),
         **{name: pages[..., 3 * i + 1 : 3 * i + 4] for i, name in enumerate(tables)},
+        **build_runs(),
     }
+
+
+def build_runs() -> dict[str, np.ndarray]:
+    """Asks the reference what GPT-2 takes every code point for: what it stands together with."""
+    split = ByteLevel(add_prefix_space=False, use_regex=True).pre_tokenize_str
+    beside = {"a": characters.LETTER, "1": characters.NUMBER, "!": characters.OTHER}
+    kinds = np.full([characters.CODE_POINTS], characters.OTHER, np.uint8)
+    for code in range(characters.CODE_POINTS):
+        if code not in SURROGATES:
+            joins = [kind for other, kind in beside.items() if len(split(other + chr(code))) == 1]
+            (kinds[code],) = joins or [characters.WHITE]
+    start = np.flatnonzero(np.diff(kinds, prepend=255))
+    return {"run_start": start.astype(np.int32), "run_kind": kinds[start]}
 
 
 if __name__ == "__main__":

@@ -148,3 +148,26 @@ def _check(segments, max_length, truncation, pad_to_length, pad_to_multiple):
         )
     if pad_to_multiple < 1:
         raise InputError(f"pack: pad_to_multiple={pad_to_multiple}; give at least 1")
+
+
+def pack_prompts(ids: tf.RaggedTensor, pad_id: int, start_id: int) -> dict[str, tf.Tensor]:
+    """Prompts for a decoder: padded on the left, so that all go on at the same place.
+
+    Args:
+        ids: int32 [B, (T)].
+        pad_id: token of the padding.
+        start_id: the one token of a prompt that has none.
+
+    Returns:
+        `token_ids` int32 [B, P] and `padding_mask` bool [B, P], P at least 1.
+    """
+    empty = tf.expand_dims(ids.row_lengths() == 0, 1)
+    start = tf.ragged.boolean_mask(tf.fill(tf.shape(empty), start_id), empty)
+    ids = tf.concat([ids, start], 1)
+    lengths = tf.cast(ids.row_lengths(), tf.int32)
+    length = tf.maximum(tf.reduce_max(lengths), 1)
+    padding_mask = tf.range(length)[None] >= length - lengths[:, None]  # [B, P]
+    places = tf.cast(tf.where(padding_mask), tf.int32)
+    shape = tf.shape(padding_mask)
+    token_ids = tf.tensor_scatter_nd_update(tf.fill(shape, pad_id), places, ids.flat_values)
+    return {"token_ids": token_ids, "padding_mask": padding_mask}

@@ -1,19 +1,25 @@
-"""Learns a WordPiece vocabulary from raw text and writes it to a file.
+"""Learns a vocabulary from raw text, and writes that of WordPiece to a file.
 
-In: an iterable of texts, read once. Out: the list of tokens that
-`WordPieceTokenizer` takes, special tokens first, and a `vocab.txt` of one token
-a line. The learning is the `tokenizers` library's, with the same clean-up and
-word splitting that `WordPieceTokenizer` does in the graph.
+In: an iterable of texts, read once. Out: what a tokenizer is made of. For
+`WordPieceTokenizer` the list of tokens, special tokens first, and a `vocab.txt`
+of one token a line; for `BytePairTokenizer` tokens and merges; for
+`CharacterTokenizer` the characters. WordPiece and BPE are learned by the
+`tokenizers` library, with the same clean-up and word splitting that our
+tokenizers do in the graph.
 
-Reference: Schuster and Nakajima, "Japanese and Korean voice search", 2012.
+References: Schuster and Nakajima, "Japanese and Korean voice search", 2012;
+Sennrich et al., "Neural machine translation of rare words with subword units", 2016.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfmodels.errors import InputError
+from tfmodels.text.bpe import END_OF_TEXT, printable_bytes
+from tfmodels.text.character_tokens import UNKNOWN
 from tfmodels.text.wordpiece import CONTINUATION, SPECIAL_TOKENS, UNK, check_vocabulary
 
 _MOST_WORDS = 2_000_000  # different words counted at most
@@ -50,19 +56,13 @@ def learn_wordpiece(
         InputError: the `tokenizers` library is missing, `size` has no room for
             characters, or `texts` holds no words.
     """
-    try:
-        import tokenizers  # an extra: only learning a vocabulary needs it
-    except ImportError as error:
-        raise InputError(
-            "learning a vocabulary needs the 'tokenizers' library; run: pip install tokenizers"
-        ) from error
+    tokenizers = _import_tokenizers()
     if size <= len(SPECIAL_TOKENS):
         raise InputError(
             f"vocabulary size {size}: no room beside the {len(SPECIAL_TOKENS)} special tokens; "
             "give some thousands"
         )
-    if isinstance(texts, str):
-        raise InputError("texts is one string; give a list of strings or open a file")
+    _check_texts(texts)
 
     normalize = tokenizers.normalizers.BertNormalizer(
         clean_text=True,
@@ -103,6 +103,100 @@ def learn_wordpiece(
     return sorted(ids, key=ids.get)[:size]
 
 
+def learn_merges(
+    texts: Iterable[str], size: int, *, min_frequency: int = 2
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Learns byte-level BPE: the pairs of tokens to join, the most frequent first.
+
+    The same texts give the same tokens. Any text can be written with them, as
+    each of the 256 bytes is one.
+
+    Args:
+        texts: the corpus; may be a generator. Its distinct words are held in memory.
+            The literal <|endoftext|> in a text separates and is not learned from.
+        size: the most tokens, the bytes and <|endoftext|> included.
+        min_frequency: how often a pair of tokens occurs before it is merged.
+
+    Returns:
+        `(vocabulary, merges)` as `BytePairTokenizer` takes them: at most `size`
+        tokens, the 256 bytes, what the merges make, <|endoftext|>; and the merges.
+
+    Raises:
+        InputError: the `tokenizers` library is missing, `size` has no room for
+            merges, or `texts` holds nothing to merge.
+    """
+    tokenizers = _import_tokenizers()
+    alphabet = sorted(printable_bytes())
+    if size <= len(alphabet) + 1:
+        raise InputError(
+            f"vocabulary size {size}: no room beside the 256 bytes and {END_OF_TEXT}; "
+            "give some thousands"
+        )
+    _check_texts(texts)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size - 1,  # without `END_OF_TEXT`
+        min_frequency=min_frequency,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    parts = (part for text in texts for part in text.split(END_OF_TEXT))
+    tokenizer.train_from_iterator(parts, trainer)
+    # A second way to make a token would be a merge out of its order: it is left out.
+    merges = {}
+    for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:
+        merges.setdefault(left + right, (left, right))
+    if not merges:
+        raise InputError(
+            f"texts holds no pair of letters {min_frequency} times to learn merges from; "
+            "give more text"
+        )
+    return [*alphabet, *merges, END_OF_TEXT], list(merges.values())
+
+
+def learn_characters(texts: Iterable[str], *, most: int | None = None) -> list[str]:
+    """Collects the characters of `texts` for a `CharacterTokenizer`.
+
+    Args:
+        texts: the corpus; may be a generator. The literal <|endoftext|> in a
+            text is a separator and not made of characters.
+        most: how many characters to keep, the most frequent ones; None: all.
+
+    Returns:
+        The characters by code point, then <|unk|>, then <|endoftext|>.
+
+    Raises:
+        InputError: `texts` holds no characters, or `most` leaves none.
+    """
+    _check_texts(texts)
+    if most is not None and most < 1:
+        raise InputError(f"most characters {most}: none would be left; give 1 or more")
+    counts = Counter()
+    for text in texts:
+        for part in text.split(END_OF_TEXT):
+            counts.update(part)
+    if not counts:
+        raise InputError("texts holds no characters to learn a vocabulary from; give some text")
+    return [*_first(counts, most), UNKNOWN, END_OF_TEXT]
+
+
+def _import_tokenizers():
+    """The library, an extra: only learning a vocabulary needs it."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise InputError(
+            "learning a vocabulary needs the 'tokenizers' library; run: pip install tokenizers"
+        ) from error
+    return tokenizers
+
+
+def _check_texts(texts):
+    if isinstance(texts, str):
+        raise InputError("texts is one string; give a list of strings or open a file")
+
+
 def _repeated(words):
     """Every word as often as it was counted, in strings of bounded length."""
     for word, n in words.items():
@@ -116,6 +210,11 @@ def _most_frequent(words, part, room):
     for word, n in words.items():
         for character in part(word):
             counts[character] += n
+    return _first(counts, room)
+
+
+def _first(counts, room):
+    """The `room` characters counted most often, by code point."""
     return sorted(sorted(counts, key=lambda c: (-counts[c], c))[:room])
 
 

@@ -1,0 +1,166 @@
+"""A training of so many steps, which goes on where it was stopped.
+
+In: settings, and functions that make the model and its batches. Out: a model directory with
+metrics, curves and logs; until it is there, the folder of an unfinished training (see
+`unfinished`) with the newest states.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+
+import keras
+import numpy as np
+
+from applications import datasets, report, run
+from applications.unfinished import STATES, unfinished
+from tfmodels.errors import InputError
+from tfmodels.files import whole_directory
+from tfmodels.training.state import SaveState, restore_state, states
+
+# What may be another when a training goes on: nothing that changes its result.
+FREE = ("strategy",)
+
+
+def train(settings, data, made_of, start, write):
+    """Trains and writes the model directory; goes on with a training that was stopped.
+
+    Args:
+        settings: dataclass of the verb; also those of `fit`, and `precision`, `strategy`, `seed`,
+            `output_dir`.
+        data: what the batches are read from, see `datasets.source_errors`.
+        made_of: dict of what tells these data from others, in the place of settings or beside.
+        start: function of the folder that gives `(model, source, options)`, see `fit`, whose
+            further arguments `options` are. It runs in the scope of the strategy.
+        write: function of the directory, model, source and metrics that writes the model and
+            its card.
+
+    Returns:
+        dict of the last metrics on held-out text.
+
+    Raises:
+        InputError: the directory exists or cannot be written, or as `fit`.
+    """
+    if os.path.exists(settings.output_dir):
+        raise InputError(
+            f"{settings.output_dir}: already exists; give another --output_dir or remove it"
+        )
+    strategy = run.start(settings.precision, settings.strategy, settings.seed)
+    with unfinished(settings.output_dir, {**vars(settings), **made_of}, FREE) as folder:
+        with datasets.source_errors(data), strategy.scope():
+            model, source, options = start(folder)
+            history = fit(model, source, settings, folder, **options)
+        measured = _measures(history)
+        metrics = {name.removeprefix("val_"): values[-1] for name, values in measured.items()
+                   if name.startswith("val_")}  # fmt: skip
+        with whole_directory(settings.output_dir, "another --output_dir") as directory:
+            write(directory, model, source, metrics)
+            shutil.copytree(folder / "logs", directory / "logs")
+            report.write_json(directory / "metrics.json", {**metrics, "history": measured})
+            report.plot(directory / "plots", measured)
+    print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
+    print(json.dumps({"model_dir": settings.output_dir, **metrics}))
+    return metrics
+
+
+def fit(model, source, settings, folder, objective, callbacks=()):
+    """Trains to the end, from the newest state if there is one.
+
+    Args:
+        model: a built model.
+        source: has `steps`, how many in all; `max_length`, tokens of an example;
+            `batches(start)`, endless training batches from a step on; `held_out()`, batches to
+            measure on, or None.
+        settings: as of `run.compile_model`; also `save_steps`, `batch_size`.
+        folder: `Path` that `unfinished` gave.
+        objective: see `run.compile_model`.
+        callbacks: further ones, before those that log and save.
+
+    Returns:
+        dict from metric name to its values, one a measurement.
+
+    Raises:
+        InputError: the loss is no longer a number, or the state cannot be used.
+    """
+    # Keras measures at the end of what it calls an epoch: `interval` steps.
+    parts = -(-source.steps // settings.save_steps)
+    interval = -(-source.steps // parts)
+    rate = run.compile_model(model, settings, parts * interval, objective)
+    step, history = 0, {}
+    if found := states(folder / STATES):
+        state = restore_state(found[-1], model)
+        step, history = state["step"], state["history"]
+        print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
+    held_out = source.held_out()
+    save = SaveState(folder / STATES, interval, history)
+    callbacks = [
+        *callbacks,
+        keras.callbacks.TerminateOnNaN(),
+        Pace(_tokens_of_step(source, settings, held_out), parts, interval),
+        keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
+        save,
+    ]
+    (folder / "logs").mkdir(exist_ok=True)
+    if step < parts * interval:  # not if only the writing of the model was left
+        model.fit(
+            source.batches(step),
+            validation_data=held_out,
+            steps_per_epoch=interval,
+            initial_epoch=step // interval,
+            epochs=parts,
+            shuffle=False,
+            callbacks=callbacks,
+            verbose="auto" if sys.stdout.isatty() else 2,
+        )
+    if not np.isfinite(save.last_loss):
+        raise InputError(
+            f"--learning_rate {rate}: the loss is no longer a number; remove {folder} and give a "
+            "smaller one"
+        )
+    return save.history
+
+
+def _measures(history):
+    """Without Keras' means of the batches' means, which stand beside our exact ones."""
+    parts = ("masked_lm_loss", "next_sentence_loss")
+    return {k: v for k, v in history.items() if k.removeprefix("val_") not in parts}
+
+
+def _tokens_of_step(source, settings, held_out):
+    """Tokens of a step, padding not counted; all count where nothing is held out."""
+    tokens = settings.batch_size * source.max_length
+    if held_out is None or "padding_mask" not in held_out.element_spec[0]:
+        return tokens
+    masks = [batch["padding_mask"].numpy() for batch, _ in held_out.take(8)]
+    return settings.batch_size * sum(mask.sum() for mask in masks) / sum(map(len, masks))
+
+
+class Pace(keras.callbacks.Callback):
+    """Puts `tokens_per_second` into the logs of each Keras epoch; says how long it will take.
+
+    Args:
+        tokens: of a step.
+        parts: Keras epochs.
+        interval: steps of each.
+    """
+
+    def __init__(self, tokens, parts, interval):
+        super().__init__()
+        self.tokens, self.parts, self.interval = tokens, parts, interval
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start, self.seconds = time.perf_counter(), 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seconds = time.perf_counter() - self.start
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["tokens_per_second"] = self.tokens * self.interval / max(self.seconds, 1e-9)
+        left = (self.parts - epoch - 1) * (time.perf_counter() - self.start)
+        print(
+            f"step {(epoch + 1) * self.interval} of {self.parts * self.interval}, "
+            f"{logs['tokens_per_second']:,.0f} tokens/s, {left / 60:.0f} min left",
+            file=sys.stderr,
+        )

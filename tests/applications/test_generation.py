@@ -1,0 +1,303 @@
+"""`tfmodels gpt`: every verb on real files, killed and going on, and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from applications.__main__ import main
+from applications.generation import Predict, _generator, _settled, stream
+from tests.applications.conftest import GPT_FLAGS
+from tests.applications.verbs import printed, refused
+
+PROMPTS = ["the old king", "", "my sister saw a", "<|endoftext|>", "每个孩子"]
+
+
+def answers(capsys, *arguments):
+    """What a verb of ours prints, parsed line by line."""
+    return printed(capsys, "gpt", *arguments)
+
+
+def mistake(capsys, *arguments):
+    return refused(capsys, "gpt", *arguments)
+
+
+class TestModelDirectory:
+    def test_holds_everything(self, gpt_dir):
+        names = {str(p.relative_to(gpt_dir)) for p in gpt_dir.rglob("*") if p.is_file()}
+        assert names >= {
+            "config.json", "model.safetensors", "vocab.json", "merges.txt", "metrics.json",
+            "tokenizer_config.json", "README.md", "plots/curves.png",
+        }  # fmt: skip
+        assert any(name.startswith("logs/validation/events.") for name in names)
+        assert [p.name for p in gpt_dir.parent.iterdir()] == [gpt_dir.name]
+
+    def test_learned(self, gpt_dir):
+        history = json.loads((gpt_dir / "metrics.json").read_text())["history"]
+        tokens = len(json.loads((gpt_dir / "vocab.json").read_text()))
+        first, last = history["val_crossentropy"]
+        # All tokens alike would be log V, about 5.7.
+        assert last < first < np.log(tokens) - 1
+        np.testing.assert_allclose(history["val_perplexity"], np.exp([first, last]), rtol=1e-6)
+
+    def test_transformers_reads_it(self, gpt_dir):
+        transformers = pytest.importorskip("transformers", reason="needs the extra `peers`")
+        torch = pytest.importorskip("torch", reason="needs torch")
+        from applications.generation import load
+
+        theirs = transformers.GPT2LMHeadModel.from_pretrained(gpt_dir)
+        ours, tokenizer, _ = load(gpt_dir, "float32")
+        ids = tokenizer.tokenize(["the old king saw a small dog"]).to_tensor().numpy()
+        with torch.no_grad():
+            expected = theirs(torch.tensor(ids, dtype=torch.long)).logits.numpy()
+        np.testing.assert_allclose(ours({"token_ids": ids}).numpy(), expected, atol=1e-4)
+
+
+class TestEvaluate:
+    def test_numbers_fit_together(self, gpt_dir, documents, capsys):
+        *worst, metrics = answers(
+            capsys, "evaluate", "--model_dir", gpt_dir, "--text_files", documents
+        )
+        text = documents.read_text(encoding="utf-8")
+        assert metrics["bytes"] == len(text.encode()) and metrics["words"] == len(text.split())
+        total = metrics["crossentropy"] * metrics["tokens"]
+        assert metrics["perplexity"] == pytest.approx(np.exp(metrics["crossentropy"]))
+        assert metrics["word_perplexity"] == pytest.approx(np.exp(total / metrics["words"]))
+        assert metrics["bits_per_byte"] == pytest.approx(total / np.log(2) / metrics["bytes"])
+        assert worst and all(0 < row["mistake"]["probability"] < 1 for row in worst)
+
+    def test_one_window_is_the_sum_of_its_parts(self, gpt_dir, tmp_path, capsys):
+        """A short text, whose loss is known without windows."""
+        from applications.generation import load
+
+        (tmp_path / "text").write_text("the old king saw the moon.")
+        metrics = answers(
+            capsys, "evaluate", "--model_dir", gpt_dir, "--text_files", tmp_path / "text"
+        )[-1]
+        model, tokenizer, _ = load(gpt_dir, "float32")
+        end = tokenizer.end_id
+        ids = [end, *tokenizer.tokenize(["the old king saw the moon."]).numpy()[0], end]
+        logits = model({"token_ids": np.array([ids[:-1]])}).numpy()[0].astype(float)
+        log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        expected = -log_probs[np.arange(len(ids) - 1), ids[1:]].mean()
+        assert metrics["tokens"] == len(ids) - 1
+        assert metrics["crossentropy"] == pytest.approx(expected, abs=1e-5)
+
+    def test_more_context_is_better(self, gpt_dir, documents, capsys):
+        flags = ["evaluate", "--model_dir", gpt_dir, "--text_files", documents]
+        near = answers(capsys, *flags, "--stride", 2, "--max_length", 16)[-1]
+        far = answers(capsys, *flags, "--stride", 16, "--max_length", 16)[-1]
+        assert near["tokens"] == far["tokens"] and near["perplexity"] < far["perplexity"]
+
+
+class TestPredict:
+    FLAGS = ("--max_new_tokens", 12)
+
+    def test_continues(self, gpt_dir, capsys):
+        found = answers(capsys, "predict", "--model_dir", gpt_dir, *self.FLAGS, *PROMPTS)
+        assert [row["prompt"] for row in found] == PROMPTS
+        assert all(row["score"] < 0 for row in found) and found[0]["text"]
+
+    @pytest.mark.parametrize(
+        "flags", [[], ["--sample", "true", "--seed", "5"], ["--num_beams", "3"]]
+    )
+    def test_a_prompt_alone_and_beside_others(self, gpt_dir, capsys, flags):
+        command = ["predict", "--model_dir", gpt_dir, *self.FLAGS, *flags]
+        together = answers(capsys, *command, *PROMPTS)
+        alone = answers(capsys, *command, "--batch_size", 1, *PROMPTS)
+        assert [row["text"] for row in together] == [row["text"] for row in alone]
+
+    def test_seeds(self, gpt_dir, capsys):
+        command = ["predict", "--model_dir", gpt_dir, *self.FLAGS, "--sample", "true", "--seed"]
+        one, two, again = (answers(capsys, *command, s, *PROMPTS) for s in (1, 2, 1))
+        assert one == again and one != two
+
+    @pytest.mark.parametrize("sample", [False, True])
+    @pytest.mark.parametrize("stop", [[], ["king", "a"]])
+    def test_streams_what_it_predicts(self, gpt_dir, sample, stop):
+        settings = Predict(model_dir=gpt_dir, max_new_tokens=24, sample=sample, stop=stop, seed=3)
+        generator = _generator(settings)
+        for prompt in PROMPTS[:3]:
+            found = generator(generator.prompts([prompt]))
+            expected = generator.text(found.token_ids, found.mask)[0].numpy().decode()
+            pieces = list(stream(generator, prompt))
+            assert "".join(pieces) == expected
+            assert not any(string in expected for string in stop)
+            if not stop:
+                assert sum(map(bool, pieces)) > 3
+
+    def test_what_waits(self):
+        assert _settled("ab\ufffd", ()) == "ab"
+        assert _settled("see EN", ("END",)) == "see "
+        assert _settled("see ENd", ("END",)) == "see ENd"
+
+    def test_stop(self, gpt_dir, capsys):
+        flags = ["predict", "--model_dir", gpt_dir, *self.FLAGS, "the old king"]
+        (whole,) = answers(capsys, *flags)
+        stop = whole["text"][4:6]
+        (cut,) = answers(capsys, *flags[:-1], "--stop", json.dumps([stop]), flags[-1])
+        assert cut["text"] == whole["text"][: whole["text"].index(stop)]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Path of 120 prompts with one of three responses."""
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    pairs = [("the old king", "red"), ("a small dog", "blue"), ("my sister", "green")] * 40
+    lines = [json.dumps({"prompt": p, "response": r}) + "\n" for p, r in pairs]
+    path.write_text("".join(lines))
+    return path
+
+
+class TestFinetune:
+    def test_learns_responses(self, gpt_dir, rows, tmp_path, capsys):
+        model = tmp_path / "model"
+        answers(
+            capsys, "finetune", "--checkpoint", gpt_dir, "--train_file", rows, "--output_dir",
+            model, "--steps", 60, "--save_steps", 30, "--batch_size", 12, "--learning_rate",
+            "2e-3", "--precision", "float32", "--sample_prompt", "my sister",
+        )  # fmt: skip
+        prompts = ["my sister", "the old king", "a small dog"]
+        found = answers(capsys, "predict", "--model_dir", model, "--max_new_tokens", 8, *prompts)
+        assert [row["text"] for row in found] == ["green", "red", "blue"]
+
+    def test_on_text(self, gpt_dir, documents, tmp_path, capsys):
+        (said,) = answers(
+            capsys, "finetune", "--checkpoint", gpt_dir, "--text_files", documents,
+            "--eval_files", documents, "--output_dir", tmp_path / "model", "--steps", 40,
+            "--batch_size", 8, "--precision", "float32", "--learning_rate", "2e-3",
+            "--sample_tokens", 0,
+        )  # fmt: skip
+        before = json.loads((gpt_dir / "metrics.json").read_text())
+        assert said["crossentropy"] < before["crossentropy"]
+
+    def test_mistakes(self, gpt_dir, rows, tmp_path, capsys):
+        flags = ["finetune", "--output_dir", tmp_path / "model"]
+        assert "--checkpoint" in mistake(capsys, *flags, "--train_file", rows)
+        flags += ["--checkpoint", gpt_dir]
+        assert "--text_files or --train_file" in mistake(capsys, *flags)
+        line = mistake(capsys, *flags, "--train_file", rows, "--response_column", "answer")
+        assert "answer" in line and "response" in line
+        line = mistake(capsys, *flags, "--train_file", rows, "--max_length", 4000)
+        assert "positions for 32 tokens" in line
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_characters(documents, tmp_path, capsys):
+    model = tmp_path / "model"
+    answers(
+        capsys, "pretrain", "--text_files", documents, "--output_dir", model, "--tokenizer",
+        "characters", "--eval_files", documents, *GPT_FLAGS, "--num_layers", 1, "--num_heads", 2,
+        "--hidden_dim", 32, "--steps", 2, "--sample_tokens", 4,
+    )  # fmt: skip
+    config = json.loads((model / "config.json").read_text())
+    assert (config["n_layer"], config["n_head"], config["n_embd"]) == (1, 2, 32)
+    (found,) = answers(capsys, "predict", "--model_dir", model, "--max_new_tokens", 5, "the")
+    assert len(found["text"]) <= 5
+    # The same tokenizer for another model.
+    other = tmp_path / "other"
+    flags = ["--tokenizer", model, *GPT_FLAGS, "--steps", 1, "--sample_tokens", 0]
+    flags += ["--held_out", 0, "--eval_files", documents]
+    answers(capsys, "pretrain", "--text_files", documents, "--output_dir", other, *flags)
+    assert (other / "characters.json").read_bytes() == (model / "characters.json").read_bytes()
+
+
+def test_epochs_are_counted(documents, tmp_path, capsys):
+    model = tmp_path / "model"
+    flags = [*GPT_FLAGS, "--batch_size", 64, "--epochs", 2, "--sample_tokens", 0, "--held_out", 0]
+    answers(capsys, "pretrain", "--text_files", documents, "--output_dir", model, *flags)
+    assert "steps of 64 x 32 tokens" in (model / "README.md").read_text()
+
+
+def test_killed_and_gone_on(documents, tmp_path, capsys):
+    """kill -9 after the first state; the same command goes on and ends as one left alone."""
+    command = [
+        "gpt", "pretrain", "--text_files", str(documents), *GPT_FLAGS, "--steps", "60",
+        "--save_steps", "20", "--eval_files", str(documents), "--sample_tokens", "0",
+        "--dropout", "0.1",
+    ]  # fmt: skip
+    killed = [*command, "--output_dir", str(tmp_path / "killed")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "applications", *killed],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    states = tmp_path / "killed.unfinished" / "states"
+    until = time.monotonic() + 240
+    while not list(states.glob("step-*")) and time.monotonic() < until:
+        time.sleep(0.05)
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed").exists()
+    assert main(killed) == 0
+    assert "going on at step" in capsys.readouterr().err
+    assert main([*command, "--output_dir", str(tmp_path / "alone")]) == 0
+    one, two = (
+        json.loads((tmp_path / name / "metrics.json").read_text())["history"]
+        for name in ("killed", "alone")
+    )
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-2)
+    np.testing.assert_allclose(one["val_crossentropy"], two["val_crossentropy"], rtol=1e-2)
+
+
+class TestMistakes:
+    def test_prompt_longer_than_the_context(self, gpt_dir, capsys):
+        line = mistake(capsys, "predict", "--model_dir", gpt_dir, "--max_new_tokens", 8, "x " * 50)
+        assert "there is room for 24" in line
+
+    @pytest.mark.parametrize(
+        ("flag", "value", "said"),
+        [
+            ("max_new_tokens", 0, "max_new_tokens=0"),
+            ("max_new_tokens", 32, "positions for 32 tokens"),
+            ("temperature", 0, "temperature=0.0"),
+            ("temperature", -1, "temperature=-1.0"),
+            ("top_p", 0, "top_p=0.0"),
+            ("top_p", 1.5, "top_p=1.5"),
+            ("top_k", -1, "top_k=-1"),
+            ("num_beams", 0, "num_beams=0"),
+        ],
+    )
+    def test_settings_of_generation(self, gpt_dir, capsys, flag, value, said):
+        flags = ["predict", "--model_dir", gpt_dir, "--sample", "true", f"--{flag}", value, "x"]
+        if flag != "max_new_tokens":
+            flags += ["--max_new_tokens", "4"]
+        assert said in mistake(capsys, *flags)
+
+    def test_stop_is_empty(self, gpt_dir, capsys):
+        flags = ["--max_new_tokens", 4, "--stop", '[""]', "x"]
+        assert "stop: an empty string" in mistake(capsys, "predict", "--model_dir", gpt_dir, *flags)
+
+    def test_prompts_are_not_utf8(self, gpt_dir, tmp_path, capsys):
+        (tmp_path / "prompts").write_bytes(b"fine\n\xff\n")
+        flags = ["--model_dir", gpt_dir, "--input_file", tmp_path / "prompts"]
+        line = mistake(capsys, "predict", "--max_new_tokens", 2, *flags)
+        assert "prompts:2" in line and "UTF-8" in line
+
+    def test_no_such_model(self, tmp_path, capsys):
+        assert "no such directory" in mistake(capsys, "predict", "--model_dir", tmp_path / "x", "x")
+
+    def test_a_bert(self, bert_dir, capsys):
+        assert "model_type is 'bert'" in mistake(capsys, "predict", "--model_dir", bert_dir, "x")
+
+    def test_text_too_short(self, tmp_path, capsys):
+        (tmp_path / "text").write_text("ab ab ab ab")
+        flags = ["--text_files", tmp_path / "text", "--output_dir", tmp_path / "model"]
+        line = mistake(capsys, "pretrain", *flags, *GPT_FLAGS, "--held_out", 0, "--steps", 2)
+        assert "no block of 32 tokens" in line
+        assert [p.name for p in tmp_path.iterdir()] == ["text"]
+
+    def test_size_and_heads(self, documents, tmp_path, capsys):
+        flags = ["pretrain", "--text_files", documents, "--output_dir", tmp_path / "model"]
+        assert "--size huge" in mistake(capsys, *flags, "--size", "huge")
+        line = mistake(capsys, *flags, "--size", "tiny", "--num_heads", 3, "--steps", 1)
+        assert "--num_heads 3" in line
+
+    def test_stride(self, gpt_dir, documents, capsys):
+        flags = ["evaluate", "--model_dir", gpt_dir, "--text_files", documents, "--stride", 33]
+        assert "--stride 33" in mistake(capsys, *flags)

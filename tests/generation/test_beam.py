@@ -1,0 +1,171 @@
+"""Beam search against all sequences written out."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.generation.toy import Toy, ask, compiled, numpy, prompts
+from tfmodels.generation.decoding import Decoding, generate
+from tfmodels.generation.settings import Generation
+
+SIZE, LENGTH, STOP = 4, 4, 2
+IDS, MASK = prompts(SIZE, 2, 4, 1)
+WIDE = 64  # of 4 tokens, no more than 3^3 sequences go on: every one is followed
+
+
+def run(toy, settings, ids=IDS, mask=MASK, **options):
+    def function(ids, mask, rows):
+        return generate(toy.step, *toy.prompt(ids, mask), ids, mask, settings, rows=rows, **options)
+
+    rows = options.pop("rows", {})
+    inputs = keras.tree.map_structure(ops.convert_to_tensor, (ids, mask, rows))
+    return ask(function, *inputs)
+
+
+def best(toy, prompt, length_penalty, length=LENGTH, allowed=lambda tokens: True, ends=None):
+    """The best of all sequences, and its score."""
+    ends = ends or (lambda tokens: tokens[-1] == STOP)
+    found = []
+
+    def extend(tokens, log_prob):
+        if tokens and (len(tokens) == length or ends(tokens)):
+            found.append((log_prob / len(tokens) ** length_penalty, tokens))
+            return
+        log_probs = toy.log_probs([*prompt, *tokens])
+        for token in range(SIZE):
+            if allowed([*tokens, token]):
+                extend([*tokens, token], log_prob + log_probs[token])
+
+    extend([], 0.0)
+    return max(found)
+
+
+def assert_best(found, toy, *arguments, **options):
+    for row in range(len(IDS)):
+        score, tokens = best(toy, IDS[row][MASK[row]], *arguments, **options)
+        assert found.token_ids[row][found.mask[row]].tolist() == tokens
+        np.testing.assert_allclose(found.scores[row], score, rtol=1e-4)
+        assert not found.token_ids[row][~found.mask[row]].any()
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0, -1.0])
+def test_wide_beams_find_the_best_sequence(length_penalty):
+    settings = Generation(
+        max_new_tokens=LENGTH, num_beams=WIDE, length_penalty=length_penalty, stop_ids=(STOP,)
+    )
+    lengths = set()
+    for seed in range(4):
+        toy = Toy(SIZE, seed=seed, scale=1.0)
+        found = run(toy, settings)
+        assert_best(found, toy, length_penalty)
+        lengths |= set(found.mask.sum(1).tolist())
+    assert len(lengths) > 1
+
+
+def test_narrow_beams_score_what_they_return():
+    toy = Toy(SIZE, seed=1, scale=1.0)
+    found = {n: run(toy, Generation(max_new_tokens=6, num_beams=n)) for n in (1, 2, 5)}
+    for row in range(len(IDS)):
+        for beams, result in found.items():
+            tokens = list(IDS[row][MASK[row]])
+            score = 0.0
+            for token in result.token_ids[row]:
+                score += toy.log_probs(tokens)[token]
+                tokens.append(token)
+            np.testing.assert_allclose(
+                result.scores[row], score / (6 if beams > 1 else 1), rtol=1e-4
+            )
+
+
+def test_min_new_tokens():
+    toy = Toy(SIZE, seed=2, scale=1.0)
+    settings = Generation(max_new_tokens=LENGTH, min_new_tokens=2, num_beams=WIDE, stop_ids=(STOP,))
+    assert_best(run(toy, settings), toy, 1.0, allowed=lambda t: len(t) > 2 or t[-1] != STOP)
+
+
+def test_further_condition():
+    toy = Toy(SIZE, seed=2, scale=1.0)
+
+    def stopped(token_ids, count):
+        before, newest = (ops.take(token_ids, count - back, axis=1) for back in (2, 1))
+        return (count > 1) & (before == newest)
+
+    settings = Generation(max_new_tokens=LENGTH, num_beams=WIDE)
+    found = run(toy, settings, stopped=stopped)
+    assert_best(found, toy, 1.0, ends=lambda t: len(t) > 1 and t[-1] == t[-2])
+
+
+def test_each_row_has_its_own_length():
+    toy = Toy(SIZE, seed=3, scale=1.0)
+    settings = Generation(max_new_tokens=LENGTH, num_beams=3, stop_ids=(STOP,))
+    lengths = [1, 4, 2]
+    found = run(toy, settings, rows={"max_new_tokens": np.array(lengths, "int32")})
+    for row, length in enumerate(lengths):
+        one = slice(row, row + 1)
+        settings = Generation(max_new_tokens=length, num_beams=3, stop_ids=(STOP,))
+        alone = run(toy, settings, IDS[one], MASK[one])
+        np.testing.assert_array_equal(found.token_ids[row, :length], alone.token_ids[0])
+        np.testing.assert_array_equal(found.mask[row, :length], alone.mask[0])
+        np.testing.assert_allclose(found.scores[row], alone.scores[0], rtol=1e-5)
+
+
+def test_a_row_does_not_depend_on_the_batch():
+    toy = Toy(SIZE, seed=4)
+    settings = Generation(
+        max_new_tokens=9, num_beams=3, stop_ids=(STOP,), repetition_penalty=1.2, no_repeat_ngram=3
+    )
+    together = run(toy, settings)
+    for row in range(len(IDS)):
+        one = slice(row, row + 1)
+        alone = run(toy, settings, IDS[one][:, MASK[row]], MASK[one][:, MASK[row]])
+        np.testing.assert_array_equal(alone.token_ids[0], together.token_ids[row])
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
+
+
+def test_ends_when_nothing_better_can_come():
+    toy = Toy(SIZE, seed=1)
+    toy.output[:, STOP] = 0
+    counts = []
+
+    def step(token_ids, index, state):
+        counts.append(int(index))
+        logits, state = toy.step(token_ids, index, state)
+        return logits + 20.0 * (np.arange(SIZE) == STOP), state
+
+    settings = Generation(max_new_tokens=50, num_beams=2, stop_ids=(STOP,))
+    decoding = Decoding(step, settings)
+    carry = decoding.start(*toy.prompt(IDS, MASK), IDS, MASK)
+    while decoding.unfinished(carry):
+        carry = decoding.advance(carry)
+    assert len(counts) < 5
+    assert not numpy(decoding.result(carry)).mask[:, 5:].any()
+
+
+def test_beams_differ():
+    """The sequences followed are the likeliest ones: none twice."""
+    toy = Toy(SIZE, seed=5)
+    decoding = Decoding(toy.step, Generation(max_new_tokens=5, num_beams=4))
+    carry = decoding.start(*toy.prompt(IDS, MASK), IDS, MASK)
+    while decoding.unfinished(carry):
+        carry = decoding.advance(carry)
+    for row in numpy(carry.ended_ids):
+        for one, other in itertools.combinations(row.tolist(), 2):
+            assert one != other
+
+
+def test_compiled_as_eager():
+    toy = Toy(SIZE, seed=4)
+    settings = Generation(
+        max_new_tokens=7, num_beams=3, stop_ids=(STOP,), repetition_penalty=1.2, no_repeat_ngram=3
+    )
+
+    def function(ids, mask):
+        return generate(toy.step, *toy.prompt(ids, mask), ids, mask, settings)
+
+    inputs = ops.convert_to_tensor(IDS), ops.convert_to_tensor(MASK)
+    expected, found = numpy(function(*inputs)), numpy(compiled(function)(*inputs))
+    np.testing.assert_array_equal(found.token_ids, expected.token_ids)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)

@@ -1,0 +1,130 @@
+"""`Gpt`, its cache and `generate` together, against `transformers.generate`; and exported."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.generation.test_transformers import (
+    PAD,
+    SIZE,
+    STOP,
+    by_transformers,
+    random_gpt2,
+)
+from tests.generation.toy import compiled, numpy, prompts
+from tfmodels.generation.decoding import generate
+from tfmodels.generation.settings import Generation
+from tfmodels.models.gpt import Gpt, GptConfig
+
+LENGTH = 12
+CASES = {
+    "greedy": {},
+    "greedy_ngrams": {"no_repeat_ngram": 3},
+    "greedy_penalty": {"repetition_penalty": 1.3},
+    **{f"beams_{value}": {"num_beams": 4, "length_penalty": value} for value in (0.6, 1.0, 2.0)},
+    "beams_ngrams": {"num_beams": 4, "no_repeat_ngram": 3},
+    "beams_all": {
+        "num_beams": 4, "no_repeat_ngram": 2, "repetition_penalty": 1.3, "length_penalty": 2.0,
+        "min_new_tokens": 3,
+    },
+}  # fmt: skip
+
+
+def settings_of(case):
+    fields = {"max_new_tokens": LENGTH, "stop_ids": (STOP,), "pad_id": PAD}
+    return Generation(**{**fields, **CASES[case]})
+
+
+def continued(model, settings):
+    """A function of prompts, their mask and seeds."""
+
+    def function(ids, mask, seeds):
+        batch = {"token_ids": ids, "padding_mask": mask}
+        length = ops.shape(ids)[1] + settings.max_new_tokens
+        logits, state = model.prompt(batch, length)
+        found = generate(model.step, logits, state, ids, mask, settings, seeds)
+        return found._asdict()
+
+    return function
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """The same weights in `transformers` and here."""
+    torch = pytest.importorskip("torch", reason="compares with transformers")
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
+    from tfmodels.checkpoints.gpt2 import load_gpt
+
+    theirs = random_gpt2(torch, transformers)
+    directory = tmp_path_factory.mktemp("gpt2")
+    theirs.save_pretrained(directory)
+    return theirs, load_gpt(directory)[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_50_prompts(both, case):
+    theirs, ours = both
+    settings = settings_of(case)
+    # A penalty counts padding there: prompts of unequal lengths only where there is none.
+    plain = settings.repetition_penalty == 1 and not settings.no_repeat_ngram
+    lengths = np.random.default_rng(3).integers(1, 12, 50) if plain else [6] * 50
+    ids, mask = prompts(SIZE, *lengths, seed=4)
+    inputs = [ops.convert_to_tensor(x) for x in (ids, mask, np.zeros(50, "int32"))]
+    found = numpy(compiled(continued(ours, settings))(*inputs))
+    assert len(set(found["mask"].sum(1))) > 1
+    expected = by_transformers(theirs, ids, mask, settings)
+    np.testing.assert_array_equal(found["token_ids"], expected[0])
+    if settings.num_beams > 1:
+        np.testing.assert_allclose(found["scores"], expected[1], rtol=1e-4)
+
+
+def tiny():
+    config = GptConfig(
+        vocabulary_size=30, num_layers=2, hidden_dim=16, num_heads=2, feedforward_dim=32,
+        max_length=32, initializer_range=0.5,
+    )  # fmt: skip
+    keras.utils.set_random_seed(0)
+    model = Gpt(config)
+    model.build()
+    return model
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"sample": True, "top_k": 9, "top_p": 0.9, "no_repeat_ngram": 2}, {"num_beams": 3}],
+    ids=["greedy", "sample", "beams"],
+)
+def test_saved_model(fields, tmp_path):
+    """Plain operations, any number of prompts of any length, one trace."""
+    import tensorflow as tf
+
+    model = tiny()
+    settings = Generation(max_new_tokens=7, stop_ids=(3,), repetition_penalty=1.2, **fields)
+    eager = continued(model, settings)
+    spec = tf.TensorSpec([None, None], tf.int32)
+    module = tf.Module()
+    module.model = model
+    module.serve = tf.function(
+        eager,
+        input_signature=[
+            spec,
+            tf.TensorSpec([None, None], tf.bool),
+            tf.TensorSpec([None], tf.int32),
+        ],
+    )
+    tf.saved_model.save(module, tmp_path / "saved", signatures=module.serve)
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    for lengths in ([4], [2, 9, 5]):
+        ids, mask = prompts(30, *lengths, seed=5)
+        inputs = [tf.constant(x) for x in (ids, mask, np.arange(len(ids), dtype="int32"))]
+        expected, found = numpy(eager(*inputs)), numpy(loaded.serve(*inputs))
+        np.testing.assert_array_equal(found["token_ids"], expected["token_ids"])
+        np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-4)
+    assert module.serve.experimental_get_tracing_count() == 1
+    graph = module.serve.get_concrete_function().graph.as_graph_def()
+    used = {node.op for f in graph.library.function for node in f.node_def}
+    used |= {node.op for node in graph.node}
+    assert "While" in used or "StatelessWhile" in used
+    assert not [op for op in used if op.startswith("Xla") or "Random" in op or op == "PyFunc"]

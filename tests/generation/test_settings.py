@@ -1,0 +1,53 @@
+"""`Generation` refuses what cannot be meant."""
+
+import math
+
+import pytest
+
+from tfmodels.errors import InputError
+from tfmodels.generation.settings import Generation
+
+WRONG = [
+    ("max_new_tokens", 0),
+    ("max_new_tokens", -1),
+    ("max_new_tokens", 2.5),
+    ("max_new_tokens", True),
+    ("min_new_tokens", -1),
+    ("temperature", 0),
+    ("temperature", -0.5),
+    ("temperature", math.nan),
+    ("temperature", math.inf),
+    ("top_k", -1),
+    ("top_p", 0),
+    ("top_p", 1.1),
+    ("top_p", -0.1),
+    ("top_p", math.nan),
+    ("repetition_penalty", 0.0),
+    ("repetition_penalty", math.nan),
+    ("no_repeat_ngram", -2),
+    ("num_beams", 0),
+    ("length_penalty", math.nan),
+    ("length_penalty", "long"),
+    ("pad_id", -1),
+    ("stop_ids", (3, -1)),
+    ("stop_ids", ("a",)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_named(name, value):
+    with pytest.raises(InputError) as error:
+        Generation(**{name: value})
+    message = str(error.value)
+    assert message.startswith(f"{name}={value!r}; give ") and "\n" not in message
+
+
+def test_values_that_do_not_go_together():
+    with pytest.raises(InputError, match="min_new_tokens=5; give at most max_new_tokens=4"):
+        Generation(max_new_tokens=4, min_new_tokens=5)
+    with pytest.raises(InputError, match="num_beams=2; give 1 with sample=True"):
+        Generation(num_beams=2, sample=True)
+
+
+def test_stop_ids_count_once():
+    assert Generation(stop_ids=[3, 1, 3]).stop_ids == (3, 1)

@@ -1,0 +1,143 @@
+"""An exported GPT: continuations in a process without any of our code."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from applications.__main__ import main
+from applications.generation import load
+from tests.applications.conftest import documents, gpt_dir  # noqa: F401 - fixtures
+from tests.applications.verbs import printed
+from tests.serving.fresh import PROGRAM, ask
+from tfmodels.generation.settings import Generation
+from tfmodels.serving.generation import TextGenerator
+
+PROMPTS = ["the old king", "", "my sister saw the moon.\nthe captain", "a", "every child painted",
+           "her friend sold two", "<|endoftext|>the", "每个孩子 😀"]  # fmt: skip
+NEW = 12
+ROW = {"max_new_tokens": NEW, "temperature": 0.9, "top_k": 20, "top_p": 0.95, "seed": 7}
+TYPES = {"max_new_tokens": "int32", "temperature": "float32", "top_k": "int32",
+         "top_p": "float32", "seed": "int32"}  # fmt: skip
+
+
+def request(prompts, **rows):
+    """A call of `generate`, with the same settings or with lists of them."""
+    inputs = {"prompt": ("string", prompts)}
+    for name, value in {**ROW, **rows}.items():
+        values = value if isinstance(value, list) else [value] * len(prompts)
+        inputs[name] = (TYPES[name], values)
+    return ("generate", inputs)
+
+
+@pytest.fixture(scope="module")
+def root(gpt_dir, tmp_path_factory):  # noqa: F811
+    root = tmp_path_factory.mktemp("served") / "gpt"
+    arguments = ["--model_dir", str(gpt_dir), "--export_dir", str(root)]
+    assert main(["gpt", "export", *arguments, "--max_new_tokens", str(NEW)]) == 0
+    return root / "1"
+
+
+@pytest.fixture(scope="module")
+def served(root, gpt_dir):  # noqa: F811
+    """What a fresh process says."""
+    _, tokenizer, _ = load(gpt_dir, "float32")
+    ids = tokenizer.tokenize([PROMPTS[0]]).to_list()
+    signatures, answers = ask(
+        root,
+        ("serving_default", {"prompt": ("string", PROMPTS)}),
+        request(PROMPTS),
+        request(PROMPTS[:2] * 2, seed=[7, 7, 8, 7], max_new_tokens=[12, 3, 12, 12]),
+        ("token_ids", {"token_ids": ("int32", ids), "padding_mask": ("bool", [[True] * len(i)
+                                                                              for i in ids])}),
+        ("serving_default", {"prompt": ("string", [])}),
+    )  # fmt: skip
+    return signatures, answers
+
+
+def test_signatures(served):
+    assert served[0] == {
+        "serving_default": ["prompt"],
+        "generate": sorted(["prompt", *TYPES]),
+        "token_ids": ["padding_mask", "token_ids"],
+    }
+
+
+def test_greedy_as_predict(served, gpt_dir, capsys):  # noqa: F811
+    flags = ["--model_dir", gpt_dir, "--max_new_tokens", NEW]
+    found = printed(capsys, "gpt", "predict", *flags, *PROMPTS)
+    assert served[1][0] == {"text": [row["text"] for row in found]}
+
+
+def test_sampled_as_predict(served, gpt_dir, capsys):  # noqa: F811
+    rows = [f"--{name}={value}" for name, value in ROW.items()]
+    flags = ["--model_dir", gpt_dir, "--sample", "true", *rows]
+    found = printed(capsys, "gpt", "predict", *flags, *PROMPTS)
+    assert served[1][1] == {"text": [row["text"] for row in found]}
+
+
+def test_settings_of_each_row(served):
+    everything, rows = served[1][1]["text"], served[1][2]["text"]
+    assert rows[0] == everything[0] and rows[3] == everything[1]
+    assert rows[2] != rows[0]
+    assert everything[1].startswith(rows[1].rstrip("\ufffd")) and rows[1] != everything[1]
+
+
+def test_ids(served, gpt_dir):  # noqa: F811
+    _, tokenizer, _ = load(gpt_dir, "float32")
+    answer = served[1][3]
+    ids = np.array(answer["token_ids"])[np.array(answer["mask"])]
+    text = tokenizer.detokenize([ids]).numpy()[0].decode("utf-8", "replace")
+    assert text == served[1][0]["text"][0]
+
+
+def test_no_prompts(served):
+    assert served[1][4] == {"text": []}
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"temperature": 0.0}, "temperature"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"max_new_tokens": 0}, "max_new_tokens: give 1 to 12"),
+        ({"max_new_tokens": NEW + 1}, "max_new_tokens: give 1 to 12"),
+    ],
+)
+def test_refused_requests(root, rows, said):
+    name, inputs = request(["x"], **rows)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(root)], input=json.dumps([(name, inputs)]).encode(),
+        capture_output=True, cwd=root, check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode and said in done.stderr.decode()
+
+
+def test_prompt_too_long(root):
+    call = ("serving_default", {"prompt": ("string", ["moon " * 100])})
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(root)], input=json.dumps([call]).encode(),
+        capture_output=True, cwd=root, check=False, timeout=180,
+    )  # fmt: skip
+    assert done.returncode and "a prompt is too long" in done.stderr.decode()
+
+
+def test_stop_strings_and_what_comes_after_a_prompt(gpt_dir):  # noqa: F811
+    model, tokenizer, _ = load(gpt_dir, "float32")
+    generation = Generation(max_new_tokens=20)
+    whole = TextGenerator(model, tokenizer, generation)
+
+    def text(generator, prompt):
+        found = generator(generator.prompts([prompt]))
+        return generator.text(found.token_ids, found.mask)[0].numpy().decode(), found.mask
+
+    long, _ = text(whole, "the old king")
+    cut = TextGenerator(model, tokenizer, generation, stop=[long[5:8], "never"])
+    short, mask = text(cut, "the old king")
+    assert short == long[: long.index(long[5:8])]
+    assert mask.numpy().sum() < 20  # and it did not go on after it
+    before = TextGenerator(model, tokenizer, generation, before=" king")
+    assert text(before, "the old")[0] == long

@@ -1,0 +1,47 @@
+"""Random numbers that are a hash: the same on every Keras backend, device and batch.
+
+In: a seed a row, and the number of the token to draw. Out: noise for each entry of the
+vocabulary. Nothing is kept between two calls, so a row's draws do not depend on the rows
+beside it. The hash is that of `text/masking.py`: C. Wellons' mixing of 32 bits.
+
+R rows, V vocabulary.
+"""
+
+import numpy as np
+from keras import ops
+
+_GOLDEN = np.uint32(0x9E3779B9)
+_BITS = 23  # of a random number; with the half between two it fills the 24 of a float32
+
+
+def gumbel(seeds, number, size):
+    """Noise of which `argmax(logits + noise)` is a draw from `softmax(logits)`.
+
+    Args:
+        seeds: int `[R]`.
+        number: scalar int, which token of the row is drawn.
+        size: V, int.
+
+    Returns:
+        float32 `[R, V]`, finite, of the standard Gumbel distribution.
+    """
+    return -ops.log(-ops.log(uniform(seeds, number, size)))
+
+
+def uniform(seeds, number, size):
+    """Random numbers float32 `[R, V]`, above 0 and below 1; arguments as of `gumbel`."""
+    seeds = ops.expand_dims(ops.cast(seeds, "uint32"), 1)  # [R, 1]
+    number = ops.cast(number, "uint32")
+    entry = ops.expand_dims(ops.cast(ops.arange(size, dtype="int32"), "uint32"), 0)  # [1, V]
+    # Two hashes of (seed, number), so that all of 64 bits tell one draw from another.
+    first = _mixed(_mixed(seeds) + number)
+    second = _mixed(ops.bitwise_xor(_mixed(ops.bitwise_xor(seeds, _GOLDEN)), number * _GOLDEN))
+    bits = _mixed(ops.bitwise_xor(_mixed(entry + first), second))
+    bits = ops.right_shift(bits, np.uint32(32 - _BITS))
+    return (ops.cast(bits, "float32") + 0.5) * 2.0**-_BITS
+
+
+def _mixed(x):
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        x = ops.bitwise_xor(x, ops.right_shift(x, np.uint32(shift))) * np.uint32(factor)
+    return x

@@ -1,0 +1,95 @@
+"""How texts are generated: one frozen dataclass, which checks itself.
+
+In: numbers of the caller. Out: `Generation`, which `decoding.py` and the search read. The
+fields mean what they mean in `transformers`' `GenerationConfig`.
+"""
+
+import dataclasses
+import math
+import numbers
+
+from tfmodels.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """The settings of `tfmodels.generation.decoding.generate`; the defaults are greedy.
+
+    Args:
+        max_new_tokens: T, the most tokens a row gets, 1 or more.
+        min_new_tokens: the fewest tokens a row gets; 0 to `max_new_tokens`. Stop ids are
+            forbidden before, and nothing else ends a row either.
+        sample: whether tokens are drawn; else the likeliest is taken.
+        temperature: with `sample`, what the logits are divided by, above 0.
+        top_k: with `sample`, how many of the likeliest tokens stay (and all as likely as the
+            last of these); 0: all.
+        top_p: with `sample`, the likeliest tokens stay whose probabilities together just reach
+            this, above 0 and at most 1; 1: all.
+        repetition_penalty: logits of tokens that the row already has are divided by this if
+            positive, multiplied if negative; above 0, 1: off.
+        no_repeat_ngram: no such number of tokens comes twice in a row; 0: off.
+        num_beams: sequences that are followed for each row; 1: no beam search.
+        length_penalty: the score of beam search is the log-probability divided by the number
+            of new tokens to this power.
+        stop_ids: tokens that end a row; the one that did is kept.
+        pad_id: token after the end of a row.
+
+    Raises:
+        InputError: a value is out of range, or both `sample` and `num_beams` are asked for.
+    """
+
+    max_new_tokens: int = 64
+    min_new_tokens: int = 0
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    stop_ids: tuple[int, ...] = ()
+    pad_id: int = 0
+
+    def __post_init__(self):
+        for name, least in _INTEGERS.items():
+            if not _is_integer(getattr(self, name), least):
+                raise self._wrong(name, f"a whole number, {least} or more")
+        for name in ("temperature", "repetition_penalty"):
+            if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
+                raise self._wrong(name, "a number above 0")
+        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
+            raise self._wrong("top_p", "a number above 0 and at most 1")
+        if not _is_number(self.length_penalty):
+            raise self._wrong("length_penalty", "a number")
+        object.__setattr__(self, "stop_ids", tuple(dict.fromkeys(self.stop_ids)))
+        if not all(_is_integer(stop_id, 0) for stop_id in self.stop_ids):
+            raise self._wrong("stop_ids", "ids of tokens, 0 or more")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise self._wrong("min_new_tokens", f"at most max_new_tokens={self.max_new_tokens}")
+        if self.sample and self.num_beams > 1:
+            raise self._wrong("num_beams", "1 with sample=True, or sample=False with beams")
+
+    def _wrong(self, name, wanted):
+        return InputError(f"{name}={getattr(self, name)!r}; give {wanted}")
+
+
+# Field: its least value.
+_INTEGERS = {
+    "max_new_tokens": 1,
+    "min_new_tokens": 0,
+    "top_k": 0,
+    "no_repeat_ngram": 0,
+    "num_beams": 1,
+    "pad_id": 0,
+}
+
+
+def _is_integer(value, least):
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return whole and value >= least
+
+
+def _is_number(value):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and math.isfinite(value)

@@ -1,0 +1,230 @@
+"""A GPT as signatures: a prompt in, its continuation out.
+
+In: a `Gpt`, its tokenizer and the settings of decoding. Out: what `saved_model.save` writes;
+tokenizer, cache, choice of tokens and detokenizer are all in the graph.
+
+B prompts, P positions of the longest, T = `max_new_tokens`.
+"""
+
+import re
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.generation.decoding import Decoding, generate
+from tfmodels.generation.settings import Generation
+from tfmodels.serving.saved_model import save
+from tfmodels.text.packing import pack_prompts
+
+PROMPT = {"prompt": tf.TensorSpec([None], tf.string)}
+IDS = {
+    "token_ids": tf.TensorSpec([None, None], tf.int32),
+    "padding_mask": tf.TensorSpec([None, None], tf.bool),
+}
+# What a request may say of each of its rows.
+REQUEST = {
+    "max_new_tokens": tf.TensorSpec([None], tf.int32),
+    "temperature": tf.TensorSpec([None], tf.float32),
+    "top_k": tf.TensorSpec([None], tf.int32),
+    "top_p": tf.TensorSpec([None], tf.float32),
+    "seed": tf.TensorSpec([None], tf.int32),
+}
+
+
+class TextGenerator:
+    """Continues prompts, in the graph.
+
+    Args:
+        model: a `Gpt`.
+        tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
+        settings: a `Generation`; the end of a text is put to its `stop_ids`.
+        stop: strings that end a continuation, which goes up to where one begins.
+        before: text put after every prompt, as a fine-tuned model was trained with.
+        seed: of every row, where it is not given.
+
+    Attributes:
+        settings: as they are used.
+        stop: as given, a tuple.
+
+    Raises:
+        InputError: the settings do not fit the model.
+    """
+
+    def __init__(self, model, tokenizer, settings, stop=(), before="", seed=0):
+        self.model, self.tokenizer = model, tokenizer
+        self._before, self._seed = before, seed
+        most = model.config.max_length
+        if settings.max_new_tokens >= most:
+            raise InputError(
+                f"max_new_tokens {settings.max_new_tokens}: the model has positions for {most} "
+                f"tokens, the prompt's included; give at most {most - 1}"
+            )
+        end = () if tokenizer.end_id is None else (tokenizer.end_id,)
+        fields = {**vars(settings), "stop_ids": (*settings.stop_ids, *end)}
+        self.settings = Generation(**{**fields, "pad_id": end[0] if end else 0})
+        self.stop = tuple(stop)
+        self._stop = _Stop(tokenizer, stop) if stop else None
+
+    def prompts(self, prompt):
+        """Prompts as the batch to read: dict of `token_ids` and `padding_mask` `[B, P]`.
+
+        Args:
+            prompt: string `[B]`. An empty one begins with the end of a text.
+        """
+        prompt = tf.strings.join([prompt, self._before]) if self._before else prompt
+        ids = self.tokenizer.tokenize(prompt)
+        start = self.tokenizer.end_id or 0
+        return pack_prompts(ids, self.settings.pad_id, start)
+
+    def start(self, batch, seeds=None, rows=None):
+        """The first token of each row, to go on with `advance`; see `Decoding`."""
+        logits, state = self._read(batch)
+        seeds = self._seeds(batch, seeds)
+        return self.decoding.start(
+            logits, state, batch["token_ids"], batch["padding_mask"], seeds, rows
+        )
+
+    @property
+    def decoding(self):
+        """The `Decoding` that `start` begins."""
+        return Decoding(self._step, self.settings, self._stop)
+
+    def __call__(self, batch, seeds=None, rows=None):
+        """Continues prompts.
+
+        Args:
+            batch: what `prompts` gave.
+            seeds, rows: see `generate`.
+
+        Returns:
+            `Generated`.
+        """
+        logits, state = self._read(batch)
+        prompt = batch["token_ids"], batch["padding_mask"]
+        seeds = self._seeds(batch, seeds)
+        return generate(self._step, logits, state, *prompt, self.settings, seeds, rows, self._stop)
+
+    def text(self, token_ids, mask):
+        """Tokens as text: string `[B]`, valid UTF-8, up to a stop string."""
+        ids = tf.ragged.boolean_mask(token_ids, mask)
+        text = self.tokenizer.detokenize(ids)
+        text = text if self._stop is None else self._stop.cut(text)
+        # A character whose last bytes did not come is shown as U+FFFD.
+        return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+
+    def _read(self, batch):
+        most, new = self.model.config.max_length, self.settings.max_new_tokens
+        length = tf.shape(batch["token_ids"])[1] + new
+        check = tf.debugging.Assert(
+            tf.reduce_all(tf.reduce_sum(tf.cast(batch["padding_mask"], tf.int32), 1) + new <= most),
+            [f"a prompt is too long: with max_new_tokens {new} there is room for {most - new} "
+             "tokens; shorten it or generate fewer"],
+        )  # fmt: skip
+        with tf.control_dependencies([check] if check is not None else []):
+            return self.model.prompt(batch, length)
+
+    def _step(self, token_ids, index, state):
+        return self.model.step(token_ids, index, state)
+
+    def _seeds(self, batch, seeds):
+        if seeds is None and self.settings.sample:
+            return tf.fill(tf.shape(batch["token_ids"])[:1], self._seed)
+        return seeds
+
+
+class _Stop:
+    """Strings that end a continuation: found among the newest bytes, and cut off.
+
+    Args:
+        tokenizer: has `token_bytes`.
+        strings: not empty, each.
+    """
+
+    def __init__(self, tokenizer, strings):
+        if not all(strings):
+            raise InputError("stop: an empty string; give text that ends a continuation")
+        self._bytes = tokenizer.token_bytes
+        # As bytes, \C: what is generated need not be whole characters.
+        any_of = "|".join(re.escape(string) for string in strings)
+        self._holds, self._rest = rf"\C*(?:{any_of})\C*", rf"(?:{any_of})\C*"
+        self._longest = max(len(string.encode()) for string in strings)
+
+    def __call__(self, token_ids, count):
+        """Whether the newest tokens hold one; every token but an end has a byte or more."""
+        places = count - self._longest + tf.range(self._longest)
+        newest = tf.gather(token_ids, tf.maximum(places, 0), axis=1)
+        written = tf.where(places >= 0, tf.gather(self._bytes, newest), "")
+        return tf.strings.regex_full_match(tf.strings.reduce_join(written, 1), self._holds)
+
+    def cut(self, text):
+        return tf.strings.regex_replace(text, self._rest, "", replace_global=False)
+
+
+def generation_signatures(model, tokenizer, settings, stop=(), before="", seed=0):
+    """The signatures of a GPT.
+
+    Args:
+        model, tokenizer, settings, stop, before, seed: see `TextGenerator`.
+
+    Returns:
+        dict from signature name to `(function, specs)`, see `saved_model.save`:
+        `serving_default` on `prompt` string `[B]` gives `text` string `[B]`, the continuation
+        alone. `generate` on `prompt` and, `[B]` each, `max_new_tokens` int32 (1 to that of the
+        settings), `temperature` float32 (above 0), `top_k` int32 (0: off), `top_p` float32
+        (above 0, at most 1) and `seed` int32 gives the same by sampling. `token_ids` on
+        `token_ids` int32 and `padding_mask` bool `[B, P]`, padding left, gives `token_ids`
+        int32 and `mask` bool `[B, T]`.
+    """
+    default = TextGenerator(model, tokenizer, settings, stop, before, seed)
+    sampled = {**vars(settings), "sample": True, "num_beams": 1}
+    requested = TextGenerator(model, tokenizer, Generation(**sampled), stop, before)
+
+    def on_prompt(prompt):
+        found = default(default.prompts(prompt))
+        return {"text": default.text(found.token_ids, found.mask)}
+
+    def on_request(prompt, seed, **rows):
+        with tf.control_dependencies(_checked(rows, requested.settings)):
+            prompt = tf.identity(prompt)
+        found = requested(requested.prompts(prompt), seed, rows)
+        return {"text": requested.text(found.token_ids, found.mask)}
+
+    def on_ids(token_ids, padding_mask):
+        found = default({"token_ids": token_ids, "padding_mask": padding_mask})
+        return {"token_ids": found.token_ids, "mask": found.mask}
+
+    return {
+        "serving_default": (on_prompt, PROMPT),
+        "generate": (on_request, PROMPT | REQUEST),
+        "token_ids": (on_ids, IDS),
+    }
+
+
+def _checked(rows, settings):
+    """Refusals of what a request says that has no meaning."""
+    most = settings.max_new_tokens
+    new, top_p = rows["max_new_tokens"], rows["top_p"]
+    checks = (
+        ((new >= 1) & (new <= most), f"max_new_tokens: give 1 to {most}", new),
+        (rows["temperature"] > 0, "temperature: give a number above 0", rows["temperature"]),
+        (rows["top_k"] >= 0, "top_k: give 0 or more", rows["top_k"]),
+        ((top_p > 0) & (top_p <= 1), "top_p: give a number above 0 and at most 1", top_p),
+    )
+    return [tf.debugging.Assert(tf.reduce_all(fine), [say, value]) for fine, say, value in checks]
+
+
+def export_generation(root, model, tokenizer, settings, stop=(), before="", seed=0):
+    """Writes a GPT as the next version of a SavedModel.
+
+    Args:
+        root: directory that holds the versions, for example `saved_models/gpt`.
+        model, tokenizer, settings, stop, before, seed: see `TextGenerator`.
+
+    Returns:
+        `Path` of the new version.
+
+    Raises:
+        InputError: as `TextGenerator`; or the directory cannot be written.
+    """
+    signatures = generation_signatures(model, tokenizer, settings, stop, before, seed)
+    return save(root, signatures, model, tokenizer)

@@ -1,0 +1,258 @@
+"""Batches for a model that predicts the next token: blocks of running text, or answers.
+
+In: text as it is, in pieces (`block_passes`), or rows of a prompt and a response
+(`response_batches`). Out: `tf.data` datasets of `(inputs, labels)`, where a label is the token
+after the one at its place.
+
+Running text is one long row of tokens, documents apart by the token that ends a text, cut into
+blocks: a block may hold the end of one document and the beginning of another, as with GPT-2
+(Radford et al. 2019). Every pass cuts at other places. Nothing is padded.
+
+B = examples of a batch, S = tokens of an example, T = tokens of a text.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.text.batching import by_length, rounded_up
+from tfmodels.text.masking import hashed_int
+from tfmodels.text.pretraining import Passes, is_held_out, shuffled
+
+NONE = -1  # label of a place that does not count
+
+_CHUNK_CHARACTERS = 400_000  # tokenized at once
+_OFFSET = 6  # where the hash starts, to be independent of others
+
+
+def tokenized_passages(passages, tokenizer, chosen: Callable[[int], bool] = lambda number: True):
+    """Running text as tokens.
+
+    Args:
+        passages: iterable of `(number, text, ends)`, see `documents.TextFiles.passages`.
+        tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
+        chosen: which passages, by number. What was not chosen parts documents.
+
+    Yields:
+        int32 `[T]`, documents apart by `tokenizer.end_id` where there is one.
+    """
+    tokenize = tf.function(
+        tokenizer.tokenize, input_signature=[tf.TensorSpec([None], tf.string)]
+    )  # faster than op by op
+    end = [] if tokenizer.end_id is None else [tokenizer.end_id]
+    texts, ends, size = [], [], 0
+
+    def flushed():
+        rows = tokenize(tf.constant(texts, tf.string))
+        splits, flat = rows.row_splits.numpy(), rows.flat_values.numpy()
+        parts = zip(splits[:-1], splits[1:], ends, strict=True)
+        return [part for a, b, last in parts for part in (flat[a:b], end if last else [])]
+
+    for number, text, last in passages:
+        if not chosen(number):
+            if ends:
+                ends[-1] = True
+            continue
+        texts.append(text)
+        ends.append(last)
+        size += len(text)
+        if size >= _CHUNK_CHARACTERS:
+            yield np.concatenate(flushed()).astype(np.int32)
+            texts, ends, size = [], [], 0
+    if texts:
+        yield np.concatenate(flushed()).astype(np.int32)
+
+
+def block_passes(
+    source,
+    tokenizer,
+    length: int,
+    *,
+    split: str = "all",
+    held_out: float = 0.0,
+    seed: int | None = None,
+    hold_seed: int = 0,
+) -> Passes:
+    """Passes over running text, cut into blocks.
+
+    Args:
+        source: has `passages()`. If reading fails, its attribute `failure` holds the
+            `InputError`, which tf.data turns into an error of its own.
+        tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
+        length: S.
+        split: "all" passages, "train" without those held out, or "validation", only those.
+        held_out: the share of passages held out.
+        seed: shuffles the blocks and moves where they are cut, anew in every pass; None does
+            neither, and fills the last block up with `NONE`.
+        hold_seed: of the choice of what is held out.
+
+    Returns:
+        function of a pass number that gives a dataset of int32 `[S + 1]`: the last token of a
+        block is the first of the next.
+    """
+
+    def chosen(number):
+        return split == "all" or is_held_out(number, held_out, hold_seed) == (split == "validation")
+
+    def generate(pass_number):
+        skipped = 0 if seed is None else hashed_int(_OFFSET, seed, int(pass_number)) % length
+        rest, found = np.zeros(0, np.int32), False
+        try:
+            for tokens in tokenized_passages(source.passages(), tokenizer, chosen):
+                rest = np.concatenate([rest, tokens])
+                if not found:  # a text shorter than two blocks has none to lose
+                    rest = rest[skipped if len(rest) > skipped + length else 0 :]
+                number = max(len(rest) - 1, 0) // length
+                if number:
+                    found = True
+                    whole = np.lib.stride_tricks.sliding_window_view(rest, length + 1)
+                    yield whole[: number * length : length]
+                    rest = rest[number * length :]
+        except InputError as error:
+            source.failure = error
+            raise
+        if seed is None and len(rest) > 1:
+            yield np.pad(rest, (0, length + 1 - len(rest)), constant_values=NONE)[None]
+        elif not found:
+            source.failure = InputError(
+                f"{split} text: no block of {length} tokens; give more text or a smaller max_length"
+            )
+            raise source.failure
+
+    def one_pass(pass_number):
+        pass_number = tf.cast(pass_number, tf.int64)
+        signature = tf.TensorSpec([None, length + 1], tf.int32)
+        blocks = tf.data.Dataset.from_generator(
+            generate, args=[pass_number], output_signature=signature
+        ).unbatch()
+        return blocks if seed is None else shuffled(blocks, seed, pass_number)
+
+    return one_pass
+
+
+def block_batches(
+    one_pass: Passes,
+    batch_size: int,
+    *,
+    passes: int | None = None,
+    start: int = 0,
+    drop_remainder: bool = True,
+) -> tf.data.Dataset:
+    """Batches of blocks, pass after pass.
+
+    Args:
+        one_pass: from `block_passes`.
+        batch_size: B.
+        passes: how many; None never ends.
+        start: batches to skip; what follows is as if they had been read.
+        drop_remainder: whether to leave out a last batch that is not full.
+
+    Returns:
+        dataset of `({"token_ids": int32 [B, S]}, labels int32 [B, S])`; a label is `NONE` where
+        there is nothing to predict.
+    """
+
+    def parted(blocks):
+        return {"token_ids": tf.maximum(blocks[:, :-1], 0)}, blocks[:, 1:]
+
+    return (
+        tf.data.Dataset.range(2**40 if passes is None else passes)
+        .flat_map(one_pass)
+        .skip(start * batch_size)
+        .batch(batch_size, drop_remainder=drop_remainder)
+        .map(parted, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=None):
+    """Batches of prompts with their responses; the loss is on the responses alone.
+
+    A response ends with `tokenizer.end_id`, if there is one. An example that is too long loses
+    the beginning of its prompt, and if that is not enough the end of its response.
+
+    Args:
+        chunks: dataset of `(prompt, response)`, string `[C]` each.
+        tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
+        batch_size: B.
+        max_length: most tokens of prompt and response together.
+        seed: int, for training: the batches in random order.
+
+    Returns:
+        dataset of `(inputs, labels)`: `token_ids` int32 `[B, S]`, `padding_mask` bool
+        `[B, S]`; labels int32 `[B, S]`, `NONE` at the prompt and at padding.
+    """
+    end = [] if tokenizer.end_id is None else [tokenizer.end_id]
+
+    def tokenized(prompt, response):
+        prompt, response = tokenizer.tokenize(prompt), tokenizer.tokenize(response)
+        ends = tf.tile(tf.constant([end], tf.int32), [response.nrows(), 1])
+        # One token of the prompt stays at least: the first of the response is predicted there.
+        response = tf.concat([response[:, : max_length - 1 - len(end)], ends], 1)
+        room = max_length - response.row_lengths()
+        first = tf.maximum(prompt.row_lengths() - room, 0)
+        place = tf.ragged.range(prompt.row_lengths())
+        prompt = tf.ragged.boolean_mask(prompt, place >= tf.expand_dims(first, 1))
+        return tf.concat([prompt, response], 1), tf.cast(prompt.row_lengths(), tf.int32)
+
+    def padded(ids, prompt_length):
+        ids = ids.to_tensor(NONE)  # [B, T]
+        length = tf.minimum(rounded_up(tf.shape(ids)[1]), max_length)
+        ids = tf.pad(ids, [[0, 0], [0, length - tf.shape(ids)[1]]], constant_values=NONE)
+        after = tf.pad(ids[:, 1:], [[0, 0], [0, 1]], constant_values=NONE)
+        of_response = tf.range(1, length + 1)[None] >= prompt_length[:, None]
+        inputs = {"token_ids": tf.maximum(ids, 0), "padding_mask": ids != NONE}
+        return inputs, tf.where(of_response, after, NONE)
+
+    rows = chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    batches = by_length(rows, batch_size, seed)
+    return batches.map(padded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def windows(tokens, length: int, stride: int, start_id: int | None, batch_size: int):
+    """Windows that move over running text, so that each token is predicted once.
+
+    Args:
+        tokens: iterable of int32 `[T]`, see `tokenized_passages`.
+        length: S, tokens of a window.
+        stride: how far a window moves; only its last `stride` tokens are predicted, in the
+            first one all.
+        start_id: token that the text is said to follow; None: the first is not predicted.
+        batch_size: B.
+
+    Yields:
+        `(token_ids, labels)`, int32 `[B, S]` each; a label is `NONE` where there is nothing to
+        predict.
+
+    Raises:
+        InputError: there is no token to predict.
+    """
+    rest = np.array([] if start_id is None else [start_id], np.int32)
+    rows, old = [], 0  # `old` tokens of a window were predicted in the one before
+
+    def row(part, old):
+        part = np.pad(part, (0, length + 1 - len(part)), constant_values=NONE)
+        return np.maximum(part[:-1], 0), np.where(np.arange(length) < old, NONE, part[1:])
+
+    found = False
+    for part in _and_none(tokens):
+        ends = part is None
+        rest = rest if ends else np.concatenate([rest, part])
+        while len(rest) > length or (ends and len(rest) - 1 > old):
+            rows.append(row(rest[: length + 1], old))
+            rest, old = rest[stride:], length - stride
+            found = True
+            if len(rows) == batch_size:
+                yield tuple(map(np.stack, zip(*rows, strict=True)))
+                rows = []
+    if rows:
+        yield tuple(map(np.stack, zip(*rows, strict=True)))
+    if not found:
+        raise InputError("the text is one token at most; give more to measure on")
+
+
+def _and_none(items):
+    yield from items
+    yield None
