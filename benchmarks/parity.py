@@ -1,15 +1,15 @@
-"""Compares our BERT and GPT-2 with PyTorch `transformers`: states, logits, round trip.
+"""Compares our BERT, GPT-2 and BART with PyTorch `transformers`: states, logits, round trip.
 
 In: random weights of two published shapes, bert-tiny (2 x 128) and MiniLM (6 x 384), each
 with a classifier's head and with the heads of pretraining, or a local Hugging Face
 directory with `--checkpoint`; a batch with padding and two segments. And random weights of
-two shapes of GPT-2, with padding left and right. Out: a line for each with the largest
-absolute differences in float32. Exit status 1 if one is above 1e-4.
+two shapes of GPT-2, with padding left and right, and of BART. Out: a line for each with the
+largest absolute differences in float32. Exit status 1 if one is above 1e-4.
 
     python -m benchmarks.parity [--checkpoint DIR]
 
-"back" is `save_bert` or `save_gpt` of our model, read by `transformers`, against the first
-reading; "google" is `save_google` of it, read by us.
+"back" is `save_bert`, `save_gpt` or `save_bart` of our model, read by `transformers`, against
+the first reading; "google" is `save_google` of it, read by us.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import transformers
 
+from tfmodels.checkpoints.bart import load_bart, save_bart
 from tfmodels.checkpoints.bert import (
     load_classifier,
     load_pretrainer,
@@ -41,6 +42,10 @@ GPT_SHAPES = {  # name: layers, width, heads, width inside the feed-forward part
     "GPT-2 2 x 128": (2, 128, 2, None),
     "GPT-2 6 x 384": (6, 384, 12, 1000),
 }
+BART_SHAPES = {  # name: encoder layers, decoder layers, width, heads, feed-forward width
+    "BART 2 + 2 x 128": (2, 2, 128, 2, 512),
+    "BART 6 + 3 x 384": (6, 3, 384, 12, 1000),
+}
 KINDS = {  # what stands on it: class
     "": transformers.BertForSequenceClassification,
     ", pretraining": transformers.BertForPreTraining,
@@ -48,6 +53,7 @@ KINDS = {  # what stands on it: class
 LENGTHS = (64, 40, 9, 2)  # real tokens of each row
 FIRST_SEGMENTS = (20, 40, 5, 1)  # how many of them are in the first segment
 NUM_CLASSES = 3
+NORMS = ("LayerNorm", "ln_1", "ln_2", "ln_f", "layer_norm", "layernorm_embedding")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -55,7 +61,8 @@ def random_reference(kind=transformers.BertForSequenceClassification, **fields):
     """A model of `transformers` with no weight left at 0 or 1.
 
     Args:
-        kind: its class; also `BertForPreTraining`, `BertForMaskedLM`, `GPT2LMHeadModel`.
+        kind: its class; also `BertForPreTraining`, `BertForMaskedLM`, `GPT2LMHeadModel`,
+            `BartForConditionalGeneration`.
         **fields: of its config.
     """
     config = kind.config_class(num_labels=NUM_CLASSES, **fields)
@@ -63,7 +70,7 @@ def random_reference(kind=transformers.BertForSequenceClassification, **fields):
     deviation = 1.5 / config.hidden_size**0.5  # attention neither flat nor one-hot
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            norm = name.endswith(("LayerNorm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight"))
+            norm = name.endswith(tuple(f"{norm}.weight" for norm in NORMS))
             parameter.normal_(1.0 if norm else 0.0, deviation)
     return model
 
@@ -196,6 +203,67 @@ def compare_gpt(name, reference, directory):
     return max(found.values())
 
 
+def random_bart(encoder_layers, decoder_layers, width, heads, inner, **fields):
+    """A `BartForConditionalGeneration` as of `random_reference`."""
+    fields = {"vocab_size": 300, "max_position_embeddings": 128, **fields}
+    model = random_reference(
+        transformers.BartForConditionalGeneration,
+        encoder_layers=encoder_layers, decoder_layers=decoder_layers, d_model=width,
+        encoder_attention_heads=heads, decoder_attention_heads=heads,
+        encoder_ffn_dim=inner, decoder_ffn_dim=inner, **fields,
+    )  # fmt: skip
+    model.final_logits_bias.normal_()
+    return model
+
+
+def bart_batch(vocabulary_size):
+    """A batch of sources, and of targets that are longest where the sources are shortest."""
+    batch, target = (random_batch(vocabulary_size, seed) for seed in (0, 1))
+    del batch["segment_ids"]
+    target = {f"decoder_{name}": target[name][::-1] for name in batch}
+    return batch | target
+
+
+def bart_outputs(model, batch):
+    """Encoder states and logits, at real positions, of a `BartForConditionalGeneration`."""
+    tensors = {name: torch.tensor(x.copy()).long() for name, x in batch.items()}
+    with torch.no_grad():
+        found = model(
+            tensors["token_ids"],
+            attention_mask=tensors["padding_mask"],
+            decoder_input_ids=tensors["decoder_token_ids"],
+            decoder_attention_mask=tensors["decoder_padding_mask"],
+        )
+    return {
+        "states": found.encoder_last_hidden_state.numpy()[batch["padding_mask"]],
+        "logits": found.logits.numpy()[batch["decoder_padding_mask"]],
+    }
+
+
+def our_bart_outputs(model, batch):
+    """The same of our `Transformer`."""
+    states, logits = (keras.ops.convert_to_numpy(x) for x in (model.encode(batch), model(batch)))
+    return {
+        "states": states[batch["padding_mask"]],
+        "logits": logits[batch["decoder_padding_mask"]],
+    }
+
+
+def compare_bart(name, reference, directory):
+    """As `compare`, of a `random_bart`."""
+    reference.save_pretrained(directory / "reference")
+    model, _ = load_bart(directory / "reference", dtype="float32")
+    tokenizer = BytePairTokenizer([*printable_bytes(), END_OF_TEXT], [])
+    save_bart(model, directory / "back", tokenizer)
+    back = transformers.BartForConditionalGeneration.from_pretrained(directory / "back").eval()
+    batch = bart_batch(reference.config.vocab_size)
+    expected = bart_outputs(reference, batch)
+    found = largest_differences(expected, our_bart_outputs(model, batch))
+    found["back"] = max(largest_differences(expected, bart_outputs(back, batch)).values())
+    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
+    return max(found.values())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", type=Path, help="compare this directory as well")
@@ -227,6 +295,9 @@ def main():
     for name, shape in GPT_SHAPES.items():
         with tempfile.TemporaryDirectory() as directory:
             worst = max(worst, compare_gpt(name, random_gpt(*shape), Path(directory)))
+    for name, shape in BART_SHAPES.items():
+        with tempfile.TemporaryDirectory() as directory:
+            worst = max(worst, compare_bart(name, random_bart(*shape), Path(directory)))
     print(f"largest difference {worst:.1e}, allowed {TOLERANCE:.0e}")
     sys.exit(0 if worst <= TOLERANCE else 1)
 

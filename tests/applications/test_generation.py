@@ -88,8 +88,9 @@ class TestEvaluate:
         assert metrics["tokens"] == len(ids) - 1
         assert metrics["crossentropy"] == pytest.approx(expected, abs=1e-5)
 
-    def test_more_context_is_better(self, gpt_dir, documents, capsys):
-        flags = ["evaluate", "--model_dir", gpt_dir, "--text_files", documents]
+    def test_more_context_is_better(self, gpt_dir, documents, tmp_path, capsys):
+        (tmp_path / "text").write_text(documents.read_text(encoding="utf-8")[:3000])
+        flags = ["evaluate", "--model_dir", gpt_dir, "--text_files", tmp_path / "text"]
         near = answers(capsys, *flags, "--stride", 2, "--max_length", 16)[-1]
         far = answers(capsys, *flags, "--stride", 16, "--max_length", 16)[-1]
         assert near["tokens"] == far["tokens"] and near["perplexity"] < far["perplexity"]
@@ -217,8 +218,8 @@ def test_epochs_are_counted(documents, tmp_path, capsys):
 def test_killed_and_gone_on(documents, tmp_path, capsys):
     """kill -9 after the first state; the same command goes on and ends as one left alone."""
     command = [
-        "gpt", "pretrain", "--text_files", str(documents), *GPT_FLAGS, "--steps", "60",
-        "--save_steps", "20", "--eval_files", str(documents), "--sample_tokens", "0",
+        "gpt", "pretrain", "--text_files", str(documents), *GPT_FLAGS, "--steps", "30",
+        "--save_steps", "10", "--eval_files", str(documents), "--sample_tokens", "0",
         "--dropout", "0.1",
     ]  # fmt: skip
     killed = [*command, "--output_dir", str(tmp_path / "killed")]

@@ -298,7 +298,7 @@ class TestSave:
             def __init__(self, encoder):
                 super().__init__()
                 self.encoder = encoder
-                self.head = ClassificationHead(3)
+                self.head = ClassificationHead(3, name="classification_head")
 
             def build(self, batch_shape=None):
                 self.head.build((None, None, 32))

@@ -73,6 +73,13 @@ CASES = {
         dropout={"dropout": 0.3},
         dropout_keeps_mean=True,
     ),
+    "embeddings_of_waves": case(
+        layer(Embeddings, 11, H, 9, num_segments=0, positions="sinusoidal", scale=2.0),
+        {"token_ids": integers(11, B, S)},
+        {"token_ids": (1,)},
+        dropout={"dropout": 0.3},
+        dropout_keeps_mean=True,
+    ),
     **{
         f"embeddings_with_{n}_segments": case(
             layer(Embeddings, 11, H, 9, num_segments=n),

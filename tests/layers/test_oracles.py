@@ -11,6 +11,7 @@ from tfmodels.layers import kernels
 from tfmodels.layers.attention import Attention
 from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
 from tfmodels.layers.dense import LayerNorm
+from tfmodels.layers.embeddings import Embeddings
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -167,6 +168,8 @@ def test_bad_settings_are_refused():
         Attention(3, 8)
     with pytest.raises(ValueError, match=r"pooling must be one of .*, got 'max'"):
         CASES["pooler_first"].make(pooling="max")
+    with pytest.raises(ValueError, match=r"positions must be .*, got 'none'"):
+        CASES["embeddings_of_waves"].make(positions="none")
 
 
 def test_too_long_a_sequence_is_refused():
@@ -196,3 +199,29 @@ def test_embeddings_by_hand():
     layer.segment.assign(np.array([[0.1], [0.5]]) * column)
     found = layer(np.array([[1, 0]], "int32"), np.array([[0, 1]], "int32"))
     np.testing.assert_allclose(ops.convert_to_numpy(found)[0, :, 0], [21.1, 12.5], rtol=1e-6)
+
+
+def test_embeddings_with_the_table_of_another():
+    owner = CASES["embeddings_of_waves"].made()
+    layer = Embeddings(0, H, 9, num_segments=0, positions="sinusoidal", scale=2.0)
+    ids = np.array([[1, 0, 10]], "int32")
+    layer.build((None, None))
+    layer.norm.set_weights(owner.norm.get_weights())
+    found = layer(ids, token_table=owner.token)
+    expected = ops.convert_to_numpy(owner(ids))
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), expected)
+
+
+def test_waves_by_hand():
+    """Twice token 10 or 20, position (1, 0) in its two columns, before the normalization."""
+    layer = CASES["embeddings_of_waves"].make(epsilon=None)
+    layer.build((None, None))
+    layer.token.assign(np.array([[10.0], [20.0], *[[0.0]] * 9]) * np.eye(1, H))
+    found = ops.convert_to_numpy(layer(np.array([[1, 0]], "int32")))[0]
+    expected = [[40.0, 1.0, 0.0, 1.0], [20.0 + np.sin(1), np.cos(1), np.sin(0.1), np.cos(0.1)]]
+    np.testing.assert_allclose(found[:, :4], expected, rtol=1e-6)
+    later = layer(np.array([[2]], "int32"), position_ids=np.array([[7]], "int32"))
+    for column in range(H):
+        wave = np.cos if column % 2 else np.sin
+        expected = wave(7 / 10000 ** (2 * (column // 2) / H))
+        np.testing.assert_allclose(ops.convert_to_numpy(later)[0, 0, column], expected, rtol=1e-5)

@@ -11,6 +11,7 @@ from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
 from tfmodels.models.gpt import Gpt, GptConfig
 from tfmodels.models.pretrainer import BertPretrainer
+from tfmodels.models.transformer import PAPER, Transformer, TransformerConfig
 
 
 def bert(dropout=0.0, dtype=None):
@@ -41,6 +42,25 @@ def gpt(dropout=0.0, dtype=None):
     return Gpt(config, dtype=dtype)
 
 
+def transformer(**fields):
+    def make(dropout=0.0, dtype=None):
+        config = TransformerConfig(
+            vocabulary_size=11,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            hidden_dim=H,
+            num_heads=2,
+            feedforward_dim=16,
+            max_length=9,
+            dropout=dropout,
+            attention_dropout=dropout,
+            **fields,
+        )
+        return Transformer(config, dtype=dtype)
+
+    return make
+
+
 def classifier(pooling):
     def make(dropout=0.0, dtype=None):
         return Classifier(bert(dropout, dtype), num_classes=3, dropout=dropout, pooling=pooling)
@@ -64,6 +84,11 @@ FIELDS = {
     "no_gradient": ("key/bias",),
     "takes_batch": True,
 }
+SOURCE_AND_TARGET = {
+    "token_ids": BATCH["token_ids"],
+    "padding_mask": BATCH["padding_mask"],
+    "decoder_token_ids": integers(11, B, S, seed=2),
+}
 CASES = {
     "bert": Case(bert, custom_objects=(Bert,), **FIELDS),
     "gpt": Case(
@@ -72,6 +97,22 @@ CASES = {
         output_dtype="float32",
         **{**FIELDS, "inputs": {name: BATCH[name] for name in ("token_ids", "padding_mask")}},
     ),
+    **{
+        name: Case(
+            transformer(**fields),
+            custom_objects=(Transformer,),
+            output_dtype="float32",
+            **{
+                **FIELDS,
+                "inputs": SOURCE_AND_TARGET,
+                "sequence_axes": dict.fromkeys(SOURCE_AND_TARGET, (1,)),
+            },
+        )
+        for name, fields in {
+            "bart": {},
+            "transformer": {**PAPER, "norm_first": True, "target_vocabulary_size": 12},
+        }.items()
+    },
     **{
         f"classifier_{pooling}": Case(
             classifier(pooling),
@@ -126,13 +167,14 @@ def weights_file_fits_a_built_model(case, tmp_path):
 def optional_inputs_have_the_stated_default(case, tmp_path):
     """No `segment_ids`: all 0. No `padding_mask`: all tokens are real."""
     model = case.made()
-    token_ids = case.inputs["token_ids"]
+    given = {name: x for name, x in case.inputs.items() if name.endswith("token_ids")}
+    token_ids = given["token_ids"]
     stated = {
-        "token_ids": token_ids,
+        **given,
         "segment_ids": np.zeros_like(token_ids),
         "padding_mask": np.ones_like(token_ids, bool),
     }
-    found = case.run(model, {"token_ids": token_ids})
+    found = case.run(model, given)
     np.testing.assert_allclose(found, case.run(model, stated), atol=1e-6)
 
 

@@ -21,9 +21,10 @@ from tfmodels.errors import InputError, first_line
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
+GENERATION = "generation_config.json"
 CHARACTERS = "characters.json"  # a vocabulary of ours, of characters
 # What may be fetched from the Hub: no code and no pickles.
-FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
+FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", CHARACTERS, WEIGHTS, INDEX, SHARDS)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
 CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"

@@ -263,12 +263,13 @@ def write_gpt(model, directory, tokenizer, ours=None):
     write_tensors(directory / WEIGHTS, tensors)
 
 
-def read_gpt_tokenizer(directory):
+def read_gpt_tokenizer(directory, end_of_text=END_OF_TEXT):
     """The tokenizer of a checkpoint.
 
     Args:
         directory: of the checkpoint, with `vocab.json` and `merges.txt`, or
             `tokenizer.json`; or written by `write_gpt` with characters.
+        end_of_text: the token that ends a text where the files do not say it.
 
     Returns:
         `BytePairTokenizer` or `CharacterTokenizer`.
@@ -286,7 +287,7 @@ def read_gpt_tokenizer(directory):
                 f"{directory / CHARACTERS}: holds no vocabulary of characters; copy the file again"
             ) from error
     vocabulary, merges = directory / "vocab.json", directory / "merges.txt"
-    options = _byte_pair_options(directory)
+    options = _byte_pair_options(directory, end_of_text)
     if vocabulary.is_file() and merges.is_file():
         return BytePairTokenizer.from_files(vocabulary, merges, **options)
     path = directory / "tokenizer.json"
@@ -327,12 +328,12 @@ def _write_byte_pairs(directory, tokenizer, max_length):
     write_json(directory / "tokenizer_config.json", theirs)
 
 
-def _byte_pair_options(directory):
+def _byte_pair_options(directory, end_of_text):
     """What `tokenizer_config.json`, if it is there, says of how text is split."""
     path = directory / "tokenizer_config.json"
     theirs = read_json(path) if path.exists() else {}
     check_only(path, theirs, {"add_prefix_space": False})
-    end = theirs.get("eos_token", END_OF_TEXT)
+    end = theirs.get("eos_token", end_of_text)
     end = end.get("content") if isinstance(end, dict) else end  # with settings of its own
     if end is not None and not isinstance(end, str):
         raise InputError(f"{path}: eos_token is {end!r}; it must be a token or null")

@@ -3,10 +3,12 @@
 In: `token_ids` int `[B, S]`, optionally `segment_ids` int `[B, S]`. Out: float
 `[B, S, H]`. Devlin et al. 2018, figure 2: the sum of token, position and segment
 embeddings, normalized, with dropout. GPT-2 (Radford et al. 2019) has no segments and no
-normalization there, and its positions count real tokens only.
+normalization there, and its positions count real tokens only. Vaswani et al. 2017 have
+positions that are not learned, and share one table of tokens between encoder and decoder.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfmodels.layers.dense import LayerNorm
@@ -14,28 +16,31 @@ from tfmodels.layers.dense import LayerNorm
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Embeddings(keras.layers.Layer):
-    """Token plus learned position plus segment embeddings, normalized.
+    """Token plus position plus segment embeddings, normalized.
 
     Args:
-        vocabulary_size: V.
+        vocabulary_size: V; 0 for no table of tokens, which every call is then given.
         hidden_dim: H.
         max_length: longest sequence there is a position for.
         num_segments: how many segment ids there are; 0 for no segment embedding.
         epsilon: of the layer normalization; `None` for no normalization.
         dropout: share of the result that is dropped in training.
         initializer_range: standard deviation the tables start from.
+        positions: `"learned"`, or `"sinusoidal"` (see `sinusoids`).
+        scale: what the embeddings of tokens are multiplied by.
 
     Call arguments:
         token_ids: int `[B, S]`, 0 <= id < V.
         segment_ids: int `[B, S]`; all 0 if not given.
-        position_ids: int `[B, S]`, 0 <= position < max_length; 0, 1, ... if not given.
+        position_ids: int `[B or 1, S]`, 0 <= position < max_length; 0, 1, ... if not given.
+        token_table: float `[V, H]`, the table of tokens where the layer has none.
         training: bool.
 
     Returns:
         float `[B, S, H]`, of the compute dtype.
 
     Raises:
-        ValueError: if S is known and more than `max_length`.
+        ValueError: if S is known and more than `max_length`, or `positions` is another word.
     """
 
     def __init__(
@@ -47,9 +52,13 @@ class Embeddings(keras.layers.Layer):
         epsilon=1e-12,
         dropout=0.0,
         initializer_range=0.02,
+        positions="learned",
+        scale=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if positions not in ("learned", "sinusoidal"):
+            raise ValueError(f"positions must be 'learned' or 'sinusoidal', got {positions!r}")
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.max_length = max_length
@@ -57,6 +66,8 @@ class Embeddings(keras.layers.Layer):
         self.epsilon = epsilon
         self.dropout = dropout
         self.initializer_range = initializer_range
+        self.positions = positions
+        self.scale = scale
         self.norm = None
         if epsilon is not None:
             self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
@@ -67,23 +78,34 @@ class Embeddings(keras.layers.Layer):
             initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
             return self.add_weight((rows, self.hidden_dim), initializer=initializer, name=name)
 
-        self.token = table(self.vocabulary_size, "token")
-        self.position = table(self.max_length, "position")
+        self.token = table(self.vocabulary_size, "token") if self.vocabulary_size else None
+        if self.positions == "learned":
+            self.position = table(self.max_length, "position")
+        else:
+            self.position = sinusoids(self.max_length, self.hidden_dim)
         self.segment = table(self.num_segments, "segment") if self.num_segments else None
         if self.norm is not None:
             self.norm.build((*token_ids_shape, self.hidden_dim))
 
-    def call(self, token_ids, segment_ids=None, position_ids=None, training=False):
+    def call(
+        self, token_ids, segment_ids=None, position_ids=None, token_table=None, training=False
+    ):
         length = token_ids.shape[1]
         if length is not None and length > self.max_length:
             raise ValueError(
                 f"token_ids has {length} positions, the model has max_length={self.max_length}"
             )
-        x = ops.take(self.token, token_ids, axis=0)  # [B, S, H]
+        table = self.token if token_table is None else token_table
+        x = ops.take(table, token_ids, axis=0)  # [B, S, H]
+        if self.scale != 1:
+            x = x * self.scale
+        position = self.position
+        if self.positions == "sinusoidal":
+            position = ops.convert_to_tensor(position, x.dtype)
         if position_ids is None:
-            x = x + self.position[: ops.shape(token_ids)[1]]
+            x = x + position[: ops.shape(token_ids)[1]]
         else:
-            x = x + ops.take(self.position, position_ids, axis=0)
+            x = x + ops.take(position, position_ids, axis=0)
         if self.segment is not None:
             if segment_ids is None:
                 x = x + self.segment[0]
@@ -111,4 +133,19 @@ class Embeddings(keras.layers.Layer):
             "epsilon": self.epsilon,
             "dropout": self.dropout,
             "initializer_range": self.initializer_range,
+            "positions": self.positions,
+            "scale": self.scale,
         }
+
+
+def sinusoids(length, width):
+    """Positions as waves (Vaswani et al. 2017, section 3.5).
+
+    Column `2 i` is the sine of `position / 10000^(2 i / width)`, column `2 i + 1` its cosine.
+
+    Returns:
+        float32 array `[length, width]`.
+    """
+    angles = np.arange(length)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+    waves = np.stack([np.sin(angles), np.cos(angles)], -1)  # [length, width / 2, 2]
+    return waves.reshape(length, -1)[:, :width].astype("float32")

@@ -1,0 +1,79 @@
+"""A `Transformer` that starts from the encoder of a reference BERT."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.checkpoints.conftest import OTHER, SMALL
+from tests.checkpoints.test_files import message
+from tfmodels.checkpoints.bart import load_bart, read_bart_tokenizer, write_bart
+from tfmodels.checkpoints.bert import load_bert
+from tfmodels.checkpoints.warm_start import load_encoder_weights, load_from_encoder
+from tfmodels.models.transformer import Transformer, TransformerConfig
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+IDS = np.arange(10, dtype="int32").reshape(2, 5)
+BATCH = {"token_ids": IDS, "padding_mask": np.arange(5) < [[5], [3]]}
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.mark.parametrize("source", [SMALL, OTHER], ids=["2x32", "3x48"])
+def test_the_encoder_computes_what_it_did(source):
+    model, _ = load_from_encoder(source)
+    expected = array(load_bert(source)[0](BATCH))
+    np.testing.assert_allclose(array(model.encode(BATCH)), expected, atol=1e-5)
+
+
+def test_the_decoder_has_the_same_weights():
+    """Without its cross-attention it is that encoder, each token looking back only."""
+    model, report = load_from_encoder(OTHER, num_decoder_layers=2)
+    assert all("cross_attention" in path or "output_bias" in path for path in report.new)
+    assert len(report.new) == 2 * 10 + 1
+    encoder, bert = load_bert(OTHER)
+    assert report.loaded == bert.loaded and report.ignored == bert.ignored
+    x = encoder.embeddings(IDS)
+    np.testing.assert_allclose(array(model._embed_target(IDS)), array(x), atol=1e-6)
+    for block, source in zip(model.decoder_blocks, (0, 1), strict=True):
+        x = keras.random.normal((2, 5, 48), seed=source)
+        source = encoder.blocks[source]
+        block.cross_attention.call = lambda query, **rest: 0 * query
+        block.cross_attention_norm.call = lambda x, residual, training: residual
+        expected = array(source(x))
+        found = array(block(x, encoded=x))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_target_vocabulary_of_its_own():
+    model, report = load_from_encoder(SMALL, target_vocabulary_size=7, dropout=0.3)
+    assert any("decoder_embeddings/token" in path for path in report.new)
+    assert model.config.dropout == 0.3
+    batch = {**BATCH, "decoder_token_ids": IDS % 7}
+    assert array(model(batch)).shape == (2, 5, 7)
+
+
+def test_written_and_read(tmp_path):
+    """BERT's epsilon is not BART's: the directory is one of ours, with BERT's tokenizer."""
+    model, _ = load_from_encoder(SMALL)
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], lowercase=False)
+    write_bart(model, tmp_path, tokenizer, {"start_id": 2, "stop_ids": (3,), "pad_id": 0})
+    again, _ = load_bart(tmp_path)
+    batch = {**BATCH, "decoder_token_ids": IDS}
+    np.testing.assert_array_equal(array(again(batch)), array(model(batch)))
+    assert read_bart_tokenizer(tmp_path).get_config() == tokenizer.get_config()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"hidden_dim": 64}, {"norm_first": True}, {"positions": "sinusoidal"}]
+)
+def test_another_shape_is_refused(fields):
+    assert f"the model has {next(iter(fields.values()))!r}" in message(
+        lambda source: load_from_encoder(source, **fields), SMALL
+    )
+
+
+def test_nothing_is_assigned_to_another_shape():
+    model = Transformer(TransformerConfig(300, None, 1, 1, 8, 2, 8, 8))
+    assert "make the model from the config" in message(load_encoder_weights, model, SMALL)

@@ -1,0 +1,202 @@
+"""`Transformer`, its cache and `generate` together, against `transformers.generate` and by hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.generation.test_transformers import options_of_transformers
+from tests.generation.toy import compiled, numpy
+from tfmodels.generation.decoding import generate
+from tfmodels.generation.settings import Generation
+from tfmodels.models.transformer import PAPER, Transformer, TransformerConfig
+
+SIZE, PAD, START, BOS, STOP = 60, 1, 2, 0, 2
+LENGTH = 10
+# (encoder layers, decoder layers, width, heads, width inside the feed-forward parts)
+SHAPES = {"bart": (2, 2, 32, 2, 64), "uneven": (1, 3, 24, 3, 40)}
+CASES = {
+    "greedy": {},
+    "greedy_ngrams": {"no_repeat_ngram": 3},
+    "greedy_least": {"min_new_tokens": 6},
+    **{f"beams_{value}": {"num_beams": 4, "length_penalty": value} for value in (0.6, 1.0, 2.0)},
+    "beams_ngrams": {"num_beams": 4, "no_repeat_ngram": 3},
+    "beams_all": {
+        "num_beams": 4, "no_repeat_ngram": 3, "length_penalty": 2.0, "min_new_tokens": 4,
+    },
+}  # fmt: skip
+
+
+def settings_of(case):
+    fields = {"max_new_tokens": LENGTH, "stop_ids": (STOP,), "pad_id": PAD}
+    return Generation(**{**fields, **CASES[case]})
+
+
+def sources(num_rows, seed=0):
+    """Ids int32 `[B, 9]` and their mask, padding right."""
+    draw = np.random.default_rng(seed)
+    mask = np.arange(9) < draw.integers(1, 10, (num_rows, 1))
+    mask[0] = True
+    return np.where(mask, draw.integers(3, SIZE, mask.shape), PAD).astype("int32"), mask
+
+
+def summarized(model, settings, forced=None):
+    """A function of sources and their mask.
+
+    Args:
+        forced: dict of the number of a token to the id that it must be.
+    """
+
+    def force(logits, number):
+        for place, token_id in (forced or {}).items():
+            only = ops.where(ops.arange(SIZE) == token_id, 0.0, -1e9)
+            logits = ops.where(number == place, only, logits)
+        return logits
+
+    def step(token_ids, index, state):
+        logits, state = model.step(token_ids, index, state)
+        return force(logits, index + 1), state
+
+    def function(ids, mask):
+        start = ops.full((ops.shape(ids)[0], 1), START, "int32")
+        batch = {"token_ids": ids, "padding_mask": mask, "decoder_token_ids": start}
+        logits, state = model.prompt(batch, 1 + settings.max_new_tokens)
+        real = ops.ones_like(start, "bool")
+        found = generate(step, force(logits, 0), state, start, real, settings)
+        return found._asdict()
+
+    return function
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def both(request, tmp_path_factory):
+    """The same weights in `transformers` and here."""
+    torch = pytest.importorskip("torch", reason="compares with transformers")
+    transformers = pytest.importorskip("transformers", reason="compares with transformers")
+    from tfmodels.checkpoints.bart import load_bart
+
+    torch.manual_seed(1)  # one where no two beams are as likely to the 7th digit
+    torch.set_num_threads(1)
+    encoder_layers, decoder_layers, width, heads, inner = SHAPES[request.param]
+    config = transformers.BartConfig(
+        vocab_size=SIZE, max_position_embeddings=32, d_model=width,
+        encoder_layers=encoder_layers, decoder_layers=decoder_layers,
+        encoder_attention_heads=heads, decoder_attention_heads=heads,
+        encoder_ffn_dim=inner, decoder_ffn_dim=inner,
+    )  # fmt: skip
+    theirs = transformers.BartForConditionalGeneration(config).eval()
+    with torch.no_grad():  # so large that it has preferences, and that these hang on the source
+        for name, parameter in theirs.named_parameters():
+            is_gamma = name.endswith(("layer_norm.weight", "layernorm_embedding.weight"))
+            parameter.normal_(float(is_gamma), 1.5 / width**0.5)
+    theirs.final_logits_bias.normal_(std=0.5)
+    theirs.final_logits_bias[0, STOP] += 4.0
+    directory = tmp_path_factory.mktemp("bart")
+    theirs.save_pretrained(directory)
+    return theirs, load_bart(directory)[0]
+
+
+def by_transformers(model, ids, mask, settings, forced_first=None, forced_last=None):
+    """New tokens int `[B, T]`, `pad_id` after the end, and `sequences_scores` of beams."""
+    import torch
+
+    model.generation_config.forced_bos_token_id = forced_first
+    model.generation_config.forced_eos_token_id = forced_last
+    with torch.no_grad():
+        found = model.generate(
+            torch.tensor(ids).long(), attention_mask=torch.tensor(mask).long(), do_sample=False,
+            decoder_start_token_id=START, return_dict_in_generate=True, output_scores=True,
+            **options_of_transformers(settings),
+        )  # fmt: skip
+    new = found.sequences[:, 1:].numpy()
+    padded = np.full((len(ids), settings.max_new_tokens), settings.pad_id)
+    padded[:, : new.shape[1]] = new
+    return padded, found.sequences_scores.numpy() if settings.num_beams > 1 else None
+
+
+def assert_equal(found, expected):
+    np.testing.assert_array_equal(found["token_ids"], expected[0])
+    if expected[1] is not None:
+        np.testing.assert_allclose(found["scores"], expected[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_50_sources(both, case):
+    theirs, ours = both
+    settings = settings_of(case)
+    ids, mask = sources(50)
+    found = numpy(compiled(summarized(ours, settings))(*map(ops.convert_to_tensor, (ids, mask))))
+    assert len(set(found["mask"].sum(1))) > 1  # texts of several lengths
+    assert len(np.unique(found["token_ids"], axis=0)) > 3
+    assert_equal(found, by_transformers(theirs, ids, mask, settings))
+
+
+@pytest.mark.parametrize("case", ["greedy", "beams_2.0", "beams_all"])
+def test_forced_tokens(both, case):
+    """As BART's config has them: `<s>` first, `</s>` where a text is cut."""
+    theirs, ours = both
+    settings = settings_of(case)
+    ids, mask = sources(20, seed=1)
+    function = summarized(ours, settings, {0: BOS, LENGTH - 1: STOP})
+    found = numpy(compiled(function)(*map(ops.convert_to_tensor, (ids, mask))))
+    assert (found["token_ids"][:, 0] == BOS).all()
+    assert_equal(found, by_transformers(theirs, ids, mask, settings, BOS, STOP))
+
+
+def tiny(**fields):
+    config = TransformerConfig(
+        vocabulary_size=SIZE, num_encoder_layers=1, num_decoder_layers=2, hidden_dim=16,
+        num_heads=2, feedforward_dim=32, max_length=32, initializer_range=0.5, **fields,
+    )  # fmt: skip
+    keras.utils.set_random_seed(0)
+    model = Transformer(config)
+    model.build()
+    return model
+
+
+@pytest.mark.parametrize("fields", [{}, {**PAPER, "norm_first": True}], ids=["bart", "transformer"])
+def test_cached_beams_are_uncached_beams(fields):
+    """The whole target read again at each step: its state is the target and the source."""
+    model, settings = tiny(**fields), settings_of("beams_ngrams")
+    ids, mask = sources(4)
+    start = np.full((4, 1), START, "int32")
+    place = np.arange(1 + LENGTH)
+
+    def step(token_ids, index, state):
+        targets = ops.where(place == index + 1, ops.expand_dims(token_ids, 1), state["targets"])
+        state = {**state, "targets": targets}
+        batch = {**state["source"], "decoder_token_ids": targets}
+        return ops.take(model(batch), index + 1, axis=1), state
+
+    source = {"token_ids": ops.convert_to_tensor(ids), "padding_mask": ops.convert_to_tensor(mask)}
+    state = {"source": source, "targets": ops.convert_to_tensor(np.repeat(start, 1 + LENGTH, 1))}
+    logits = model({**source, "decoder_token_ids": start})[:, 0]
+    expected = generate(step, logits, state, start, np.ones_like(start, bool), settings)
+    found = compiled(summarized(model, settings))(*source.values())
+    assert_equal(numpy(found), numpy((expected.token_ids, expected.scores)))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_saved_model(num_beams, tmp_path):
+    """Plain operations, any number of sources of any length, one trace."""
+    import tensorflow as tf
+
+    settings = Generation(max_new_tokens=7, stop_ids=(STOP,), num_beams=num_beams)
+    module = tf.Module()
+    module.model = tiny()
+    eager = summarized(module.model, settings)
+    specs = [tf.TensorSpec([None, None], dtype) for dtype in (tf.int32, tf.bool)]
+    module.serve = tf.function(eager, input_signature=specs)
+    tf.saved_model.save(module, tmp_path / "saved", signatures=module.serve)
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    ids, mask = sources(3)
+    for rows, length in ((3, 9), (1, 4)):
+        inputs = [tf.constant(x[:rows, :length]) for x in (ids, mask)]
+        assert_equal(numpy(loaded.serve(*inputs)), tuple(numpy(eager(*inputs)).values())[::2])
+    assert module.serve.experimental_get_tracing_count() == 1
+    graph = module.serve.get_concrete_function().graph.as_graph_def()
+    used = {node.op for f in graph.library.function for node in f.node_def}
+    used |= {node.op for node in graph.node}
+    assert "While" in used or "StatelessWhile" in used
+    assert not [op for op in used if op.startswith("Xla") or "Random" in op or op == "PyFunc"]

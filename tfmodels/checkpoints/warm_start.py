@@ -1,0 +1,106 @@
+"""Starts a `Transformer` from the encoder of a BERT (Rothe et al. 2019, arXiv:1907.12461).
+
+In: a checkpoint as `load_bert` reads it. Out: a `Transformer` whose encoder computes what that
+encoder does, whose decoder's self-attention, feed-forward parts and embeddings have its weights
+as well, and whose cross-attention is new; and a `LoadReport`.
+"""
+
+from keras import ops
+
+from tfmodels.checkpoints.bert import load_bert
+from tfmodels.checkpoints.files import (
+    LoadReport,
+    check_settings,
+    config_path,
+    find_checkpoint,
+)
+from tfmodels.checkpoints.hugging_face import read_bert_config
+from tfmodels.models.transformer import Transformer, TransformerConfig
+
+# What of a `BertConfig` a `TransformerConfig` has.
+SAME_FIELDS = ("vocabulary_size", "hidden_dim", "num_heads", "feedforward_dim", "max_length")
+SAME_FIELDS += ("activation", "dropout", "attention_dropout", "epsilon", "initializer_range")
+# Fields that may be others than the encoder's: what it computes does not hang on them.
+FREE = ("target_vocabulary_size", "num_decoder_layers", "dropout", "attention_dropout")
+FREE += ("initializer_range",)
+# The parts of an encoder block that a decoder block has too.
+PARTS = ("attention", "attention_norm", "feedforward", "feedforward_norm")
+
+
+def load_from_encoder(source, *, revision=None, dtype=None, **fields):
+    """A `Transformer` that starts from an encoder.
+
+    Args:
+        source: directory or Hub name, as for `load_bert`.
+        revision: branch, tag or commit on the Hub.
+        dtype: dtype policy of the model; the global one if not given.
+        **fields: those of `FREE` of the model's config that are to be others than the
+            encoder's; it has as many decoder as encoder blocks if not said here.
+
+    Returns:
+        pair of a built `Transformer` and a `LoadReport`.
+
+    Raises:
+        InputError: the checkpoint is missing, damaged or no BERT, or `fields` has another field.
+
+    Example:
+        >>> model, report = load_from_encoder("sentence-transformers/all-MiniLM-L6-v2")
+    """
+    directory = find_checkpoint(source, revision)
+    model = Transformer(TransformerConfig(**{**_fields(directory), **fields}), dtype=dtype)
+    return model, load_encoder_weights(model, directory)
+
+
+def load_encoder_weights(model, directory):
+    """Loads an encoder into a model that was made before, for example under a strategy.
+
+    The segment embeddings of the first segment are added to the positions: a source is one.
+    Where the decoder has fewer or more blocks, they start from blocks at equal distances. Where
+    the target has a vocabulary of its own, its table is new.
+
+    Args:
+        model: `Transformer` with the config of `load_from_encoder`. It is built if it is not
+            yet; weights of any dtype.
+        directory: of the checkpoint; see `find_checkpoint`.
+
+    Returns:
+        `LoadReport`.
+
+    Raises:
+        InputError: the checkpoint is damaged or no BERT, or the model is of another shape.
+    """
+    expected = TransformerConfig(**_fields(directory))
+    fields = [name for name in vars(expected) if name not in FREE]
+    check_settings(config_path(directory), expected, model.config, fields)
+    encoder, report = load_bert(directory, dtype="float32")
+    if not model.built:
+        model.build()
+    table = encoder.embeddings
+    position = ops.convert_to_tensor(table.position)
+    if table.segment is not None:
+        position = position + table.segment[0]
+    loaded = [model.embeddings.token]
+    model.embeddings.token.assign(table.token)
+    for embeddings in (model.embeddings, model.decoder_embeddings):
+        embeddings.position.assign(position)
+        embeddings.norm.set_weights(table.norm.get_weights())
+        loaded += [embeddings.position, *embeddings.norm.weights]
+    pairs = list(zip(model.encoder_blocks, encoder.blocks, strict=True))
+    number = len(model.decoder_blocks)
+    for place, block in enumerate(model.decoder_blocks):
+        pairs.append((block, encoder.blocks[place * len(encoder.blocks) // number]))
+    for block, source in pairs:
+        for part in PARTS:
+            layer = getattr(block, part)
+            layer.set_weights(getattr(source, part).get_weights())
+            loaded += layer.weights
+    assigned = {id(weight) for weight in loaded}
+    new = tuple(weight.path for weight in model.weights if id(weight) not in assigned)
+    return LoadReport(report.directory, report.loaded, new, report.ignored)
+
+
+def _fields(directory):
+    """The fields of the `TransformerConfig` that fits an encoder."""
+    config = read_bert_config(directory)
+    layers = {"num_encoder_layers": config.num_layers, "num_decoder_layers": config.num_layers}
+    return {**layers, **{name: getattr(config, name) for name in SAME_FIELDS}}

@@ -1,0 +1,346 @@
+"""The encoder-decoder Transformer (Vaswani et al. 2017) and BART (Lewis et al. 2019).
+
+In: the batch dict (`token_ids` int32 `[B, S]`, the source, optionally its `padding_mask` bool
+`[B, S]`; `decoder_token_ids` int32 `[B, T]`, the target from its start token on). Out: float32
+`[B, T, V]`, at every position of the target the logits of its next token. To generate, `prompt`
+reads the sources and the starts of the targets, and `step` one token a row more, with a state
+between them. Which of the two papers it is, the config says: `TransformerConfig()` is BART's
+base, `TransformerConfig.of_size("small", **PAPER)` the base of the first.
+
+K slots of the cache, R rows (B, or more where a search repeats them).
+"""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+from tfmodels.layers import kernels
+from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
+from tfmodels.layers.dense import LayerNorm
+from tfmodels.layers.embeddings import Embeddings
+from tfmodels.layers.masks import causal_attention_mask, padding_attention_mask
+from tfmodels.models.model import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a `Transformer`; the defaults are BART, base.
+
+    Args:
+        vocabulary_size: V, entries of the vocabulary.
+        target_vocabulary_size: of the target, where it has a vocabulary and a table of its
+            own; `None` if it shares those of the source.
+        num_encoder_layers: encoder blocks.
+        num_decoder_layers: decoder blocks.
+        hidden_dim: H, width of a state.
+        num_heads: N, attention heads; divides `hidden_dim`.
+        feedforward_dim: F, width inside the feed-forward parts.
+        max_length: longest source and longest target, in tokens.
+        norm_first: normalize the input of each part, and what comes out of each stack, instead
+            of the sum after each part.
+        positions: `"learned"` or `"sinusoidal"`.
+        embedding_norm: whether the embeddings are normalized.
+        scale_embeddings: whether the embeddings of tokens are multiplied by the root of H.
+        activation: `"gelu"` (the exact one), `"gelu_tanh"` or the name of a Keras activation.
+        dropout: share of the embeddings and of each part's output that is dropped in
+            training, 0 to 1.
+        attention_dropout: share of the attention weights dropped in training, 0 to 1.
+        epsilon: of the layer normalizations.
+        initializer_range: standard deviation that new weights start from.
+    """
+
+    vocabulary_size: int = 50265
+    target_vocabulary_size: int | None = None
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
+    hidden_dim: int = 768
+    num_heads: int = 12
+    feedforward_dim: int = 3072
+    max_length: int = 1024
+    norm_first: bool = False
+    positions: str = "learned"
+    embedding_norm: bool = True
+    scale_embeddings: bool = False
+    activation: str = "gelu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    epsilon: float = 1e-5
+    initializer_range: float = 0.02
+
+    @classmethod
+    def of_size(cls, size, **fields):
+        """The config of a size of `SIZES`, with other `fields` as given.
+
+        Raises:
+            ValueError: if there is no such size.
+        """
+        if size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
+        num_layers, hidden_dim = SIZES[size]
+        shape = {
+            "num_encoder_layers": num_layers,
+            "num_decoder_layers": num_layers,
+            "hidden_dim": hidden_dim,
+            "num_heads": hidden_dim // 64,
+            "feedforward_dim": 4 * hidden_dim,
+        }
+        return cls(**{**shape, **fields})
+
+
+# size: (layers of each stack, hidden_dim); "small" is the base of Vaswani et al. 2017, the two
+# after it are those of Lewis et al. 2019.
+SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (6, 512), "base": (6, 768)}
+SIZES |= {"large": (12, 1024)}
+
+# The fields in which Vaswani et al. 2017 differ from BART.
+PAPER = {
+    "positions": "sinusoidal",
+    "embedding_norm": False,
+    "scale_embeddings": True,
+    "activation": "relu",
+}
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class Transformer(Model):
+    """An encoder, and a decoder that looks at what it made; the output is the token table.
+
+    Args:
+        config: a `TransformerConfig`.
+
+    Call arguments:
+        batch: dict with `token_ids` int `[B, S]`, `decoder_token_ids` int `[B, T]`, and
+            optionally `padding_mask` bool `[B, S]` (all `True` if not given). Padding stands
+            right. The target needs no mask: no token looks at what follows it. Other keys are
+            not looked at.
+        training: bool.
+
+    Returns:
+        float32 `[B, T, V]`, logits of the token after each of the target (V is that of the
+        target). Those at padding positions mean nothing.
+
+    Raises:
+        ValueError: if S or T is known and more than `max_length`.
+
+    Example:
+        >>> model = Transformer(TransformerConfig.of_size("tiny"))
+        >>> batch = {"token_ids": np.array([[0, 713, 2]]), "decoder_token_ids": np.array([[2, 0]])}
+        >>> tuple(model(batch).shape)
+        (1, 2, 50265)
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.embeddings = self._embeddings(config.vocabulary_size, "embeddings")
+        own_vocabulary = config.target_vocabulary_size or 0
+        self.decoder_embeddings = self._embeddings(own_vocabulary, "decoder_embeddings")
+        self.encoder_blocks = self._blocks(EncoderBlock, config.num_encoder_layers, "encoder")
+        self.decoder_blocks = self._blocks(DecoderBlock, config.num_decoder_layers, "decoder")
+        self.encoder_norm, self.decoder_norm = (
+            LayerNorm(config.epsilon, dtype=self.dtype_policy, name=f"{stack}_norm")
+            if config.norm_first
+            else None
+            for stack in ("encoder", "decoder")
+        )
+
+    def _embeddings(self, vocabulary_size, name):
+        config = self.config
+        return Embeddings(
+            vocabulary_size,
+            config.hidden_dim,
+            config.max_length,
+            num_segments=0,
+            epsilon=config.epsilon if config.embedding_norm else None,
+            dropout=config.dropout,
+            initializer_range=config.initializer_range,
+            positions=config.positions,
+            scale=math.sqrt(config.hidden_dim) if config.scale_embeddings else 1.0,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def _blocks(self, kind, number, stack):
+        config = self.config
+        return [
+            kind(
+                config.hidden_dim,
+                config.num_heads,
+                config.feedforward_dim,
+                config.activation,
+                config.dropout,
+                config.attention_dropout,
+                config.epsilon,
+                norm_first=config.norm_first,
+                initializer_range=config.initializer_range,
+                dtype=self.dtype_policy,
+                name=f"{stack}_block_{place}",
+            )
+            for place in range(number)
+        ]
+
+    def build(self, batch_shape=None):
+        states_shape = (None, None, self.config.hidden_dim)
+        for embeddings in (self.embeddings, self.decoder_embeddings):
+            embeddings.build((None, None))
+        for block in (*self.encoder_blocks, *self.decoder_blocks):
+            block.build(states_shape)
+        for norm in (self.encoder_norm, self.decoder_norm):
+            if norm is not None:
+                norm.build(states_shape)
+        # BART's `final_logits_bias`; float32 as the logits.
+        self.output_bias = self.add_weight(
+            (self.target_vocabulary_size,),
+            initializer="zeros",
+            name="output_bias",
+            dtype="float32",
+            autocast=False,
+        )
+
+    @property
+    def target_vocabulary_size(self):
+        """V of the target, its own or the shared one."""
+        return self.config.target_vocabulary_size or self.config.vocabulary_size
+
+    def call(self, batch, training=False):
+        encoded = self.encode(batch, training)
+        encoded_mask = _source_mask(batch)
+        token_ids = batch["decoder_token_ids"]
+        mask = causal_attention_mask(ops.shape(token_ids)[1])
+        x = self._embed_target(token_ids, training=training)
+        for block in self.decoder_blocks:
+            x = block(
+                x,
+                attention_mask=mask,
+                encoded=encoded,
+                encoded_mask=encoded_mask,
+                training=training,
+            )
+        return self._logits(x, training)
+
+    def encode(self, batch, training=False):
+        """The encoder's states.
+
+        Args:
+            batch: as for a call; the target is not looked at.
+            training: bool.
+
+        Returns:
+            float `[B, S, H]`, of the compute dtype. States at padding positions mean nothing.
+        """
+        mask = _source_mask(batch)
+        x = self.embeddings(batch["token_ids"], training=training)
+        for block in self.encoder_blocks:
+            x = block(x, attention_mask=mask, training=training)  # [B, S, H]
+        return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
+
+    def prompt(self, batch, length):
+        """Reads the sources and the starts of the targets, all at once.
+
+        Args:
+            batch: as for a call; the target has no padding: T start tokens in every row.
+            length: K, int or scalar int tensor: room for T and what will be generated.
+
+        Returns:
+            pair of float32 `[B, V]`, the logits of the first token to generate, and the state
+            for `step`: a dict of tensors, and of tuples of them, whose first axis is rows, so
+            that they can be repeated and put into another order.
+
+        Raises:
+            ValueError: if T, or `length`, is known and more than `max_length`, or `length`
+                less than T.
+        """
+        token_ids = ops.convert_to_tensor(batch["decoder_token_ids"])
+        num_rows, prompt_length = ops.shape(token_ids)
+        if isinstance(length, int):
+            least = token_ids.shape[1] or 1
+            if not least <= length <= self.config.max_length:
+                raise ValueError(
+                    f"length is {length}; it must be from {least}, the prompt's, to "
+                    f"max_length={self.config.max_length}"
+                )
+        encoded = self.encode(batch)
+        encoded_mask = _source_mask(batch)
+        if encoded_mask is None:
+            encoded_mask = ops.ones((num_rows, 1, ops.shape(encoded)[1]), "bool")
+        blocks = self.decoder_blocks
+        state = {
+            # A pair for each block: float [R, N, K, D], and of the source [R, N, S, D].
+            "caches": tuple(block.attention.new_cache(num_rows, length) for block in blocks),
+            "encoded": tuple(block.cross_attention.project(encoded) for block in blocks),
+            "encoded_mask": encoded_mask,  # bool [R, 1, S]
+            "num_slots": ops.full((num_rows,), prompt_length, "int32"),  # T in every row
+        }
+        return self._read(token_ids, 0, state)
+
+    def step(self, token_ids, index, state):
+        """Reads one token a row more.
+
+        Args:
+            token_ids: int `[R]`.
+            index: scalar int, how many `step`s were before.
+            state: what `prompt`, or the `step` before, gave.
+
+        Returns:
+            pair of float32 `[R, V]`, the logits of the next token, and the new state.
+        """
+        return self._read(ops.expand_dims(token_ids, 1), state["num_slots"][0] + index, state)
+
+    def _read(self, token_ids, slot, state):
+        """Reads tokens int `[R, T]` into the slots of the cache from `slot` on."""
+        length, num_slots = ops.shape(token_ids)[1], ops.shape(state["caches"][0][0])[2]
+        mask = causal_attention_mask(length, num_slots, slot)  # [1, T, K]
+        positions = ops.expand_dims(ops.arange(length, dtype="int32") + slot, 0)  # [1, T]
+        x = self._embed_target(token_ids, positions)  # [R, T, H]
+        caches = []
+        for block, cache, encoded in zip(
+            self.decoder_blocks, state["caches"], state["encoded"], strict=True
+        ):
+            x, cache = block(
+                x,
+                attention_mask=mask,
+                encoded_mask=state["encoded_mask"],
+                cache=cache,
+                cache_index=slot,
+                encoded_cache=encoded,
+            )
+            caches.append(cache)
+        return self._logits(x[:, -1]), {**state, "caches": tuple(caches)}
+
+    def _embed_target(self, token_ids, position_ids=None, training=False):
+        return self.decoder_embeddings(
+            token_ids,
+            position_ids=position_ids,
+            token_table=None if self.config.target_vocabulary_size else self.embeddings.token,
+            training=training,
+        )
+
+    def _logits(self, x, training=False):
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x, training=training)
+        own = self.decoder_embeddings if self.config.target_vocabulary_size else self.embeddings
+        logits = kernels.product_with_rows(x, ops.cast(own.token, x.dtype))
+        return ops.cast(logits, "float32") + self.output_bias
+
+    def compute_output_shape(self, batch_shape):
+        return (*batch_shape["decoder_token_ids"], self.target_vocabulary_size)
+
+    def compute_output_spec(self, batch, training=False):
+        shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
+        return keras.KerasTensor(shape, "float32")
+
+    def get_config(self):
+        config = {"config": dataclasses.asdict(self.config), "name": self.name}
+        return {**config, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "config": TransformerConfig(**config["config"])})
+
+
+def _source_mask(batch):
+    """Every token may look at the real ones of the source: bool `[B, 1, S]`, or `None`."""
+    padding_mask = batch.get("padding_mask")
+    return None if padding_mask is None else padding_attention_mask(padding_mask)
