@@ -9,10 +9,11 @@ import os
 import signal
 import sys
 
-from applications import generation, ner, pretraining, sentiment
+from applications import generation, ner, pretraining, sentiment, summarization
 from tfmodels.errors import InputError, first_line
 
-APPLICATIONS = {room.APPLICATION: room.VERBS for room in (sentiment, ner, pretraining, generation)}
+ROOMS = (sentiment, ner, summarization, pretraining, generation)
+APPLICATIONS = {room.APPLICATION: room.VERBS for room in ROOMS}
 
 
 def build_parser():

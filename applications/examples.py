@@ -8,9 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-import tensorflow as tf
-
-from applications import datasets
+from applications import datasets, steps
 from applications.documents import TextFiles
 from tfmodels.checkpoints.files import find_checkpoint
 from tfmodels.checkpoints.hugging_face import read_tokenizer
@@ -156,7 +154,9 @@ class Batches:
         self.tokenizer = examples.tokenizer(folder, self.checkpoint)
         self._train = examples.passes(self.tokenizer, "train", settings.seed)
         self._batches(self._train)  # refuses a vocabulary without [MASK] before all else
-        self.steps = settings.steps or self._steps_of_epochs()
+        self.steps = settings.steps or steps.of_epochs(
+            settings, examples.number(self._train), "examples"
+        )
         self.say = f"{self.steps} steps of {settings.batch_size} examples"
 
     def batches(self, start):
@@ -170,14 +170,7 @@ class Batches:
         if passes is None:
             return None
         batches = self._batches(passes, passes=1, drop_remainder=False)
-        batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
-        number = sum(1 for _ in batches)
-        if not number:
-            raise InputError(
-                f"--held_out {settings.held_out}: no document fell into that share; give a "
-                "larger one, or 0 to measure on nothing"
-            )
-        return batches.apply(tf.data.experimental.assert_cardinality(number))
+        return steps.first(batches, settings, "document")
 
     def _batches(self, one_pass, **options):
         settings = self._settings
@@ -185,17 +178,6 @@ class Batches:
             one_pass, self.tokenizer, settings.batch_size, self.examples, seed=settings.seed,
             mask_rate=settings.mask_rate, whole_words=settings.whole_words, **options,
         )  # fmt: skip
-
-    def _steps_of_epochs(self):
-        settings = self._settings
-        number = self._examples.number(self._train)
-        steps = settings.epochs * number // settings.batch_size
-        if not steps:
-            raise InputError(
-                f"--batch_size {settings.batch_size}: {settings.epochs} epochs of {number} "
-                "examples are not one batch; give more text or a smaller batch"
-            )
-        return steps
 
 
 def given_tokenizer(settings, checkpoint):

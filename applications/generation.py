@@ -163,107 +163,10 @@ class Export(Decoding, Exporting):
     seed: int = 0
 
 
-class Blocks:
-    """The blocks of running text that a training reads.
-
-    Args:
-        settings: of the verb.
-        texts: `documents.TextFiles`.
-        tokenizer: of the model.
-        max_length: tokens of a block.
-
-    Attributes:
-        max_length: as given.
-        steps: of the whole training.
-        ours: settings that stay with the model.
-    """
-
-    ours = {}
-
-    def __init__(self, settings, texts, tokenizer, max_length):
-        from tfmodels.text.blocks import block_passes
-
-        self._settings, self._tokenizer = settings, tokenizer
-        self.max_length = max_length
-        share = 0.0 if settings.eval_files is not None else settings.held_out
-        options = {"held_out": share, "hold_seed": settings.seed}
-        split = "train" if share else "all"
-        self._train = block_passes(
-            texts, tokenizer, max_length, split=split, seed=settings.seed, **options
-        )
-        self._held_out = None
-        if settings.eval_files is not None:
-            from applications.documents import TextFiles
-
-            measured = TextFiles(settings.eval_files, settings.text_column)
-            self._held_out = block_passes(measured, tokenizer, max_length)
-        elif share:
-            self._held_out = block_passes(
-                texts, tokenizer, max_length, split="validation", **options
-            )
-        self.steps = settings.steps or _steps(settings, lambda: self._train(0).batch(1000))
-
-    def batches(self, start):
-        """Endless training batches, from step `start` on."""
-        from tfmodels.text.blocks import block_batches
-
-        return block_batches(self._train, self._settings.batch_size, start=start)
-
-    def held_out(self):
-        """Batches to measure on, the same every time; None if nothing is held out."""
-        from tfmodels.text.blocks import block_batches
-
-        if self._held_out is None:
-            return None
-        size = self._settings.batch_size
-        batches = block_batches(self._held_out, size, passes=1, drop_remainder=False)
-        return _first(batches, self._settings)
-
-
-class Responses:
-    """The prompts and responses that a training reads; see `Blocks`.
-
-    Args:
-        settings: of `finetune`.
-        source, evaluated: `sources.Source`s of the rows to train and to measure on.
-        tokenizer, max_length: see `Blocks`.
-    """
-
-    def __init__(self, settings, source, evaluated, tokenizer, max_length):
-        from applications import datasets
-        from tfmodels.text.blocks import response_batches
-
-        self._settings, self.max_length = settings, max_length
-        self.ours = {"separator": settings.separator}
-        share = settings.held_out if evaluated is source else 0.0
-        scan = source.scan(settings.prompt_column, share, settings.held_out_examples, settings.seed)
-
-        def batches(source, rows, seed):
-            held_out = scan.held_out if share else frozenset()
-            chunks = datasets.text_dataset(source, rows=rows, held_out=held_out, seed=seed)
-            # What the prompt ends with when the model is used.
-            chunks = chunks.map(lambda prompt, response: (prompt + settings.separator, response))
-            return response_batches(chunks, tokenizer, settings.batch_size, max_length, seed)
-
-        self._train = batches(source, "train" if share else "all", settings.seed)
-        self._held_out = None
-        if evaluated is not source or share:
-            self._held_out = batches(evaluated, "held_out" if share else "all", None)
-        self._of_pass = max((scan.rows - len(scan.held_out)) // settings.batch_size, 1)
-        self.steps = settings.steps or settings.epochs * self._of_pass
-
-    def batches(self, start):
-        return self._train.repeat().skip(start)
-
-    def held_out(self):
-        return None if self._held_out is None else _first(self._held_out, self._settings)
-
-
 def pretrain(settings: Pretrain):
     """Runs `Pretrain`; returns the metrics of the held-out text."""
+    from applications.blocks import Blocks, learned_tokenizer
     from applications.documents import TextFiles
-    from tfmodels.checkpoints.files import find_checkpoint
-    from tfmodels.checkpoints.gpt2 import read_gpt_config, read_gpt_tokenizer
     from tfmodels.models.gpt import SIZES, Gpt
 
     check_numbers(settings)
@@ -278,27 +181,22 @@ def pretrain(settings: Pretrain):
 
     def start(folder):
         if settings.checkpoint == "none":
-            tokenizer = _learned_tokenizer(settings, texts, folder)
             max_length = settings.max_length or MAX_LENGTH
+            tokenizer = learned_tokenizer(settings, texts, folder, max_length)
             model, said = Gpt(_new_config(settings, tokenizer, max_length)), "from zero"
             model.build()
         else:
-            directory = find_checkpoint(settings.checkpoint, settings.revision)
-            tokenizer = read_gpt_tokenizer(directory)
-            max_length = _length(settings, read_gpt_config(directory))
-            model, said = _started(settings, directory)
-        source = Blocks(settings, texts, tokenizer, max_length)
-        return _ready(settings, model, tokenizer, source, said)
+            model, tokenizer, max_length, said = _started(settings)
+        return _ready(settings, model, Blocks(settings, texts, tokenizer, max_length), said)
 
     return _train(settings, texts, {"text_files": texts.fingerprint()}, start, "Pretrained GPT")
 
 
 def finetune(settings: Finetune):
     """Runs `Finetune`; returns the metrics of the held-out text or rows."""
+    from applications.blocks import Blocks, Responses
     from applications.documents import TextFiles
     from applications.sources import open_source
-    from tfmodels.checkpoints.files import find_checkpoint
-    from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer
 
     check_numbers(settings)
     if settings.checkpoint == "none":
@@ -317,15 +215,12 @@ def finetune(settings: Finetune):
             evaluated = open_source(settings.eval_file, columns)
 
     def start(folder):
-        directory = find_checkpoint(settings.checkpoint, settings.revision)
-        tokenizer = read_gpt_tokenizer(directory)
-        model, said = _started(settings, directory)
-        max_length = _length(settings, model.config)
+        model, tokenizer, max_length, said = _started(settings)
         if evaluated is None:
             source = Blocks(settings, data, tokenizer, max_length)
         else:
             source = Responses(settings, data, evaluated, tokenizer, max_length)
-        return _ready(settings, model, tokenizer, source, said)
+        return _ready(settings, model, source, said)
 
     return _train(settings, data, made_of, start, "Fine-tuned GPT")
 
@@ -384,7 +279,7 @@ def predict(settings: Predict):
                 print("\n")
         return
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def answers(prompt):
         found = generator(generator.prompts(prompt))
         return generator.text(found.token_ids, found.mask), found.scores
@@ -430,8 +325,8 @@ def stream(generator, prompt):
 
     _check_prompts(generator, [prompt])
     decoding = generator.decoding
-    start = tf.function(lambda text: generator.start(generator.prompts(text)))
-    advance = tf.function(decoding.advance, reduce_retracing=True)
+    start = tf.function(lambda text: generator.start(generator.prompts(text)), autograph=False)
+    advance = tf.function(decoding.advance, reduce_retracing=True, autograph=False)
     carry, shown = start(tf.constant([prompt])), ""
 
     def text():
@@ -516,33 +411,6 @@ def _settled(text, stop):
     return text
 
 
-def _learned_tokenizer(settings, texts, folder):
-    """The tokenizer of a new model: learned when the training began, and kept in `folder`."""
-    from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
-    from tfmodels.text.bpe import BytePairTokenizer
-    from tfmodels.text.character_tokens import CharacterTokenizer
-    from tfmodels.text.vocabulary import learn_characters, learn_merges
-
-    if settings.tokenizer not in ("bpe", "characters"):
-        if not Path(settings.tokenizer).is_dir():
-            raise InputError(
-                f"--tokenizer {settings.tokenizer}: give bpe, characters or the directory of a "
-                "checkpoint"
-            )
-        return read_gpt_tokenizer(settings.tokenizer)
-    path = folder / "tokenizer"
-    if not path.exists():
-        print("learning a vocabulary", file=sys.stderr)
-        corpus = (text for _, text, _ in texts.passages())
-        if settings.tokenizer == "bpe":
-            tokenizer = BytePairTokenizer(*learn_merges(corpus, settings.vocabulary_size))
-        else:
-            tokenizer = CharacterTokenizer(learn_characters(corpus, most=settings.vocabulary_size))
-        path.mkdir()
-        write_gpt_tokenizer(path, tokenizer, settings.max_length or MAX_LENGTH)
-    return read_gpt_tokenizer(path)
-
-
 def _new_config(settings, tokenizer, max_length):
     """The `GptConfig` to start from zero with."""
     from applications import run
@@ -564,39 +432,41 @@ def _new_config(settings, tokenizer, max_length):
     return config
 
 
-def _started(settings, directory):
-    """The model of a checkpoint with its weights, and a line about it."""
+def _started(settings):
+    """The model of a checkpoint with its weights, its tokenizer, the length of an example, and a
+    line about it."""
     from applications import run
-    from tfmodels.checkpoints.gpt2 import load_gpt_weights, read_gpt_config
+    from tfmodels.checkpoints.files import find_checkpoint
+    from tfmodels.checkpoints.gpt2 import load_gpt_weights, read_gpt_config, read_gpt_tokenizer
     from tfmodels.models.gpt import Gpt
 
-    dropout = run.dropout_fields(settings.dropout)
-    model = Gpt(dataclasses.replace(read_gpt_config(directory), **dropout))
+    directory = find_checkpoint(settings.checkpoint, settings.revision)
+    tokenizer = read_gpt_tokenizer(directory)
+    config = dataclasses.replace(read_gpt_config(directory), **run.dropout_fields(settings.dropout))
+    max_length = _length(settings, config)
+    model = Gpt(config)
     model.build()
-    return model, load_gpt_weights(model, directory)
+    return model, tokenizer, max_length, load_gpt_weights(model, directory)
 
 
 def _length(settings, config, default=None):
     """Tokens of an example: the flag's, or as many as the model is used to."""
+    from applications import run
+
     length = settings.max_length or default or config.max_length
-    if length > config.max_length:
-        raise InputError(
-            f"--max_length {length}: the checkpoint has positions for {config.max_length} tokens"
-        )
+    run.check_positions(config, length)
     return length
 
 
-def _ready(settings, model, tokenizer, source, said):
+def _ready(settings, model, source, said):
     """What `steps.train` is given to train with."""
     from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
-    source.tokenizer = tokenizer
-    source.say = f"{source.steps} steps of {settings.batch_size} x {source.max_length} tokens"
-    print(f"{source.say}; {said}, {tokenizer.vocabulary_size} tokens", file=sys.stderr)
+    print(f"{source.say}; {said}, {source.tokenizer.vocabulary_size} tokens", file=sys.stderr)
     objective = {"loss": Crossentropy(), "metrics": [Accuracy(), MeanCrossentropy()]}
     callbacks = [_perplexity()]
     if settings.sample_tokens:
-        callbacks.append(_samples(settings, model, tokenizer, getattr(source, "ours", {})))
+        callbacks.append(_samples(settings, model, source))
     return model, source, {"objective": objective, "callbacks": callbacks}
 
 
@@ -630,7 +500,7 @@ def _perplexity():
     return Perplexity()
 
 
-def _samples(settings, model, tokenizer, ours):
+def _samples(settings, model, source):
     """A callback that prints how the model continues a prompt, after each measurement."""
     import keras
     import tensorflow as tf
@@ -638,7 +508,7 @@ def _samples(settings, model, tokenizer, ours):
     from tfmodels.generation.settings import Generation
     from tfmodels.serving.generation import TextGenerator
 
-    before = ours.get("separator", "")
+    tokenizer, before = source.tokenizer, source.ours.get("separator", "")
     taken = tokenizer.tokenize([settings.sample_prompt + before]).row_lengths().numpy()[0]
     room = model.config.max_length - max(int(taken), 1)
     if room < 1:
@@ -650,7 +520,7 @@ def _samples(settings, model, tokenizer, ours):
     generation = Generation(max_new_tokens=most, sample=True, temperature=0.8, top_k=50)
     generator = TextGenerator(model, tokenizer, generation, before=before, seed=settings.seed)
 
-    @tf.function
+    @tf.function(autograph=False)
     def sample(prompt):
         found = generator(generator.prompts(prompt))
         return generator.text(found.token_ids, found.mask)
@@ -661,33 +531,6 @@ def _samples(settings, model, tokenizer, ours):
             print(f"sample: {settings.sample_prompt}|{text}", file=sys.stderr)
 
     return Samples()
-
-
-def _steps(settings, blocks):
-    """The steps of so many epochs, counted."""
-    print("counting the blocks (--steps would save that)", file=sys.stderr)
-    number = sum(int(part.shape[0]) for part in blocks())
-    steps = settings.epochs * number // settings.batch_size
-    if not steps:
-        raise InputError(
-            f"--batch_size {settings.batch_size}: {settings.epochs} epochs of {number} blocks are "
-            "not one batch; give more text or a smaller batch"
-        )
-    return steps
-
-
-def _first(batches, settings):
-    """The held-out batches that are measured on, read once and of known number."""
-    import tensorflow as tf
-
-    batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
-    number = sum(1 for _ in batches)
-    if not number:
-        raise InputError(
-            f"--held_out {settings.held_out}: no text fell into that share; give a larger one, or "
-            "0 to measure on nothing"
-        )
-    return batches.apply(tf.data.experimental.assert_cardinality(number))
 
 
 class _Counted:
@@ -711,7 +554,7 @@ def _losses_of(model):
 
     specs = [tf.TensorSpec([None, None], tf.int32)] * 2
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=specs, autograph=False)
     def losses_of(token_ids, labels):
         logits = model({"token_ids": token_ids}, training=False)
         return label_losses(labels, logits) * label_weights(labels)

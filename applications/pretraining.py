@@ -265,7 +265,7 @@ def predict(settings: Predict):
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
     model, tokenizer, _ = load(settings.model_dir, settings.precision)
     function, specs = fill_mask_signatures(model, tokenizer, settings.top_k)["fill_mask"]
-    fill = tf.function(function, input_signature=list(specs.values()))
+    fill = tf.function(function, input_signature=list(specs.values()), autograph=False)
     for texts in chunks:
         for first in range(0, len(texts), settings.batch_size):
             part = texts[first : first + settings.batch_size]

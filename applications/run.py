@@ -27,7 +27,7 @@ from tfmodels.text.batching import encode, length_bucketed
 from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.distribution import choose_strategy
-from tfmodels.training.optimizer import AdamW, WarmupLinear
+from tfmodels.training.optimizer import AdamW, WarmupInverseSqrt, WarmupLinear
 from tfmodels.training.precision import dtype_policy
 
 # Largest learning rates where none is given.
@@ -112,20 +112,25 @@ def start_model(settings, texts, make):
     model = make(encoder)
     model.build()
     started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
-    freeze(encoder, settings.freeze_embeddings, settings.freeze_layers)
+    freeze(encoder.embeddings, encoder.blocks, settings)
     return model, tokenizer, started
 
 
-def freeze(encoder, embeddings, layers):
-    """Keeps the embeddings, or them and the first `layers` blocks, as they are.
+def freeze(embeddings, blocks, settings):
+    """Keeps the embeddings of an encoder, or them and its first blocks, as they are.
+
+    Args:
+        embeddings, blocks: of the encoder.
+        settings: has `freeze_embeddings`, `freeze_layers`.
 
     Raises:
         InputError: the encoder has fewer blocks.
     """
-    if layers > len(encoder.blocks):
-        raise InputError(f"--freeze_layers {layers}: the encoder has {len(encoder.blocks)} blocks")
-    encoder.embeddings.trainable = not (embeddings or layers)
-    for block in encoder.blocks[:layers]:
+    layers = settings.freeze_layers
+    if layers > len(blocks):
+        raise InputError(f"--freeze_layers {layers}: the encoder has {len(blocks)} blocks")
+    embeddings.trainable = not (settings.freeze_embeddings or layers)
+    for block in blocks[:layers]:
         block.trainable = False
 
 
@@ -135,7 +140,7 @@ def predictor(model, tokenizer, max_length, batch_size):
     Texts of a chunk run in batches of similar length and come back in their order.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def probabilities(text):
         return tf.nn.softmax(model(encode(tokenizer, text, max_length), training=False))
 
@@ -186,7 +191,7 @@ def compile_model(model, settings, total_steps, objective):
     Args:
         model: a built model.
         settings: has `checkpoint`, `learning_rate`, `warmup`, `weight_decay`, `clip_norm`;
-            may have `ema`.
+            may have `ema` and `schedule`.
         total_steps: of the whole training.
         objective: dict of the arguments of `compile` for losses and metrics.
 
@@ -196,7 +201,11 @@ def compile_model(model, settings, total_steps, objective):
     rate = settings.learning_rate
     if rate is None:
         rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
-    schedule = WarmupLinear(rate, total_steps, int(settings.warmup * total_steps))
+    warm = int(settings.warmup * total_steps)
+    if getattr(settings, "schedule", "linear") == "linear":
+        schedule = WarmupLinear(rate, total_steps, warm)
+    else:
+        schedule = WarmupInverseSqrt(rate, max(warm, 1))
     ema = getattr(settings, "ema", 0.0)
     model.compile(
         optimizer=AdamW(

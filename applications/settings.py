@@ -165,6 +165,28 @@ class Decoding:
 
 
 @dataclass(kw_only=True)
+class Searching:
+    """How an encoder-decoder searches for its answer; as the model says where not given.
+
+    Args:
+        num_beams: sequences that the beam search follows; 1 takes the likeliest token.
+        length_penalty: above 1 for longer answers.
+        min_new_tokens: fewest tokens of an answer.
+        max_new_tokens: most tokens of an answer.
+        no_repeat_ngram: no so many tokens twice in a row; 0 for off.
+        long_texts: cut reads as much of a long text as the model can; parts reads all of it
+            in parts and writes an answer for each, one behind the other.
+    """
+
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    min_new_tokens: int | None = None
+    max_new_tokens: int | None = None
+    no_repeat_ngram: int | None = None
+    long_texts: Literal["cut", "parts"] | None = None
+
+
+@dataclass(kw_only=True)
 class Exporting:
     """What every export is told.
 
@@ -184,7 +206,8 @@ LEAST = {
     "epochs": 1, "evaluations": 1, "steps": 1, "save_steps": 1, "batch_size": 1, "max_length": 3,
     "patience": 0, "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0,
     "shards": 1, "processes": 1, "held_out_examples": 1, "stride": 1, "sample_tokens": 0,
-    "num_layers": 1, "num_heads": 1, "hidden_dim": 1,
+    "num_layers": 1, "num_heads": 1, "hidden_dim": 1, "num_decoder_layers": 1, "lead_k": 1,
+    "max_target_length": 3, "rouge_examples": 1,
 }  # fmt: skip
 ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {

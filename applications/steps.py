@@ -122,10 +122,50 @@ def fit(model, source, settings, folder, objective, callbacks=()):
     return save.history
 
 
+def of_epochs(settings, number, kind):
+    """The steps of `--epochs` passes over a number of examples.
+
+    Args:
+        settings: has `epochs`, `batch_size`.
+        number: examples of a pass.
+        kind: what they are, for the message.
+
+    Raises:
+        InputError: they are not one batch.
+    """
+    steps = settings.epochs * number // settings.batch_size
+    if not steps:
+        raise InputError(
+            f"--batch_size {settings.batch_size}: {settings.epochs} epochs of {number} {kind} are "
+            "not one batch; give more text or a smaller batch"
+        )
+    return steps
+
+
+def first(batches, settings, kind):
+    """The held-out batches that are measured on: read once, and of known number.
+
+    Args:
+        batches: dataset of all of them.
+        settings: has `held_out`, `held_out_examples`, `batch_size`.
+        kind: what is held out, for the message.
+
+    Raises:
+        InputError: there are none.
+    """
+    batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
+    batches = run.counted(batches)
+    if not int(batches.cardinality()):
+        raise InputError(
+            f"--held_out {settings.held_out}: no {kind} fell into that share; give a "
+            "larger one, or 0 to measure on nothing"
+        )
+    return batches
+
+
 def _measures(history):
     """Without Keras' means of the batches' means, which stand beside our exact ones."""
-    parts = ("masked_lm_loss", "next_sentence_loss")
-    return {k: v for k, v in history.items() if k.removeprefix("val_") not in parts}
+    return {k: v for k, v in history.items() if not k.removeprefix("val_").endswith("_loss")}
 
 
 def _tokens_of_step(source, settings, held_out):

@@ -42,6 +42,7 @@ OPTIONAL = {
     "matplotlib",
     "tensorflow_datasets",
     "jsonargparse",
+    "rouge_score",
 }
 # Programs that made a file of the package, run by hand: free to import, imported by nobody.
 SCRIPTS = {"tfmodels.text.make_unicode_table"}

@@ -46,7 +46,7 @@ def test_flags_and_verbs_exist(name):
             if line.startswith("tfmodels "):
                 parser.parse_args(shlex.split(line)[1:])
                 found += 1
-    assert found == 19
+    assert found == 25
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -1,8 +1,26 @@
 """A small data set written here, and one model trained on it for all tests of a run."""
 
+import fcntl
+import json
+import os
 import random
 
 import pytest
+
+
+def once(factory, name, make):
+    """The directory that `make` writes, made by one process of the run for all of them."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    path = root / "shared" / name / "model"  # nothing beside it: the tests look
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(root / "shared" / f"{name}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make(path)
+    return path
+
 
 GOOD = ["a warm and funny film", "superbly acted", "I loved every minute", "很好看的电影", "a joy"]
 BAD = ["a dull and empty film", "badly acted", "I hated every minute", "很难看的电影", "a bore"]
@@ -39,10 +57,11 @@ def model_dir(reviews, tmp_path_factory):
     """A model directory that `sentiment train` wrote."""
     from applications.__main__ import main
 
-    path = tmp_path_factory.mktemp("model") / "sentiment"
-    arguments = ["sentiment", "train", "--train_file", str(reviews), "--output_dir", str(path)]
-    assert main([*arguments, *TRAIN_FLAGS]) == 0
-    return path
+    def make(path):
+        arguments = ["sentiment", "train", "--train_file", str(reviews), "--output_dir", str(path)]
+        assert main([*arguments, *TRAIN_FLAGS]) == 0
+
+    return once(tmp_path_factory, "sentiment", make)
 
 
 NAMES = ["the old king", "a small dog", "my sister", "every child", "the captain", "her friend"]
@@ -79,11 +98,12 @@ def bert_dir(documents, tmp_path_factory):
     """A model directory that `bert pretrain` wrote."""
     from applications.__main__ import main
 
-    path = tmp_path_factory.mktemp("bert") / "model"
-    arguments = ["bert", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
-    steps = ["--steps", "60", "--save_steps", "30", "--held_out", "0.1"]
-    assert main([*arguments, *PRETRAIN_FLAGS, *steps]) == 0
-    return path
+    def make(path):
+        arguments = ["bert", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
+        steps = ["--steps", "60", "--save_steps", "30", "--held_out", "0.1"]
+        assert main([*arguments, *PRETRAIN_FLAGS, *steps]) == 0
+
+    return once(tmp_path_factory, "bert", make)
 
 
 PEOPLE = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "李小龙", "Zoë Müller"]
@@ -122,10 +142,11 @@ def ner_dir(tagged, tmp_path_factory):
     """A model directory that `ner train` wrote."""
     from applications.__main__ import main
 
-    path = tmp_path_factory.mktemp("ner") / "model"
-    arguments = ["ner", "train", "--train_file", str(tagged), "--output_dir", str(path)]
-    assert main([*arguments, *TRAIN_FLAGS, "--epochs", "8"]) == 0
-    return path
+    def make(path):
+        arguments = ["ner", "train", "--train_file", str(tagged), "--output_dir", str(path)]
+        assert main([*arguments, *TRAIN_FLAGS, "--epochs", "8"]) == 0
+
+    return once(tmp_path_factory, "ner", make)
 
 
 GPT_FLAGS = [
@@ -139,9 +160,48 @@ def gpt_dir(documents, tmp_path_factory):
     """A model directory that `gpt pretrain` wrote."""
     from applications.__main__ import main
 
-    path = tmp_path_factory.mktemp("gpt") / "model"
-    arguments = ["gpt", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
-    steps = ["--steps", "80", "--save_steps", "40", "--eval_files", str(documents)]
-    steps += ["--sample_tokens", "8"]
-    assert main([*arguments, *GPT_FLAGS, *steps]) == 0
+    def make(path):
+        arguments = ["gpt", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
+        steps = ["--steps", "80", "--save_steps", "40", "--eval_files", str(documents)]
+        steps += ["--sample_tokens", "8"]
+        assert main([*arguments, *GPT_FLAGS, *steps]) == 0
+
+    return once(tmp_path_factory, "gpt", make)
+
+
+PAIR_FLAGS = [
+    "--size", "tiny", "--vocabulary_size", "200", "--epochs", "8", "--batch_size", "16",
+    "--max_length", "32", "--max_target_length", "12", "--learning_rate", "2e-3",
+    "--precision", "float32", "--dropout", "0", "--rouge_examples", "16",
+]  # fmt: skip
+
+
+def write_pairs(path, rows, seed=0):
+    """Writes JSON lines: `text`, two short sentences; `summary`, the last of them."""
+    rng = random.Random(seed)
+    with open(path, "w", encoding="utf-8") as file:
+        for _ in range(rows):
+            sentences = [
+                f"{rng.choice(NAMES)} {rng.choice(VERBS)} {rng.choice(THINGS)}." for _ in range(2)
+            ]
+            row = {"text": " ".join(sentences), "summary": sentences[-1]}
+            file.write(json.dumps(row) + "\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    """Path of 320 texts with their summaries."""
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", 320)
+
+
+@pytest.fixture(scope="session")
+def writer_dir(pairs, tmp_path_factory):
+    """A model directory that `summarization train` wrote."""
+    from applications.__main__ import main
+
+    def make(path):
+        files = ["--train_file", str(pairs), "--output_dir", str(path)]
+        assert main(["summarization", "train", *files, *PAIR_FLAGS]) == 0
+
+    return once(tmp_path_factory, "summarization", make)

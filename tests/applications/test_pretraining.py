@@ -104,50 +104,42 @@ class TestStopped:
     FLAGS = [*PRETRAIN_FLAGS, "--steps", "40", "--save_steps", "5", "--held_out", "0.1"]
 
     def test_killed_and_going_on(self, documents, tmp_path, capsys):
-        """Killed in mid-epoch: the same command ends where the one that was left alone ends."""
-        losses = {}
+        """Killed in mid-epoch: the same command ends where the one that was left alone ends.
+
+        A training that was killed before its first state is no hindrance, and other settings do
+        not go on with what this one left.
+        """
+        losses, folder = {}, tmp_path / "killed.unfinished"
+        folder.mkdir()
+        (folder / "settings.json").write_text(json.dumps({"batch_size": 32}))
+        (folder / "vocab.txt").write_text("half a vocabu")
         for name in ("alone", "killed"):
             path = tmp_path / name
             arguments = ["--text_files", documents, "--output_dir", path, *self.FLAGS]
             if name == "killed":
                 process = subprocess.Popen(cli(*arguments), stderr=subprocess.DEVNULL,
                                            stdout=subprocess.DEVNULL)  # fmt: skip
-                state = tmp_path / "killed.unfinished" / "states" / "step-000000010"
+                state = folder / "states" / "step-000000010"
                 while not state.exists():
                     assert process.poll() is None
                     time.sleep(0.01)
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 assert not path.exists()
-                capsys.readouterr()
+                self.refused_with_other_settings(arguments, tmp_path, capsys)
             assert main(["bert", "pretrain", *map(str, arguments)]) == 0
             losses[name] = json.loads((path / "metrics.json").read_text())["history"]
         assert "going on at step" in capsys.readouterr().err
-        assert not (tmp_path / "killed.unfinished").exists()
+        assert not folder.exists()
         for name in ("loss", "val_loss"):
             assert len(losses["killed"][name]) == len(losses["alone"][name]) == 8
             np.testing.assert_allclose(losses["killed"][name], losses["alone"][name], rtol=0.01)
 
-    def test_other_settings_are_refused(self, documents, tmp_path, capsys):
-        """And a training that was killed before its first state is no hindrance."""
-        path = tmp_path / "model"
-        arguments = ["--text_files", documents, "--output_dir", path, *self.FLAGS]
-        folder = tmp_path / "model.unfinished"
-        folder.mkdir()
-        (folder / "settings.json").write_text(json.dumps({"batch_size": 32}))
-        (folder / "vocab.txt").write_text("half a vocabu")
-        process = subprocess.Popen(cli(*arguments), stderr=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)  # fmt: skip
-        while not list(folder.glob("states/step-*")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    def refused_with_other_settings(self, arguments, tmp_path, capsys):
         line = refused(capsys, "bert", "pretrain", *arguments, "--mask_rate", "0.2")
         assert "an unfinished training with --mask_rate 0.15, and now it is 0.2" in line
-        write_documents(tmp_path / "other.txt", 20)
-        line = refused(capsys, "bert", "pretrain", *arguments, "--text_files",
-                       tmp_path / "other.txt")  # fmt: skip
+        other = write_documents(tmp_path / "other.txt", 20)
+        line = refused(capsys, "bert", "pretrain", *arguments, "--text_files", other)
         assert "an unfinished training with --text_files" in line
 
     def test_the_loss_becomes_no_number(self, documents, tmp_path, capsys):

@@ -274,7 +274,7 @@ class TestKilled:
         process.wait()
         assert not [p for p in tmp_path.glob("*") if not p.name.startswith(".")] or verb == "export"
         assert not (target / "1").exists()
-        assert run_cli(verb, *arguments).returncode == 0
+        assert main(["sentiment", verb, *map(str, arguments)]) == 0
         assert not list(tmp_path.rglob(".partial-*"))
         assert (target / {"train": "config.json", "export": "1/saved_model.pb"}[verb]).exists()
 

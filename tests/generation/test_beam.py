@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests.generation.toy import Toy, ask, compiled, numpy, prompts
+from tests.generation.toy import Toy, ask, beams_by_hand, compiled, numpy, prompts
 from tfmodels.generation.decoding import Decoding, generate
 from tfmodels.generation.settings import Generation
 
@@ -98,14 +98,16 @@ def test_further_condition():
     assert_best(found, toy, 1.0, ends=lambda t: len(t) > 1 and t[-1] == t[-2])
 
 
-def test_each_row_has_its_own_length():
+@pytest.mark.parametrize("fields", [{}, {"forced_first_id": 1, "forced_last_id": 3}], ids=str)
+def test_each_row_has_its_own_length(fields):
     toy = Toy(SIZE, seed=3, scale=1.0)
-    settings = Generation(max_new_tokens=LENGTH, num_beams=3, stop_ids=(STOP,))
+    fields = {"num_beams": 3, "stop_ids": (STOP,), **fields}
     lengths = [1, 4, 2]
-    found = run(toy, settings, rows={"max_new_tokens": np.array(lengths, "int32")})
+    own = {"max_new_tokens": np.array(lengths, "int32")}
+    found = run(toy, Generation(max_new_tokens=LENGTH, **fields), rows=own)
     for row, length in enumerate(lengths):
         one = slice(row, row + 1)
-        settings = Generation(max_new_tokens=length, num_beams=3, stop_ids=(STOP,))
+        settings = Generation(max_new_tokens=length, **fields)
         alone = run(toy, settings, IDS[one], MASK[one])
         np.testing.assert_array_equal(found.token_ids[row, :length], alone.token_ids[0])
         np.testing.assert_array_equal(found.mask[row, :length], alone.mask[0])
@@ -142,6 +144,71 @@ def test_ends_when_nothing_better_can_come():
         carry = decoding.advance(carry)
     assert len(counts) < 5
     assert not numpy(decoding.result(carry)).mask[:, 5:].any()
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("length_penalty", [0.0, 2.0])
+def test_narrow_beams_by_hand(length_penalty, early_stopping):
+    toy = Toy(SIZE, seed=1, scale=1.0)
+    settings = Generation(
+        max_new_tokens=6, num_beams=3, stop_ids=(STOP,), length_penalty=length_penalty,
+        early_stopping=early_stopping,
+    )  # fmt: skip
+    found = run(toy, settings)
+    for row in range(len(IDS)):
+        prompt = list(IDS[row][MASK[row]])
+        score, tokens = beams_by_hand(
+            lambda beams, prompt=prompt: [toy.log_probs(prompt + beam) for beam in beams], settings
+        )
+        assert found.token_ids[row][found.mask[row]].tolist() == tokens
+        np.testing.assert_allclose(found.scores[row], score, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "option", [{"forced_first_id": 0}, {"forced_last_id": STOP}, {"early_stopping": True}], ids=str
+)
+def test_options_matter(option):
+    toy = Toy(SIZE, seed=2, scale=1.0)
+    fields = {"max_new_tokens": 6, "num_beams": 2, "stop_ids": (STOP,), "length_penalty": 2.0}
+    without, found = (run(toy, Generation(**fields, **more)) for more in ({}, option))
+    assert (found.token_ids != without.token_ids).any()
+    if "forced_first_id" in option:
+        assert (found.token_ids[:, 0] == 0).all()
+    if "forced_last_id" in option:
+        newest = found.token_ids[np.arange(len(IDS)), found.mask.sum(1) - 1]
+        assert (newest == STOP).all()
+    if "early_stopping" in option:
+        assert found.mask.sum() < without.mask.sum()
+
+
+def test_what_is_fixed_is_repeated_once():
+    """Logits of each prompt's own: the same found as if they were put into order."""
+    toy = Toy(SIZE, seed=4, scale=1.0)
+    own = 2 * np.random.default_rng(0).normal(size=(len(IDS), SIZE)).astype("float32")
+
+    def searched(key):
+        def step(token_ids, index, state):
+            logits, new = toy.step(token_ids, index, state["toy"])
+            return logits + state[key]["own"], {**state, "toy": new}
+
+        logits, state = toy.prompt(IDS, MASK)
+        state = {"toy": state, key: {"own": ops.convert_to_tensor(own)}}
+        decoding = Decoding(step, Generation(max_new_tokens=4, num_beams=3, stop_ids=(STOP,)))
+        carries = [decoding.start(logits + own, state, IDS, MASK)]
+        while decoding.unfinished(carries[-1]):
+            carries.append(decoding.advance(carries[-1]))
+        return carries, numpy(decoding.result(carries[-1]))
+
+    carries, found = searched("fixed")
+    assert len(carries) > 2
+    for carry in carries:
+        assert carry.state["fixed"]["own"] is carries[0].state["fixed"]["own"]
+    np.testing.assert_array_equal(numpy(carry.state["fixed"]["own"]), np.repeat(own, 3, 0))
+    expected = searched("moved")[1]
+    np.testing.assert_array_equal(found.token_ids, expected.token_ids)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    alone = run(toy, Generation(max_new_tokens=4, num_beams=3, stop_ids=(STOP,)))
+    assert (found.token_ids != alone.token_ids).any()
 
 
 def test_beams_differ():

@@ -153,5 +153,31 @@ def test_order_and_min_new_tokens():
             "MinNewTokensLengthLogitsProcessor", so_far, expected, 10, 6, [7, 2]
         )
         mask = np.ones(prompt.shape, "bool")
-        found = run(penalize, scores, settings, prompt, mask, new, count)
+        most = np.full((ROWS,), 20, "int32")
+        found = run(penalize, scores, settings, prompt, mask, new, count, most)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_forced_tokens_come_last(length):
+    """After all other filters, and the last token after the first."""
+    settings = Generation(
+        max_new_tokens=length,
+        min_new_tokens=length,
+        stop_ids=(2,),
+        no_repeat_ngram=1,
+        forced_first_id=7,
+        forced_last_id=2,
+    )
+    start, new, scores = np.full((ROWS, 1), 7, "int32"), ids(size=10)[:, :length], logits(size=10)
+    real, most = np.ones((ROWS, 1), "bool"), np.full((ROWS,), length, "int32")
+    for count in range(length):
+        so_far = np.concatenate([start, new[:, :count]], 1)
+        expected = by_transformers("NoRepeatNGramLogitsProcessor", so_far, scores, 1)
+        expected = by_transformers(
+            "MinNewTokensLengthLogitsProcessor", so_far, expected, 1, length, [2]
+        )
+        expected = by_transformers("ForcedBOSTokenLogitsProcessor", so_far, expected, 7)
+        expected = by_transformers("ForcedEOSTokenLogitsProcessor", so_far, expected, 1 + length, 2)
+        found = run(penalize, scores, settings, start, real, new, count, most)
+        np.testing.assert_array_equal(found, expected)

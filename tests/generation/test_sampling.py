@@ -219,6 +219,37 @@ def test_each_row_has_its_own_settings():
         np.testing.assert_array_equal(alone.token_ids[0], found.token_ids[row, :count])
 
 
+def test_forced_tokens():
+    """The last one where each row is cut; what is drawn before does not change."""
+    own = {"max_new_tokens": np.array([3, 8, 1, 5])}
+    free = run(SAMPLE, seeds=SEEDS, rows=own).token_ids
+    assert not (free == 7).any()
+
+    def forced(**ids):
+        return run(Generation(**{**vars(SAMPLE), **ids}), seeds=SEEDS, rows=own)
+
+    last = forced(forced_last_id=7)
+    counts = own["max_new_tokens"]
+    assert last.mask.sum(1).tolist() == counts.tolist()
+    assert_rows(last, [[*free[row, : count - 1], 7] for row, count in enumerate(counts)])
+    # The score is the model's, which gave the token less than all.
+    np.testing.assert_allclose(last.scores[2], TOY.log_probs(IDS[2][MASK[2]])[7], rtol=1e-4)
+    first = forced(forced_first_id=7)
+    assert (first.token_ids[:, 0] == 7).all() and (first.token_ids[0, 1:] != free[0, 1:]).any()
+    both = forced(forced_first_id=7, forced_last_id=3)
+    assert both.token_ids[:, 0].tolist() == [7, 7, 3, 7]
+    assert [row[count - 1] for row, count in zip(both.token_ids, counts, strict=True)] == [3] * 4
+
+
+def test_a_row_that_has_ended_gets_no_forced_token():
+    stop_id = greedy(1, 9)[0][3]
+    settings = {"max_new_tokens": 9, "stop_ids": (stop_id,)}
+    expected = [greedy(row, 9, (stop_id,))[0] for row in range(4)]
+    assert [len(tokens) for tokens in expected] == [9, 4, 9, 9]
+    expected = [[*tokens[:8], 5] if len(tokens) == 9 else tokens for tokens in expected]
+    assert_rows(run(Generation(**settings, forced_last_id=5)), expected)
+
+
 @pytest.mark.parametrize("settings", [Generation(max_new_tokens=6, stop_ids=(4,)), SAMPLE])
 def test_in_parts_as_at_once(settings):
     at_once = run(settings, seeds=SEEDS)
@@ -280,6 +311,8 @@ def test_one_row_of_known_number():
         (Generation(), {"rows": {"top_k": SEEDS}}, "rows: top_k has no meaning without sample"),
         (Generation(stop_ids=(3, 12)), {}, r"stop_ids=\(3, 12\); the vocabulary has 12 tokens"),
         (Generation(pad_id=12), {}, "pad_id=12; the vocabulary has 12 tokens, give ids from 0"),
+        (Generation(forced_first_id=12), {}, "forced_first_id=12; the vocabulary has 12 tokens"),
+        (Generation(forced_last_id=99), {}, "forced_last_id=99; the vocabulary has 12 tokens"),
     ],
 )
 def test_mistakes(settings, options, message):

@@ -31,6 +31,13 @@ WRONG = [
     ("pad_id", -1),
     ("stop_ids", (3, -1)),
     ("stop_ids", ("a",)),
+    ("forced_first_id", -1),
+    ("forced_first_id", True),
+    ("forced_last_id", 2.0),
+    ("forced_last_id", (2,)),
+    ("early_stopping", 1),
+    ("early_stopping", None),
+    ("early_stopping", "never"),
 ]
 
 

@@ -1,12 +1,14 @@
 """`Transformer`, its cache and `generate` together, against `transformers.generate` and by hand."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from tests.generation.test_transformers import options_of_transformers
-from tests.generation.toy import compiled, numpy
+from tests.generation.toy import beams_by_hand, compiled, numpy
 from tfmodels.generation.decoding import generate
 from tfmodels.generation.settings import Generation
 from tfmodels.models.transformer import PAPER, Transformer, TransformerConfig
@@ -15,6 +17,8 @@ SIZE, PAD, START, BOS, STOP = 60, 1, 2, 0, 2
 LENGTH = 10
 # (encoder layers, decoder layers, width, heads, width inside the feed-forward parts)
 SHAPES = {"bart": (2, 2, 32, 2, 64), "uneven": (1, 3, 24, 3, 40)}
+# As BART's config has them: `<s>` first, `</s>` where a text is cut.
+FORCED = {"forced_first_id": BOS, "forced_last_id": STOP}
 CASES = {
     "greedy": {},
     "greedy_ngrams": {"no_repeat_ngram": 3},
@@ -23,6 +27,12 @@ CASES = {
     "beams_ngrams": {"num_beams": 4, "no_repeat_ngram": 3},
     "beams_all": {
         "num_beams": 4, "no_repeat_ngram": 3, "length_penalty": 2.0, "min_new_tokens": 4,
+    },
+    "greedy_forced": {**FORCED, "no_repeat_ngram": 3},
+    "beams_forced": {**FORCED, "num_beams": 4, "no_repeat_ngram": 3, "length_penalty": 2.0},
+    "beams_early_forced": {
+        **FORCED, "num_beams": 4, "early_stopping": True, "no_repeat_ngram": 3,
+        "length_penalty": 2.0,
     },
 }  # fmt: skip
 
@@ -40,29 +50,15 @@ def sources(num_rows, seed=0):
     return np.where(mask, draw.integers(3, SIZE, mask.shape), PAD).astype("int32"), mask
 
 
-def summarized(model, settings, forced=None):
-    """A function of sources and their mask.
-
-    Args:
-        forced: dict of the number of a token to the id that it must be.
-    """
-
-    def force(logits, number):
-        for place, token_id in (forced or {}).items():
-            only = ops.where(ops.arange(SIZE) == token_id, 0.0, -1e9)
-            logits = ops.where(number == place, only, logits)
-        return logits
-
-    def step(token_ids, index, state):
-        logits, state = model.step(token_ids, index, state)
-        return force(logits, index + 1), state
+def summarized(model, settings):
+    """A function of sources and their mask."""
 
     def function(ids, mask):
         start = ops.full((ops.shape(ids)[0], 1), START, "int32")
         batch = {"token_ids": ids, "padding_mask": mask, "decoder_token_ids": start}
         logits, state = model.prompt(batch, 1 + settings.max_new_tokens)
         real = ops.ones_like(start, "bool")
-        found = generate(step, force(logits, 0), state, start, real, settings)
+        found = generate(model.step, logits, state, start, real, settings)
         return found._asdict()
 
     return function
@@ -96,12 +92,13 @@ def both(request, tmp_path_factory):
     return theirs, load_bart(directory)[0]
 
 
-def by_transformers(model, ids, mask, settings, forced_first=None, forced_last=None):
+def by_transformers(model, ids, mask, settings):
     """New tokens int `[B, T]`, `pad_id` after the end, and `sequences_scores` of beams."""
     import torch
 
-    model.generation_config.forced_bos_token_id = forced_first
-    model.generation_config.forced_eos_token_id = forced_last
+    # `None` as an option leaves what the config says.
+    model.generation_config.forced_bos_token_id = settings.forced_first_id
+    model.generation_config.forced_eos_token_id = settings.forced_last_id
     with torch.no_grad():
         found = model.generate(
             torch.tensor(ids).long(), attention_mask=torch.tensor(mask).long(), do_sample=False,
@@ -131,16 +128,15 @@ def test_50_sources(both, case):
     assert_equal(found, by_transformers(theirs, ids, mask, settings))
 
 
-@pytest.mark.parametrize("case", ["greedy", "beams_2.0", "beams_all"])
-def test_forced_tokens(both, case):
-    """As BART's config has them: `<s>` first, `</s>` where a text is cut."""
-    theirs, ours = both
-    settings = settings_of(case)
-    ids, mask = sources(20, seed=1)
-    function = summarized(ours, settings, {0: BOS, LENGTH - 1: STOP})
-    found = numpy(compiled(function)(*map(ops.convert_to_tensor, (ids, mask))))
-    assert (found["token_ids"][:, 0] == BOS).all()
-    assert_equal(found, by_transformers(theirs, ids, mask, settings, BOS, STOP))
+@pytest.mark.parametrize("case", ["greedy_forced", "beams_forced", "beams_early_forced"])
+def test_forced_tokens_and_early_stopping_matter(both, case):
+    """Without one of them `transformers` finds other texts, for these very sources."""
+    found = by_transformers(both[0], *sources(50), settings_of(case))[0]
+    options = {"forced_first_id": None, "forced_last_id": None, "early_stopping": False}
+    for name, value in options.items():
+        if getattr(settings_of(case), name) != value:
+            other = dataclasses.replace(settings_of(case), **{name: value})
+            assert (by_transformers(both[0], *sources(50), other)[0] != found).any(), name
 
 
 def tiny(**fields):
@@ -174,6 +170,34 @@ def test_cached_beams_are_uncached_beams(fields):
     expected = generate(step, logits, state, start, np.ones_like(start, bool), settings)
     found = compiled(summarized(model, settings))(*source.values())
     assert_equal(numpy(found), numpy((expected.token_ids, expected.scores)))
+
+
+def test_cached_beams_are_those_by_hand():
+    """The model asked about whole targets, the search in plain Python."""
+    settings = Generation(
+        max_new_tokens=6, num_beams=3, stop_ids=(STOP,), pad_id=PAD, length_penalty=0.6
+    )
+    model = tiny()
+    model.output_bias.assign(4.0 * (np.arange(SIZE) == STOP))  # so that some texts end early
+    call = compiled(model)
+    ids, mask = sources(5)
+    found = numpy(compiled(summarized(model, settings))(*map(ops.convert_to_tensor, (ids, mask))))
+    assert len(set(found["mask"].sum(1))) > 1
+    for row in range(len(ids)):
+        source = {"token_ids": ids[[row] * 3], "padding_mask": mask[[row] * 3]}
+
+        def log_probs(beams, source=source):
+            targets = np.full((3, 7), START, "int32")  # one shape; what comes after is not seen
+            for place, tokens in enumerate(beams):
+                targets[place, 1 : 1 + len(tokens)] = tokens
+            batch = {**source, "decoder_token_ids": targets}
+            logits = numpy(call(keras.tree.map_structure(ops.convert_to_tensor, batch)))
+            logits = logits[: len(beams), len(beams[0])].astype("float64")
+            return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+        score, tokens = beams_by_hand(log_probs, settings)
+        assert found["token_ids"][row][found["mask"][row]].tolist() == tokens
+        np.testing.assert_allclose(found["scores"][row], score, rtol=1e-4)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")

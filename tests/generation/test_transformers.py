@@ -46,9 +46,11 @@ def options_of_transformers(settings):
         "no_repeat_ngram_size": settings.no_repeat_ngram,
         "eos_token_id": stop_ids or None,
         "pad_token_id": settings.pad_id,
+        "forced_eos_token_id": settings.forced_last_id,
     }
     if settings.num_beams > 1:
-        options.update(length_penalty=settings.length_penalty, early_stopping=False)
+        names = ("length_penalty", "early_stopping")
+        options.update({name: getattr(settings, name) for name in names})
     return options
 
 
@@ -118,6 +120,8 @@ CASES = {
         "stop_ids": (STOP, 49), "length_penalty": 0.6,
     },
     "no_stop": {"stop_ids": ()},
+    "early": {"early_stopping": True, "length_penalty": 2.0},
+    "forced_last": {"forced_last_id": STOP, "no_repeat_ngram": 2, "min_new_tokens": LENGTH},
 }  # fmt: skip
 
 

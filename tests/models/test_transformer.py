@@ -77,7 +77,7 @@ def test_the_source_is_projected_once():
             layer.call = None
     _, after = made.step(TARGET[:, 1], 0, state)
     for one, other in zip(
-        keras.tree.flatten(state["encoded"]), keras.tree.flatten(after["encoded"]), strict=True
+        keras.tree.flatten(state["fixed"]), keras.tree.flatten(after["fixed"]), strict=True
     ):
         assert one is other
 
@@ -88,8 +88,8 @@ def test_step_computes_in_the_dtype_of_the_policy(kind):
     made = CASES[kind].twin(exact, dtype="bfloat16")
     logits, state = made.prompt(with_target(0, P), P + T)
     assert logits.dtype == "float32"
-    for part in ("caches", "encoded"):
-        assert "bfloat16" in str(state[part][0][0].dtype)
+    for pairs in (state["caches"], state["fixed"]["encoded"]):
+        assert "bfloat16" in str(pairs[0][0].dtype)
     logits, state = made.step(TARGET[:, P], 0, state)
     expected = array(exact(with_target(0, P + 1)))[:, -1]
     np.testing.assert_allclose(array(logits), expected, atol=0.05 * np.abs(expected).max())

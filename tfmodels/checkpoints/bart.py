@@ -22,11 +22,11 @@ from tfmodels.checkpoints.files import (
     GENERATION,
     OURS,
     WEIGHTS,
-    LoadReport,
     check_settings,
-    check_shapes,
+    check_vocabulary_size,
     config_path,
     find_checkpoint,
+    load_tensors,
     read_json,
     write_tensors,
 )
@@ -130,6 +130,7 @@ SEARCH = {
     "no_repeat_ngram": "no_repeat_ngram_size",
     "min_new_tokens": "min_length",
     "max_new_tokens": "max_length",
+    "early_stopping": "early_stopping",
 }
 COUNTED = ("min_new_tokens", "max_new_tokens")  # there with the start token
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
@@ -249,24 +250,12 @@ def load_bart_weights(model, directory):
     check_settings(config_path(directory), read_bart_config(directory), model.config, UNSEEN_FIELDS)
     tensors = BartTensors(directory, model.config.target_vocabulary_size is None)
     wanted = bart_weights(model)
-    new = ()
     if BIAS not in tensors.shapes:
-        new = (wanted.pop(BIAS).path,)
-    places = {name: tensors.shape_there(name, variable) for name, variable in wanted.items()}
-    others = [name for name in tensors.shapes if name not in places]
-    unexpected = [name for name in others if not name.startswith((*tensors.tied, *IGNORED))]
-    check_shapes(directory, places, tensors.shapes, unexpected, "BART")
-    tensors.check_tied()
-    # All are read before one is assigned: what is damaged shows only there.
-    read = {name: tensors.read(name, variable) for name, variable in wanted.items()}
-    for name, variable in wanted.items():
-        variable.assign(read.pop(name))
-    return LoadReport(
-        directory,
-        loaded=tuple(tensors.names[name] for name in wanted),
-        new=new,
-        ignored=tuple(tensors.names[name] for name in others),
-    )
+        del wanted[BIAS]
+    return load_tensors(
+        directory, tensors, wanted, model,
+        lambda name: name.startswith((*tensors.tied, *IGNORED)), "BART",
+    )  # fmt: skip
 
 
 def bart_weights(model):
@@ -344,11 +333,7 @@ def write_bart(model, directory, tokenizer, generation=None, ours=None):
         OSError: a file cannot be written.
     """
     directory, config = Path(directory), model.config
-    if tokenizer.vocabulary_size > config.vocabulary_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model "
-            f"{config.vocabulary_size}; give the tokenizer that the model was trained with"
-        )
+    check_vocabulary_size(tokenizer, config)
     if all(getattr(config, field) == value for field, value in BART.items()):
         theirs = {"model_type": BART_TYPE, "architectures": ["BartForConditionalGeneration"]}
         theirs |= {name: getattr(config, field) for field, name in FIELDS.items()}
@@ -383,7 +368,8 @@ def read_bart_generation(directory):
         of every source, `forced_first_id` and `forced_last_id`, the tokens that must come
         first, and last where a text is cut (ints); and under the names of `Generation`
         `stop_ids` (tuple), `pad_id`, `num_beams`, `length_penalty`, `no_repeat_ngram`,
-        `min_new_tokens` and `max_new_tokens`, the last two without the start token.
+        `early_stopping` (bool), `min_new_tokens` and `max_new_tokens`, the last two without the
+        start token.
 
     Raises:
         InputError: a file cannot be read, or a field in it is no number.
@@ -403,6 +389,9 @@ def read_bart_generation(directory):
         if value is None:
             continue
         values = value if ours == "stop_ids" and isinstance(value, list) else [value]
+        if ours == "early_stopping":
+            found[ours] = value is True  # "never", the third value there, never is
+            continue
         for one in values:
             if isinstance(one, bool) or not isinstance(one, (int, float)):
                 raise InputError(f"{path}: {name} is {value!r}; it must be a number")

@@ -14,13 +14,12 @@ from pathlib import Path
 from tfmodels.checkpoints.files import (
     OURS,
     WEIGHTS,
-    LoadReport,
     check_settings,
-    check_shapes,
     config_path,
     find_checkpoint,
     is_google,
     listed,
+    load_tensors,
     read_json,
     write_tensors,
 )
@@ -184,32 +183,21 @@ def load_weights(model, directory):
     tensors = _open(directory)
     shapes = tensors.shapes
     wanted = bert_weights(model)
-    places = {name: tensors.shape_there(name, variable) for name, variable in wanted.items()}
     for part in OPTIONAL:
         names = [name for name in wanted if name.startswith(f"{part}.")]
         there = any(name in shapes for name in names)
         if part in (HEAD, CHAIN) and there:
-            fits = all(shapes.get(name) == places[name] for name in names)
+            fits = all(
+                shapes.get(name) == tensors.shape_there(name, wanted[name]) for name in names
+            )
             there = fits and _has_head_on(directory, model)
         if not there:
             for name in names:
-                del wanted[name], places[name]
-    others = [name for name in shapes if name not in places]
-    unexpected = [name for name in others if not name.startswith(IGNORED)]
-    check_shapes(directory, places, shapes, unexpected, "BERT", tensors.name_there)
-    if any(name.startswith(MASKED_LM) for name in wanted):
-        tensors.check_tied()
-    # All are read before one is assigned: what is damaged shows only there.
-    read = {name: tensors.read(name, variable) for name, variable in wanted.items()}
-    for name, variable in wanted.items():
-        variable.assign(read.pop(name))
-    assigned = {id(variable) for variable in wanted.values()}
-    return LoadReport(
-        directory,
-        loaded=tuple(tensors.names[name] for name in wanted),
-        new=tuple(weight.path for weight in model.weights if id(weight) not in assigned),
-        ignored=(*(tensors.names[name] for name in others), *tensors.slots),
-    )
+                del wanted[name]
+    return load_tensors(
+        directory, tensors, wanted, model, lambda name: name.startswith(IGNORED), "BERT",
+        tied=any(name.startswith(MASKED_LM) for name in wanted),
+    )  # fmt: skip
 
 
 def save_bert(model, directory, vocabulary, tokenizer_options, labels=None):

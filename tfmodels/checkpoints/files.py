@@ -308,6 +308,63 @@ def check_shapes(directory, wanted, shapes, unexpected, kind, name_there=str):
         )
 
 
+def check_vocabulary_size(tokenizer, config):
+    """Refuses to write a tokenizer with a model that has fewer embeddings.
+
+    Raises:
+        InputError: so it is.
+    """
+    if tokenizer.vocabulary_size > config.vocabulary_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model "
+            f"{config.vocabulary_size}; give the tokenizer that the model was trained with"
+        )
+
+
+def load_tensors(directory, tensors, wanted, model, ignored, kind, tied=True):
+    """Reads the tensors of a checkpoint into the variables of a model: all, or none.
+
+    Args:
+        directory: of the checkpoint.
+        tensors: `HuggingFaceTensors`, or what has its methods.
+        wanted: dict of a tensor's plain name to its variable, or to a tuple of those that lie
+            side by side in it. The model's other weights are new.
+        model: a built model.
+        ignored: function of a plain name: whether it may be there and be of no use.
+        kind: of model, for the message.
+        tied: whether the output must be tied to the input embedding.
+
+    Returns:
+        `LoadReport`.
+
+    Raises:
+        InputError: tensors are missing, unexpected, of another shape, damaged or not tied.
+    """
+    places = {name: tensors.shape_there(name, place) for name, place in wanted.items()}
+    others = [name for name in tensors.shapes if name not in places]
+    unexpected = [name for name in others if not ignored(name)]
+    check_shapes(directory, places, tensors.shapes, unexpected, kind, tensors.name_there)
+    if tied:
+        tensors.check_tied()
+    # All are read before one is assigned: what is damaged shows only there.
+    read = {name: tensors.read(name, place) for name, place in wanted.items()}
+    assigned = set()
+    for name, place in wanted.items():
+        several = isinstance(place, tuple)
+        values = read.pop(name)
+        for variable, value in zip(
+            place if several else [place], values if several else [values], strict=True
+        ):
+            variable.assign(value)
+            assigned.add(id(variable))
+    return LoadReport(
+        Path(directory),
+        loaded=tuple(tensors.names[name] for name in wanted),
+        new=tuple(weight.path for weight in model.weights if id(weight) not in assigned),
+        ignored=(*(tensors.names[name] for name in others), *tensors.slots),
+    )
+
+
 def listed(names):
     """The first few names and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""

@@ -20,11 +20,11 @@ from tfmodels.checkpoints.files import (
     CONFIG,
     OURS,
     WEIGHTS,
-    LoadReport,
     check_settings,
-    check_shapes,
+    check_vocabulary_size,
     config_path,
     find_checkpoint,
+    load_tensors,
     read_json,
     write_tensors,
 )
@@ -171,24 +171,10 @@ def load_gpt_weights(model, directory):
     """
     directory = Path(directory)
     check_settings(config_path(directory), read_gpt_config(directory), model.config, UNSEEN_FIELDS)
-    tensors = Gpt2Tensors(directory)
-    wanted = gpt_weights(model)
-    places = {name: tensors.shape_there(name, parts) for name, parts in wanted.items()}
-    others = [name for name in tensors.shapes if name not in places]
-    unexpected = [name for name in others if name != OUTPUT and not IGNORED.fullmatch(name)]
-    check_shapes(directory, places, tensors.shapes, unexpected, "GPT-2")
-    tensors.check_tied()
-    # All are read before one is assigned: what is damaged shows only there.
-    read = {name: tensors.read(name, parts) for name, parts in wanted.items()}
-    for name, parts in wanted.items():
-        for variable, value in zip(parts, read.pop(name), strict=True):
-            variable.assign(value)
-    return LoadReport(
-        directory,
-        loaded=tuple(tensors.names[name] for name in wanted),
-        new=(),
-        ignored=tuple(tensors.names[name] for name in others),
-    )
+    return load_tensors(
+        directory, Gpt2Tensors(directory), gpt_weights(model), model,
+        lambda name: name == OUTPUT or IGNORED.fullmatch(name), "GPT-2",
+    )  # fmt: skip
 
 
 def gpt_weights(model):
@@ -244,11 +230,7 @@ def write_gpt(model, directory, tokenizer, ours=None):
         OSError: a file cannot be written.
     """
     directory, config = Path(directory), model.config
-    if tokenizer.vocabulary_size > config.vocabulary_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model "
-            f"{config.vocabulary_size}; give the tokenizer that the model was trained with"
-        )
+    check_vocabulary_size(tokenizer, config)
     theirs = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
     theirs |= {name: getattr(config, field) for field, name in FIELDS.items()} | ONLY
     theirs |= {"activation_function": write_activation(config.activation)}

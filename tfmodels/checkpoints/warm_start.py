@@ -47,8 +47,16 @@ def load_from_encoder(source, *, revision=None, dtype=None, **fields):
         >>> model, report = load_from_encoder("sentence-transformers/all-MiniLM-L6-v2")
     """
     directory = find_checkpoint(source, revision)
-    model = Transformer(TransformerConfig(**{**_fields(directory), **fields}), dtype=dtype)
+    model = Transformer(read_encoder_config(directory, **fields), dtype=dtype)
     return model, load_encoder_weights(model, directory)
+
+
+def read_encoder_config(directory, **fields):
+    """The `TransformerConfig` that fits an encoder; `fields` as of `load_from_encoder`."""
+    config = read_bert_config(directory)
+    same = {name: getattr(config, name) for name in SAME_FIELDS}
+    layers = {"num_encoder_layers": config.num_layers, "num_decoder_layers": config.num_layers}
+    return TransformerConfig(**{**layers, **same, **fields})
 
 
 def load_encoder_weights(model, directory):
@@ -69,7 +77,7 @@ def load_encoder_weights(model, directory):
     Raises:
         InputError: the checkpoint is damaged or no BERT, or the model is of another shape.
     """
-    expected = TransformerConfig(**_fields(directory))
+    expected = read_encoder_config(directory)
     fields = [name for name in vars(expected) if name not in FREE]
     check_settings(config_path(directory), expected, model.config, fields)
     encoder, report = load_bert(directory, dtype="float32")
@@ -97,10 +105,3 @@ def load_encoder_weights(model, directory):
     assigned = {id(weight) for weight in loaded}
     new = tuple(weight.path for weight in model.weights if id(weight) not in assigned)
     return LoadReport(report.directory, report.loaded, new, report.ignored)
-
-
-def _fields(directory):
-    """The fields of the `TransformerConfig` that fits an encoder."""
-    config = read_bert_config(directory)
-    layers = {"num_encoder_layers": config.num_layers, "num_decoder_layers": config.num_layers}
-    return {**layers, **{name: getattr(config, name) for name in SAME_FIELDS}}

@@ -2,9 +2,9 @@
 
 In: the logits of the first new token and a `step` that gives those of the next, whose state
 is repeated and put into another order along its first axis. Out: the best sequence of each
-row and its score. Follows `transformers`' beam search with `early_stopping=False`, which
-keeps the best `num_beams` ended sequences beside the running ones, and stops when the best
-running one, divided by the length it has, would not come among them.
+row and its score. Follows `transformers`' beam search, which keeps the best `num_beams` ended
+sequences beside the running ones, and stops when the best running one, divided by the length it
+has, would not come among them; with `early_stopping`, as soon as that many have ended.
 
 B = rows, n = beams, K = candidates, R = B * n, T new tokens at most, V vocabulary.
 """
@@ -95,13 +95,15 @@ class BeamSearch:
             count=count,
             token_ids=_pick(token_ids, chosen),
             log_probs=running,
-            state=keras.tree.map_structure(lambda x: ops.take(x, source, axis=0), searching.state),
+            state=_reordered(searching.state, source),
         )
         grown = self._with_ended(grown, token_ids, log_probs, ended)
 
         possible = running[:, 0] / self._divisor(count)
         worst = ops.where(ops.all(grown.is_ended, 1), ops.min(grown.ended_scores, 1), NEVER)
         still = ops.logical_and(possible > worst, ops.logical_not(ops.all(ended, 1)))
+        if self.settings.early_stopping:
+            still = ops.logical_and(still, ops.logical_not(ops.all(grown.is_ended, 1)))
         return grown._replace(open=ops.logical_and(searching.open, still))
 
     def _candidates(self, logits, searching):
@@ -112,9 +114,12 @@ class BeamSearch:
         beams, size = self.settings.num_beams, logits.shape[-1]
         rows = searching.rows
         scores = ops.log_softmax(ops.cast(logits, "float32"), -1)
-        repeated = (ops.repeat(x, beams, axis=0) for x in (rows.prompt_ids, rows.prompt_mask))
+        own = (rows.prompt_ids, rows.prompt_mask, rows.settings["max_new_tokens"])
+        prompt_ids, prompt_mask, most = (ops.repeat(x, beams, axis=0) for x in own)
         flat_ids = ops.reshape(searching.token_ids, (-1, self.settings.max_new_tokens))
-        scores = penalize(scores, self.settings, *repeated, flat_ids, searching.count)
+        scores = penalize(
+            scores, self.settings, prompt_ids, prompt_mask, flat_ids, searching.count, most
+        )
         scores = ops.reshape(scores, (ops.shape(searching.log_probs)[0], beams, size))
         scores = scores + ops.expand_dims(searching.log_probs, -1)
         number = beams * min(max(2, 1 + len(self.settings.stop_ids)), size)
@@ -152,6 +157,18 @@ class BeamSearch:
 
     def _divisor(self, count):
         return ops.power(ops.cast(count, "float32"), self.settings.length_penalty)
+
+
+def _reordered(state, source):
+    """The state with rows int `[R]` in place of its own, but for what is fixed: the beams of a
+    row share it, and each comes from a beam of its own row."""
+
+    def taken(part):
+        return keras.tree.map_structure(lambda x: ops.take(x, source, axis=0), part)
+
+    if not isinstance(state, dict):
+        return taken(state)
+    return {name: part if name == "fixed" else taken(part) for name, part in state.items()}
 
 
 def _flat(index, number):

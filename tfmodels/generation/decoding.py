@@ -24,7 +24,12 @@ def generate(
             token) and `state`, which returns the logits float `[R, V]` of the token after
             and the new state. V is known; the state keeps its structure and shapes.
         logits: float `[B, V]`, of the first new token.
-        state: nested tuples and dicts of tensors, the first axis of each is the rows.
+        state: nested tuples and dicts of tensors, the first axis of each is the rows. Beam
+            search repeats them, so that the beams of a row are neighbours, and puts them into
+            another order after each token. If the state is a dict, what it has under the key
+            `"fixed"` is repeated only: it belongs to the prompt and not to the tokens after, so
+            that the beams of a row may share it, and `step` returns it as it was. A search then
+            does not copy it at each step.
         prompt_ids: int32 `[B, P]`, padding left.
         prompt_mask: bool `[B, P]`, `True` = a real token. Both are for the repetition penalty
             and the n-grams, which look at real tokens only (`transformers` at padding too).
@@ -43,8 +48,8 @@ def generate(
         `Generated` of T tokens a row.
 
     Raises:
-        InputError: no seeds to sample with, an unknown setting in `rows`, or stop ids or a
-            padding id that the vocabulary does not have.
+        InputError: no seeds to sample with, an unknown setting in `rows`, or an id in
+            `settings` that the vocabulary does not have.
     """
     decoding = Decoding(step, settings, stopped)
 

@@ -15,11 +15,13 @@ from keras import ops
 FEW = 1024
 
 
-def penalize(scores, settings, prompt_ids, prompt_mask, token_ids, count):
-    """What hangs on the tokens a row has: repetition penalty, n-grams, `min_new_tokens`.
+def penalize(scores, settings, prompt_ids, prompt_mask, token_ids, count, most):
+    """What hangs on the tokens a row has, or on their number.
 
-    `transformers` counts the padding of a prompt as tokens that the row has; here the real
-    ones count only, so the numbers differ where a padded prompt meets a penalty.
+    Repetition penalty, n-grams, `min_new_tokens`, and last the forced tokens: the order of
+    `transformers`, so that what is forced overrules the others. It counts the padding of a
+    prompt as tokens that the row has; here the real ones count only, so the numbers differ
+    where a padded prompt meets a penalty.
 
     Args:
         scores: float32 `[R, V]`.
@@ -27,6 +29,7 @@ def penalize(scores, settings, prompt_ids, prompt_mask, token_ids, count):
         prompt_ids, prompt_mask: int32 and bool `[R, P]`, padding left.
         token_ids: int32 `[R, T]`, the new tokens.
         count: scalar int, how many there are.
+        most: int32 `[R]`, the most tokens of each row.
 
     Returns:
         float32 `[R, V]`.
@@ -44,7 +47,18 @@ def penalize(scores, settings, prompt_ids, prompt_mask, token_ids, count):
         is_stop = np.isin(np.arange(scores.shape[-1]), settings.stop_ids)  # [V]
         forbidden = ops.logical_and(count < settings.min_new_tokens, is_stop)
         scores = ops.where(forbidden, -np.inf, scores)
+    if settings.forced_first_id is not None:
+        scores = ops.where(count == 0, _only(settings.forced_first_id, scores), scores)
+    if settings.forced_last_id is not None:
+        is_last = ops.expand_dims(most == count + 1, 1)  # [R, 1]
+        scores = ops.where(is_last, _only(settings.forced_last_id, scores), scores)
     return scores
+
+
+def _only(token_id, scores):
+    """Scores float32 `[V]` that leave nothing but this token."""
+    is_it = np.arange(scores.shape[-1]) == token_id
+    return np.where(is_it, 0, -np.inf).astype("float32")
 
 
 def repetition_penalty(scores, ids, real, penalty):

@@ -59,11 +59,13 @@ def read_rows(generation, vocabulary_size, prompt_ids, prompt_mask, seeds, setti
             raise InputError(f"rows: no setting {name!r}; give {', '.join(OWN_SETTINGS)}")
         if name in sampling and not generation.sample:
             raise InputError(f"rows: {name} has no meaning without sample=True; leave it out")
-    for name, ids in (("stop_ids", generation.stop_ids), ("pad_id", (generation.pad_id,))):
-        if any(token_id >= vocabulary_size for token_id in ids):
+    for name in ("stop_ids", "pad_id", "forced_first_id", "forced_last_id"):
+        value = getattr(generation, name)
+        ids = value if name == "stop_ids" else (value,)
+        if any(token_id is not None and token_id >= vocabulary_size for token_id in ids):
             raise InputError(
-                f"{name}={getattr(generation, name)!r}; the vocabulary has {vocabulary_size} "
-                f"tokens, give ids from 0 to {vocabulary_size - 1}"
+                f"{name}={value!r}; the vocabulary has {vocabulary_size} tokens, "
+                f"give ids from 0 to {vocabulary_size - 1}"
             )
     if seeds is None and generation.sample:
         raise InputError("seeds: sample=True needs an integer for each row")

@@ -91,7 +91,13 @@ class Sampling:
         """The next token of each row, int32 `[B]`."""
         settings, own, rows = self.settings, growing.rows.settings, growing.rows
         scores = penalize(
-            logits, settings, rows.prompt_ids, rows.prompt_mask, growing.token_ids, growing.count
+            logits,
+            settings,
+            rows.prompt_ids,
+            rows.prompt_mask,
+            growing.token_ids,
+            growing.count,
+            own["max_new_tokens"],
         )
         if settings.sample:
             if "temperature" in own:

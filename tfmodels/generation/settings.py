@@ -28,9 +28,17 @@ class Generation:
         repetition_penalty: logits of tokens that the row already has are divided by this if
             positive, multiplied if negative; above 0, 1: off.
         no_repeat_ngram: no such number of tokens comes twice in a row; 0: off.
+        forced_first_id: token that a row must begin with, whatever the settings above say;
+            `None`: none. `transformers`' `forced_bos_token_id`, which does nothing there where
+            a prompt is longer than one token.
+        forced_last_id: token that must come at the last place, `max_new_tokens`, of a row that
+            has not ended before; `None`: none. Of two tokens forced at one place, this one
+            comes. `transformers`' `forced_eos_token_id`.
         num_beams: sequences that are followed for each row; 1: no beam search.
         length_penalty: the score of beam search is the log-probability divided by the number
             of new tokens to this power.
+        early_stopping: whether beam search ends a row once `num_beams` sequences have ended;
+            else it goes on while a better one seems possible.
         stop_ids: tokens that end a row; the one that did is kept.
         pad_id: token after the end of a row.
 
@@ -46,8 +54,11 @@ class Generation:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     no_repeat_ngram: int = 0
+    forced_first_id: int | None = None
+    forced_last_id: int | None = None
     num_beams: int = 1
     length_penalty: float = 1.0
+    early_stopping: bool = False
     stop_ids: tuple[int, ...] = ()
     pad_id: int = 0
 
@@ -62,6 +73,12 @@ class Generation:
             raise self._wrong("top_p", "a number above 0 and at most 1")
         if not _is_number(self.length_penalty):
             raise self._wrong("length_penalty", "a number")
+        if not isinstance(self.early_stopping, bool):
+            raise self._wrong("early_stopping", "True or False")
+        for name in ("forced_first_id", "forced_last_id"):
+            token_id = getattr(self, name)
+            if token_id is not None and not _is_integer(token_id, 0):
+                raise self._wrong(name, "the id of a token, 0 or more, or None")
         object.__setattr__(self, "stop_ids", tuple(dict.fromkeys(self.stop_ids)))
         if not all(_is_integer(stop_id, 0) for stop_id in self.stop_ids):
             raise self._wrong("stop_ids", "ids of tokens, 0 or more")

@@ -223,7 +223,7 @@ def _normalize(x, epsilon):
 if tf is not None:
     # One traced function each, shared by all layers: XLA then compiles once a shape,
     # not once a layer and shape.
-    _compiled = tf.function(jit_compile=True, reduce_retracing=True)
+    _compiled = tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 
     def _drop(seed, rate):
         """What the compiled functions are told about dropout: seed, threshold and scale.

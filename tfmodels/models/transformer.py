@@ -245,8 +245,9 @@ class Transformer(Model):
 
         Returns:
             pair of float32 `[B, V]`, the logits of the first token to generate, and the state
-            for `step`: a dict of tensors, and of tuples of them, whose first axis is rows, so
-            that they can be repeated and put into another order.
+            for `step`: nested dicts and tuples of tensors, whose first axis is rows, so that
+            they can be repeated and put into another order. What hangs on the source alone is
+            under `"fixed"`, so that rows of one source can share it.
 
         Raises:
             ValueError: if T, or `length`, is known and more than `max_length`, or `length`
@@ -269,9 +270,11 @@ class Transformer(Model):
         state = {
             # A pair for each block: float [R, N, K, D], and of the source [R, N, S, D].
             "caches": tuple(block.attention.new_cache(num_rows, length) for block in blocks),
-            "encoded": tuple(block.cross_attention.project(encoded) for block in blocks),
-            "encoded_mask": encoded_mask,  # bool [R, 1, S]
             "num_slots": ops.full((num_rows,), prompt_length, "int32"),  # T in every row
+            "fixed": {
+                "encoded": tuple(block.cross_attention.project(encoded) for block in blocks),
+                "encoded_mask": encoded_mask,  # bool [R, 1, S]
+            },
         }
         return self._read(token_ids, 0, state)
 
@@ -291,17 +294,18 @@ class Transformer(Model):
     def _read(self, token_ids, slot, state):
         """Reads tokens int `[R, T]` into the slots of the cache from `slot` on."""
         length, num_slots = ops.shape(token_ids)[1], ops.shape(state["caches"][0][0])[2]
+        fixed = state["fixed"]
         mask = causal_attention_mask(length, num_slots, slot)  # [1, T, K]
         positions = ops.expand_dims(ops.arange(length, dtype="int32") + slot, 0)  # [1, T]
         x = self._embed_target(token_ids, positions)  # [R, T, H]
         caches = []
         for block, cache, encoded in zip(
-            self.decoder_blocks, state["caches"], state["encoded"], strict=True
+            self.decoder_blocks, state["caches"], fixed["encoded"], strict=True
         ):
             x, cache = block(
                 x,
                 attention_mask=mask,
-                encoded_mask=state["encoded_mask"],
+                encoded_mask=fixed["encoded_mask"],
                 cache=cache,
                 cache_index=slot,
                 encoded_cache=encoded,

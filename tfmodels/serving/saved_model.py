@@ -62,7 +62,7 @@ def save(root, signatures, model, tokenizer=None):
     module.tokenizer = tokenizer
     functions = {}
     for name, (function, specs) in signatures.items():
-        functions[name] = tf.function(function).get_concrete_function(
+        functions[name] = tf.function(function, autograph=False).get_concrete_function(
             **{key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
         )
     version = root / str(next_version(root))

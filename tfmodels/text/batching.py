@@ -92,11 +92,11 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
         ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
         return ({**batch, "token_ids": ids}, *others)
 
-    rows = chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    rows = mapped(chunks, tokenized).unbatch()
     batches = by_length(rows, batch_size, seed)
-    batches = batches.map(packed_row, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = mapped(batches, packed_row)
     if word_dropout:
-        batches = batches.enumerate().map(with_words_dropped)
+        batches = mapped(batches.enumerate(), with_words_dropped)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -116,8 +116,18 @@ def by_length(rows, batch_size, seed=None):
         ordered = tuple(tf.gather(values, order) for values in parts)
         return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
 
-    batches = rows.ragged_batch(batch_size * WINDOW).flat_map(batches_of)
+    batches = rows.ragged_batch(batch_size * WINDOW).flat_map(as_it_stands(batches_of))
     return batches if seed is None else batches.shuffle(2 * WINDOW, seed=seed)
+
+
+def mapped(dataset, function):
+    """`dataset.map`, in parallel, of a function `as_it_stands`."""
+    return dataset.map(as_it_stands(function), num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def as_it_stands(function):
+    """Without AutoGraph, which takes seconds to rewrite a tokenizer that has nothing for it."""
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def packed_to_few_lengths(tokenizer, ids, max_length):
@@ -131,9 +141,12 @@ def packed_to_few_lengths(tokenizer, ids, max_length):
     return batch
 
 
-def rounded_up(length):
-    """`length`, up to the next of the few lengths that batches are padded to."""
+def rounded_up(length, parts=8, least_step=LEAST_STEP):
+    """`length`, up to the next of the few lengths that batches are padded to.
+
+    They are multiples of a part of the next power of two, and of no less than `least_step`.
+    """
     doublings = tf.math.log(tf.cast(length, tf.float32)) / tf.math.log(2.0)
     power = tf.cast(tf.math.ceil(doublings - 1e-4), tf.int32)
-    step = tf.maximum(tf.bitwise.left_shift(1, power) // 8, LEAST_STEP)
+    step = tf.maximum(tf.bitwise.left_shift(1, power) // parts, least_step)
     return -(-length // step) * step

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import by_length, rounded_up
+from tfmodels.text.batching import as_it_stands, by_length, mapped, rounded_up
 from tfmodels.text.masking import hashed_int
 from tfmodels.text.pretraining import Passes, is_held_out, shuffled
 
@@ -39,7 +39,7 @@ def tokenized_passages(passages, tokenizer, chosen: Callable[[int], bool] = lamb
         int32 `[T]`, documents apart by `tokenizer.end_id` where there is one.
     """
     tokenize = tf.function(
-        tokenizer.tokenize, input_signature=[tf.TensorSpec([None], tf.string)]
+        tokenizer.tokenize, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
     )  # faster than op by op
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
     texts, ends, size = [], [], 0
@@ -157,14 +157,13 @@ def block_batches(
     def parted(blocks):
         return {"token_ids": tf.maximum(blocks[:, :-1], 0)}, blocks[:, 1:]
 
-    return (
+    blocks = (
         tf.data.Dataset.range(2**40 if passes is None else passes)
-        .flat_map(one_pass)
+        .flat_map(as_it_stands(one_pass))
         .skip(start * batch_size)
         .batch(batch_size, drop_remainder=drop_remainder)
-        .map(parted, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
     )
+    return mapped(blocks, parted).prefetch(tf.data.AUTOTUNE)
 
 
 def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=None):
@@ -206,9 +205,9 @@ def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=N
         inputs = {"token_ids": tf.maximum(ids, 0), "padding_mask": ids != NONE}
         return inputs, tf.where(of_response, after, NONE)
 
-    rows = chunks.map(tokenized, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    rows = mapped(chunks, tokenized).unbatch()
     batches = by_length(rows, batch_size, seed)
-    return batches.map(padded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return mapped(batches, padded).prefetch(tf.data.AUTOTUNE)
 
 
 def windows(tokens, length: int, stride: int, start_id: int | None, batch_size: int):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfmodels.errors import InputError
+from tfmodels.text.batching import as_it_stands, mapped
 from tfmodels.text.examples import Example, ExampleSettings, examples
 from tfmodels.text.masking import WordMasker, hashed_int
 
@@ -243,7 +244,7 @@ def training_batches(
 
     batches = (
         tf.data.Dataset.range(min(first, limit), limit)
-        .flat_map(numbered)
+        .flat_map(as_it_stands(numbered))
         .skip(skipped)
         .batch(batch_size, drop_remainder=drop_remainder)
     )
@@ -251,7 +252,7 @@ def training_batches(
         left = max(passes * length - start * batch_size, 0)
         count = left // batch_size if drop_remainder else -(-left // batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
-    return batches.map(masked, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return mapped(batches, masked).prefetch(tf.data.AUTOTUNE)
 
 
 def _check_split(split, held_out):

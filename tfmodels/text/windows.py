@@ -156,9 +156,9 @@ def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None)
         return batch, labels.to_tensor(-1, shape=shape)
 
     _check(max_length, stride)
-    rows = chunks.map(windows, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    rows = batching.mapped(chunks, windows).unbatch()
     batches = batching.by_length(rows, batch_size, seed)
-    return batches.map(packed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batching.mapped(batches, packed).prefetch(tf.data.AUTOTUNE)
 
 
 class _Cut(NamedTuple):

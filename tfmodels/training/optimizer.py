@@ -1,8 +1,9 @@
-"""AdamW and its learning-rate schedule, as BERT is fine-tuned.
+"""AdamW and its learning-rate schedules.
 
-In: gradients. Out: updated variables. Loshchilov and
-Hutter 2019 (arXiv:1711.05101); Devlin et al. 2018, appendix A.2: linear warm-up, then
-linear decay to zero; no weight decay on biases and layer normalizations.
+In: gradients. Out: updated variables. Loshchilov and Hutter 2019 (arXiv:1711.05101). As BERT is
+fine-tuned (Devlin et al. 2018, appendix A.2): linear warm-up, then linear decay to zero; no weight
+decay on biases and layer normalizations. As the Transformer was trained (Vaswani et al. 2017,
+5.3): linear warm-up, then the inverse square root of the step.
 """
 
 import keras
@@ -57,6 +58,34 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable("tfmodels")
+class WarmupInverseSqrt(keras.optimizers.schedules.LearningRateSchedule):
+    """From 0 up to `peak` over `warmup_steps`, then down as the inverse square root of the step.
+
+    Args:
+        peak: the largest learning rate. That of Vaswani et al. 2017 is
+            `(hidden_dim * warmup_steps) ** -0.5`.
+        warmup_steps: steps until the peak, 1 or more.
+
+    Raises:
+        ValueError: if there is no warm-up.
+    """
+
+    def __init__(self, peak, warmup_steps):
+        super().__init__()
+        if warmup_steps < 1:
+            raise ValueError(f"warmup_steps must be 1 or more, got {warmup_steps}")
+        self.peak, self.warmup_steps = peak, warmup_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32") + 1.0
+        up = step / self.warmup_steps
+        return self.peak * ops.minimum(up, ops.sqrt(self.warmup_steps / step))
+
+    def get_config(self):
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps}
+
+
+@keras.saving.register_keras_serializable("tfmodels")
 class AdamW(keras.optimizers.AdamW):
     """Keras' AdamW; on TensorFlow each variable's update is one pass over memory.
 
@@ -88,8 +117,8 @@ class AdamW(keras.optimizers.AdamW):
         if tf is not None:
             # Of this optimizer, not of the module: a trace refers to the variables it was
             # made with, and must not outlive them.
-            self._updated = tf.function(_adamw, jit_compile=True)
-            self._update_in_place = tf.function(_update_in_place, jit_compile=True)
+            self._updated = tf.function(_adamw, jit_compile=True, autograph=False)
+            self._update_in_place = tf.function(_update_in_place, jit_compile=True, autograph=False)
 
     if tf is not None:
 

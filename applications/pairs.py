@@ -1,0 +1,142 @@
+"""What an encoder-decoder starts from and is trained on: a checkpoint or nothing, and pairs.
+
+In: the settings of `summarization train`, rows of a source and a target. Out: a `Transformer`
+with its tokenizer and how it generates, as `read_bart_generation` has it; chunks of pairs.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from applications import datasets, run
+from tfmodels.checkpoints.bart import (
+    load_bart_weights,
+    read_bart_config,
+    read_bart_generation,
+    read_bart_tokenizer,
+)
+from tfmodels.checkpoints.files import config_path, find_checkpoint, read_json
+from tfmodels.checkpoints.hugging_face import read_tokenizer
+from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
+from tfmodels.errors import InputError
+from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
+from tfmodels.text.pairs import PairTokens, pair_tokens
+from tfmodels.text.vocabulary import learn_wordpiece
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+
+def started(settings, texts):
+    """The model that a training starts from.
+
+    Args:
+        settings: of `summarization train`.
+        texts: iterable of the training texts, read to learn a vocabulary from zero.
+
+    Returns:
+        `(model, tokenizer, generation, line)`: with its weights; `generation` as of
+        `read_bart_generation`; a line that says what it starts from.
+
+    Raises:
+        InputError: the checkpoint cannot be used, or the settings do not fit it.
+    """
+    fields = run.dropout_fields(settings.dropout)
+    layers = settings.num_decoder_layers
+    given = fields if layers is None else {**fields, "num_decoder_layers": layers}
+    if settings.checkpoint == "none":
+        tokenizer = _learned(settings, texts)
+        model, line = Transformer(_new_config(settings, tokenizer, given)), "from zero"
+        model.build()
+        generation = _new_generation(tokenizer)
+    else:
+        directory = find_checkpoint(settings.checkpoint, settings.revision)
+        if read_json(config_path(directory)).get("model_type") == "bert":
+            model = Transformer(read_encoder_config(directory, **given))
+            line = load_encoder_weights(model, directory)
+            tokenizer = read_tokenizer(directory)
+            generation = _new_generation(tokenizer)
+        else:
+            if layers is not None:
+                raise InputError("--num_decoder_layers: this checkpoint has its own; leave it out")
+            model = Transformer(dataclasses.replace(read_bart_config(directory), **fields))
+            line = load_bart_weights(model, directory)
+            tokenizer, generation = read_bart_tokenizer(directory), read_bart_generation(directory)
+    for length in (settings.max_length, settings.max_target_length):
+        run.check_positions(model.config, length)
+    run.freeze(model.embeddings, model.encoder_blocks, settings)
+    return model, tokenizer, generation, line
+
+
+def tokens_of(generation):
+    """The `PairTokens` of what `read_bart_generation` found."""
+    missing = [name for name in ("stop_ids", "start_id", "pad_id") if name not in generation]
+    if missing:
+        raise InputError(f"the checkpoint does not say its {missing[0]}; copy its files again")
+    return PairTokens(
+        end_id=generation["stop_ids"][0],
+        start_id=generation["start_id"],
+        pad_id=generation["pad_id"],
+        bos_id=generation.get("bos_id"),
+    )
+
+
+def _learned(settings, texts):
+    options = {"lowercase": settings.lowercase}
+    vocabulary = learn_wordpiece(texts, settings.vocabulary_size, **options)
+    return WordPieceTokenizer(vocabulary, **options)
+
+
+def _new_config(settings, tokenizer, fields):
+    """The `TransformerConfig` to start from zero with."""
+    if settings.size not in SIZES:
+        raise InputError(f"--size {settings.size}: give one of {', '.join(SIZES)}")
+    paper = PAPER if settings.architecture == "transformer" else {}
+    return TransformerConfig.of_size(
+        settings.size,
+        vocabulary_size=tokenizer.vocabulary_size,
+        max_length=max(settings.max_length, settings.max_target_length + 1),
+        norm_first=settings.norm_first,
+        **paper,
+        **fields,
+    )
+
+
+def _new_generation(tokenizer):
+    """What `read_bart_generation` says of a model that has written nothing yet."""
+    tokens = pair_tokens(tokenizer)
+    found = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}
+    return found if tokens.bos_id is None else {**found, "bos_id": tokens.bos_id}
+
+
+def pair_chunks(source, rows="all", held_out=frozenset(), seed=None, max_length=None):
+    """Chunks of pairs.
+
+    Args:
+        source, rows, held_out, seed: see `datasets.text_label_dataset`.
+        max_length: tokens that the model reads: of texts of megabytes only so much goes on.
+
+    Returns:
+        dataset of `(source, target)`, string `[C]` each.
+
+    Raises:
+        InputError: while reading, a target is empty.
+    """
+    most = None if max_length is None else 100 * max_length
+
+    def convert(row):
+        text, target = row.values
+        if not target.strip():
+            raise InputError(
+                f"{source.place(row.line)}: column {source.columns[1]!r} is empty; every row "
+                "needs a text to write"
+            )
+        return text[:most], target[:most]
+
+    types = (tf.string, tf.string)
+    return datasets.chunk_dataset(source, convert, types, rows, held_out, seed, chunk=256)
+
+
+def sample(source, rows, held_out, number):
+    """The first pairs of those, the same every time: lists of sources and of targets."""
+    chunks = pair_chunks(source, rows, held_out).unbatch().take(number)
+    pairs = [(text.decode(), target.decode()) for text, target in chunks.as_numpy_iterator()]
+    return tuple(map(list, zip(*pairs, strict=True)))

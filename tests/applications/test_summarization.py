@@ -1,0 +1,171 @@
+"""`tfmodels summarization`: every verb on real files, and what it answers to mistakes."""
+
+import json
+
+import pytest
+
+from tests.applications.conftest import PAIR_FLAGS, write_pairs
+from tests.applications.verbs import printed, refused
+
+TEXTS = [
+    "the old king saw the river. a small dog found some bread.",
+    "my sister sold two horses. the captain painted the moon. every child saw an old book.",
+    "a small dog",
+    "",
+    " \u3000\t",
+]
+SEARCH = ["--max_new_tokens", "12", "--num_beams", "2"]
+
+
+def answers(capsys, *arguments):
+    """What a verb of ours prints, parsed line by line."""
+    return printed(capsys, "summarization", *arguments)
+
+
+class TestModelDirectory:
+    def test_holds_everything(self, writer_dir):
+        names = {str(p.relative_to(writer_dir)) for p in writer_dir.rglob("*") if p.is_file()}
+        assert names >= {
+            "config.json", "generation_config.json", "model.safetensors", "vocab.txt",
+            "metrics.json", "README.md", "plots/curves.png",
+        }  # fmt: skip
+
+    def test_learned(self, writer_dir):
+        metrics = json.loads((writer_dir / "metrics.json").read_text())
+        assert metrics["examples"] == 16
+        assert len(metrics["history"]["val_rougeL"]) >= 1
+        # Random weights write nothing that is right.
+        assert metrics["rouge1"] > 40 and metrics["lead"]["rouge1"] > 10
+        card = (writer_dir / "README.md").read_text()
+        assert "| this model |" in card and "| lead 3 |" in card
+
+    def test_the_search_stays_with_the_model(self, writer_dir):
+        found = json.loads((writer_dir / "generation_config.json").read_text())
+        assert found["num_beams"] == 4 and found["no_repeat_ngram_size"] == 3
+        assert found["max_length"] == 13  # with the start token
+
+
+def test_evaluate(writer_dir, pairs, tmp_path, capsys):
+    report, part = tmp_path / "report", tmp_path / "part.jsonl"
+    part.write_text("".join(pairs.read_text().splitlines(keepends=True)[:40]))
+    arguments = ["--model_dir", writer_dir, "--eval_file", part, "--report_dir", report]
+    *mistakes, metrics = answers(capsys, "evaluate", *arguments, *SEARCH, "--lead_k", 1)
+    assert metrics["examples"] == 40 and metrics["lead"]["k"] == 1
+    assert metrics["rouge1"] > metrics["rouge2"] > 5
+    assert metrics["length"]["output"] > 1 and 0 <= metrics["novel"]["2"] <= 1
+    assert len(mistakes) == 10
+    assert len((report / "examples.md").read_text().splitlines()) == 22
+    assert len((report / "mistakes.jsonl").read_text().splitlines()) == 10
+
+
+class TestPredict:
+    def test_each_text_by_itself_and_together(self, writer_dir, capsys):
+        together = answers(capsys, "predict", "--model_dir", writer_dir, *SEARCH, *TEXTS)
+        assert [row["text"] for row in together] == TEXTS
+        assert [row["summary"] for row in together[3:]] == ["", ""]
+        assert all(row["summary"] for row in together[:3])
+        assert [row["score"] < 0 for row in together] == [True] * 3 + [False] * 2
+        assert not any(row["truncated"] for row in together)
+        alone = answers(capsys, "predict", "--model_dir", writer_dir, *SEARCH, TEXTS[2])
+        assert alone[0]["summary"] == together[2]["summary"]
+        assert alone[0]["score"] == pytest.approx(together[2]["score"], abs=1e-4)
+
+    def test_long_texts(self, writer_dir, capsys):
+        """50,000 words: what was not read is said, or all of it is read in parts."""
+        long = " ".join(["the captain saw the moon."] * 10_000)
+        arguments = ["predict", "--model_dir", writer_dir, "--num_beams", 1, "--max_new_tokens", 3]
+        (cut,) = answers(capsys, *arguments, long)
+        assert (cut["parts"], cut["truncated"]) == (1, True)
+        (whole,) = answers(
+            capsys, *arguments, "--long_texts", "parts", " ".join(long.split()[:200])
+        )
+        assert whole["parts"] > 3 and not whole["truncated"]
+        assert len(whole["summary"]) > len(cut["summary"])
+
+    def test_fewest_tokens(self, writer_dir, capsys):
+        arguments = ["predict", "--model_dir", writer_dir, "--num_beams", 1, TEXTS[0]]
+        (short,) = answers(capsys, *arguments, "--max_new_tokens", 2)
+        (long,) = answers(
+            capsys, *arguments, "--max_new_tokens", 14, "--min_new_tokens", 14,
+            "--no_repeat_ngram", 0,
+        )  # fmt: skip
+        assert len(short["summary"].split()) <= 2 < 6 <= len(long["summary"].split())
+
+
+class TestStart:
+    def test_from_a_bert(self, bert_dir, pairs, tmp_path, capsys):
+        """Its encoder starts ours; what looks at the source is new, and that is said."""
+        flags = ["--train_file", pairs, "--checkpoint", bert_dir, "--output_dir", tmp_path / "m"]
+        flags += [*PAIR_FLAGS, "--epochs", 1, "--max_length", 32, "--num_decoder_layers", 1]
+        flags += ["--schedule", "inverse_sqrt", "--num_beams", 1]
+        (found,) = answers(capsys, "train", *flags)
+        assert found["examples"] == 16
+        config = json.loads((tmp_path / "m" / "config.json").read_text())
+        assert (config["num_encoder_layers"], config["num_decoder_layers"]) == (2, 1)
+        assert (tmp_path / "m" / "vocab.txt").read_bytes() == (bert_dir / "vocab.txt").read_bytes()
+
+    def test_from_a_model_of_ours(self, writer_dir, pairs, tmp_path, capsys):
+        flags = ["--train_file", pairs, "--checkpoint", writer_dir, "--output_dir", tmp_path / "m"]
+        flags += [*PAIR_FLAGS, "--epochs", 1, "--learning_rate", "1e-6", "--num_beams", 1]
+        (found,) = answers(capsys, "train", *flags)
+        before = json.loads((writer_dir / "metrics.json").read_text())
+        assert found["rouge1"] > before["rouge1"] / 2
+
+
+class TestRefusals:
+    def write(self, path, *rows):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return path
+
+    @pytest.mark.parametrize(
+        "flags, message",
+        [
+            (["--num_beams", "0"], "--num_beams=0; give a whole number, 1 or more"),
+            (
+                ["--min_new_tokens", "9", "--max_new_tokens", "8"],
+                "--min_new_tokens=9; give at most max_new_tokens=8",
+            ),
+            (["--max_new_tokens", "100"], "max_new_tokens 100: the model has positions for"),
+            (["--no_repeat_ngram", "-1"], "--no_repeat_ngram=-1"),
+        ],
+    )
+    def test_search(self, flags, message, writer_dir, capsys):
+        line = refused(
+            capsys, "summarization", "predict", "--model_dir", writer_dir, *flags, TEXTS[0]
+        )
+        assert message in line
+
+    def test_target_column_missing(self, pairs, tmp_path, capsys):
+        flags = ["--train_file", pairs, "--target_column", "title", "--output_dir", tmp_path / "m"]
+        line = refused(capsys, "summarization", "train", *flags)
+        assert "title" in line and str(pairs) in line
+        assert not (tmp_path / "m").exists()
+
+    def test_empty_target(self, tmp_path, capsys):
+        rows = [{"text": "a", "summary": "b"}] * 30 + [{"text": "a", "summary": " "}] * 30
+        file = self.write(tmp_path / "pairs.jsonl", *rows)
+        flags = ["--train_file", file, "--output_dir", tmp_path / "m", *PAIR_FLAGS]
+        line = refused(capsys, "summarization", "train", *flags)
+        assert f"{file}:" in line and "column 'summary' is empty" in line
+        assert not (tmp_path / "m").exists()
+
+    def test_longer_than_the_checkpoint(self, writer_dir, pairs, tmp_path, capsys):
+        flags = ["--train_file", pairs, "--checkpoint", writer_dir, "--max_length", 400]
+        line = refused(capsys, "summarization", "train", *flags, "--output_dir", tmp_path / "m")
+        assert "--max_length 400: the checkpoint has positions for 32 tokens" in line
+
+    def test_another_application(self, model_dir, capsys):
+        line = refused(capsys, "summarization", "predict", "--model_dir", model_dir, "a text")
+        assert "model_type is 'bert'" in line
+
+    def test_no_such_directory(self, tmp_path, capsys):
+        line = refused(
+            capsys, "summarization", "export", "--model_dir", tmp_path / "no",
+            "--export_dir", tmp_path / "served",
+        )  # fmt: skip
+        assert "no such directory" in line
+
+    def test_no_such_size(self, tmp_path, capsys):
+        file = write_pairs(tmp_path / "pairs.jsonl", 20)
+        flags = ["--train_file", file, "--size", "huge", "--output_dir", tmp_path / "m"]
+        assert "--size huge: give one of tiny" in refused(capsys, "summarization", "train", *flags)

@@ -1,0 +1,80 @@
+"""An exported encoder-decoder: summaries in a process without any of our code."""
+
+import pytest
+
+from applications.__main__ import main
+from applications.summarization import Predict, load
+from tests.applications.conftest import pairs, writer_dir  # noqa: F401 - fixtures
+from tests.applications.verbs import printed
+from tests.serving.fresh import ask
+from tfmodels.errors import InputError
+from tfmodels.generation.settings import Generation
+from tfmodels.serving.text_to_text import TextWriter
+
+TEXTS = ["the old king saw the river. a small dog found some bread.", "a small dog", "",
+         "every child followed two horses. " * 30, "每个孩子 😀 sold the moon.", "  "]  # fmt: skip
+FLAGS = ["--max_new_tokens", "10", "--num_beams", "3", "--long_texts", "parts"]
+
+
+@pytest.fixture(scope="module")
+def root(writer_dir, tmp_path_factory):  # noqa: F811
+    root = tmp_path_factory.mktemp("served") / "summarization"
+    arguments = ["--model_dir", str(writer_dir), "--export_dir", str(root), *FLAGS]
+    assert main(["summarization", "export", *arguments]) == 0
+    return root / "1"
+
+
+@pytest.fixture(scope="module")
+def served(root):
+    ids = [[2, 9, 10, 3], [2, 11, 3, 0]]
+    mask = [[True] * 4, [True] * 3 + [False]]
+    return ask(
+        root,
+        ("serving_default", {"text": ("string", TEXTS)}),
+        ("serving_default", {"text": ("string", TEXTS[:1])}),
+        ("serving_default", {"text": ("string", [])}),
+        ("token_ids", {"token_ids": ("int32", ids), "padding_mask": ("bool", mask)}),
+    )
+
+
+def test_signatures(served):
+    assert served[0] == {"serving_default": ["text"], "token_ids": ["padding_mask", "token_ids"]}
+
+
+def test_it_answers_as_predict_does(served, writer_dir, capsys):  # noqa: F811
+    answer = served[1][0]
+    found = printed(capsys, "summarization", "predict", "--model_dir", writer_dir, *FLAGS, *TEXTS)
+    for name in ("summary", "parts", "truncated"):
+        assert answer[name] == [row[name] for row in found]
+    assert answer["score"] == pytest.approx([row["score"] for row in found], abs=1e-4)
+    assert answer["summary"][2] == answer["summary"][5] == ""
+    assert answer["parts"][3] > 2 and any(answer["summary"])
+
+
+def test_the_other_texts_of_a_request_do_not_matter(served):
+    assert served[1][1]["summary"] == served[1][0]["summary"][:1]
+
+
+def test_no_text(served):
+    assert served[1][2] == {"summary": [], "score": [], "parts": [], "truncated": []}
+
+
+def test_ids(served):
+    answer = served[1][3]
+    assert [len(row) for row in answer["token_ids"]] == [10, 10]
+    assert all(row[0] for row in answer["mask"]) and all(score < 0 for score in answer["score"])
+
+
+@pytest.mark.parametrize(
+    "fields, others, message",
+    [
+        ({"max_new_tokens": 32}, {}, "positions for 32 tokens"),
+        ({"max_new_tokens": 5, "sample": True}, {}, "searched for, not drawn"),
+        ({"max_new_tokens": 5}, {"max_length": 33}, "positions for 32 tokens"),
+        ({"max_new_tokens": 5}, {"long_texts": "both"}, "give cut or parts"),
+    ],
+)
+def test_refusals(fields, others, message, writer_dir):  # noqa: F811
+    model, tokenizer, tokens, *_ = load(Predict(model_dir=str(writer_dir)))
+    with pytest.raises(InputError, match=message):
+        TextWriter(model, tokenizer, tokens, Generation(**fields), **others)

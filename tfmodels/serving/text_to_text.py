@@ -1,0 +1,158 @@
+"""An encoder-decoder as signatures: a text in, the text written for it out.
+
+In: a `Transformer`, its tokenizer and the settings of decoding. Out: what `saved_model.save`
+writes; tokenizer, both stacks, cache, search and detokenizer are all in the graph.
+
+B texts, R rows (B, or more where long texts are read in parts), S tokens of the longest, T =
+`max_new_tokens`.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.generation.decoding import generate
+from tfmodels.serving.saved_model import TEXT, save
+from tfmodels.text.pairs import in_parts, source_batch
+
+IDS = {
+    "token_ids": tf.TensorSpec([None, None], tf.int32),
+    "padding_mask": tf.TensorSpec([None, None], tf.bool),
+}
+
+
+class TextWriter:
+    """Writes a text for each text, in the graph.
+
+    Args:
+        model: a `Transformer`.
+        tokenizer: of sources and targets; has `tokenize` and `detokenize`.
+        tokens: `PairTokens`.
+        settings: a `Generation`, without sampling; the tokens that end and fill up a text are
+            put to it.
+        max_length: most tokens of a source, with the special ones; as many as the model has
+            positions for if not given.
+        long_texts: what becomes of a longer source: `"cut"` at the end, or `"parts"`: it is
+            read in parts of equal length, and what is written for each stands one behind the
+            other.
+
+    Attributes:
+        settings: as they are used.
+
+    Raises:
+        InputError: the settings do not fit the model.
+    """
+
+    def __init__(self, model, tokenizer, tokens, settings, max_length=None, long_texts="cut"):
+        self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
+        most = model.config.max_length
+        if max_length is not None and max_length > most:
+            raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+        if settings.max_new_tokens >= most:
+            raise InputError(
+                f"max_new_tokens {settings.max_new_tokens}: the model has positions for {most} "
+                f"tokens, the one that starts included; give at most {most - 1}"
+            )
+        if settings.sample:
+            raise InputError("sample: texts are searched for, not drawn; leave it out")
+        if long_texts not in ("cut", "parts"):
+            raise InputError(f"long_texts {long_texts!r}: give cut or parts")
+        self.max_length, self.long_texts = max_length or most, long_texts
+        first = tokens.target_bos[0] if tokens.target_bos else settings.forced_first_id
+        self.settings = dataclasses.replace(
+            settings,
+            stop_ids=(*settings.stop_ids, tokens.end_id),
+            pad_id=tokens.pad_id,
+            forced_first_id=first,
+        )
+
+    def __call__(self, text):
+        """Writes for texts.
+
+        Args:
+            text: string `[B]`.
+
+        Returns:
+            dict of `summary` string `[B]`, `""` for a text of nothing; `score` float32 `[B]`,
+            see `Generated`, the mean over the parts; `parts` int32 `[B]`, how many were read,
+            and `truncated` bool `[B]`, whether the end of the text was not.
+        """
+        ids = self.tokenizer.tokenize(text)  # [B, (tokens)]
+        room = self.max_length - len(self.tokens.source_bos) - 1
+        too_long = ids.row_lengths() > room
+        number = tf.ones_like(ids.row_lengths())
+        if self.long_texts == "parts":
+            ids, number = in_parts(ids, room)
+            too_long = tf.zeros_like(too_long)
+        found = self.write(source_batch(ids, self.tokens, self.max_length))
+        written, scores = self.text(found), found.scores
+        if self.long_texts == "parts":
+            in_rows = tf.RaggedTensor.from_row_lengths
+            written = tf.strings.reduce_join(in_rows(written, number), 1, separator=" ")
+            scores = tf.reduce_mean(in_rows(scores, number), 1)
+        empty = tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
+        return {
+            "summary": tf.where(empty, "", written),
+            "score": tf.where(empty, 0.0, scores),
+            "parts": tf.cast(number, tf.int32),
+            "truncated": too_long,
+        }
+
+    def write(self, batch):
+        """The targets of sources.
+
+        Args:
+            batch: dict of `token_ids` int32 and `padding_mask` bool `[R, S]`.
+
+        Returns:
+            `Generated` of T tokens a row.
+        """
+        start = tf.fill([tf.shape(batch["token_ids"])[0], 1], self.tokens.start_id)
+        length = 1 + self.settings.max_new_tokens
+        logits, state = self.model.prompt({**batch, "decoder_token_ids": start}, length)
+        mask = tf.ones_like(start, tf.bool)
+        return generate(self.model.step, logits, state, start, mask, self.settings)
+
+    def text(self, generated):
+        """Generated tokens as text: string `[R]`, valid UTF-8, without the tokens around it."""
+        ids, mask = generated.token_ids, generated.mask
+        tokens = self.tokens
+        around = [tokens.end_id, tokens.start_id, tokens.pad_id, *tokens.source_bos]
+        mask &= tf.reduce_all(ids[..., None] != tf.constant(around), -1)
+        text = self.tokenizer.detokenize(tf.ragged.boolean_mask(ids, mask))
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+        return tf.strings.strip(text)
+
+
+def text_to_text_signatures(writer):
+    """The signatures of a `TextWriter`.
+
+    Returns:
+        dict from signature name to `(function, specs)`, see `saved_model.save`:
+        `serving_default` on `text` string `[B]` gives what the writer does. `token_ids` on
+        `token_ids` int32 and `padding_mask` bool `[B, S]`, padding right, gives `token_ids`
+        int32, `mask` bool `[B, T]` and `score` float32 `[B]`.
+    """
+
+    def on_ids(token_ids, padding_mask):
+        found = writer.write({"token_ids": token_ids, "padding_mask": padding_mask})
+        return {"token_ids": found.token_ids, "mask": found.mask, "score": found.scores}
+
+    return {"serving_default": (writer, TEXT), "token_ids": (on_ids, IDS)}
+
+
+def export_text_to_text(root, writer):
+    """Writes an encoder-decoder as the next version of a SavedModel.
+
+    Args:
+        root: directory that holds the versions, for example `saved_models/summarization`.
+        writer: a `TextWriter`.
+
+    Returns:
+        `Path` of the new version.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    return save(root, text_to_text_signatures(writer), writer.model, writer.tokenizer)

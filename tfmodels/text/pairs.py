@@ -1,0 +1,180 @@
+"""A source and the target written for it, as an encoder-decoder reads them.
+
+In: texts and their tokenizer, and the tokens that begin and end them. Out: `tf.data` batches of
+`(inputs, labels)`, where a label is the token after the one of the target at its place; or the
+sources alone, to write targets for. Ops only, so both run in `tf.data` and in a SavedModel.
+
+B = pairs, R = rows of sources (B, or more where long ones are in parts), S, T tokens.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+from tfmodels.text.batching import WINDOW, as_it_stands, mapped, rounded_up
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+NONE = -1  # label of a place that does not count
+GROUP = 8  # batches of similar sources that are sorted by their targets
+# Both lengths take part in the shapes that are compiled, so there are fewer of each.
+PARTS, LEAST_STEP = 4, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTokens:
+    """The tokens around the texts of a pair, as the model was trained with.
+
+    A source is `bos text end` to the encoder, and a target `start bos text` to the decoder,
+    which is to say `bos text end`; there is no `bos` in a target that starts with it anyway.
+
+    Args:
+        end_id: ends sources and targets.
+        start_id: starts what the decoder reads.
+        pad_id: fills up.
+        bos_id: begins sources, and targets if it is not `start_id`; `None`: neither.
+    """
+
+    end_id: int
+    start_id: int
+    pad_id: int = 0
+    bos_id: int | None = None
+
+    @property
+    def source_bos(self):
+        """What a source begins with: a tuple of one id, or of none."""
+        return () if self.bos_id is None else (self.bos_id,)
+
+    @property
+    def target_bos(self):
+        """What a target begins with, behind `start_id`: likewise."""
+        return () if self.bos_id == self.start_id else self.source_bos
+
+
+def pair_tokens(tokenizer):
+    """The `PairTokens` of a new model.
+
+    Args:
+        tokenizer: a `WordPieceTokenizer`, whose texts are `[CLS] text [SEP]` on both sides
+            (Rothe et al. 2019); or one with an `end_id`, which stands for all.
+
+    Raises:
+        InputError: a tokenizer without such tokens.
+    """
+    if isinstance(tokenizer, WordPieceTokenizer):
+        cls_id, sep_id = tokenizer.cls_id, tokenizer.sep_id
+        return PairTokens(end_id=sep_id, start_id=cls_id, pad_id=tokenizer.pad_id, bos_id=cls_id)
+    if tokenizer.end_id is None:
+        raise InputError("the tokenizer has no token that ends a text; give one that has")
+    return PairTokens(*[tokenizer.end_id] * 3)
+
+
+def pair_batches(chunks, tokenizer, tokens, batch_size, max_length, max_target_length, seed=None):
+    """Batches of pairs of which both sides are of similar length.
+
+    Args:
+        chunks: dataset of `(source, target)`, string `[C]` each.
+        tokenizer: of both.
+        tokens: `PairTokens`.
+        batch_size: B.
+        max_length: most tokens of a source, with the special ones; what is beyond is cut.
+        max_target_length: of a target, likewise.
+        seed: int, for training: the batches in random order.
+
+    Returns:
+        dataset of `(inputs, labels)`: `token_ids` int32 and `padding_mask` bool `[B, S]`,
+        `decoder_token_ids` int32 `[B, T]`; labels int32 `[B, T]`, `NONE` at padding.
+    """
+
+    def tokenized(source, target):
+        source = with_ends(tokenizer.tokenize(source), tokens.source_bos, tokens, max_length)
+        target = with_ends(tokenizer.tokenize(target), tokens.target_bos, tokens, max_target_length)
+        return source, target
+
+    def padded(source, target):
+        labels = _to_few_lengths(target, NONE, max_target_length)  # [B, T]
+        before = tf.fill([tf.shape(labels)[0], 1], tokens.start_id)
+        read = tf.concat([before, labels[:, :-1]], 1)
+        token_ids = _to_few_lengths(source, NONE, max_length)
+        inputs = {
+            "token_ids": tf.where(token_ids == NONE, tokens.pad_id, token_ids),
+            "padding_mask": token_ids != NONE,
+            "decoder_token_ids": tf.where(read == NONE, tokens.pad_id, read),
+        }
+        return inputs, labels
+
+    def batches_of(source, target):
+        rank = tf.argsort(tf.argsort(source.row_lengths(), stable=True), stable=True)
+        group = tf.cast(rank // (batch_size * GROUP), tf.int64)
+        order = tf.argsort(group * max_target_length + target.row_lengths(), stable=True)
+        ordered = (tf.gather(source, order), tf.gather(target, order))
+        return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
+
+    rows = mapped(chunks, tokenized).unbatch()
+    batches = rows.ragged_batch(batch_size * WINDOW).flat_map(as_it_stands(batches_of))
+    if seed is not None:
+        batches = batches.shuffle(2 * WINDOW, seed=seed)
+    return mapped(batches, padded).prefetch(tf.data.AUTOTUNE)
+
+
+def with_ends(ids, bos, tokens, max_length):
+    """Texts between the tokens around them, cut at the end of the text.
+
+    Args:
+        ids: ragged int32 `[B, (T)]`.
+        bos: tuple of the ids in front.
+        tokens: `PairTokens`.
+        max_length: most tokens, with those around.
+
+    Returns:
+        ragged int32 `[B, (T)]`.
+    """
+    parts = [ids[:, : max_length - len(bos) - 1]]
+    for place, around in ((0, bos), (2, (tokens.end_id,))):
+        if around:
+            column = tf.tile(tf.constant([around], tf.int32), [tf.shape(ids)[0], 1])
+            parts.insert(place, tf.RaggedTensor.from_tensor(column))
+    return tf.concat(parts, 1)
+
+
+def source_batch(ids, tokens, max_length):
+    """Sources as the batch that an encoder reads.
+
+    Args:
+        ids: ragged int32 `[R, (T)]`.
+        tokens, max_length: see `pair_batches`.
+
+    Returns:
+        dict of `token_ids` int32 and `padding_mask` bool `[R, S]`.
+    """
+    ids = with_ends(ids, tokens.source_bos, tokens, max_length)
+    length = tf.maximum(ids.bounding_shape(axis=1), 1)
+    mask = tf.sequence_mask(ids.row_lengths(), length)
+    token_ids = ids.to_tensor(tokens.pad_id, shape=tf.stack([-1, length]))
+    return {"token_ids": token_ids, "padding_mask": mask}
+
+
+def in_parts(ids, room):
+    """Long texts in parts of nearly equal length.
+
+    Args:
+        ids: ragged int32 `[B, (T)]`.
+        room: most tokens of a part.
+
+    Returns:
+        pair of ragged int32 `[R, (T)]`, the parts of all texts one after the other, and how
+        many each text has: int64 `[B]`, 1 for one that is short or empty.
+    """
+    lengths = ids.row_lengths()
+    number = tf.maximum(-(-lengths // room), 1)
+    size = -(-lengths // number)  # [B]
+    place = tf.ragged.range(number) * tf.expand_dims(size, 1)
+    starts = place + tf.expand_dims(ids.row_starts(), 1)
+    return tf.RaggedTensor.from_row_starts(ids.values, starts.values), number
+
+
+def _to_few_lengths(ids, filler, most):
+    """Dense `[B, S]`, S one of the few lengths that batches have."""
+    longest = tf.cast(ids.bounding_shape(axis=1), tf.int32)
+    length = tf.minimum(rounded_up(longest, PARTS, LEAST_STEP), most)
+    return ids.to_tensor(filler, shape=tf.stack([-1, tf.cast(length, tf.int64)]))
