@@ -25,6 +25,7 @@ lint: $(VENV)/.test
 quality: $(VENV)/.peers
 	@test -n "$(DATA)" || { echo "make quality DATA=directory of the data sets (docs/results.md)"; exit 2; }
 	$(PIP) --no-deps --require-hashes --requirement applications/demo-requirements.txt
+	$(BIN)/python -m pytest tests $(TWO) -m slow
 	$(BIN)/python -m benchmarks.quality --data $(DATA)
 
 benchmark: $(VENV)/.peers

@@ -1,15 +1,11 @@
 """`tfmodels gpt`: every verb on real files, killed and going on, and mistakes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
+from applications import steps
 from applications.__main__ import main
 from applications.generation import Predict, _generator, _settled, stream
 from tests.applications.conftest import GPT_FLAGS
@@ -118,8 +114,7 @@ class TestPredict:
         one, two, again = (answers(capsys, *command, s, *PROMPTS) for s in (1, 2, 1))
         assert one == again and one != two
 
-    @pytest.mark.parametrize("sample", [False, True])
-    @pytest.mark.parametrize("stop", [[], ["king", "a"]])
+    @pytest.mark.parametrize(("sample", "stop"), [(False, []), (True, ["king", "a"])])
     def test_streams_what_it_predicts(self, gpt_dir, sample, stop):
         settings = Predict(model_dir=gpt_dir, max_new_tokens=24, sample=sample, stop=stop, seed=3)
         generator = _generator(settings)
@@ -167,6 +162,7 @@ class TestFinetune:
         found = answers(capsys, "predict", "--model_dir", model, "--max_new_tokens", 8, *prompts)
         assert [row["text"] for row in found] == ["green", "red", "blue"]
 
+    @pytest.mark.slow
     def test_on_text(self, gpt_dir, documents, tmp_path, capsys):
         (said,) = answers(
             capsys, "finetune", "--checkpoint", gpt_dir, "--text_files", documents,
@@ -189,6 +185,7 @@ class TestFinetune:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_characters(documents, tmp_path, capsys):
     model = tmp_path / "model"
     answers(
@@ -208,6 +205,7 @@ def test_characters(documents, tmp_path, capsys):
     assert (other / "characters.json").read_bytes() == (model / "characters.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_epochs_are_counted(documents, tmp_path, capsys):
     model = tmp_path / "model"
     flags = [*GPT_FLAGS, "--batch_size", 64, "--epochs", 2, "--sample_tokens", 0, "--held_out", 0]
@@ -215,32 +213,35 @@ def test_epochs_are_counted(documents, tmp_path, capsys):
     assert "steps of 64 x 32 tokens" in (model / "README.md").read_text()
 
 
-def test_killed_and_gone_on(documents, tmp_path, capsys):
-    """kill -9 after the first state; the same command goes on and ends as one left alone."""
+@pytest.mark.slow
+def test_stopped_and_gone_on(documents, tmp_path, capsys, monkeypatch):
+    """Stopped after the first state; the same command goes on and ends as one left alone.
+
+    `test_pretraining.py` kills the same flow with `kill -9`.
+    """
     command = [
         "gpt", "pretrain", "--text_files", str(documents), *GPT_FLAGS, "--steps", "30",
         "--save_steps", "10", "--eval_files", str(documents), "--sample_tokens", "0",
         "--dropout", "0.1",
     ]  # fmt: skip
-    killed = [*command, "--output_dir", str(tmp_path / "killed")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "applications", *killed],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    states = tmp_path / "killed.unfinished" / "states"
-    until = time.monotonic() + 240
-    while not list(states.glob("step-*")) and time.monotonic() < until:
-        time.sleep(0.05)
-        assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed").exists()
-    assert main(killed) == 0
-    assert "going on at step" in capsys.readouterr().err
+    stopped = [*command, "--output_dir", str(tmp_path / "stopped")]
+    begin = steps.Pace.on_epoch_begin
+
+    def interrupted(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.Pace, "on_epoch_begin", interrupted)
+        assert main(stopped) == 130
+    assert not (tmp_path / "stopped").exists()
+    assert main(stopped) == 0
+    assert "going on at step 10 of 30" in capsys.readouterr().err
     assert main([*command, "--output_dir", str(tmp_path / "alone")]) == 0
     one, two = (
         json.loads((tmp_path / name / "metrics.json").read_text())["history"]
-        for name in ("killed", "alone")
+        for name in ("stopped", "alone")
     )
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-2)
     np.testing.assert_allclose(one["val_crossentropy"], two["val_crossentropy"], rtol=1e-2)

@@ -116,6 +116,7 @@ def test_colours():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--crf", "false"], ["--class_weights", "balanced"]])
 def test_softmax_and_weights(flags, tagged, ner_dir, tmp_path, capsys):
     """Starting from a trained tagger, whose head fits: it knows the answers at once."""

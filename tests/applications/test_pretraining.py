@@ -66,6 +66,7 @@ def test_predict_fills_masks(bert_dir, capsys):
             assert len(mask) == 3 and scores == sorted(scores, reverse=True) and scores[0] < 1
 
 
+@pytest.mark.slow
 def test_records_give_what_the_text_gives(documents, tmp_path, capsys):
     """Prepared once, in two processes, and trained on: the same task, with other shards."""
     records, model = tmp_path / "records", tmp_path / "model"
@@ -79,6 +80,7 @@ def test_records_give_what_the_text_gives(documents, tmp_path, capsys):
     assert (model / "vocab.txt").read_bytes() == vocabulary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["sop", "mlm"])
 def test_other_tasks_and_going_on_from_a_checkpoint(task, bert_dir, documents, tmp_path, capsys):
     arguments = ["--text_files", documents, "--output_dir", tmp_path / "model", "--task", task]
@@ -142,6 +144,7 @@ class TestStopped:
         line = refused(capsys, "bert", "pretrain", *arguments, "--text_files", other)
         assert "an unfinished training with --text_files" in line
 
+    @pytest.mark.slow
     def test_the_loss_becomes_no_number(self, documents, tmp_path, capsys):
         arguments = ["--text_files", documents, "--output_dir", tmp_path / "model", *self.FLAGS]
         flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]

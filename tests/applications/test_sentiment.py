@@ -111,6 +111,7 @@ class TestPredict:
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_two_devices_give_what_one_gives(self, reviews, tmp_path, capsys):
         found = []
         for strategy in ("single", "mirrored"):
@@ -122,6 +123,7 @@ class TestTrain:
         for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
             np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
 
+    @pytest.mark.slow
     def test_goes_on_from_a_model_directory(self, model_dir, reviews, tmp_path, capsys):
         """A trained model is a checkpoint like a published one; settings from a file mix in."""
         (tmp_path / "settings.yaml").write_text(

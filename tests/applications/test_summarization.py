@@ -104,6 +104,7 @@ class TestStart:
         assert (config["num_encoder_layers"], config["num_decoder_layers"]) == (2, 1)
         assert (tmp_path / "m" / "vocab.txt").read_bytes() == (bert_dir / "vocab.txt").read_bytes()
 
+    @pytest.mark.slow
     def test_from_a_model_of_ours(self, writer_dir, pairs, tmp_path, capsys):
         flags = ["--train_file", pairs, "--checkpoint", writer_dir, "--output_dir", tmp_path / "m"]
         flags += [*PAIR_FLAGS, "--epochs", 1, "--learning_rate", "1e-6", "--num_beams", 1]

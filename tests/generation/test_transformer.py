@@ -198,29 +198,3 @@ def test_cached_beams_are_those_by_hand():
         score, tokens = beams_by_hand(log_probs, settings)
         assert found["token_ids"][row][found["mask"][row]].tolist() == tokens
         np.testing.assert_allclose(found["scores"][row], score, rtol=1e-4)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a SavedModel is TensorFlow's")
-@pytest.mark.parametrize("num_beams", [1, 3])
-def test_saved_model(num_beams, tmp_path):
-    """Plain operations, any number of sources of any length, one trace."""
-    import tensorflow as tf
-
-    settings = Generation(max_new_tokens=7, stop_ids=(STOP,), num_beams=num_beams)
-    module = tf.Module()
-    module.model = tiny()
-    eager = summarized(module.model, settings)
-    specs = [tf.TensorSpec([None, None], dtype) for dtype in (tf.int32, tf.bool)]
-    module.serve = tf.function(eager, input_signature=specs)
-    tf.saved_model.save(module, tmp_path / "saved", signatures=module.serve)
-    loaded = tf.saved_model.load(tmp_path / "saved")
-    ids, mask = sources(3)
-    for rows, length in ((3, 9), (1, 4)):
-        inputs = [tf.constant(x[:rows, :length]) for x in (ids, mask)]
-        assert_equal(numpy(loaded.serve(*inputs)), tuple(numpy(eager(*inputs)).values())[::2])
-    assert module.serve.experimental_get_tracing_count() == 1
-    graph = module.serve.get_concrete_function().graph.as_graph_def()
-    used = {node.op for f in graph.library.function for node in f.node_def}
-    used |= {node.op for node in graph.node}
-    assert "While" in used or "StatelessWhile" in used
-    assert not [op for op in used if op.startswith("Xla") or "Random" in op or op == "PyFunc"]

@@ -40,6 +40,7 @@ def test_without_next_sentence_there_is_no_pooler():
     assert not any("pooler" in weight.path for weight in model.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="one backend trains enough")
 def test_overfits_64_pairs():
     """64 pairs of random tokens: both heads learn them by heart, 99 % and more."""

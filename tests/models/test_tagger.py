@@ -143,6 +143,7 @@ def wordwise():
     return Bert(BertConfig(5, 0, H, 2, 16, 8, num_segments=0, dropout=0.0))
 
 
+@pytest.mark.slow
 def test_the_chain_learns_what_depends_on_the_tag_before():
     batch, labels = alternating(512)
     unseen, expected = alternating(64, seed=1)

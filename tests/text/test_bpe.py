@@ -71,6 +71,7 @@ def test_ids_equal_the_reference_on_hard_texts(pair):
     assert ours.detokenize(ids).numpy().tolist() == without
 
 
+@pytest.mark.slow
 def test_every_code_point_is_of_the_kind_it_has_in_the_reference(pair):
     """All of one kind in a row are one word, and one of another kind would break it."""
     valid = np.array([code for code in range(0x110000) if not 0xD800 <= code < 0xE000])

@@ -78,6 +78,7 @@ def test_ids_equal_the_reference_on_hard_texts(pair):
         assert got == expected, ascii(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_code_point_is_normalized_and_split_as_in_the_reference(name):
     options = dict(OPTIONS[name])

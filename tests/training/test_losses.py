@@ -95,6 +95,6 @@ def test_two_devices_give_the_step_of_one(mirrored):
     one, one_weights = trained(tf.distribute.get_strategy())
     two, two_weights = trained(mirrored)
     for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(two[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
     for a, b in zip(one_weights, two_weights, strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)

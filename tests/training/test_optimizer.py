@@ -1,4 +1,4 @@
-"""`AdamW` against Keras' own, and what it does otherwise; `WarmupLinear`, written out."""
+"""`AdamW` against Keras' own, and what it does otherwise; the schedules, written out."""
 
 import gc
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfmodels.training.optimizer import AdamW, WarmupLinear
+from tfmodels.training.optimizer import AdamW, WarmupInverseSqrt, WarmupLinear
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the compiled update is TensorFlow's", allow_module_level=True)
@@ -137,6 +137,18 @@ def test_a_second_training_in_one_process():
         model.fit(np.ones((2, 3)), np.ones((2, 4)), verbose=0)
         del model
         gc.collect()
+
+
+def test_the_schedule_of_the_transformer():
+    """`width ** -0.5 * min(step ** -0.5, step * warmup_steps ** -1.5)`, Vaswani et al. 2017."""
+    schedule = WarmupInverseSqrt((512 * 4000) ** -0.5, 4000)
+    for step in (1, 100, 3999, 4000, 4001, 100_000):
+        expected = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
+        assert float(schedule(step - 1)) == pytest.approx(expected, rel=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert again.get_config() == schedule.get_config()
+    with pytest.raises(ValueError, match="warmup_steps must be 1 or more"):
+        WarmupInverseSqrt(0.1, 0)
 
 
 def test_optimizer_config_round_trip():

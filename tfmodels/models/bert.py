@@ -12,7 +12,7 @@ import keras
 from tfmodels.layers.blocks import EncoderBlock
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import padding_attention_mask
-from tfmodels.models.model import Model
+from tfmodels.models.model import ConfigModel, shape_of_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +54,8 @@ class BertConfig:
         Raises:
             ValueError: if there is no such size.
         """
-        if size not in SIZES:
-            raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
-        num_layers, hidden_dim = SIZES[size]
-        shape = {
-            "num_layers": num_layers,
-            "hidden_dim": hidden_dim,
-            "num_heads": hidden_dim // 64,
-            "feedforward_dim": 4 * hidden_dim,
-        }
-        return cls(**{**shape, **fields})
+        layers, shape = shape_of_size(size, SIZES)
+        return cls(**{"num_layers": layers, **shape, **fields})
 
 
 # size: (num_layers, hidden_dim); Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018.
@@ -78,7 +70,7 @@ SIZES = {
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Bert(Model):
+class Bert(ConfigModel):
     """Embeddings and a stack of post-norm encoder blocks.
 
     Args:
@@ -100,9 +92,10 @@ class Bert(Model):
         (1, 3, 128)
     """
 
+    config_type = BertConfig
+
     def __init__(self, config, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         self.embeddings = Embeddings(
             config.vocabulary_size,
             config.hidden_dim,
@@ -145,11 +138,3 @@ class Bert(Model):
 
     def compute_output_shape(self, batch_shape):
         return (*batch_shape["token_ids"], self.config.hidden_dim)
-
-    def get_config(self):
-        config = {"config": dataclasses.asdict(self.config), "name": self.name}
-        return {**config, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "config": BertConfig(**config["config"])})

@@ -20,7 +20,7 @@ from tfmodels.layers.blocks import DecoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, combine_masks, padding_attention_mask
-from tfmodels.models.model import Model
+from tfmodels.models.model import ConfigModel, shape_of_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +62,8 @@ class GptConfig:
         Raises:
             ValueError: if there is no such size.
         """
-        if size not in SIZES:
-            raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
-        num_layers, hidden_dim = SIZES[size]
-        shape = {
-            "num_layers": num_layers,
-            "hidden_dim": hidden_dim,
-            "num_heads": hidden_dim // 64,
-            "feedforward_dim": 4 * hidden_dim,
-        }
-        return cls(**{**shape, **fields})
+        layers, shape = shape_of_size(size, SIZES)
+        return cls(**{"num_layers": layers, **shape, **fields})
 
 
 # size: (num_layers, hidden_dim); the last four are those of Radford et al. 2019.
@@ -86,7 +78,7 @@ SIZES = {
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Gpt(Model):
+class Gpt(ConfigModel):
     """Embeddings, a stack of pre-norm decoder blocks, a normalization, the output.
 
     Args:
@@ -111,9 +103,10 @@ class Gpt(Model):
         (1, 3, 50257)
     """
 
+    config_type = GptConfig
+
     def __init__(self, config, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         self.embeddings = Embeddings(
             config.vocabulary_size,
             config.hidden_dim,
@@ -254,14 +247,6 @@ class Gpt(Model):
     def compute_output_spec(self, batch, training=False):
         shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
         return keras.KerasTensor(shape, "float32")
-
-    def get_config(self):
-        config = {"config": dataclasses.asdict(self.config), "name": self.name}
-        return {**config, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "config": GptConfig(**config["config"])})
 
 
 def _prompt_mask(token_ids, padding_mask):

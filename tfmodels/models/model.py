@@ -1,8 +1,10 @@
 """`Model`: `keras.Model`, mended where it does not train under `tf.distribute`.
 
-The base of every model here, and `EncoderModel`, that of the heads on an encoder. In and out:
-what `keras.Model` takes and gives.
+The base of every model here; `ConfigModel`, that of what a config describes, and `EncoderModel`,
+that of the heads on an encoder. In and out: what `keras.Model` takes and gives.
 """
+
+import dataclasses
 
 import keras
 from keras import tree
@@ -23,6 +25,50 @@ class Model(keras.Model):
             if all(hasattr(leaf, "shape") for leaf in tree.flatten(spec)):
                 iterator, data_batch = None, spec
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+
+class ConfigModel(Model):
+    """A model that a frozen dataclass of numbers describes whole, and is saved as.
+
+    Args:
+        config: of the type `config_type`, a class attribute.
+    """
+
+    def __init__(self, config, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+
+    def get_config(self):
+        config = {"config": dataclasses.asdict(self.config), "name": self.name}
+        return {**config, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "config": cls.config_type(**config["config"])})
+
+
+def shape_of_size(size, sizes):
+    """The number of layers and the widths of a published size.
+
+    Args:
+        size: str.
+        sizes: dict from size to `(layers, hidden_dim)`.
+
+    Returns:
+        pair of the layers and a dict of `hidden_dim`, `num_heads` (of 64 each) and
+        `feedforward_dim`.
+
+    Raises:
+        ValueError: if there is no such size.
+    """
+    if size not in sizes:
+        raise ValueError(f"size must be one of {', '.join(sizes)}, got {size!r}")
+    layers, width = sizes[size]
+    return layers, {
+        "hidden_dim": width,
+        "num_heads": width // 64,
+        "feedforward_dim": 4 * width,
+    }
 
 
 class EncoderModel(Model):

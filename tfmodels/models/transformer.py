@@ -21,7 +21,7 @@ from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, padding_attention_mask
-from tfmodels.models.model import Model
+from tfmodels.models.model import ConfigModel, shape_of_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,16 +76,8 @@ class TransformerConfig:
         Raises:
             ValueError: if there is no such size.
         """
-        if size not in SIZES:
-            raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
-        num_layers, hidden_dim = SIZES[size]
-        shape = {
-            "num_encoder_layers": num_layers,
-            "num_decoder_layers": num_layers,
-            "hidden_dim": hidden_dim,
-            "num_heads": hidden_dim // 64,
-            "feedforward_dim": 4 * hidden_dim,
-        }
+        layers, shape = shape_of_size(size, SIZES)
+        shape |= {"num_encoder_layers": layers, "num_decoder_layers": layers}
         return cls(**{**shape, **fields})
 
 
@@ -104,7 +96,7 @@ PAPER = {
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Transformer(Model):
+class Transformer(ConfigModel):
     """An encoder, and a decoder that looks at what it made; the output is the token table.
 
     Args:
@@ -131,9 +123,10 @@ class Transformer(Model):
         (1, 2, 50265)
     """
 
+    config_type = TransformerConfig
+
     def __init__(self, config, **kwargs):
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         self.embeddings = self._embeddings(config.vocabulary_size, "embeddings")
         own_vocabulary = config.target_vocabulary_size or 0
         self.decoder_embeddings = self._embeddings(own_vocabulary, "decoder_embeddings")
@@ -334,14 +327,6 @@ class Transformer(Model):
     def compute_output_spec(self, batch, training=False):
         shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
         return keras.KerasTensor(shape, "float32")
-
-    def get_config(self):
-        config = {"config": dataclasses.asdict(self.config), "name": self.name}
-        return {**config, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**{**config, "config": TransformerConfig(**config["config"])})
 
 
 def _source_mask(batch):
