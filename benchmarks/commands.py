@@ -1,7 +1,10 @@
 """Runs our command line for a benchmark, as a user does: in a process of its own."""
 
+import argparse
+import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,3 +25,40 @@ def tfmodels(*arguments):
     if status:
         sys.exit(f"tfmodels {arguments[0]} {arguments[1]} failed with status {status}")
     return seconds
+
+
+def print_figures(title, figures, add_flags=lambda parser: None):
+    """Prints the figures that the command line asks for, a line of JSON each.
+
+    Args:
+        title: of the command.
+        figures: dict from name to function of the options and a folder to work in, which
+            gives a dict with `held`: whether the figure reaches its goal. What lies in the folder
+            already is not made again.
+        add_flags: function that adds further flags to the parser.
+
+    Returns:
+        exit status: 1 if one misses its goal.
+    """
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--checkpoint", help="directory of MiniLM; that of `make demo` if not given"
+    )
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--only", nargs="+", choices=list(figures), default=list(figures))
+    add_flags(parser)
+    options = parser.parse_args()
+    options.data = options.data.resolve()
+    if options.checkpoint is None:
+        from applications.demo import minilm
+
+        options.checkpoint = minilm()
+    work = (options.work or Path(tempfile.mkdtemp())).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    missed = 0
+    for name in options.only:
+        found = figures[name](options, work)
+        missed += not found["held"]
+        print(json.dumps(found, ensure_ascii=False), flush=True)
+    return int(missed > 0)

@@ -13,16 +13,13 @@ document is tagged as its paragraphs are.
 Out: a line of JSON each; exit status 1 if one of them misses its goal.
 """
 
-import argparse
 import gzip
 import json
 import random
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from benchmarks.commands import tfmodels
+from benchmarks.commands import print_figures, tfmodels
 
 EPOCHS, BATCH, RATE, PEER_RATE, LONGEST = 3, 32, 3e-4, 1e-4, 128
 NOISE = [
@@ -239,30 +236,6 @@ def spans(options, work):
 FIGURES = {"conll": conll, "msra": msra, "spans": spans}
 
 
-def main():
-    """Prints the figures; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--checkpoint", help="directory of MiniLM; that of `make demo` if not given"
-    )
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
-    options = parser.parse_args()
-    options.data = options.data.resolve()
-    if options.checkpoint is None:
-        from applications.demo import minilm
-
-        options.checkpoint = minilm()
-    work = (options.work or Path(tempfile.mkdtemp())).resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    missed = 0
-    for name in options.only:
-        figure = FIGURES[name](options, work)
-        missed += not figure["held"]
-        print(json.dumps(figure, ensure_ascii=False), flush=True)
-    return int(missed > 0)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    status = print_figures(__doc__.splitlines()[0], FIGURES)
+    sys.exit(status)

@@ -11,17 +11,14 @@ Out: a line of JSON each; exit status 1 if one of them misses its goal. A run th
 trains what is not there yet in the same `--work`.
 """
 
-import argparse
 import gzip
 import json
 import random
 import string
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from benchmarks.commands import run, tfmodels
+from benchmarks.commands import print_figures, run, tfmodels
 
 # Rows of the table of Gliwa et al. 2019 (arXiv:1911.12237), from memory.
 TRANSFORMER = {"rouge1": 36.6, "rouge2": 11.2, "rougeL": 33.1}
@@ -181,31 +178,10 @@ FIGURES = {"copy": copy, "reverse": reverse, "samsum": samsum, "gigaword": gigaw
 FIGURES |= {"aeslc": aeslc, "csl": csl}
 
 
-def main():
-    """Prints the figures; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--checkpoint", help="directory of MiniLM; that of `make demo` if not given"
-    )
-    parser.add_argument("--work", type=Path)
-    parser.add_argument("--epochs", type=int, default=8, help="of SAMSum")
-    parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=list(FIGURES))
-    options = parser.parse_args()
-    options.data = options.data.resolve()
-    if options.checkpoint is None:
-        from applications.demo import minilm
-
-        options.checkpoint = minilm()
-    work = (options.work or Path(tempfile.mkdtemp())).resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    missed = 0
-    for name in options.only:
-        found = FIGURES[name](options, work)
-        missed += not found["held"]
-        print(json.dumps(found, ensure_ascii=False), flush=True)
-    return int(missed > 0)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    status = print_figures(
+        __doc__.splitlines()[0],
+        FIGURES,
+        lambda parser: parser.add_argument("--epochs", type=int, default=8, help="of SAMSum"),
+    )
+    sys.exit(status)
