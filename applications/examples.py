@@ -15,11 +15,12 @@ from tfmodels.checkpoints.hugging_face import read_tokenizer
 from tfmodels.errors import InputError
 from tfmodels.text import records
 from tfmodels.text.examples import ExampleSettings
-from tfmodels.text.pretraining import text_passes, training_batches
+from tfmodels.text.pretraining import parsed, text_passes, training_batches
 from tfmodels.text.vocabulary import learn_wordpiece, save_vocabulary
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 MAX_LENGTH, TASK = 128, "nsp"  # where neither a flag nor records say otherwise
+COUNTED = 2**17  # examples of which co-occurrences are counted, at most
 
 
 class TextExamples:
@@ -158,6 +159,12 @@ class Batches:
             settings, examples.number(self._train), "examples"
         )
         self.say = f"{self.steps} steps of {settings.batch_size} examples"
+
+    def token_ids(self):
+        """The unmasked examples of a pass, `COUNTED` at most: int32 arrays [B, S]."""
+        strings = self._train(0).take(COUNTED).batch(1024)
+        for batch in strings:
+            yield parsed(batch, self.tokenizer.pad_id, self.examples)["token_ids"].numpy()
 
     def batches(self, start):
         """Endless training batches, from step `start` on."""

@@ -93,6 +93,9 @@ class Pretrain(Examples, FromZero, Training):
         mask_rate: share of the tokens to predict.
         whole_words: mask all pieces of a word or none.
         dynamic_masking: mask other words in every epoch.
+        initial_embeddings: from zero, random, or counts: the embeddings start from how often the
+            tokens stand in the same example, and the masked-LM head from how often they occur,
+            which spares a short training its first thousands of steps.
         steps: instead of epochs.
         save_steps: steps between two measurements, after each of which the state is saved.
         dropout: in the encoder; the checkpoint's, or 0.1, if not given.
@@ -107,6 +110,7 @@ class Pretrain(Examples, FromZero, Training):
     mask_rate: float = 0.15
     whole_words: bool = True
     dynamic_masking: bool = True
+    initial_embeddings: Literal["random", "counts"] = "random"
     epochs: int = 1
     steps: int | None = None
     save_steps: int = 500
@@ -190,16 +194,26 @@ def pretrain(settings: Pretrain):
     """Runs `Pretrain`; returns the metrics of the held-out documents."""
     from applications import report, run, steps
     from applications.examples import Batches, open_examples
+    from applications.unfinished import STATES
     from tfmodels.training.losses import pretraining_objective
+    from tfmodels.training.state import states
 
     check_numbers(settings)
     if settings.checkpoint == "none":
         run.check_size(settings.size)
+    elif settings.initial_embeddings != "random":
+        raise InputError(
+            f"--initial_embeddings {settings.initial_embeddings}: the checkpoint has embeddings; "
+            "leave it out, or --checkpoint"
+        )
     examples = open_examples(settings)
 
     def start(folder):
         source = Batches(settings, examples, folder)
         model, started = _model(settings, source)
+        # A training that goes on has embeddings that were trained already.
+        if settings.initial_embeddings == "counts" and not states(folder / STATES):
+            _start_from_counts(model, source)
         print(f"{source.say}; {started}", file=sys.stderr)
         return model, source, {"objective": pretraining_objective(model.next_sentence)}
 
@@ -342,6 +356,26 @@ def _model(settings, source):
     if source.checkpoint is None:
         return model, f"{settings.size} from zero, {config.vocabulary_size} tokens"
     return model, load_weights(model, source.checkpoint)
+
+
+def _start_from_counts(model, source):
+    """Puts vectors of co-occurrences in the place of the random embeddings, of the same size."""
+    import numpy as np
+
+    from tfmodels.text.cooccurrence import cooccurrence_vectors
+
+    print("counting co-occurrences", file=sys.stderr)
+    config, table = model.encoder.config, model.encoder.embeddings.token
+    special = [source.tokenizer.pad_id, source.tokenizer.cls_id, source.tokenizer.sep_id]
+    vectors, occurrences = cooccurrence_vectors(
+        source.token_ids(), config.vocabulary_size, config.hidden_dim, special
+    )
+    vectors *= config.initializer_range
+    known = vectors.any(1, keepdims=True)
+    table.assign(np.where(known, vectors, np.asarray(table.value)))
+    # At least as often as once in all the text: a token may come later.
+    share = np.maximum(occurrences, 1) / max(occurrences.sum(), 1)
+    model.masked_lm.bias.assign(np.log(share))
 
 
 def _mistakes(model, tokenizer, inputs, masked_lm):

@@ -219,6 +219,22 @@ class TestMistakes:
         assert "cannot be written" in refused(capsys, "bert", "export", *arguments)
 
 
+def test_embeddings_that_start_from_counts(documents, tmp_path, capsys):
+    flags = [*PRETRAIN_FLAGS, "--text_files", documents, "--steps", 1, "--save_steps", 1]
+    flags += ["--learning_rate", "1e-9"]  # what is measured is the start
+    found = {}
+    for kind in ("random", "counts"):
+        out = tmp_path / kind
+        given = ["--output_dir", out, "--initial_embeddings", kind]
+        *_, found[kind] = answers(capsys, "pretrain", *flags, *given)
+    # The frequencies alone are better than all tokens alike.
+    loss = "masked_lm_crossentropy"
+    assert found["counts"][loss] < found["random"][loss] - 0.3
+    again = ["--output_dir", tmp_path / "more", "--checkpoint", tmp_path / "counts"]
+    more = [*flags, *again, "--initial_embeddings", "counts"]
+    assert "leave it out" in refused(capsys, "bert", "pretrain", *more)
+
+
 def cli(*arguments):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return [sys.executable, "-m", "applications", "bert", "pretrain", *map(str, arguments)]
