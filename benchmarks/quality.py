@@ -83,6 +83,17 @@ FIGURES = {
     "ner": lambda o: command(
         "entities", "benchmarks.ner", "--data", o.data, "--checkpoint", o.checkpoint
     ),
+    "generation": lambda o: command(
+        "GPT on Shakespeare and Penn Treebank", "benchmarks.generation", "--data", o.data
+    ),
+    "summarization": lambda o: command(
+        "texts written for texts",
+        "benchmarks.summarization",
+        "--data",
+        o.data,
+        "--checkpoint",
+        o.checkpoint,
+    ),
     "chnsenticorp": chnsenticorp,
     "sst2": sst2,
 }
