@@ -59,7 +59,7 @@ def shakespeare_large(data, work, options):
     _, metrics = trained(
         work, "shakespeare_large", train, valid, "--tokenizer", "characters", "--num_layers", 6,
         "--num_heads", 6, "--hidden_dim", 384, "--max_length", 256, "--batch_size", 16, "--steps",
-        options.steps, "--save_steps", 250, "--dropout", 0.2, "--learning_rate", "1e-3",
+        options.steps, "--save_steps", 150, "--dropout", 0.2, "--learning_rate", "1e-3",
         "--held_out_examples", 100_000, "--sample_prompt", "ROMEO:",
     )  # fmt: skip
     return _shown("shakespeare_large", metrics, True)
