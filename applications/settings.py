@@ -207,7 +207,7 @@ LEAST = {
     "patience": 0, "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0,
     "shards": 1, "processes": 1, "held_out_examples": 1, "stride": 1, "sample_tokens": 0,
     "num_layers": 1, "num_heads": 1, "hidden_dim": 1, "num_decoder_layers": 1, "lead_k": 1,
-    "max_target_length": 3, "rouge_examples": 1,
+    "max_target_length": 3, "rouge_examples": 1, "emission_loss": 0,
 }  # fmt: skip
 ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {

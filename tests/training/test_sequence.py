@@ -52,12 +52,21 @@ def test_weights_of_rows():
         SequenceLoss(crf)(LABELS, EMISSIONS, np.ones((4, 6)))
 
 
+def test_each_label_by_itself_is_added():
+    crf = chain()
+    for weights in (None, np.array([0.5, 2.0, 1.0, 3.0])):
+        both = SequenceLoss(crf, emission_weight=0.7)(LABELS, EMISSIONS, weights)
+        apart = SequenceLoss(crf)(LABELS, EMISSIONS, weights)
+        apart += 0.7 * Crossentropy()(LABELS, EMISSIONS, weights)
+        np.testing.assert_allclose(both, apart, rtol=1e-6)
+
+
 def test_nothing_counts():
     assert float(SequenceLoss(chain())(np.full_like(LABELS, IGNORED), EMISSIONS)) == 0.0
 
 
 def test_config_round_trip():
-    loss = SequenceLoss(CRF(3, ["O", "B-PER", "I-PER"]))
+    loss = SequenceLoss(CRF(3, ["O", "B-PER", "I-PER"]), emission_weight=0.5)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is SequenceLoss and again.get_config() == loss.get_config()
 

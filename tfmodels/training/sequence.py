@@ -7,7 +7,14 @@ emissions float `[B, W, C]` of a chain of words. Out: the mean over the labels t
 import keras
 from keras import ops
 
-from tfmodels.training.losses import Accuracy, Crossentropy, global_sum, int_labels, label_weights
+from tfmodels.training.losses import (
+    Accuracy,
+    Crossentropy,
+    global_sum,
+    int_labels,
+    label_losses,
+    label_weights,
+)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -23,6 +30,9 @@ class SequenceLoss(keras.losses.Loss):
 
     Args:
         crf: the `CRF` of the model that is trained.
+        emission_weight: of the cross-entropy of each label by itself, which is added. A chain
+            knows most tags from their neighbours, and so teaches the encoder little about them;
+            an encoder from zero needs to be told.
 
     Call arguments:
         y_true: int `[B, W]`.
@@ -36,9 +46,10 @@ class SequenceLoss(keras.losses.Loss):
         ValueError: if there is a weight for each word.
     """
 
-    def __init__(self, crf, name="sequence_loss"):
+    def __init__(self, crf, emission_weight=0.0, name="sequence_loss"):
         super().__init__(name=name, reduction=None)
         self.crf = crf
+        self.emission_weight = emission_weight
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         labels = int_labels(y_true, y_pred)
@@ -46,6 +57,9 @@ class SequenceLoss(keras.losses.Loss):
         # Words up to the last label: labels from here to the end of the row, if any.
         mask = ops.flip(ops.cumsum(ops.flip(counted, 1), 1), 1) > 0
         losses = -self.crf.log_likelihood(y_pred, labels, mask)  # [B]
+        if self.emission_weight:
+            alone = label_losses(labels, y_pred) * ops.cast(counted, "float32")  # [B, W]
+            losses = losses + self.emission_weight * ops.sum(alone, 1)
         if sample_weight is not None:
             shape = tuple(sample_weight.shape)
             if len(shape) > 1 and shape[1:] != (1,):
@@ -59,15 +73,23 @@ class SequenceLoss(keras.losses.Loss):
         return ops.sum(losses) / ops.maximum(number, 1e-12)
 
     def get_config(self):
-        return {"crf": keras.saving.serialize_keras_object(self.crf), "name": self.name}
+        return {
+            "crf": keras.saving.serialize_keras_object(self.crf),
+            "emission_weight": self.emission_weight,
+            "name": self.name,
+        }
 
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "crf": keras.saving.deserialize_keras_object(config["crf"])})
 
 
-def tagging_objective(model):
+def tagging_objective(model, emission_weight=0.0):
     """Loss and metric of a `Tagger`, as arguments of `compile`.
+
+    Args:
+        model: a `Tagger`.
+        emission_weight: see `SequenceLoss`; without a chain it changes nothing.
 
     The metric sees the logits alone. With a chain it is therefore called
     `emission_accuracy`: what the chain makes of them shows in `Tagger.decode`.
@@ -77,4 +99,7 @@ def tagging_objective(model):
     """
     if model.crf is None:
         return {"loss": Crossentropy(), "metrics": [Accuracy()]}
-    return {"loss": SequenceLoss(model.crf), "metrics": [Accuracy("emission_accuracy")]}
+    return {
+        "loss": SequenceLoss(model.crf, emission_weight),
+        "metrics": [Accuracy("emission_accuracy")],
+    }
