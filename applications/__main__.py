@@ -10,13 +10,13 @@ import os
 import signal
 import sys
 
-from applications import deployment, generation, ner, pretraining, sentiment, summarization
+from applications import deployment
 from tfmodels.errors import InputError, first_line
 
-ROOMS = (sentiment, ner, summarization, pretraining, generation)
-APPLICATIONS = {room.APPLICATION: room.VERBS for room in ROOMS}
+APPLICATIONS = {name: room.VERBS for name, room in deployment.ROOMS.items()}
 # Given without a name.
 POSITIONAL = {
+    "url": {"help": "of a model on a server"},
     "text": {"nargs": "*", "help": "texts to answer"},
     "directory": {"help": "of a version, or of several"},
 }
@@ -37,10 +37,11 @@ def build_parser():
         for verb, (settings, _) in verbs.items():
             options = ArgumentParser()
             options.add_argument("--config", action="config", help="YAML file with the settings")
-            names = {field.name for field in dataclasses.fields(settings)} & POSITIONAL.keys()
+            fields = {field.name for field in dataclasses.fields(settings)}
+            names = [name for name in POSITIONAL if name in fields]
             for name in names:
                 options.add_argument(name, **POSITIONAL[name])
-            options.add_class_arguments(settings, skip=names)
+            options.add_class_arguments(settings, skip=set(names))
             subcommands.add_subcommand(verb, options, help=settings.__doc__.splitlines()[0])
 
     parser = ArgumentParser(prog="tfmodels", description="Transformers in Keras, text to server.")
