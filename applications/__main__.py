@@ -1,19 +1,25 @@
-"""The command line: `tfmodels APPLICATION VERB --name value`.
+"""The command line: `tfmodels APPLICATION VERB --name value`, and `tfmodels VERB` for all.
 
 In: arguments. Out: what the verb prints, and an exit status: 0 done, 2 a mistake of the
 caller, said in one line, 1 a mistake of ours, with its traceback.
 """
 
+import dataclasses
 import importlib.util
 import os
 import signal
 import sys
 
-from applications import generation, ner, pretraining, sentiment, summarization
+from applications import deployment
 from tfmodels.errors import InputError, first_line
 
-ROOMS = (sentiment, ner, summarization, pretraining, generation)
-APPLICATIONS = {room.APPLICATION: room.VERBS for room in ROOMS}
+APPLICATIONS = {name: room.VERBS for name, room in deployment.ROOMS.items()}
+# Given without a name.
+POSITIONAL = {
+    "url": {"help": "of a model on a server"},
+    "text": {"nargs": "*", "help": "texts to answer"},
+    "directory": {"help": "of a version, or of several"},
+}
 
 
 def build_parser():
@@ -27,21 +33,24 @@ def build_parser():
             line = " ".join(str(message).split())
             raise InputError(f"{line} (see {self.prog.split(' [')[0]} --help)") from ex
 
+    def add_verbs(subcommands, verbs):
+        for verb, (settings, _) in verbs.items():
+            options = ArgumentParser()
+            options.add_argument("--config", action="config", help="YAML file with the settings")
+            fields = {field.name for field in dataclasses.fields(settings)}
+            names = [name for name in POSITIONAL if name in fields]
+            for name in names:
+                options.add_argument(name, **POSITIONAL[name])
+            options.add_class_arguments(settings, skip=set(names))
+            subcommands.add_subcommand(verb, options, help=settings.__doc__.splitlines()[0])
+
     parser = ArgumentParser(prog="tfmodels", description="Transformers in Keras, text to server.")
     applications = parser.add_subcommands(dest="application", metavar="APPLICATION")
     for application, verbs in APPLICATIONS.items():
         verb_parser = ArgumentParser()
         applications.add_subcommand(application, verb_parser)
-        subcommands = verb_parser.add_subcommands(dest="verb", metavar="VERB")
-        for verb, (settings, _) in verbs.items():
-            options = ArgumentParser()
-            options.add_argument("--config", action="config", help="YAML file with the settings")
-            skip = set()
-            if verb == "predict":
-                options.add_argument("text", nargs="*", help="texts to answer")
-                skip = {"text"}
-            options.add_class_arguments(settings, skip=skip)
-            subcommands.add_subcommand(verb, options, help=settings.__doc__.splitlines()[0])
+        add_verbs(verb_parser.add_subcommands(dest="verb", metavar="VERB"), verbs)
+    add_verbs(applications, deployment.VERBS)
     return parser
 
 
@@ -78,9 +87,12 @@ def main(arguments=None):
         # So that what is half written is removed, as after any exception.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         _start_tensorflow()
-        options = parsed[parsed.application]
-        settings, run = APPLICATIONS[parsed.application][options.verb]
-        values = {k: v for k, v in options[options.verb].as_dict().items() if k != "config"}
+        name, options, verbs = parsed.application, parsed[parsed.application], deployment.VERBS
+        if name in APPLICATIONS:
+            verbs, name = APPLICATIONS[name], options.verb
+            options = options[name]
+        settings, run = verbs[name]
+        values = {k: v for k, v in options.as_dict().items() if k != "config"}
         run(settings(**values))
     except InputError as error:
         print(f"tfmodels: {first_line(error)}", file=sys.stderr)

@@ -8,6 +8,7 @@ TensorFlow is imported when a verb runs, not before.
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from applications.settings import Evaluating, Exporting, FineTuning, Predicting, check_numbers
@@ -206,8 +207,9 @@ def export(settings: Export):
     from tfmodels.serving.entities import export_tagger
 
     model, tokenizer, config = load(settings.model_dir, settings.precision)
+    card = Path(settings.model_dir) / "README.md"
     version = export_tagger(
-        settings.export_dir, model, tokenizer, config["max_length"], config["stride"]
+        settings.export_dir, model, tokenizer, config["max_length"], config["stride"], card=card
     )
     print(version)
     return version

@@ -303,7 +303,8 @@ def export(settings: Export):
 
     check_numbers(settings)
     model, tokenizer, _ = load(settings.model_dir, settings.precision)
-    version = export_fill_mask(settings.export_dir, model, tokenizer, settings.top_k)
+    card = Path(settings.model_dir) / "README.md"
+    version = export_fill_mask(settings.export_dir, model, tokenizer, settings.top_k, card=card)
     print(version)
     return version
 

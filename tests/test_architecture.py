@@ -45,7 +45,7 @@ OPTIONAL = {
     "rouge_score",
 }
 # Programs that made a file of the package, run by hand: free to import, imported by nobody.
-SCRIPTS = {"tfmodels.text.make_unicode_table"}
+SCRIPTS = {"tfmodels.text.make_unicode_table", "tfmodels.serving.make_op_list"}
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"eval", "exec"}
 

@@ -213,12 +213,13 @@ def _checked(rows, settings):
     return [tf.debugging.Assert(tf.reduce_all(fine), [say, value]) for fine, say, value in checks]
 
 
-def export_generation(root, model, tokenizer, settings, stop=(), before="", seed=0):
+def export_generation(root, model, tokenizer, settings, stop=(), before="", seed=0, card=None):
     """Writes a GPT as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/gpt`.
         model, tokenizer, settings, stop, before, seed: see `TextGenerator`.
+        card: see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -227,4 +228,6 @@ def export_generation(root, model, tokenizer, settings, stop=(), before="", seed
         InputError: as `TextGenerator`; or the directory cannot be written.
     """
     signatures = generation_signatures(model, tokenizer, settings, stop, before, seed)
-    return save(root, signatures, model, tokenizer)
+    # Room for the prompts of the warm-up: no word has more tokens than bytes.
+    most_words = max((model.config.max_length - settings.max_new_tokens) // 16, 0)
+    return save(root, signatures, model, tokenizer, task="gpt", card=card, most_words=most_words)

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import whole_directory
+from tfmodels.serving import bundle, compatibility, warmup
+from tfmodels.serving.contracts import described
 
 NUMBER = re.compile("[0-9]+")
 # What every model takes, as a signature on ids has it.
@@ -38,8 +40,8 @@ def longest_text(model, max_length=None):
     return most if max_length is None else max_length
 
 
-def save(root, signatures, model, tokenizer=None):
-    """Writes the next version of a SavedModel.
+def save(root, signatures, model, tokenizer=None, *, task=None, card=None, most_words=None):
+    """Writes the next version of a SavedModel, warmed up and checked to run on TF Serving 2.20.
 
     Args:
         root: directory that holds the versions; made if it is not there.
@@ -48,29 +50,45 @@ def save(root, signatures, model, tokenizer=None):
             name. `"serving_default"` is what the server calls if not told otherwise.
         model: the Keras model whose variables the functions read.
         tokenizer: `tf.Module` whose tables they read, if it has any.
+        task: name in `contracts.CONTRACTS` of what the signatures promise; `None` for others.
+        card: path of a model card that goes with the version, if there is one.
+        most_words: of the texts of the warm-up, where the model takes no long ones.
 
     Returns:
-        `Path` of the new version, `<root>/<number>`.
+        `Path` of the new version, `<root>/<number>`. Beside the graph it has the warm-up requests,
+        `signatures.json`, `checksums.json` and the card.
 
     Raises:
-        InputError: if the directory cannot be written.
+        InputError: if the directory cannot be written, or the server could not run the model.
     """
     root = Path(root)
     module = tf.Module()
-    # The variables alone: saving a Keras model would save its training functions too.
-    module.model_variables = [variable.value for variable in model.variables]
     module.tokenizer = tokenizer
     functions = {}
     for name, (function, specs) in signatures.items():
         functions[name] = tf.function(function, autograph=False).get_concrete_function(
             **{key: tf.TensorSpec(spec.shape, spec.dtype, name=key) for key, spec in specs.items()}
         )
+    # The variables that answers need, alone: saving a Keras model would save its training functions
+    # and the states of dropout and metrics too.
+    used = {id(v): v for function in functions.values() for v in function.graph.variables}
+    module.model_variables = list(used.values())
+    weights = 4 * sum(int(tf.size(v)) for v in used.values() if v.dtype.is_floating)
     version = root / str(next_version(root))
     with whole_directory(version, "another directory for the versions") as partial:
         try:
             tf.saved_model.save(module, str(partial), signatures=functions)
         except tf.errors.OpError as error:  # of the file system: nothing else runs here
             raise OSError(errno.EIO, first_line(error)) from error
+        (graph,) = compatibility.read(partial).meta_graphs
+        sizes = {"float32_weights": weights, "exported": bundle.size(partial)}
+        warmup.write(
+            partial, root.name, {n: (f, signatures[n][1]) for n, f in functions.items()}, most_words
+        )
+        bundle.write_signatures(partial, task, described(graph), sizes)
+        bundle.copy_card(partial, card)
+        bundle.write_checksums(partial)
+        compatibility.check(partial)
     return version
 
 

@@ -142,12 +142,13 @@ def text_to_text_signatures(writer):
     return {"serving_default": (writer, TEXT), "token_ids": (on_ids, IDS)}
 
 
-def export_text_to_text(root, writer):
+def export_text_to_text(root, writer, card=None):
     """Writes an encoder-decoder as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/summarization`.
         writer: a `TextWriter`.
+        card: see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -155,4 +156,12 @@ def export_text_to_text(root, writer):
     Raises:
         InputError: the directory cannot be written.
     """
-    return save(root, text_to_text_signatures(writer), writer.model, writer.tokenizer)
+    return save(
+        root,
+        text_to_text_signatures(writer),
+        writer.model,
+        writer.tokenizer,
+        task="summarization",
+        card=card,
+        most_words=writer.max_length,
+    )

@@ -1,0 +1,157 @@
+"""The client and the verbs `query` and `smoke`, against a server of TF Serving's contracts."""
+
+import socket
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.applications.conftest import model_dir, reviews  # noqa: F401 - fixtures
+from tests.applications.verbs import main, printed, refused
+from tests.serving.server import serving
+from tfmodels.errors import InputError
+from tfmodels.serving.client import Client, ServerError
+from tfmodels.serving.saved_model import save
+
+TEXTS = ["a joy", "", "很难看的电影 😀", "nul \0 byte"]
+KINDS = ["rest", "grpc"]
+
+
+@pytest.fixture(scope="module")
+def version(model_dir, tmp_path_factory):  # noqa: F811
+    root = tmp_path_factory.mktemp("served") / "sentiment"
+    assert main(["export", "--model_dir", str(model_dir), "--export_dir", str(root)]) == 0
+    return root / "1"
+
+
+@pytest.fixture(scope="module")
+def stub(version):
+    with serving(version, "sentiment") as stub:
+        yield stub
+
+
+@pytest.fixture(params=KINDS)
+def url(request, stub):
+    stub.busy, stub.slow = 0, 0.0
+    return getattr(stub, request.param)
+
+
+def test_answers(url, version):
+    expected = tf.saved_model.load(str(version)).signatures["serving_default"](tf.constant(TEXTS))
+    answers = Client(url).predict({"text": TEXTS})
+    assert answers["label"].tolist() == expected["label"].numpy().tolist()
+    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-6)
+    assert answers["probabilities"].dtype == np.float32
+
+
+def test_bytes_that_are_no_text(url):
+    answers = Client(url).predict({"text": [b"\xff\xfe", b"a\x80"]})
+    assert len(answers["label"]) == 2
+
+
+def test_nothing_asked(url):
+    answers = Client(url).predict({"text": np.array([], object)})
+    assert answers["label"].shape == (0,) and answers["probabilities"].shape == (0, 2)
+
+
+def test_signatures(url, version):
+    from tfmodels.serving.compatibility import check
+
+    assert Client(url).signatures() == check(version).signatures
+
+
+def test_a_server_that_is_busy_is_asked_again(url, stub):
+    stub.busy = 2
+    assert len(Client(url, pause=0.01).predict({"text": ["x"]})["label"]) == 1
+    stub.busy = 2
+    with pytest.raises(ServerError, match=r"no answer after 2 tries \(.*the queue is full"):
+        Client(url, retries=1, pause=0.01).predict({"text": ["x"]})
+
+
+def test_time_out(url, stub):
+    stub.slow = 0.5
+    with pytest.raises(ServerError, match="no answer in 0.1 s; give a longer time-out"):
+        Client(url, timeout=0.1).predict({"text": ["x"]})
+
+
+def test_what_the_server_refuses(url):
+    client = Client(url)
+    with pytest.raises(ServerError, match="input size does not match"):
+        client.predict({"txt": ["x"]})
+    with pytest.raises(ServerError, match='"other" not found'):
+        client.predict({"text": ["x"]}, "other")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_model(kind, stub):
+    url = getattr(stub, kind).replace("sentiment", "ner")
+    with pytest.raises(ServerError, match="Servable not found"):
+        Client(url).predict({"text": ["x"]})
+
+
+@pytest.mark.parametrize("scheme", ["http://127.0.0.1:{}/v1/models/x", "grpc://127.0.0.1:{}/x"])
+def test_nobody_there(scheme):
+    with socket.socket() as free:  # bound and not listening: refuses
+        free.bind(("127.0.0.1", 0))
+        url = scheme.format(free.getsockname()[1])
+        with pytest.raises(ServerError, match="after 2 tries .* is the server running"):
+            Client(url, timeout=5, retries=1, pause=0.01).predict({"text": ["x"]})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8501", "http://localhost:8501", "grpc://localhost:8500", "ftp://a/v1/models/x",
+     "http://a/v1/models/x/versions/new", "http://a/v1/models/x:predict"],
+)  # fmt: skip
+def test_urls_that_name_no_model(url):
+    with pytest.raises(InputError, match="give http://HOST|is no number"):
+        Client(url)
+
+
+class TestVerbs:
+    def test_query(self, url, capsys):
+        found = printed(capsys, "query", url, "a joy", "a bore")
+        assert [(row["sent"], row["label"]) for row in found] == [
+            ("a joy", "pos"), ("a bore", "neg"),
+        ]  # fmt: skip
+        assert len(found[0]["probabilities"]) == 2
+
+    def test_query_refused(self, stub, capsys):
+        line = refused(capsys, "query", stub.rest, "x", "--signature", "other")
+        assert "--signature other: there are serving_default, token_ids" in line
+        assert "takes padding_mask" in refused(
+            capsys, "query", stub.rest, "x", "--signature", "token_ids"
+        )
+
+    def test_smoke(self, url, version, capsys):
+        (found,) = printed(capsys, "smoke", url, version)
+        assert found.keys() == {"serving_default", "token_ids"}
+        assert all(row["requests"] == 6 and row["difference"] < 1e-5 for row in found.values())
+
+    def test_smoke_of_another_version(self, version, tmp_path, capsys):
+        def other(text):
+            share = tf.zeros([tf.size(text), 2])
+            return {"label": tf.identity(text), "probabilities": share}
+
+        def on_ids(**batch):
+            return other(tf.as_string(batch["token_ids"][:, 0]))
+
+        kinds = {"token_ids": tf.int32, "segment_ids": tf.int32, "padding_mask": tf.bool}
+        ids = {name: tf.TensorSpec([None, None], dtype) for name, dtype in kinds.items()}
+        signatures = {"serving_default": (other, {"text": tf.TensorSpec([None], tf.string)}),
+                      "token_ids": (on_ids, ids)}  # fmt: skip
+        with serving(save(tmp_path / "x", signatures, tf.keras.Sequential()), "sentiment") as stub:
+            line = refused(capsys, "smoke", stub.rest, version)
+        assert "gives another" in line and "does it serve this version?" in line
+
+
+class TestExport:
+    def test_options_of_another_application(self, model_dir, capsys):  # noqa: F811
+        line = refused(capsys, "export", "--model_dir", model_dir, "--options", '{"top_k": 3}')
+        assert "--options: sentiment has no 'top_k'; it has none" in line
+
+    def test_no_model(self, tmp_path, capsys):
+        assert "no such directory" in refused(capsys, "export", "--model_dir", tmp_path / "none")
+        (tmp_path / "config.json").write_text("{}")
+        line = refused(capsys, "export", "--model_dir", tmp_path)
+        assert "names no application; use `tfmodels APPLICATION export`" in line

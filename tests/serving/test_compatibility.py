@@ -1,0 +1,302 @@
+"""The check against TF Serving 2.20, on SavedModels that know nothing of this package."""
+
+import json
+import re
+import shutil
+
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tests.applications.verbs import printed, refused
+from tfmodels.errors import InputError
+from tfmodels.serving import warmup
+from tfmodels.serving.compatibility import ABSOLUTE, PYTHON, check, server
+from tfmodels.serving.contracts import CONTRACTS, broken_promises
+from tfmodels.serving.saved_model import save
+
+
+class Letters(tf.Module):
+    """Counts letters, inside of a function that the signature calls."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def __call__(self, text):
+        return {"letters": self.count(text)}
+
+    @tf.function(autograph=False)
+    def count(self, text):
+        none = tf.zeros([0], tf.int32)
+        return tf.cond(tf.size(text) > 0, lambda: tf.strings.length(text), lambda: none)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A version that `tf.saved_model.save` wrote."""
+    path = tmp_path_factory.mktemp("elsewhere") / "3"
+    module = Letters()
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.__call__})
+    return path
+
+
+@pytest.fixture
+def edited(elsewhere, tmp_path):
+    """A function that copies the version with its `MetaGraphDef` changed by a function."""
+
+    def edit(change):
+        path = tmp_path / "edited"
+        shutil.copytree(elsewhere, path)
+        model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        change(model.meta_graphs[0])
+        (path / "saved_model.pb").write_bytes(model.SerializeToString())
+        return path
+
+    return edit
+
+
+def length_node(graph):
+    """The node that counts; it stands in a function of a function."""
+    functions = graph.graph_def.library.function
+    found = [node for f in functions for node in f.node_def if node.op == "StringLength"]
+    return found[0]
+
+
+def test_the_list_is_that_of_the_server():
+    has = server().operations
+    known = {"MatMul", "PartitionedCall", "LookupTableFindV2", "TFText>FastSentencepieceTokenize"}
+    assert known | {"FastWordpieceTokenizeWithOffsets"} <= has.keys()
+    assert len(has) > 1500 and not PYTHON & has.keys()
+    assert has["StringLength"] == {"unit"} and server().version == 2288
+
+
+def test_a_model_made_elsewhere(elsewhere, capsys):
+    (answer,) = printed(capsys, "check", elsewhere)
+    text = {"text": {"dtype": "string", "shape": [-1]}}
+    assert answer["runs_on"] == "TF Serving 2.20" and answer["operations"] > 5
+    letters = {"letters": {"dtype": "int32", "shape": [-1]}}
+    assert answer["signatures"] == {"serving_default": {"inputs": text, "outputs": letters}}
+    assert printed(capsys, "check", elsewhere.parent) == [answer]
+
+
+def test_a_graph_as_text(elsewhere, tmp_path):
+    model = saved_model_pb2.SavedModel.FromString((elsewhere / "saved_model.pb").read_bytes())
+    (tmp_path / "saved_model.pbtxt").write_text(text_format.MessageToString(model))
+    assert check(tmp_path).operations == check(elsewhere).operations
+
+
+def test_a_foreign_operation_in_a_function_is_named(edited, capsys):
+    def change(graph):
+        length_node(graph).op = "Acme>CountLetters"
+
+    line = refused(capsys, "check", edited(change))
+    assert "TF Serving 2.20 cannot run it: operation Acme>CountLetters (node 'cond/String" in line
+    assert "of function cond_true_" in line
+
+
+def set_attribute(graph):
+    length_node(graph).attr["of_next_year"].b = True
+
+
+def set_python(graph):
+    graph.graph_def.node.add(name="call", op="EagerPyFunc")
+
+
+def set_path(graph):
+    value = tf.make_tensor_proto("/home/me/words.txt")
+    graph.graph_def.node.add(name="file", op="Const").attr["value"].tensor.CopyFrom(value)
+
+
+def set_table(graph):
+    node = graph.graph_def.node.add(name="words", op="HashTableV2")
+    node.attr["shared_name"].s = b"hash_table_/home/me/words.txt_-2_-1"
+
+
+def set_asset(graph):
+    graph.asset_file_def.add(filename="/home/me/words.txt")
+
+
+def set_consumer(graph):
+    graph.graph_def.versions.min_consumer = 2289
+
+
+def set_bad_consumer(graph):
+    graph.graph_def.versions.bad_consumers.append(2288)
+
+
+def unset_tag(graph):
+    graph.meta_info_def.tags[:] = ["train"]
+
+
+def unset_signatures(graph):
+    graph.signature_def.clear()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (set_attribute, "operation StringLength .* has the attribute of_next_year"),
+        (set_python, "operation EagerPyFunc .* calls Python"),
+        (set_path, r"the absolute path /home/me/words.txt \(node 'file'\)"),
+        (set_table, r"the absolute path /home/me/words.txt_-2_-1 \(node 'words'\)"),
+        (set_asset, "the asset /home/me/words.txt"),
+        (set_consumer, "graph version 2289 or more, the server's is 2288"),
+        (set_bad_consumer, "the server's is 2288"),
+        (unset_tag, "no graph with the tag 'serve'"),
+        (unset_signatures, "no signature"),
+    ],
+)
+def test_what_a_server_does_not_have(change, said, edited):
+    with pytest.raises(InputError, match=said):
+        check(edited(change))
+
+
+def test_python_in_a_function_that_is_exported(tmp_path):
+    def call(text):
+        return {"size": tf.numpy_function(lambda text: text.size, [text], tf.int64)}
+
+    signatures = {"serving_default": (call, {"text": tf.TensorSpec([None], tf.string)})}
+    with pytest.raises(InputError, match="operation PyFunc"):
+        save(tmp_path, signatures, tf.keras.Sequential())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_saved_model(tmp_path, capsys):
+    assert "saved_model.pb: cannot be read" in refused(capsys, "check", tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"no graph")
+    assert "saved_model.pb: no SavedModel" in refused(capsys, "check", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [("/home/me/a.txt", True), ("file:///tmp/x", True), ("C:\\words.txt", True), ("/", False),
+     ("and/or", False), ("words.txt", False), ("//", False), (r"\C*(?:a|/b/c)\C*", False)],
+)  # fmt: skip
+def test_absolute_paths(text, absolute):
+    assert bool(ABSOLUTE.fullmatch(text.encode())) == absolute
+
+
+def described(task):
+    """Signatures exactly as a task promises them."""
+
+    def tensors(kinds):
+        return {name: {"dtype": d, "shape": [-1] * rank} for name, (d, rank) in kinds.items()}
+
+    return {
+        name: {"inputs": tensors(inputs), "outputs": tensors(outputs)}
+        for name, (inputs, outputs) in CONTRACTS[task].items()
+    }
+
+
+class TestContracts:
+    @pytest.mark.parametrize("task", CONTRACTS)
+    def test_kept(self, task):
+        assert not list(broken_promises(task, described(task)))
+
+    @pytest.mark.parametrize(
+        ("signature", "side", "key", "value", "said"),
+        [
+            ("token_ids", None, None, None, "signature token_ids is missing"),
+            ("serving_default", "outputs", "label", None, "has no output 'label'"),
+            ("serving_default", "inputs", "language", ("string", [-1]), "takes 'language'"),
+            ("serving_default", "inputs", "text", ("string", []), "input 'text' is string []"),
+            ("token_ids", "inputs", "token_ids", ("int64", [-1, -1]), "is int64 [-1, -1], not"),
+            ("serving_default", "outputs", "version", ("string", []), "is not the batch"),
+        ],
+    )
+    def test_broken(self, signature, side, key, value, said):
+        signatures = described("sentiment")
+        if side is None:
+            del signatures[signature]
+        elif value is None:
+            del signatures[signature][side][key]
+        else:
+            signatures[signature][side][key] = {"dtype": value[0], "shape": value[1]}
+        (line,) = broken_promises("sentiment", signatures)
+        assert said in line
+
+
+def save_letters(root, **options):
+    def count(text):
+        return {"letters": tf.strings.length(text)}
+
+    signatures = {"serving_default": (count, {"text": tf.TensorSpec([None], tf.string)})}
+    return save(root / "letters", signatures, tf.keras.Sequential(), **options)
+
+
+class TestOurs:
+    @pytest.fixture
+    def ours(self, tmp_path):
+        card = tmp_path / "card.md"
+        card.write_text("# Counts letters\n")
+        return save_letters(tmp_path, card=card)
+
+    def test_whole(self, ours):
+        found = json.loads((ours / "signatures.json").read_text())
+        assert found["task"] is None and found["signatures"] == check(ours).signatures
+        assert found["bytes"]["float32_weights"] == 0 < found["bytes"]["exported"]
+        assert (ours / "README.md").read_text() == "# Counts letters\n"
+        assert json.loads((ours / "checksums.json").read_text()).keys() >= {
+            "saved_model.pb", "signatures.json", "variables/variables.index", "README.md",
+            "assets.extra/tf_serving_warmup_requests",
+        }  # fmt: skip
+
+    def test_signatures_of_another_task(self, ours):
+        said = json.loads((ours / "signatures.json").read_text())
+        (ours / "signatures.json").write_text(json.dumps({**said, "task": "sentiment"}))
+        (ours / "checksums.json").unlink()
+        with pytest.raises(InputError, match="signature serving_default has no output 'label'"):
+            check(ours)
+
+    def test_a_task_that_is_not_kept_is_not_exported(self, tmp_path):
+        with pytest.raises(InputError, match="not what sentiment promises"):
+            save_letters(tmp_path, task="sentiment")
+        assert not list((tmp_path / "letters").iterdir())
+
+    @pytest.mark.parametrize("said", ["{}", "[1]", "no JSON"])
+    def test_signatures_that_are_not_described(self, said, ours):
+        (ours / "signatures.json").write_text(said)
+        (ours / "checksums.json").unlink()
+        with pytest.raises(InputError, match="signatures.json does not describe"):
+            check(ours)
+
+    def test_files_that_were_changed(self, ours):
+        (ours / "variables" / "variables.index").unlink()
+        with pytest.raises(InputError, match=re.escape("variables.index is missing; export it")):
+            check(ours)
+
+
+class TestWarmup:
+    def test_every_length_in_every_batch(self, tmp_path):
+        found = warmup.read(save_letters(tmp_path))
+        assert {signature for signature, _ in found} == {"serving_default"}
+        shapes = [(len(i["text"]), len(i["text"][0].split())) for _, i in found]
+        assert shapes == [(n, words) for words in warmup.WORDS for n in warmup.BATCH_SIZES]
+
+    def test_ids_and_rows(self):
+        specs = {
+            "token_ids": tf.TensorSpec([None, None], tf.int32),
+            "padding_mask": tf.TensorSpec([None, None], tf.bool),
+        }
+        first = next(warmup.requests(specs, most_words=5))
+        assert first["token_ids"].tolist() == [[0]] and first["padding_mask"].tolist() == [[True]]
+        specs = {
+            "prompt": tf.TensorSpec([None], tf.string),
+            "top_p": tf.TensorSpec([None], tf.float32),
+        }
+        found = list(warmup.requests(specs, most_words=5))
+        assert [len(i["prompt"][0].split()) for i in found] == [1, 1, 5, 5]
+        assert found[1]["top_p"].tolist() == [1.0] * 8
+
+    def test_a_model_that_does_not_answer_is_not_exported(self, tmp_path):
+        def refuse(text):
+            with tf.control_dependencies([tf.debugging.Assert(tf.size(text) < 8, ["too many"])]):
+                return {"same": tf.identity(text)}
+
+        signatures = {"serving_default": (refuse, {"text": tf.TensorSpec([None], tf.string)})}
+        with pytest.raises(InputError, match="serving_default does not answer its warm-up"):
+            save(tmp_path, signatures, tf.keras.Sequential())
+        assert not list(tmp_path.iterdir())
+
+    def test_none(self, elsewhere):
+        with pytest.raises(InputError, match="no warm-up requests"):
+            warmup.read(elsewhere)

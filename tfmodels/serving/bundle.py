@@ -1,0 +1,73 @@
+"""The files beside the graph of a version: its signatures, model card and checksums.
+
+In: the directory of a SavedModel. Out: `signatures.json`, `README.md` and `checksums.json` in it;
+a server looks at none of them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from tfmodels.errors import InputError
+from tfmodels.files import LOCK
+
+SIGNATURES, CARD, CHECKSUMS = "signatures.json", "README.md", "checksums.json"
+
+
+def write_signatures(directory, task, signatures, sizes):
+    """Writes what the version takes and gives.
+
+    Args:
+        directory: of the version.
+        task: of `contracts.CONTRACTS`, or `None` for a model of another kind.
+        signatures: what `contracts.described` gave.
+        sizes: dict of `float32_weights`, bytes that the weights would take as float32, and
+            `exported`, bytes of the graph with its weights.
+    """
+    _write_json(directory / SIGNATURES, {"task": task, "signatures": signatures, "bytes": sizes})
+
+
+def copy_card(directory, card):
+    """Copies the model card into a version; nothing if there is none."""
+    if card is not None and Path(card).is_file():
+        (directory / CARD).write_bytes(Path(card).read_bytes())
+
+
+def write_checksums(directory):
+    """Writes the SHA-256 of every file of a version, by its path."""
+    paths = [path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != LOCK]
+    sums = {str(path.relative_to(directory)): _sha256(path) for path in paths}
+    _write_json(directory / CHECKSUMS, sums)
+
+
+def changed_files(directory):
+    """The files that are not as their checksums say, one line each; none without checksums."""
+    path = directory / CHECKSUMS
+    if not path.exists():
+        return
+    try:
+        sums = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read; export it again") from error
+    for name, wanted in sums.items():
+        if not (directory / name).is_file():
+            yield f"{name} is missing"
+        elif _sha256(directory / name) != wanted:
+            yield f"{name} has changed since it was written"
+
+
+def size(directory):
+    """Bytes of all files of a directory."""
+    return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
+
+
+def _sha256(path):
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _write_json(path, value):
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,261 @@
+"""Asks a running TF Serving, by REST or gRPC.
+
+In: a URL that names a model, and inputs by name. Out: its answers as arrays, or a `ServerError`
+in one line. A server that is away or busy is asked again, with pauses that double.
+
+    http://HOST:8501/v1/models/NAME      grpc://HOST:8500/NAME
+
+behind which `/versions/3` or `/labels/canary` may stand. REST needs nothing but NumPy.
+"""
+
+import base64
+import http.client
+import json
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import numpy as np
+
+from tfmodels.errors import InputError, first_line
+
+_REST = re.compile(r"/v1/models/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
+_GRPC = re.compile(r"/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
+# The server is starting, stopping or has a full queue: it may answer the next time.
+_AGAIN = {429, 502, 503, 504}
+# Dtypes of REST's JSON, where the server says what an output is.
+_DTYPES = {"DT_STRING": object, "DT_INT32": np.int32, "DT_INT64": np.int64, "DT_FLOAT": np.float32,
+           "DT_BOOL": np.bool_}  # fmt: skip
+
+
+class ServerError(InputError):
+    """The server does not answer, or refuses; the message is one line."""
+
+
+class _Busy(Exception):
+    """Worth another try."""
+
+
+class Client:
+    """A model on a server.
+
+    Args:
+        url: of the model, see above.
+        timeout: seconds that one try may take.
+        retries: further tries, for a server that is away or busy.
+        pause: seconds before the first of them; then twice as many, and so on.
+
+    Raises:
+        InputError: the URL names no model.
+    """
+
+    def __init__(self, url, timeout=10.0, retries=3, pause=0.2):
+        parts = urllib.parse.urlsplit(url)
+        grpc = parts.scheme == "grpc"
+        match = (_GRPC if grpc else _REST).fullmatch(parts.path.rstrip("/"))
+        if parts.scheme not in ("http", "https", "grpc") or not parts.netloc or match is None:
+            raise InputError(
+                f"{url}: give http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME"
+            )
+        if timeout <= 0 or retries < 0:
+            raise InputError(f"timeout {timeout}, retries {retries}: give above 0, and 0 or more")
+        self.url, self.timeout, self.retries, self.pause = url.rstrip("/"), timeout, retries, pause
+        self.name, kind, which = match.groups()
+        if kind == "versions" and not which.isdecimal():
+            raise InputError(f"{url}: version {which!r} is no number")
+        self._which = {kind: which} if kind else {}
+        self._transport = _Grpc(self, parts.netloc) if grpc else _Rest(self)
+
+    def predict(self, inputs, signature="serving_default"):
+        """The model's answers.
+
+        Args:
+            inputs: dict from input to array or list; text as str or bytes.
+            signature: which one to ask.
+
+        Returns:
+            dict from output to array; strings are bytes.
+
+        Raises:
+            ServerError: the server does not answer in time, or refuses the request.
+        """
+        return self._tried(lambda: self._transport.predict(inputs, signature))
+
+    def signatures(self):
+        """What the model takes and gives: as `signatures` of `contracts.described`."""
+        return self._tried(self._transport.signatures)
+
+    def _tried(self, ask):
+        for number in range(self.retries + 1):
+            try:
+                return ask()
+            except _Busy as error:
+                said = first_line(error)
+            if number < self.retries:
+                time.sleep(self.pause * 2**number)
+        raise ServerError(
+            f"{self.url}: no answer after {self.retries + 1} tries ({said}); is the server running?"
+        )
+
+    def late(self, error):
+        raise ServerError(
+            f"{self.url}: no answer in {self.timeout:g} s; give a longer time-out or shorter texts"
+        ) from error
+
+
+class _Rest:
+    def __init__(self, client):
+        self._client, self._dtypes = client, {}
+
+    def predict(self, inputs, signature):
+        values = {name: _plain(np.asarray(value)) for name, value in inputs.items()}
+        found = self._json(":predict", {"signature_name": signature, "inputs": values})
+        if "outputs" not in found:
+            raise ServerError(f"{self._client.url}: not an answer of TF Serving")
+        found = found["outputs"]
+        if not self._dtypes:
+            self._dtypes = self.signatures()
+        wanted = self._dtypes[signature]["outputs"]
+        # A signature with one output is answered without its name.
+        found = {next(iter(wanted)): found} if len(wanted) == 1 else found
+        return {name: _array(found[name], tensor) for name, tensor in wanted.items()}
+
+    def signatures(self):
+        found = self._json("/metadata")["metadata"]["signature_def"]["signature_def"]
+
+        def tensors(side):
+            return {
+                name: {
+                    "dtype": np.dtype(_DTYPES[tensor["dtype"]]).name.replace("object", "string"),
+                    "shape": None
+                    if tensor["tensor_shape"].get("unknown_rank")
+                    else [int(dim["size"]) for dim in tensor["tensor_shape"].get("dim", [])],
+                }
+                for name, tensor in sorted(side.items())
+            }
+
+        return {
+            name: {side: tensors(signature[side]) for side in ("inputs", "outputs")}
+            for name, signature in sorted(found.items())
+            if not name.startswith("__")
+        }
+
+    def _json(self, what, body=None):
+        client = self._client
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(client.url + what, data)
+        try:
+            with urllib.request.urlopen(request, timeout=client.timeout) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            said = _said(error)
+            if error.code in _AGAIN:
+                raise _Busy(said) from error
+            raise ServerError(f"{client.url}: {said} (status {error.code})") from error
+        except ValueError as error:
+            raise ServerError(f"{client.url}: its answer is no JSON; is it TF Serving?") from error
+        except TimeoutError as error:
+            client.late(error)
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, TimeoutError):
+                client.late(error)
+            raise _Busy(first_line(error.reason)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _Busy(first_line(error)) from error
+
+
+class _Grpc:
+    def __init__(self, client, address):
+        import grpc
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        self._client = client
+        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self._channel = grpc.insecure_channel(address, unlimited)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def predict(self, inputs, signature):
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        request = predict_pb2.PredictRequest()
+        self._name(request.model_spec)
+        request.model_spec.signature_name = signature
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=np.shape(value)))
+        found = self._ask(self._stub.Predict, request).outputs
+        return {name: tf.make_ndarray(value) for name, value in found.items()}
+
+    def signatures(self):
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        from tfmodels.serving.contracts import described
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        self._name(request.model_spec)
+        answer = self._ask(self._stub.GetModelMetadata, request)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(found)
+        return described(found)
+
+    def _name(self, spec):
+        which = self._client._which
+        spec.name = self._client.name
+        if "versions" in which:
+            spec.version.value = int(which["versions"])
+        elif "labels" in which:
+            spec.version_label = which["labels"]
+
+    def _ask(self, method, request):
+        import grpc
+
+        try:
+            return method(request, timeout=self._client.timeout)
+        except grpc.RpcError as error:
+            code, said = error.code(), (error.details() or "no details").splitlines()[0]
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._client.late(error)
+            if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                raise _Busy(said) from error
+            raise ServerError(f"{self._client.url}: {said} ({code.name})") from error
+
+
+def _plain(array):
+    """An array as JSON; bytes that are no text as the server wants them."""
+
+    def plain(value):
+        if isinstance(value, list):
+            return [plain(part) for part in value]
+        try:
+            return value.decode() if isinstance(value, bytes) else value
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
+
+    return plain(array.tolist())
+
+
+def _array(value, tensor):
+    """JSON as the array that the server says it is."""
+
+    def encoded(value):
+        if isinstance(value, list):
+            return [encoded(part) for part in value]
+        return base64.b64decode(value["b64"]) if isinstance(value, dict) else value.encode()
+
+    shape = tensor["shape"]
+    text = tensor["dtype"] == "string"
+    array = np.array(encoded(value) if text else value, object if text else tensor["dtype"])
+    if not array.size and shape is not None:  # JSON does not say how wide nothing is
+        return array.reshape([*array.shape, *[max(n, 0) for n in shape[array.ndim :]]])
+    return array
+
+
+def _said(error):
+    """The message of a refusal, in one line."""
+    body = error.read()
+    try:
+        return str(json.loads(body)["error"]).splitlines()[0]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return first_line(error)

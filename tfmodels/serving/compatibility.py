@@ -1,0 +1,208 @@
+"""Whether TF Serving 2.20 can run a SavedModel: read off its graph, nothing is loaded.
+
+In: a directory with `saved_model.pb` (or `.pbtxt`), ours or anybody's. Out: what is in it, or an
+`InputError` that names what the server does not have. What it has stands in `op_list.txt`, which
+`make_op_list.py` wrote.
+"""
+
+import dataclasses
+import functools
+import json
+import re
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfmodels.errors import InputError
+from tfmodels.serving import bundle
+from tfmodels.serving.contracts import CONTRACTS, broken_promises, described
+
+SERVER = "TF Serving 2.20"
+# They call the Python process that made the graph.
+PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+# A file of some machine: two names or more, of Unix or behind a drive's letter.
+ABSOLUTE = re.compile(
+    rb"(?:file://)?/[\w.+-]+(?:/[\w.+ -]+)+|file:///\S+|[A-Za-z]:\\[^\\/:*?\"<>|]+\S*"
+)
+# Names made of files, as that of a table that was read from one.
+_NAMES, _NAMED = ("shared_name", "container"), re.compile(rb"(?:^|table_)(/[\w.+-]+/[\w.+/-]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A SavedModel that the server can run.
+
+    Attributes:
+        directory: `Path` of it.
+        operations: how many kinds of them are in the graph.
+        signatures: see `contracts.described`.
+        task: of `CONTRACTS`, where `signatures.json` says so.
+    """
+
+    directory: Path
+    operations: int
+    signatures: dict
+    task: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What it has: `operations`, dict from name to set of attributes; `version` of graphs."""
+
+    operations: dict
+    version: int
+
+
+@functools.cache
+def server():
+    """The `Server` of `op_list.txt`."""
+    text = Path(__file__).with_name("op_list.txt").read_text(encoding="ascii")
+    first, *lines = text.splitlines()
+    rows = (line.split() for line in lines)
+    return Server({name: set(names) for name, *names in rows}, int(first.split()[-1]))
+
+
+def read(directory):
+    """The `SavedModel` protocol buffer of a version.
+
+    Raises:
+        InputError: there is none that can be read.
+    """
+    directory = Path(directory)
+    path = directory / "saved_model.pb"
+    if (directory / "saved_model.cpb").exists():
+        raise InputError(
+            f"{directory}: the graph is over 2 GB and in parts (saved_model.cpb), which cannot be "
+            "checked; export the weights as variables"
+        )
+    try:
+        if not path.exists() and path.with_suffix(".pbtxt").exists():
+            path = path.with_suffix(".pbtxt")
+            return text_format.Parse(path.read_text("utf-8"), saved_model_pb2.SavedModel())
+        return saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give the directory of a version, or of "
+            "several"
+        ) from error
+    except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no SavedModel, or damaged; export it again") from error
+
+
+def check_all(directory):
+    """Checks a version, or all versions in a directory.
+
+    Returns:
+        list of `Version`, by number.
+
+    Raises:
+        InputError: as `check`.
+    """
+    directory = Path(directory)
+    numbered = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
+    if not any(directory.glob("saved_model.*")) and numbered:
+        return [check(path) for path in sorted(numbered, key=lambda path: int(path.name))]
+    return [check(directory)]
+
+
+def check(directory):
+    """Checks a SavedModel against the server, its own description and its checksums.
+
+    Args:
+        directory: of the version.
+
+    Returns:
+        `Version`.
+
+    Raises:
+        InputError: it cannot be read, the server could not run it, it has not the signatures of
+            its task, or its files have changed.
+    """
+    directory = Path(directory)
+    model = read(directory)
+    graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags]
+    if not graphs:
+        raise InputError(f"{directory}: no graph with the tag 'serve', which {SERVER} loads")
+    (graph, *_), kinds = graphs, set()
+    if found := list(_missing(directory, graph, kinds)):
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        raise InputError(f"{directory}: {SERVER} cannot run it: {found[0]}{more}")
+    signatures, task = described(graph), _task(directory)
+    broken = [] if task is None else list(broken_promises(task, signatures))
+    if broken:
+        raise InputError(f"{directory}: not what {task} promises: {broken[0]}")
+    if changed := list(bundle.changed_files(directory)):
+        raise InputError(f"{directory}: {changed[0]}; export it again")
+    return Version(directory, len(kinds), signatures, task)
+
+
+def _missing(directory, graph, kinds):
+    """What the server does not have, one line each; puts the operations of the graph to `kinds`."""
+    definition, has = graph.graph_def, server()
+    own = {function.signature.name for function in definition.library.function}
+    for function, node in _nodes(definition):
+        where = f"(node {node.name!r}{f' of function {function}' if function else ''})"
+        kinds.add(node.op)
+        if node.op in PYTHON:
+            yield f"operation {node.op} {where} calls Python"
+        elif node.op not in has.operations and node.op not in own:
+            yield f"operation {node.op} {where} is not in it"
+        elif node.op not in own:
+            names = {name for name in node.attr if not name.startswith("_")}
+            for name in sorted(names - has.operations[node.op]):
+                yield f"operation {node.op} {where} has the attribute {name}, which is newer"
+        for path in _paths(node):
+            yield f"the absolute path {path.decode(errors='replace')} {where}"
+    for asset in graph.asset_file_def:
+        if asset.filename.startswith("/"):
+            yield f"the asset {asset.filename} has an absolute path"
+        elif not (directory / "assets" / asset.filename).is_file():
+            yield f"the asset {asset.filename} is missing"
+    versions = definition.versions
+    if versions.min_consumer > has.version:
+        yield (
+            f"it needs graph version {versions.min_consumer} or more, the server's is {has.version}"
+        )
+    if has.version in versions.bad_consumers:
+        yield f"it refuses the graph version of its reader, the server's is {has.version}"
+    if not described(graph):
+        yield "it has no signature; give `signatures=` when it is saved"
+
+
+def _nodes(definition):
+    """`(name of the function or None, node)` of the graph and of its library."""
+    yield from ((None, node) for node in definition.node)
+    for function in definition.library.function:
+        yield from ((function.signature.name, node) for node in function.node_def)
+
+
+def _paths(node):
+    """Absolute paths in a node: as its one string, or in a name of a table or file.
+
+    A constant of many strings is a vocabulary, in which anything may look like a path.
+    """
+    values = (
+        [bytes(v) for v in node.attr["value"].tensor.string_val] if "value" in node.attr else []
+    )
+    if len(values) == 1 and ABSOLUTE.fullmatch(values[0]):
+        yield values[0]
+    for name in _NAMES:
+        if name in node.attr and (found := _NAMED.search(node.attr[name].s)):
+            yield found[1]
+
+
+def _task(directory):
+    """The task that `signatures.json` names; `None` without the file."""
+    path = directory / bundle.SIGNATURES
+    if not path.exists():
+        return None
+    try:
+        said = json.loads(path.read_bytes())
+        task, _ = said["task"], said["signatures"]
+        if task is None or task in CONTRACTS:
+            return task
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise InputError(f"{path}: signatures.json does not describe a model of ours; export it again")

@@ -1,0 +1,60 @@
+"""Whether a server answers as the SavedModel on disk does.
+
+In: a `Client` and the directory of a version. Out: for each signature, how many requests agree;
+an `InputError` for the first that does not. The requests are those of the warm-up.
+"""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers its operations
+
+from tfmodels.errors import InputError
+from tfmodels.serving import warmup
+from tfmodels.serving.compatibility import check
+
+
+def smoke(client, directory, tolerance=1e-3):
+    """Asks every signature and compares.
+
+    Args:
+        client: `Client` of the model.
+        directory: of the version that it should serve, with warm-up requests.
+        tolerance: largest difference of numbers; another processor rounds otherwise.
+
+    Returns:
+        dict from signature to `requests`, how many, and `difference`, the largest.
+
+    Raises:
+        InputError: an answer differs, or the server or the directory gives none.
+    """
+    signatures = check(directory).signatures
+    served = client.signatures()
+    if missing := sorted(signatures.keys() - served.keys()):
+        raise InputError(f"{client.url}: has no signature {missing[0]}, which {directory} has")
+    loaded = tf.saved_model.load(str(directory))
+    found = {}
+    for name, inputs in warmup.read(directory):
+        dtypes = {key: tensor["dtype"] for key, tensor in signatures[name]["inputs"].items()}
+        tensors = {key: tf.constant(value, dtypes[key]) for key, value in inputs.items()}
+        expected = loaded.signatures[name](**tensors)
+        answers = client.predict(inputs, name)
+        row = found.setdefault(name, {"requests": 0, "difference": 0.0})
+        row["requests"] += 1
+        for key, value in expected.items():
+            difference = _difference(answers.get(key), value.numpy())
+            if difference is None or not difference <= tolerance:
+                raise InputError(
+                    f"{client.url}: signature {name} gives another {key} than {directory}; does it "
+                    "serve this version?"
+                )
+            row["difference"] = max(row["difference"], difference)
+    return found
+
+
+def _difference(answer, expected):
+    """The largest difference of two arrays; `None` if they cannot be compared."""
+    if answer is None or answer.shape != expected.shape:
+        return None
+    if expected.dtype.kind == "f":
+        return float(np.abs(answer - expected).max(initial=0.0))
+    return 0.0 if np.array_equal(answer, expected) else None

@@ -1,0 +1,103 @@
+"""What a server asks a model before anybody else may: warm-up requests.
+
+In: the functions that are exported. Out: `assets.extra/tf_serving_warmup_requests`, a TFRecord
+file of `PredictionLog`s, each a request of one signature. A server replays them as it loads a
+version; one that fails keeps the version from being served, so each is run here first.
+"""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfmodels.errors import InputError, first_line
+
+PATH = Path("assets.extra", "tf_serving_warmup_requests")
+BATCH_SIZES = (1, 8)
+WORDS = (1, 16, 96)  # of the texts; the widths of the ids
+_TEXT = "the old captain looked at a quiet river, and nobody said a word about the letter of "
+# What a request that says nothing special has in a row; other numbers are 0.
+_ROW = {"max_new_tokens": 2, "temperature": 1.0, "top_p": 1.0}
+
+
+def requests(specs, most_words=None):
+    """Inputs of a signature of every length in batches of every size.
+
+    Args:
+        specs: dict from input to `tf.TensorSpec`.
+        most_words: of a text; lengths above it become it.
+
+    Yields:
+        dict from input to array.
+    """
+    words = dict.fromkeys(min(n, most_words or n) for n in WORDS)
+    strings = any(spec.dtype == tf.string for spec in specs.values())
+    for length, size in itertools.product(words, BATCH_SIZES):
+        text = " ".join(itertools.islice(itertools.cycle(_TEXT.split()), length))
+        inputs = {}
+        for name, spec in specs.items():
+            if spec.dtype == tf.string:
+                inputs[name] = np.array([text.encode()] * size, object)
+            elif strings or len(spec.shape) == 1:
+                value = _ROW.get(name, 0)
+                inputs[name] = np.full([size], value, spec.dtype.as_numpy_dtype)
+            else:
+                # Token 0, which every vocabulary has, and nothing masked.
+                shape = [size] + [length] * (len(spec.shape) - 1)
+                inputs[name] = np.full(shape, spec.dtype == tf.bool, spec.dtype.as_numpy_dtype)
+        yield inputs
+
+
+def write(directory, model_name, functions, most_words=None):
+    """Runs and writes the warm-up requests of a version.
+
+    Args:
+        directory: of the version.
+        model_name: which the requests name; a server does not look at it.
+        functions: dict from signature to `(concrete function, specs)`.
+        most_words: see `requests`.
+
+    Raises:
+        InputError: the model does not answer one of them.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = Path(directory) / PATH
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name, (function, specs) in functions.items():
+            for inputs in requests(specs, most_words):
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name, request.model_spec.signature_name = model_name, name
+                for key, value in inputs.items():
+                    request.inputs[key].CopyFrom(
+                        tf.make_tensor_proto(value, specs[key].dtype, value.shape)
+                    )
+                try:
+                    function(**{k: tf.constant(v, specs[k].dtype) for k, v in inputs.items()})
+                except tf.errors.OpError as error:
+                    raise InputError(
+                        f"signature {name} does not answer its warm-up: {first_line(error)}"
+                    ) from error
+                writer.write(log.SerializeToString())
+
+
+def read(directory):
+    """The warm-up requests of a version: list of `(signature, dict from input to array)`.
+
+    Raises:
+        InputError: the version has none.
+    """
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = Path(directory) / PATH
+    if not path.is_file():
+        raise InputError(f"{path}: no warm-up requests; export the model with this package")
+    found = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        found.append((request.model_spec.signature_name, inputs))
+    return found
