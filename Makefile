@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Two processes, each with whole files of tests: much of a test is one thread that traces or compiles.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test lint quality benchmark clean
+.PHONY: demo test lint quality serving benchmark clean
 
 demo: $(VENV)/.applications
 	$(PIP) --no-deps --require-hashes --requirement applications/demo-requirements.txt
@@ -26,7 +26,15 @@ quality: $(VENV)/.peers
 	@test -n "$(DATA)" || { echo "make quality DATA=directory of the data sets (docs/results.md)"; exit 2; }
 	$(PIP) --no-deps --require-hashes --requirement applications/demo-requirements.txt
 	$(BIN)/python -m pytest tests $(TWO) -m slow
+	$(MAKE) serving
 	$(BIN)/python -m benchmarks.quality --data $(DATA)
+
+# What leaves the package, in what TF Serving 2.20 is built from; VERSIONS are exported ones.
+VERSIONS ?= $(wildcard saved_models/*/[0-9]*)
+serving: $(VENV)/.test $(VENV)-2.20/.done
+	@test -n "$(VERSIONS)" || { echo "no versions in saved_models/; run 'make demo' or give VERSIONS=..."; exit 2; }
+	$(BIN)/python -m benchmarks.serving $(VERSIONS) --only older fuzz warmup threads \
+	    --python $(VENV)-2.20/bin/python
 
 benchmark: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed --sizes minilm base
@@ -51,5 +59,10 @@ $(VENV)/.peers: $(VENV)/.test
 	$(PIP) --editable '.[applications,tfds,test,peers]'
 	touch $@
 
+$(VENV)-2.20/.done: $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-2.20
+	$(VENV)-2.20/bin/pip install --quiet tensorflow==2.20.0 tensorflow-text==2.20.1
+	touch $@
+
 clean:
-	rm -rf $(VENV) *.egg-info
+	rm -rf $(VENV) $(VENV)-2.20 *.egg-info

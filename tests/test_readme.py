@@ -51,7 +51,7 @@ def test_flags_and_verbs_exist(name):
             if line.startswith("tfmodels "):
                 parser.parse_args(shlex.split(line)[1:])
                 found += 1
-    assert found == 25
+    assert found == 29
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -1,0 +1,254 @@
+"""What a server's day is like, measured on exports: `python -m benchmarks.serving VERSION ...`.
+
+    python -m benchmarks.serving saved_models/sentiment/1 --only fuzz [--inputs 20000]
+    python -m benchmarks.serving saved_models/sentiment/1 --only warmup threads [--minutes 5]
+    python -m benchmarks.serving saved_models/*/1 --only older --python .venv-2.20/bin/python
+
+In: directories of versions that `tfmodels export` wrote. Out: a line of JSON for each figure and
+version, with `held`; exit status 1 if one is not. `warmup`: the first request after loading, with
+and without the records replayed, each in a process of its own. `threads`: throughput, latencies
+and memory of 32 threads that check every answer. `fuzz`: generated texts, of which each must be
+answered or refused. `older`: the warm-up requests in an environment with tensorflow and
+tensorflow-text 2.20, with the answers of this one.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np  # noqa: E402 - after the log level
+import tensorflow as tf  # noqa: E402
+import tensorflow_text  # noqa: E402, F401 - registers its operations
+
+from tfmodels.serving import warmup  # noqa: E402
+
+THREADS = 32
+SCRIPTS = ["a", " ", "film", "很好", "的", "ж", "שלום", "بيروت", "👩\u200d👩", "e\u0301", "\u202e",
+           "ﬁ", "\t", "\n", "\x00", "\ufffe", "[MASK]", "<|endoftext|>", "'", "#", "9"]  # fmt: skip
+
+# Loads a version, replays the records or not, asks; prints milliseconds of the two requests.
+FIRST = """
+import sys, time
+import tensorflow as tf, tensorflow_text
+from tfmodels.serving import warmup
+directory, replay = sys.argv[1], sys.argv[2] == "yes"
+loaded, requests = tf.saved_model.load(directory), warmup.read(directory)
+def ask(name, inputs):
+    start = time.perf_counter()
+    answer = loaded.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})
+    [value.numpy() for value in answer.values()]
+    return 1000 * (time.perf_counter() - start)
+if replay:
+    for request in requests: ask(*request)
+text = [r for r in requests if r[0] == "serving_default"][0]
+print(ask(*text), ask(*text))
+"""
+
+# Answers the warm-up requests with TensorFlow alone; the older environment has nothing else.
+OLDER = """
+import sys
+import numpy as np, tensorflow as tf, tensorflow_text
+directory, given, found = sys.argv[1:]
+loaded, asked = tf.saved_model.load(directory), np.load(given)
+answers, calls = {}, {}
+for key in asked.files:
+    number, name, inputs = key.split("|")
+    value = asked[key]
+    calls.setdefault((number, name), {})[inputs] = tf.constant(value if value.dtype.kind != "S" else
+        value.astype(object))
+for (number, name), inputs in calls.items():
+    for key, value in loaded.signatures[name](**inputs).items():
+        value = value.numpy()
+        answers[f"{number}|{name}|{key}"] = value.astype("S") if value.dtype == object else value
+np.savez(found, **answers)
+print(tf.__version__)
+"""
+
+
+def asker(version):
+    """A function from texts (list of bytes) to the answers of a version, a dict of arrays."""
+    function = tf.saved_model.load(str(version)).signatures["serving_default"]
+    (name,) = function.structured_input_signature[1]
+
+    def ask(texts):
+        found = function(**{name: tf.constant(texts, tf.string)})
+        return {key: value.numpy() for key, value in found.items()}
+
+    return ask
+
+
+def texts(rng, number):
+    """Generated texts: mixed scripts, random bytes, NUL bytes, empty and very long ones."""
+    for _ in range(number):
+        kind = rng.random()
+        if kind < 0.25:
+            yield rng.randbytes(rng.randint(0, 200))
+        elif kind < 0.27:
+            yield "".join(rng.choices(SCRIPTS, k=rng.randint(2000, 20000))).encode()
+        elif kind < 0.3:
+            yield rng.choice([b"", b"\x00", b" " * 1000, b"x" * 5000, b"\xff" * 300, b"\x00" * 99])
+        else:
+            yield "".join(rng.choices(SCRIPTS, k=rng.randint(0, 40))).encode()
+
+
+def fuzz(version, options):
+    """Every generated batch is answered, a row for a text, or refused as an invalid argument."""
+    ask, rng = asker(version), random.Random(options.seed)
+    answered = refused = wrong = 0
+    left, kept = options.inputs, None
+    while left:
+        size = min(rng.choice((1, 1, 2, 7, 16)), left)
+        batch = list(texts(rng, size))
+        left -= size
+        try:
+            found = ask(batch)
+        except tf.errors.InvalidArgumentError:
+            refused += size
+            continue
+        answered += size
+        for value in found.values():
+            wrong += value.shape[0] != size
+            wrong += value.dtype.kind == "f" and not np.isfinite(value).all()
+        kept = found
+    none = ask([])
+    wrong += any(value.shape[0] for value in none.values())
+    wrong += kept is not None and none.keys() != kept.keys()
+    return {
+        "inputs": options.inputs, "answered": answered, "refused": refused, "wrong": int(wrong),
+        "held": not wrong and answered > 0,
+    }  # fmt: skip
+
+
+def first_requests(version, options):
+    """The first request after loading, with and without the records replayed before it."""
+    found = {}
+    for replay in ("no", "yes"):
+        command = [sys.executable, "-c", FIRST, str(version), replay]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        first, second = map(float, done.stdout.split()[-2:])
+        found[replay] = {"first_ms": round(first, 2), "second_ms": round(second, 2)}
+    return {
+        "cold": found["no"], "warm": found["yes"],
+        "held": found["yes"]["first_ms"] < found["no"]["first_ms"] / 2,
+    }  # fmt: skip
+
+
+def threads(version, options):
+    """Throughput, latencies and memory of many threads; every answer is compared."""
+    import psutil
+
+    ask, rng = asker(version), random.Random(options.seed)
+    words = ["the", "old", "captain", "looked", "at", "a", "quiet", "river", "film", "nothing"]
+    asked = [" ".join(rng.choices(words, k=n)).encode() for n in (1, 3, 8, 20, 60)]
+    expected = [ask([text]) for text in asked]
+    process, wrong, taken = psutil.Process(), [0], [[] for _ in range(THREADS)]
+
+    def work(mine, seed, end):
+        rng = random.Random(seed)
+        while time.monotonic() < end:
+            which = rng.randrange(len(asked))
+            start = time.perf_counter()
+            found = ask([asked[which]])
+            mine.append(time.perf_counter() - start)
+            for key, value in expected[which].items():
+                same = (
+                    np.allclose(found[key], value, atol=1e-4)
+                    if value.dtype.kind == "f"
+                    else np.array_equal(found[key], value)
+                )
+                wrong[0] += not same
+
+    def run(seconds):
+        end = time.monotonic() + seconds
+        workers = [
+            threading.Thread(target=work, args=(mine, seed, end)) for seed, mine in enumerate(taken)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    seconds = 60 * options.minutes
+    run(seconds / 5)  # every thread has had its memory
+    start = process.memory_info().rss
+    for mine in taken:
+        mine.clear()
+    run(seconds)
+    end = process.memory_info().rss
+    all_taken = np.concatenate(taken)
+    p50, p99 = np.percentile(all_taken, [50, 99])
+    return {
+        "threads": THREADS, "seconds": round(seconds), "requests": len(all_taken),
+        "per_second": round(len(all_taken) / seconds, 1), "p50_ms": round(1000 * p50, 1),
+        "p99_ms": round(1000 * p99, 1), "rss_start_mb": start >> 20, "rss_end_mb": end >> 20,
+        "wrong": wrong[0], "held": not wrong[0] and end < 1.1 * start,
+    }  # fmt: skip
+
+
+def older(version, options):
+    """The answers to the warm-up requests in the environment of `--python`, beside ours."""
+    if options.python is None:
+        sys.exit("--python: give that of an environment with tensorflow and tensorflow-text 2.20")
+    loaded = tf.saved_model.load(str(version))
+    given, expected = {}, {}
+    for number, (name, inputs) in enumerate(warmup.read(version)):
+        tensors = {key: tf.constant(value) for key, value in inputs.items()}
+        for key, value in inputs.items():
+            given[f"{number}|{name}|{key}"] = value.astype("S") if value.dtype == object else value
+        for key, value in loaded.signatures[name](**tensors).items():
+            value = value.numpy()
+            value = value.astype("S") if value.dtype == object else value
+            expected[f"{number}|{name}|{key}"] = value
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/given.npz", f"{folder}/found.npz"]
+        np.savez(files[0], **given)
+        command = [options.python, "-c", OLDER, str(version), *files]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return {"error": done.stderr.splitlines()[-1], "held": False}
+        found = dict(np.load(files[1]))
+    largest, differ = 0.0, 0
+    for key, value in expected.items():
+        if value.dtype.kind == "f":
+            largest = max(largest, float(np.abs(found[key] - value).max(initial=0.0)))
+        else:
+            differ += not np.array_equal(found[key], value)
+    return {
+        "tensorflow": done.stdout.split()[-1], "tensors": len(expected), "difference": largest,
+        "differ": differ, "held": found.keys() == expected.keys() and largest < 1e-4 and not differ,
+    }  # fmt: skip
+
+
+FIGURES = {"fuzz": fuzz, "warmup": first_requests, "threads": threads, "older": older}
+
+
+def main(arguments=None):
+    """Prints the figures; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("versions", nargs="+", type=Path)
+    parser.add_argument("--only", nargs="+", choices=list(FIGURES), required=True)
+    parser.add_argument("--inputs", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--python", help="of an environment with tensorflow 2.20, for older")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    missed = 0
+    for version in options.versions:
+        for name in options.only:
+            found = FIGURES[name](version.resolve(), options)
+            missed += not found["held"]
+            print(json.dumps({"figure": name, "version": str(version), **found}), flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The real `tensorflow_model_server`, where it is installed: docs/serving.md says how."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from applications.__main__ import main
+from tests.applications.conftest import (  # noqa: F401 - fixtures
+    documents,
+    gpt_dir,
+    model_dir,
+    ner_dir,
+    reviews,
+    tagged,
+)
+from tfmodels.errors import InputError
+from tfmodels.serving.client import Client
+from tfmodels.serving.smoke import smoke
+
+SERVER = shutil.which("tensorflow_model_server")
+pytestmark = pytest.mark.skipif(
+    SERVER is None, reason="no tensorflow_model_server on the PATH; see docs/serving.md"
+)
+BATCHING = Path(__file__).parents[2] / "deploy" / "batching.config"
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def roots(model_dir, ner_dir, gpt_dir, tmp_path_factory):  # noqa: F811
+    """Directory of the versions of each model."""
+    folder = tmp_path_factory.mktemp("real")
+    found = {}
+    for name, model in (("sentiment", model_dir), ("ner", ner_dir), ("gpt", gpt_dir)):
+        options = '{"max_new_tokens": 8}' if name == "gpt" else "{}"
+        arguments = ["--model_dir", str(model), "--export_dir", str(folder / name)]
+        assert main(["export", *arguments, "--options", options]) == 0
+        found[name] = folder / name
+    return found
+
+
+@contextlib.contextmanager
+def server(config, *flags):
+    """Runs the server until the block ends; gives its two addresses."""
+    grpc, rest = free_port(), free_port()
+    command = [SERVER, f"--port={grpc}", f"--rest_api_port={rest}", f"--model_config_file={config}"]
+    process = subprocess.Popen(
+        [*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"http://127.0.0.1:{rest}/v1/models/", f"grpc://127.0.0.1:{grpc}/"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def write_config(path, roots):
+    models = [
+        f'config {{ name: "{name}" base_path: "{root}" model_platform: "tensorflow" }}'
+        for name, root in roots.items()
+    ]
+    path.write_text(f"model_config_list {{ {' '.join(models)} }}")
+    return path
+
+
+def loaded(url, seconds=120):
+    """A client, when the model answers."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            client = Client(url, timeout=30)
+            client.signatures()
+            return client
+        except InputError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
+FLAGS = [(), ("--enable_batching=true", f"--batching_parameters_file={BATCHING}")]
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_every_signature(roots, flags, tmp_path):
+    with server(write_config(tmp_path / "models.config", roots), *flags) as addresses:
+        for address in addresses:
+            for name, root in roots.items():
+                found = smoke(loaded(address + name), root / "1")
+                assert all(row["requests"] for row in found.values())
+
+
+def test_another_version_under_load(roots, model_dir, tmp_path):  # noqa: F811
+    root = {"sentiment": roots["sentiment"]}
+    failed, number, stop = [], [0], threading.Event()
+    with server(write_config(tmp_path / "models.config", root)) as (_, grpc):
+        loaded(f"{grpc}sentiment")
+
+        def ask():
+            client = Client(f"{grpc}sentiment", retries=0)
+            while not stop.is_set():
+                try:
+                    client.predict({"text": ["a joy"]})
+                    number[0] += 1
+                except InputError as error:
+                    failed.append(str(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            arguments = ["--model_dir", str(model_dir), "--export_dir", str(root["sentiment"])]
+            assert main(["export", *arguments]) == 0
+            loaded(f"{grpc}sentiment/versions/2")
+            time.sleep(2)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(30)
+    assert number[0] > 50 and not failed
