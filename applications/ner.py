@@ -95,7 +95,10 @@ def train(settings: Train):
     from tfmodels.training.sequence import tagging_objective
 
     check_numbers(settings)
-    with whole_directory(settings.output_dir, "another --output_dir") as directory:
+    with (
+        run.output_of(settings) as output_dir,
+        whole_directory(output_dir, "another --output_dir") as directory,
+    ):
         source = evaluated = _open(settings.train_file, settings)
         share = settings.held_out if settings.eval_file is None else 0.0
         scan = source.scan(share, HELD_OUT_MOST, settings.seed)
@@ -105,7 +108,7 @@ def train(settings: Train):
             training = validation = "all"
         types = list(scan.type_counts)
         labels = labels_of(types)
-        strategy = run.start(settings.precision, settings.strategy, settings.seed)
+        strategy = run.start_training(settings)
         numbered = (row for row in source.stream(None) if row.number not in scan.held_out)
         texts = (row.values[0] for row in numbered)
 

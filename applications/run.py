@@ -8,7 +8,10 @@ Its first three files are those of a Hugging Face checkpoint, so it is itself on
 from (`--checkpoint`). What differs between applications stands in their own modules.
 """
 
+import contextlib
 import dataclasses
+import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -26,10 +29,13 @@ from tfmodels.models.bert import SIZES, Bert, BertConfig
 from tfmodels.text.batching import encode, length_bucketed
 from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
-from tfmodels.training.distribution import choose_strategy
+from tfmodels.training.distribution import choose_strategy, is_chief, read_cluster
 from tfmodels.training.optimizer import AdamW, WarmupInverseSqrt, WarmupLinear
 from tfmodels.training.precision import dtype_policy
 
+LOST = 75  # sysexits.h: a failure that passes; try again
+# Settings that workers may have of their own.
+OF_A_WORKER = ("output_dir", "peer_wait")
 # Largest learning rates where none is given.
 RATE_FROM_ZERO, RATE_FROM_CHECKPOINT = 5e-4, 1e-4
 
@@ -262,15 +268,16 @@ def fit(
     if settings.ema:
         # Before the callback that keeps the best weights: it must see the averages.
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    history = model.fit(
-        dataset.repeat(),
-        validation_data=validation,
-        steps_per_epoch=steps,
-        epochs=parts,
-        class_weight=class_weight,
-        shuffle=False,
-        callbacks=callbacks,
-    ).history
+    with lost_workers(model):
+        history = model.fit(
+            dataset.repeat(),
+            validation_data=validation,
+            steps_per_epoch=steps,
+            epochs=parts,
+            class_weight=class_weight,
+            shuffle=False,
+            callbacks=callbacks,
+        ).history
     if not np.isfinite(history["loss"]).all():
         raise InputError(
             f"--learning_rate {rate}: the loss is no longer a number after "
@@ -340,3 +347,57 @@ def start(precision, strategy, seed):
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(dtype_policy(precision))
     return choose_strategy(strategy)
+
+
+def start_training(settings):
+    """`start`, with the other workers if there are any: they must have the same settings."""
+    keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(dtype_policy(settings.precision))
+    same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
+    strategy = choose_strategy(settings.strategy, same, settings.peer_wait)
+    replicas = strategy.num_replicas_in_sync
+    if replicas > 1 and is_chief(strategy):
+        print(
+            f"{type(strategy).__name__}: {replicas} replicas, each with its rows of every batch "
+            f"of {settings.batch_size}",
+            file=sys.stderr,
+        )
+    return strategy
+
+
+@contextlib.contextmanager
+def lost_workers(model):
+    """Ends the process, with one line and the status `LOST`, when another worker has gone.
+
+    Not the caller's mistake, nor ours: who starts the workers is to start all of them again.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        several = isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+                tf.errors.DeadlineExceededError, tf.errors.InternalError)  # fmt: skip
+        if not several or not isinstance(error, gone):
+            raise
+        print(
+            "tfmodels: lost another worker, or the way to it; start all again with the same "
+            f"command ({type(error).__name__})",
+            file=sys.stderr,
+        )
+        sys.exit(LOST)
+
+
+@contextlib.contextmanager
+def output_of(settings):
+    """The path that this process writes to: `output_dir` for the chief, for others a passing one.
+
+    Args:
+        settings: has `output_dir`, `strategy`.
+    """
+    several = settings.strategy in ("auto", "multi_worker")
+    cluster = read_cluster() if several else None
+    if cluster is None or cluster[1] == 0:
+        yield settings.output_dir
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield str(Path(directory) / "model")

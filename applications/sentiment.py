@@ -79,7 +79,10 @@ def train(settings: Train):
     from tfmodels.training.losses import Accuracy, Crossentropy
 
     check_numbers(settings)
-    with whole_directory(settings.output_dir, "another --output_dir") as directory:
+    with (
+        run.output_of(settings) as output_dir,
+        whole_directory(output_dir, "another --output_dir") as directory,
+    ):
         columns = (settings.text_column, settings.label_column)
         source = evaluated = open_source(settings.train_file, columns)
         share = settings.held_out if settings.eval_file is None else 0.0
@@ -96,7 +99,7 @@ def train(settings: Train):
             evaluated = open_source(settings.eval_file, columns)
             training = validation = "all"
             held_out = _rows_with_labels(evaluated, settings.label_column, labels)
-        strategy = run.start(settings.precision, settings.strategy, settings.seed)
+        strategy = run.start_training(settings)
         texts = (row[0] for number, row in source.rows() if number not in scan.held_out)
 
         def make(encoder):

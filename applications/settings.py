@@ -31,7 +31,9 @@ class Training:
         held_out: share of the training data to measure on.
         seed: of everything random.
         precision: auto, float32 or bfloat16.
-        strategy: auto, single or mirrored.
+        strategy: auto, single, mirrored (all GPUs), multi_worker (see docs/distributed.md) or
+            tpu; auto reads TF_CONFIG and the GPUs.
+        peer_wait: seconds to wait for the other workers to start.
     """
 
     output_dir: str
@@ -47,7 +49,8 @@ class Training:
     held_out: float = 0.1
     seed: int = 0
     precision: Precision = "auto"
-    strategy: Literal["auto", "single", "mirrored"] = "auto"
+    strategy: Literal["auto", "single", "mirrored", "multi_worker", "tpu"] = "auto"
+    peer_wait: int = 300
 
 
 @dataclass(kw_only=True)
@@ -207,7 +210,7 @@ LEAST = {
     "patience": 0, "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0,
     "shards": 1, "processes": 1, "held_out_examples": 1, "stride": 1, "sample_tokens": 0,
     "num_layers": 1, "num_heads": 1, "hidden_dim": 1, "num_decoder_layers": 1, "lead_k": 1,
-    "max_target_length": 3, "rouge_examples": 1, "emission_loss": 0,
+    "max_target_length": 3, "rouge_examples": 1, "emission_loss": 0, "peer_wait": 1,
 }  # fmt: skip
 ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {

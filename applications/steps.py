@@ -18,10 +18,10 @@ from applications import datasets, report, run
 from applications.unfinished import STATES, unfinished
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
-from tfmodels.training.state import SaveState, restore_state, states
+from tfmodels.training.state import SaveState, restore_newest
 
 # What may be another when a training goes on: nothing that changes its result.
-FREE = ("strategy",)
+FREE = ("strategy", "peer_wait")
 
 
 def train(settings, data, made_of, start, write):
@@ -43,19 +43,22 @@ def train(settings, data, made_of, start, write):
     Raises:
         InputError: the directory exists or cannot be written, or as `fit`.
     """
-    if os.path.exists(settings.output_dir):
-        raise InputError(
-            f"{settings.output_dir}: already exists; give another --output_dir or remove it"
-        )
-    strategy = run.start(settings.precision, settings.strategy, settings.seed)
-    with unfinished(settings.output_dir, {**vars(settings), **made_of}, FREE) as folder:
+    with run.output_of(settings) as output_dir:
+        return _train(settings, output_dir, data, made_of, start, write)
+
+
+def _train(settings, output_dir, data, made_of, start, write):
+    if os.path.exists(output_dir):
+        raise InputError(f"{output_dir}: already exists; give another --output_dir or remove it")
+    strategy = run.start_training(settings)
+    with unfinished(output_dir, {**vars(settings), **made_of}, FREE) as folder:
         with datasets.source_errors(data), strategy.scope():
             model, source, options = start(folder)
             history = fit(model, source, settings, folder, **options)
         measured = _measures(history)
         metrics = {name.removeprefix("val_"): values[-1] for name, values in measured.items()
                    if name.startswith("val_")}  # fmt: skip
-        with whole_directory(settings.output_dir, "another --output_dir") as directory:
+        with whole_directory(output_dir, "another --output_dir") as directory:
             write(directory, model, source, metrics)
             shutil.copytree(folder / "logs", directory / "logs")
             report.write_json(directory / "metrics.json", {**metrics, "history": measured})
@@ -89,8 +92,7 @@ def fit(model, source, settings, folder, objective, callbacks=()):
     interval = -(-source.steps // parts)
     rate = run.compile_model(model, settings, parts * interval, objective)
     step, history = 0, {}
-    if found := states(folder / STATES):
-        state = restore_state(found[-1], model)
+    if state := restore_newest(folder / STATES, model):
         step, history = state["step"], state["history"]
         print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
     held_out = source.held_out()
@@ -104,16 +106,17 @@ def fit(model, source, settings, folder, objective, callbacks=()):
     ]
     (folder / "logs").mkdir(exist_ok=True)
     if step < parts * interval:  # not if only the writing of the model was left
-        model.fit(
-            source.batches(step),
-            validation_data=held_out,
-            steps_per_epoch=interval,
-            initial_epoch=step // interval,
-            epochs=parts,
-            shuffle=False,
-            callbacks=callbacks,
-            verbose="auto" if sys.stdout.isatty() else 2,
-        )
+        with run.lost_workers(model):
+            model.fit(
+                source.batches(step),
+                validation_data=held_out,
+                steps_per_epoch=interval,
+                initial_epoch=step // interval,
+                epochs=parts,
+                shuffle=False,
+                callbacks=callbacks,
+                verbose="auto" if sys.stdout.isatty() else 2,
+            )
     if not np.isfinite(save.last_loss):
         raise InputError(
             f"--learning_rate {rate}: the loss is no longer a number; remove {folder} and give a "

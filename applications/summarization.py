@@ -125,7 +125,10 @@ def train(settings: Train):
     search = _search(settings, {"max_new_tokens": settings.max_target_length})
     _generation(search)  # refused before anything is read
     summaries.Tokenizer()
-    with whole_directory(settings.output_dir, "another --output_dir") as directory:
+    with (
+        run.output_of(settings) as output_dir,
+        whole_directory(output_dir, "another --output_dir") as directory,
+    ):
         columns = (settings.source_column, settings.target_column)
         source = evaluated = open_source(settings.train_file, columns)
         share = settings.held_out if settings.eval_file is None else 0.0
@@ -134,7 +137,7 @@ def train(settings: Train):
         if settings.eval_file is not None:
             evaluated = open_source(settings.eval_file, columns)
             training = validation = "all"
-        strategy = run.start(settings.precision, settings.strategy, settings.seed)
+        strategy = run.start_training(settings)
         rows = (row for number, row in source.rows() if number not in scan.held_out)
         texts = itertools.chain.from_iterable(rows)
         with strategy.scope():

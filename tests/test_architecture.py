@@ -33,7 +33,7 @@ MAY_IMPORT = {
 FOR_ALL = ("tfmodels.errors", "tfmodels.files")
 # Keras alone computes there, so that the models run on its other backends too.
 WITHOUT_TENSORFLOW = ("tfmodels.layers", "tfmodels.models", "tfmodels.generation")
-KERNELS = "tfmodels.layers.kernels"
+NAMED = ("tfmodels.layers.kernels", "tfmodels.models.workers")
 # What `import tfmodels` must do without: imported where it is needed, inside of functions.
 OPTIONAL = {
     "safetensors",
@@ -98,7 +98,7 @@ def broken_rules(source, module, is_package=False):
                 yield f"{module} imports {name}"
         if (
             top == "tensorflow"
-            and module != KERNELS
+            and module not in NAMED
             and any(is_in(module, r) for r in WITHOUT_TENSORFLOW)
         ):
             yield f"{module} imports {name}"

@@ -12,8 +12,8 @@ three forms:
   five to ten times, and TensorFlow's bfloat16 elementwise kernels are slower than
   its float32 ones. The matrix products stay outside: XLA's are slower on CPUs.
 
-A `seed` given to a function means training; `None` means inference. This is the
-only module of `layers` and `models` that imports TensorFlow.
+A `seed` given to a function means training; `None` means inference. This and
+`models.workers` are the only modules of `layers` and `models` that import TensorFlow.
 """
 
 import math
@@ -230,7 +230,13 @@ if tf is not None:
 
         As tensors, so that one compiled function serves every rate.
         """
-        return tf.cast(seed, tf.uint32), _u32(round(rate * 2**32)), tf.constant(1 / (1 - rate))
+        seed = tf.cast(seed, tf.uint32)
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            # Their states are the same; without this they would drop the same elements.
+            number = tf.cast(replica.replica_id_in_sync_group, tf.uint32)
+            seed += number * tf.constant([0x9E3779B9, 0], tf.uint32)
+        return seed, _u32(round(rate * 2**32)), tf.constant(1 / (1 - rate))
 
     def _kept(like, drop):
         """`1 / (1 - rate)` where an element is kept and 0 where it is dropped.

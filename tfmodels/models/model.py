@@ -9,14 +9,21 @@ import dataclasses
 import keras
 from keras import tree
 
+from tfmodels.models import workers
+
 
 class Model(keras.Model):
-    """A `keras.Model` whose `fit` takes bool masks under a `tf.distribute` strategy.
+    """A `keras.Model` that trains under every `tf.distribute` strategy.
 
     To find the shapes of a batch, Keras 3.15 takes the first one from the dataset and adds
-    up its parts on all replicas, which TensorFlow refuses for bool. The dataset knows the
-    shapes, and no batch is lost.
+    up its parts on all replicas, which TensorFlow refuses for bool, and which several workers
+    do not understand. The dataset knows the shapes, and no batch is lost. The rest of what
+    Keras gets wrong on several workers stands in `workers`.
     """
+
+    @property
+    def distribute_strategy(self):
+        return workers.for_trainer(super().distribute_strategy)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None and self._distribute_strategy is not None:

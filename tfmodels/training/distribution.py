@@ -1,39 +1,163 @@
 """Which devices a model trains on.
 
-In: the `--strategy` setting. Out: a `tf.distribute` strategy; its scope is where the
-model is made and compiled. The batch size of a dataset is always the global one.
+In: the `--strategy` setting and, on several machines, the variable `TF_CONFIG`. Out: a
+`tf.distribute` strategy; its scope is where the model is made and compiled. The batch size of a
+dataset is always the global one.
 """
 
 import functools
+import json
+import os
 
 import tensorflow as tf
 
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, first_line
+from tfmodels.training.meeting import meet
 
-STRATEGIES = ("auto", "single", "mirrored")
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker", "tpu")
+WAIT = 300  # seconds for the other workers to start
 
 
-def choose_strategy(name="auto"):
+def choose_strategy(name="auto", settings=None, wait=WAIT):
     """The strategy of a name.
 
     Args:
         name: `"single"`: one device; `"mirrored"`: copies of the model on every GPU, or
-            on every logical CPU where there is no GPU; `"auto"`: mirrored if there is
-            more than one GPU, else single.
+            on every logical CPU where there is no GPU; `"multi_worker"`: on all workers that
+            `TF_CONFIG` names; `"tpu"`: on the TPU that `TPU_NAME` names, or the local one;
+            `"auto"`: multi_worker where there is a `TF_CONFIG` of several workers, mirrored if
+            there is more than one GPU, else single.
+        settings: dict of JSON values that must be the same on all workers.
+        wait: seconds to wait for the other workers.
 
     Returns:
         A `tf.distribute.Strategy`.
 
     Raises:
-        InputError: if there is no such strategy.
+        InputError: there is no such strategy, `TF_CONFIG` is wrong, a worker does not come in
+            time or has other settings, or there is no TPU.
     """
     if name not in STRATEGIES:
         raise InputError(f"--strategy {name}: give one of {', '.join(STRATEGIES)}")
+    # Before TensorFlow looks at devices: it takes no workers after that.
+    cluster = read_cluster() if name in ("auto", "multi_worker") else None
+    if name == "multi_worker" and cluster is None:
+        raise InputError("--strategy multi_worker: TF_CONFIG is not set; see docs/distributed.md")
+    if cluster is not None and (name == "multi_worker" or len(cluster[0]) > 1):
+        return _multi_worker(cluster, settings or {}, wait)
+    if name == "tpu":
+        return _tpu()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "single" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
     return _mirrored(tuple(device.name for device in devices))
+
+
+def read_cluster():
+    """What `TF_CONFIG` says, checked before TensorFlow waits for machines that do not exist.
+
+    Returns:
+        `(addresses, index)`: the workers as `host:port`, the chief first, and which this process
+        is; None if it is not set.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    text = os.environ.get("TF_CONFIG", "").strip()
+    if not text:
+        return None
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"TF_CONFIG: no JSON ({error}); see docs/distributed.md") from error
+    try:
+        cluster, task = dict(config["cluster"]), dict(config["task"])
+        kind, index = str(task["type"]), int(task["index"])
+        jobs = {job: [str(address) for address in cluster.get(job, [])]
+                for job in ("chief", "worker")}  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            'TF_CONFIG: give {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
+            f'"worker", "index": 0}}}} (it lacks or has a wrong {error})'
+        ) from error
+    if other := sorted(set(cluster) - set(jobs)):
+        raise InputError(f"TF_CONFIG: jobs are chief and worker, not {other[0]}")
+    addresses = jobs["chief"] + jobs["worker"]
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise InputError(f"TF_CONFIG: {address!r} is not host:port")
+        if addresses.count(address) > 1:
+            raise InputError(f"TF_CONFIG: {address} is there twice; give each worker its own")
+    if not 0 <= index < len(jobs.get(kind, [])):
+        raise InputError(
+            f"TF_CONFIG: task {kind} {index}, and the cluster has "
+            f"{len(jobs.get(kind, []))} of {kind}"
+        )
+    return addresses, index + (len(jobs["chief"]) if kind == "worker" else 0)
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes."""
+    return worker_of(strategy) == 0
+
+
+def worker_of(strategy):
+    """The number of this process among the workers of a strategy; 0 is the chief."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0
+    before = len(resolver.cluster_spec().as_dict().get("chief", []))
+    return (resolver.task_id or 0) + (before if resolver.task_type == "worker" else 0)
+
+
+def from_chief(strategy, values):
+    """The chief's numbers, on every worker; as they are where there is one process.
+
+    Args:
+        strategy: the one that all workers made.
+        values: a float, int or bool array, of one shape on all of them.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return values
+    chief = is_chief(strategy)
+
+    @tf.function(autograph=False)
+    def send(values):
+        def part():
+            context = tf.distribute.get_replica_context()
+            first = tf.equal(context.replica_id_in_sync_group, 0) & chief
+            mine = tf.where(first, values, tf.zeros_like(values))
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+        return strategy.experimental_local_results(strategy.run(part))[0]
+
+    return send(tf.convert_to_tensor(values)).numpy()
+
+
+def _multi_worker(cluster, settings, wait):
+    addresses, index = cluster
+    meet(addresses, index, settings, wait)
+    return _workers()
+
+
+@functools.cache
+def _workers():
+    # One a process, as TensorFlow allows.
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _tpu():
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", ""))
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, ValueError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"--strategy tpu: no TPU found ({first_line(error)}); set TPU_NAME"
+        ) from error
 
 
 @functools.cache

@@ -47,8 +47,7 @@ class Crossentropy(keras.losses.Loss):
         labels = int_labels(y_true, y_pred)
         weights = label_weights(labels, sample_weight)
         losses = label_losses(labels, y_pred, self.label_smoothing)
-        # The replicas' gradients are added up, so each gives its part of the mean.
-        return ops.sum(losses * weights) / ops.maximum(global_sum(ops.sum(weights)), 1e-12)
+        return global_mean(ops.sum(losses * weights), ops.sum(weights))
 
     def get_config(self):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
@@ -145,11 +144,31 @@ def label_weights(labels, sample_weight=None):
     return weights * sample_weight
 
 
-def global_sum(value):
-    """The sum of `value` over all replicas."""
-    if tf is None:
-        return value
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+def global_mean(total, number):
+    """The mean over all replicas, as Keras wants it of each of them.
+
+    Keras adds up the gradients of the replicas, so each one's is that of its part. The value is
+    the whole mean over the number of replicas on every one of them: what Keras reports is then
+    the mean, also where replicas have different numbers of rows.
+
+    Args:
+        total: float scalar, the sum over the labels of this replica.
+        number: float scalar, how many these are.
+
+    Returns:
+        float scalar; 0 where there are none.
+    """
+    replicas = _replicas()
+    if replicas is None:
+        return total / ops.maximum(number, 1e-12)
+    sums = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([total, number]))
+    total_of_all, number = tf.stop_gradient(sums[0]), ops.maximum(tf.stop_gradient(sums[1]), 1e-12)
+    part = total / number
+    value = total_of_all / number / replicas.num_replicas_in_sync
+    return value + part - tf.stop_gradient(part)
+
+
+def _replicas():
+    """The context of more than one replica, or None."""
+    context = tf.distribute.get_replica_context() if tf is not None else None
+    return context if context is not None and context.num_replicas_in_sync > 1 else None

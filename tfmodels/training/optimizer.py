@@ -98,6 +98,10 @@ class AdamW(keras.optimizers.AdamW):
     the momentum of the average rises from 0 at step 1, as (t - 1) / (t + 9), up to
     `ema_momentum`, so that a short training does not average in where it started.
 
+    With `gradient_accumulation_steps` N every N-th step moves the weights, by the mean of the N
+    gradients, under every strategy; schedule, averages and bias correction count these updates.
+    So N batches with as many labels that count in each are one batch of N times the size.
+
     Args:
         learning_rate: float or schedule.
         weight_decay: decoupled weight decay, times the learning rate; not applied to
@@ -106,13 +110,22 @@ class AdamW(keras.optimizers.AdamW):
         **kwargs: as `keras.optimizers.AdamW`, but for `amsgrad`.
 
     Raises:
-        ValueError: if `amsgrad` is asked for.
+        ValueError: if `amsgrad` is asked for, or with `gradient_accumulation_steps` something
+            that would see parts of the gradient: `clipnorm`, `clipvalue`,
+            `ema_overwrite_frequency`.
     """
 
     def __init__(self, learning_rate=5e-5, weight_decay=0.01, epsilon=1e-6, **kwargs):
         super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
         if self.amsgrad:
             raise ValueError("amsgrad is not supported here; use keras.optimizers.AdamW")
+        if self.gradient_accumulation_steps and (
+            self.clipnorm or self.clipvalue or (self.use_ema and self.ema_overwrite_frequency)
+        ):
+            raise ValueError(
+                "gradient_accumulation_steps does not go with clipnorm, clipvalue or "
+                "ema_overwrite_frequency; use global_clipnorm"
+            )
         self.exclude_from_weight_decay(var_names=NOT_DECAYED)
         if tf is not None:
             # Of this optimizer, not of the module: a trace refers to the variables it was
@@ -129,6 +142,20 @@ class AdamW(keras.optimizers.AdamW):
             # By the global norm: later, when the replicas' gradients are summed.
             return gradients if self.global_clipnorm else super()._clip_gradients(gradients)
 
+        def _get_current_learning_rate(self):
+            # Keras asks the schedule for the rate of a batch, not for that of an update.
+            if self.gradient_accumulation_steps and callable(self._learning_rate):
+                return self._learning_rate(self.iterations)
+            return super()._get_current_learning_rate()
+
+        def _backend_apply_gradients(self, grads, trainable_variables):
+            if not self.gradient_accumulation_steps:
+                return super()._backend_apply_gradients(grads, trainable_variables)
+            # Keras decides in a conditional whether to update, and replicas cannot meet in one.
+            # Here they meet at every step, and `update_step` decides.
+            rate = self._get_current_learning_rate()
+            return self._backend_update_step(grads, trainable_variables, rate)
+
         def _backend_update_step(self, grads, trainable_variables, learning_rate):
             variables = [getattr(variable, "value", variable) for variable in trainable_variables]
             reduced = self._all_reduce_sum_gradients(zip(grads, variables, strict=True))
@@ -136,10 +163,16 @@ class AdamW(keras.optimizers.AdamW):
             # is that of the sums.
             reduced = [(tf.convert_to_tensor(gradient), v) for gradient, v in reduced]
             scale = tf.constant(1.0)
+            if self.gradient_accumulation_steps:
+                reduced = [
+                    (tf.cast(gradient, v.dtype) + self._gradient_sum(v), v)
+                    for gradient, v in reduced
+                ]
+                scale /= self.gradient_accumulation_steps
             if self.global_clipnorm:
                 norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
-                norm = tf.cast(norm, tf.float32)
-                scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
+                norm = tf.cast(norm, tf.float32) * scale
+                scale *= self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
             # The scale goes where the learning rate goes, and is applied in the same pass.
             tf.__internal__.distribute.interim.maybe_merge_call(
                 self._distributed_tf_update_step,
@@ -162,7 +195,27 @@ class AdamW(keras.optimizers.AdamW):
         def _update_model_variables_moving_average(self, trainable_variables):
             """Nothing: `update_step` averages."""
 
+        def _gradient_sum(self, variable):
+            return self._accumulated_gradients[self._get_variable_index(variable)].value
+
         def update_step(self, gradient, variable, learning_rate):
+            if not self.gradient_accumulation_steps:
+                return self._update(gradient, variable, learning_rate)
+            total = self._gradient_sum(variable)
+
+            def update():
+                self._update(gradient, variable, learning_rate)
+                total.assign(tf.zeros_like(gradient))
+                return tf.constant(True)
+
+            def wait():
+                total.assign(gradient)
+                return tf.constant(False)
+
+            last = (self._iterations.value + 1) % self.gradient_accumulation_steps == 0
+            return tf.cond(last, update, wait)
+
+        def _update(self, gradient, variable, learning_rate):
             learning_rate, scale = learning_rate[0], learning_rate[1]
             index = self._get_variable_index(variable)
             state = [self._momentums[index].value, self._velocities[index].value]

@@ -10,7 +10,7 @@ from keras import ops
 from tfmodels.training.losses import (
     Accuracy,
     Crossentropy,
-    global_sum,
+    global_mean,
     int_labels,
     label_losses,
     label_weights,
@@ -68,9 +68,7 @@ class SequenceLoss(keras.losses.Loss):
                     f"likelihood; got the shape {shape}"
                 )
             losses = losses * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        number = global_sum(ops.sum(label_weights(labels, sample_weight)))
-        # The replicas' gradients are added up, so each gives its part of the mean.
-        return ops.sum(losses) / ops.maximum(number, 1e-12)
+        return global_mean(ops.sum(losses), ops.sum(label_weights(labels, sample_weight)))
 
     def get_config(self):
         return {

@@ -17,6 +17,7 @@ from keras import ops
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import whole_directory
+from tfmodels.training.distribution import from_chief, is_chief
 
 NAME = re.compile("step-([0-9]+)")
 VARIABLES, STATE = "variables.npz", "state.json"
@@ -67,8 +68,38 @@ def restore_state(path, model):
     Raises:
         InputError: the files are damaged, or are of another model.
     """
-    path = Path(path)
     variables = _variables(model)
+    state, stored = _read(Path(path), variables)
+    for name, variable in variables.items():
+        variable.assign(stored[name])
+    return state
+
+
+def restore_newest(directory, model):
+    """`restore_state` of the newest state; the chief's, on all workers of a strategy.
+
+    Returns:
+        dict, see `restore_state`; None if there is no state.
+    """
+    strategy = model.distribute_strategy
+    variables, state, stored = _variables(model), None, {}
+    if is_chief(strategy) and (found := states(directory)):
+        state, stored = _read(found[-1], variables)
+    text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype("int32")
+    length = int(from_chief(strategy, np.int32(len(text))))
+    text = from_chief(strategy, np.resize(text, length))
+    state = json.loads(np.asarray(text).astype("uint8").tobytes())
+    if state is not None:
+        for name, variable in variables.items():
+            value = stored.get(name, np.zeros(variable.shape, variable.dtype))
+            if value.dtype.kind in "iu":  # a seed is of a kind that is not sent
+                value = value.astype("int64")
+            variable.assign(ops.cast(from_chief(strategy, value), variable.dtype))
+    return state
+
+
+def _read(path, variables):
+    """What `save_state` wrote: the JSON values, and a dict of arrays for the variables."""
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         with np.load(path / VARIABLES, allow_pickle=False) as arrays:
@@ -88,9 +119,7 @@ def restore_state(path, model):
             f"{path}: the state of another model ({len(different)} variables differ, the first is "
             f"number {different[0]}); train on with the same settings, or remove it"
         )
-    for name, variable in variables.items():
-        variable.assign(stored[name])
-    return state
+    return state, stored
 
 
 class SaveState(keras.callbacks.Callback):
@@ -122,9 +151,9 @@ class SaveState(keras.callbacks.Callback):
             return  # the state before is the last good one
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        save_state(
-            self.directory, self.model, (epoch + 1) * self.steps, self.keep, history=self.history
-        )
+        if is_chief(self.model.distribute_strategy):
+            step = (epoch + 1) * self.steps
+            save_state(self.directory, self.model, step, self.keep, history=self.history)
 
 
 def _variables(model):

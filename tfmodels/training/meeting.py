@@ -1,0 +1,132 @@
+"""The workers of a training meet before TensorFlow's servers start.
+
+In: their addresses, and each one's settings. Out: nothing, when all are there and agree; else
+one `InputError` on each, within a bounded time. The chief listens at its own address, which
+TensorFlow uses afterwards; the others say who they are. Plain lines of JSON; no TensorFlow,
+which would wait for a worker that does not come for very long, and compare nothing.
+"""
+
+import contextlib
+import json
+import socket
+import time
+
+from tfmodels.errors import InputError
+
+MOST_BYTES = 1 << 20  # of a line
+PAUSE, GRACE = 0.2, 5.0  # seconds between two attempts; for the chief's answer
+
+
+def meet(addresses, index, settings, wait):
+    """Waits for the other workers, and compares settings with them.
+
+    Args:
+        addresses: list of `host:port`, the chief's first.
+        index: which of them this process is.
+        settings: dict of JSON values, the same on all.
+        wait: seconds.
+
+    Raises:
+        InputError: a worker did not come, or has other settings.
+    """
+    if len(addresses) == 1:
+        return
+    deadline = time.monotonic() + wait
+    hello = {"worker": index, "workers": addresses, "settings": settings}
+    if index == 0:
+        problem = _receive_all(addresses, hello, deadline, wait)
+    else:
+        problem = _tell(addresses, hello, deadline, wait)
+    if problem:
+        raise InputError(problem)
+
+
+def difference(mine, other):
+    """What two workers do not agree on, in one line; None if they agree."""
+    if mine["workers"] != other.get("workers"):
+        return f"TF_CONFIG: worker {other.get('worker')} has other addresses than the chief"
+    ours, theirs = mine["settings"], other.get("settings", {})
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            return (
+                f"--{name}: {ours.get(name)} on the chief and {theirs.get(name)} on worker "
+                f"{other.get('worker')}; give all workers the same"
+            )
+    return None
+
+
+def _receive_all(addresses, hello, deadline, wait):
+    """The chief: hears all others, tells them what is wrong, and returns it."""
+    connections, problem = {}, None
+    with contextlib.ExitStack() as stack:
+        try:
+            listening = stack.enter_context(_listening(addresses[0]))
+        except OSError as error:
+            return f"TF_CONFIG: cannot listen at {addresses[0]} ({error.strerror})"
+        while len(connections) < len(addresses) - 1 and problem is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                missing = next(n for n in range(1, len(addresses)) if n not in connections)
+                problem = (
+                    f"worker {missing} ({addresses[missing]}) did not come within {wait:g} "
+                    "seconds; start it, or mend TF_CONFIG"
+                )
+                break
+            listening.settimeout(left)
+            try:
+                connection = stack.enter_context(listening.accept()[0])
+                connection.settimeout(max(min(left, 10.0), 0.1))
+                other = _read(connection)
+            except (OSError, ValueError):
+                continue  # who is not a worker of ours, or went away
+            if isinstance(other.get("worker"), int) and 0 < other["worker"] < len(addresses):
+                connections[other["worker"]] = connection
+                problem = difference(hello, other)
+        for connection in connections.values():
+            with contextlib.suppress(OSError):
+                connection.sendall(json.dumps({"problem": problem}).encode() + b"\n")
+    return problem
+
+
+def _tell(addresses, hello, deadline, wait):
+    """Any other worker: says who it is until the chief answers; returns what is wrong."""
+    host, _, port = addresses[0].rpartition(":")
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), min(left, 10)) as chief:
+                chief.settimeout(left + GRACE)  # the chief's own time may end a little later
+                chief.sendall(json.dumps(hello).encode() + b"\n")
+                return _read(chief)["problem"]
+        except (OSError, ValueError, KeyError):
+            time.sleep(PAUSE)
+    return (
+        f"the chief ({addresses[0]}) did not answer within {wait:g} seconds; start it, or mend "
+        "TF_CONFIG"
+    )
+
+
+def _listening(address):
+    port = int(address.rpartition(":")[2])
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("", port))
+        listening.listen(128)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _read(connection):
+    """The one line of JSON that the other side sends; a dict."""
+    text = b""
+    while not text.endswith(b"\n"):
+        part = connection.recv(65536)
+        if not part or len(text) > MOST_BYTES:
+            raise ValueError("no line")
+        text += part
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("no dict")
+    return found
