@@ -117,7 +117,7 @@ def from_chief(strategy, values):
 
     Args:
         strategy: the one that all workers made.
-        values: a float, int or bool array, of one shape on all of them.
+        values: structure of arrays of floats or ints, of the same shapes on all of them.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return values
@@ -128,12 +128,14 @@ def from_chief(strategy, values):
         def part():
             context = tf.distribute.get_replica_context()
             first = tf.equal(context.replica_id_in_sync_group, 0) & chief
-            mine = tf.where(first, values, tf.zeros_like(values))
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+            mine = [tf.where(first, value, tf.zeros_like(value)) for value in values]
+            # One by one: a list is packed, and these are of several kinds.
+            return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in mine]
 
-        return strategy.experimental_local_results(strategy.run(part))[0]
+        return [strategy.experimental_local_results(v)[0] for v in strategy.run(part)]
 
-    return send(tf.convert_to_tensor(values)).numpy()
+    sent = send([tf.convert_to_tensor(value) for value in tf.nest.flatten(values)])
+    return tf.nest.pack_sequence_as(values, [value.numpy() for value in sent])
 
 
 def _multi_worker(cluster, settings, wait):

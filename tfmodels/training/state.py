@@ -90,11 +90,11 @@ def restore_newest(directory, model):
     text = from_chief(strategy, np.resize(text, length))
     state = json.loads(np.asarray(text).astype("uint8").tobytes())
     if state is not None:
-        for name, variable in variables.items():
-            value = stored.get(name, np.zeros(variable.shape, variable.dtype))
-            if value.dtype.kind in "iu":  # a seed is of a kind that is not sent
-                value = value.astype("int64")
-            variable.assign(ops.cast(from_chief(strategy, value), variable.dtype))
+        stored = {k: stored.get(k, np.zeros(v.shape, v.dtype)) for k, v in variables.items()}
+        # A seed is of a kind of int that is not sent.
+        sent = {k: v.astype("int64") if v.dtype.kind in "iu" else v for k, v in stored.items()}
+        for name, value in from_chief(strategy, sent).items():
+            variables[name].assign(value.astype(variables[name].dtype))
     return state
 
 

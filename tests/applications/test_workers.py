@@ -1,0 +1,73 @@
+"""`tfmodels gpt pretrain` on two workers: one is killed, all are started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.applications.conftest import GPT_FLAGS
+from tests.models.distributed import ROOT, free_addresses
+
+pytestmark = pytest.mark.slow
+FLAGS = [*GPT_FLAGS, "--steps", "60", "--save_steps", "5", "--sample_tokens", "0"]
+LOST = 75
+
+
+def started(documents, output_dir, addresses, *flags):
+    """The processes of a training, a worker each; `flags` go to all but the chief."""
+    arguments = ["--text_files", documents, "--eval_files", documents, "--output_dir", output_dir]
+    command = [sys.executable, "-m", "applications", "gpt", "pretrain", *map(str, arguments)]
+    found = []
+    for index in range(len(addresses)):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        found.append(
+            subprocess.Popen(
+                [*command, *FLAGS, *(flags if index else ())], cwd=ROOT, text=True,
+                env={**os.environ, "TF_CONFIG": config, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )
+        )  # fmt: skip
+    return found
+
+
+def ended(processes):
+    """The status and the errors of each; killed if they take too long."""
+    try:
+        return [(p.communicate(timeout=300)[1], p.returncode)[::-1] for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_one_is_killed_and_all_go_on(documents, tmp_path):
+    from safetensors.numpy import load_file
+
+    several = tmp_path / "several"
+    processes = started(documents, several, free_addresses(2))
+    state = tmp_path / "several.unfinished" / "states" / "step-000000010"
+    deadline = time.monotonic() + 200
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    processes[1].send_signal(signal.SIGKILL)
+    (status, errors), _ = ended(processes)
+    assert status == LOST and "lost another worker" in errors, errors[-3000:]
+
+    for directory in (several, tmp_path / "left_alone"):
+        for status, errors in ended(started(documents, directory, free_addresses(2))):
+            assert status == 0, errors[-3000:]
+    expected = load_file(tmp_path / "left_alone" / "model.safetensors")
+    for name, value in load_file(several / "model.safetensors").items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-6, err_msg=name)
+
+
+def test_other_flags_end_all(documents, tmp_path):
+    processes = started(documents, tmp_path / "m", free_addresses(2), "--clip_norm", "2")
+    for status, errors in ended(processes):
+        assert status == 2
+        assert "--clip_norm: 1.0 on the chief and 2.0 on worker 1" in errors
