@@ -90,6 +90,24 @@ def test_word_dropout_hides_its_share_of_words_and_nothing_else():
     assert abs(masked / words - 0.25) < 4 * np.sqrt(0.25 * 0.75 / words)
 
 
+def test_word_dropout_hides_others_in_every_pass_and_the_same_for_a_seed():
+    first, second = passes(2, seed=1, word_dropout=0.25)
+    (again,) = passes(1, seed=1, word_dropout=0.25)
+
+    def hidden(batches):
+        # By the row's number: a pass has its batches in another order.
+        return {
+            int(n): row[row != TOKENIZER.pad_id] == TOKENIZER.mask_id
+            for batch, numbers in batches
+            for n, row in zip(numbers, batch["token_ids"], strict=True)
+        }
+
+    first, second, again = map(hidden, (first, second, again))
+    assert first.keys() == second.keys() == again.keys()
+    assert all((first[n] == again[n]).all() for n in first)
+    assert sum((first[n] != second[n]).any() for n in first) > len(first) / 2
+
+
 def test_word_dropout_needs_a_mask():
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])
     with pytest.raises(InputError, match=r"word_dropout 0.1: the vocabulary has no \[MASK\]"):

@@ -65,8 +65,8 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
         max_length: most tokens of a text, with the special ones.
         seed: int, for training; `None` keeps each window sorted.
         word_dropout: share of the tokens, special ones aside, that `[MASK]` takes the place
-            of, others in every batch: for training, so that no single word decides. Needs a
-            seed and a vocabulary with `[MASK]`.
+            of, others in every batch and pass: for training, so that no single word decides.
+            Needs a seed and a vocabulary with `[MASK]`.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
@@ -96,7 +96,9 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
     batches = by_length(rows, batch_size, seed)
     batches = mapped(batches, packed_row)
     if word_dropout:
-        batches = mapped(batches.enumerate(), with_words_dropped)
+        # Other numbers in every pass, and the same ones again for the same seed.
+        numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+        batches = mapped(tf.data.Dataset.zip(numbers, batches), with_words_dropped)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
