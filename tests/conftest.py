@@ -26,3 +26,9 @@ def mirrored():
     from tfmodels.training.distribution import choose_strategy
 
     return choose_strategy("mirrored")
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    """Every test starts with Keras' own precision, whatever a verb run before it has set."""
+    keras.config.set_dtype_policy("float32")
