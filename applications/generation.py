@@ -300,10 +300,9 @@ def export(settings: Export):
 
     check_numbers(settings)
     model, tokenizer, ours = load(settings.model_dir, settings.precision, generate=True)
-    card = Path(settings.model_dir) / "README.md"
     version = export_generation(
         settings.export_dir, model, tokenizer, _generation(settings), settings.stop,
-        ours.get("separator", ""), settings.seed, card,
+        ours.get("separator", ""), settings.seed, settings.card,
     )  # fmt: skip
     print(version)
     return version

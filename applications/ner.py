@@ -8,7 +8,6 @@ TensorFlow is imported when a verb runs, not before.
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from applications.settings import Evaluating, Exporting, FineTuning, Predicting, check_numbers
@@ -210,9 +209,13 @@ def export(settings: Export):
     from tfmodels.serving.entities import export_tagger
 
     model, tokenizer, config = load(settings.model_dir, settings.precision)
-    card = Path(settings.model_dir) / "README.md"
     version = export_tagger(
-        settings.export_dir, model, tokenizer, config["max_length"], config["stride"], card=card
+        settings.export_dir,
+        model,
+        tokenizer,
+        config["max_length"],
+        config["stride"],
+        card=settings.card,
     )
     print(version)
     return version

@@ -303,8 +303,9 @@ def export(settings: Export):
 
     check_numbers(settings)
     model, tokenizer, _ = load(settings.model_dir, settings.precision)
-    card = Path(settings.model_dir) / "README.md"
-    version = export_fill_mask(settings.export_dir, model, tokenizer, settings.top_k, card=card)
+    version = export_fill_mask(
+        settings.export_dir, model, tokenizer, settings.top_k, card=settings.card
+    )
     print(version)
     return version
 

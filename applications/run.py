@@ -342,19 +342,22 @@ def read_model(directory, application, build):
     return model, read_tokenizer(directory), settings
 
 
-def start(precision, strategy, seed):
-    """Sets the process up: random seed, precision; gives the strategy to build under."""
+def start(precision, strategy, seed, **of_workers):
+    """Sets the process up: random seed, precision; gives the strategy to build under.
+
+    `of_workers`: `settings` and `wait` of `choose_strategy`.
+    """
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(dtype_policy(precision))
-    return choose_strategy(strategy)
+    return choose_strategy(strategy, **of_workers)
 
 
 def start_training(settings):
     """`start`, with the other workers if there are any: they must have the same settings."""
-    keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(dtype_policy(settings.precision))
     same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
-    strategy = choose_strategy(settings.strategy, same, settings.peer_wait)
+    strategy = start(
+        settings.precision, settings.strategy, settings.seed, settings=same, wait=settings.peer_wait
+    )
     replicas = strategy.num_replicas_in_sync
     if replicas > 1 and is_chief(strategy):
         print(

@@ -8,7 +8,6 @@ the fields of its dataclass; TensorFlow is imported when a verb runs, not before
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from applications.settings import Evaluating, Exporting, FineTuning, Predicting, check_numbers
@@ -208,9 +207,13 @@ def export(settings: Export):
     from tfmodels.serving.classification import export_classifier
 
     model, tokenizer, config = load(settings.model_dir, settings.precision)
-    card = Path(settings.model_dir) / "README.md"
     version = export_classifier(
-        settings.export_dir, model, tokenizer, config["labels"], config["max_length"], card=card
+        settings.export_dir,
+        model,
+        tokenizer,
+        config["labels"],
+        config["max_length"],
+        card=settings.card,
     )
     print(version)
     return version

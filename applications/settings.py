@@ -5,6 +5,7 @@ numbers out of range one `InputError` that names the flag.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from tfmodels.errors import InputError
@@ -202,6 +203,11 @@ class Exporting:
     model_dir: str
     export_dir: str
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @property
+    def card(self):
+        """Path of the model card, which goes with the export."""
+        return Path(self.model_dir) / "README.md"
 
 
 # The same wherever a flag of the name exists.

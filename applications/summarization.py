@@ -235,8 +235,7 @@ def export(settings: Export):
     from tfmodels.serving.text_to_text import TextWriter, export_text_to_text
 
     check_numbers(settings)
-    card = Path(settings.model_dir) / "README.md"
-    version = export_text_to_text(settings.export_dir, TextWriter(*load(settings)), card)
+    version = export_text_to_text(settings.export_dir, TextWriter(*load(settings)), settings.card)
     print(version)
     return version
 
