@@ -249,10 +249,11 @@ def entity_predictor(model, tokenizer, max_length, stride, batch_size):
     from applications import run
     from tfmodels.serving.entities import entity_finder
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def find(text):
-        entities, words, tags = entity_finder(model, tokenizer, max_length, stride)(text)
-        return entities, words.starts, words.ends, tags
+    find = tf.function(
+        entity_finder(model, tokenizer, max_length, stride),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
+    )
 
     def of_row(row, found, starts, ends, tags):
         number = int((found["start"][row] >= 0).sum())

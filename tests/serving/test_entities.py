@@ -23,6 +23,7 @@ def random_texts(number, seed=0):
 def asked(ner_dir, tmp_path_factory):  # noqa: F811
     root = tmp_path_factory.mktemp("served") / "ner"
     assert main(["ner", "export", "--model_dir", str(ner_dir), "--export_dir", str(root)]) == 0
+    paragraphs = ["Ada Lovelace flew to Paris . " * n for n in (1, 100)] + random_texts(50, seed=1)
     texts = [*random_texts(200), "", "Ada Lovelace flew to Paris . " * 100]
     ids = {
         "token_ids": ("int32", [[2, 9, 10, 3, 0]]),
@@ -37,8 +38,10 @@ def asked(ner_dir, tmp_path_factory):  # noqa: F811
         ("serving_default", {"text": ("string", [])}),
         ("serving_default", {"text": ("string", ["", " "])}),
         ("token_ids", ids),
+        ("serving_default", {"text": ("string", paragraphs)}),
+        ("serving_default", {"text": ("string", ["\n\n".join(paragraphs)])}),
     )
-    return signatures, answers, texts
+    return signatures, answers, texts, paragraphs
 
 
 def test_signatures(asked):
@@ -84,3 +87,20 @@ def test_ids(asked):
     answer = asked[1][3]
     assert len(answer["tag"][0]) == 3 and answer["tag"][0][2] == "" and answer["score"][0][2] == 0
     assert all(tag == "O" or tag[:2] in ("B-", "I-") for tag in answer["tag"][0][:2])
+
+
+def test_a_document_is_tagged_as_its_paragraphs_are(asked):
+    alone, (together,), at, wanted = asked[1][4], rows_of(asked[1][5]), 0, []
+    for paragraph, row in zip(asked[3], rows_of(alone), strict=True):
+        wanted += [(*found[:2], found[2] + at, found[3] + at, found[4]) for found in row]
+        at += len(paragraph) + 2
+    assert len(wanted) > 200
+    assert [row[:4] for row in together] == [row[:4] for row in wanted]
+    np.testing.assert_allclose([row[4] for row in together], [row[4] for row in wanted], atol=1e-5)
+
+
+def rows_of(answer):
+    """What an answer found in each text."""
+    names = ("entity", "type", "start", "end", "score")
+    rows = (zip(*row, strict=True) for row in zip(*(answer[n] for n in names), strict=True))
+    return [[found for found in row if found[2] >= 0] for row in rows]

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfmodels.errors import InputError
-from tfmodels.text.windows import merge_words, tag_inputs, tagged_batches, word_labels
+from tfmodels.text.windows import (
+    merge_words,
+    paragraphs,
+    tag_inputs,
+    tagged_batches,
+    word_labels,
+)
 from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 LETTERS = [chr(ord("a") + i) for i in range(26)]
@@ -168,6 +174,50 @@ def test_windows_that_cannot_be(max_length, stride, problem):
         cut(["a"], max_length, stride)
     with pytest.raises(InputError, match=problem):
         tagged_batches(None, TOKENIZER, 2, max_length, stride)
+
+
+# Paragraphs
+
+BROKEN = st.text("ab 中\n\r👩", max_size=20).map(str.encode) | st.sampled_from([b"\xe4", b"\xff\n"])
+DOCUMENTS = st.lists(BROKEN, max_size=8).map(b"\n\n".join)
+PARTED = tf.function(paragraphs, input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(DOCUMENTS, max_size=3))
+def test_paragraphs_are_what_stands_between_blank_lines(documents):
+    parts = PARTED(tf.constant(documents, tf.string))
+    found = list(zip(parts.text.numpy(), parts.row.numpy(), parts.origin.numpy(), strict=True))
+    assert all(part.strip() and b"\n\n" not in part for part, _, _ in found)
+    for row, document in enumerate(documents):
+        whole = document.decode("utf-8", "replace").replace("\r\n\r\n", "\n" * 4)
+        kept = [part for part in whole.split("\n\n") if part.strip(" \t\r\n\v\f")]
+        mine = [(part.decode("utf-8", "replace"), at) for part, r, at in found if r == row]
+        assert [part for part, _ in mine] == kept
+        assert all(whole[at : at + len(part)] == part for part, at in mine)
+    assert parts.texts == len(documents)
+
+
+def test_rows_of_paragraphs_become_rows_of_texts():
+    parts = paragraphs(["a b\n\nc", "", "\n\n\n\n", "\n\nd"])
+    values = tf.constant([[5, 6], [7, -1], [8, -1]])
+    moved = parts.moved(values)
+    assert moved.numpy().tolist() == [[5, 6], [12, -1], [10, -1]]
+    joined = parts.joined(moved, values >= 0, -1)
+    assert joined.numpy().tolist() == [[5, 6, 12], [-1] * 3, [-1] * 3, [10, -1, -1]]
+
+
+def test_no_window_of_training_reaches_over_a_blank_line():
+    text = tf.constant(["a b\n\nc d e\r\n\r\nf", "\n\n"])
+    entities = [(0, 2, 6), (1, 9, 10)]  # "b\n\nc": a paragraph begins inside of it; and "e"
+    rows = [ragged([list(column), []]) for column in zip(*entities, strict=True)]
+    chunks = tf.data.Dataset.from_tensors((text, *rows))
+    ((batch, label),) = tagged_batches(chunks, TOKENIZER, 8, 32, 6)
+    found = {}
+    for ids, word_mask, row in zip(batch["token_ids"], batch["word_mask"], label, strict=True):
+        words = [TOKENIZER.vocabulary[n] for n in ids.numpy() if n not in (PAD, CLS, SEP)]
+        found[" ".join(words)] = row[word_mask].numpy().tolist()
+    assert found == {"a b": [0, 1], "c d e": [1, 0, 3], "f": [0]}
 
 
 # Labels

@@ -7,8 +7,8 @@ model, the best path through the tags and the way back to characters are all in 
 import tensorflow as tf
 
 from tfmodels.serving.saved_model import BATCH, TEXT, WORDS, longest_text, save
-from tfmodels.text.spans import entity_spans
-from tfmodels.text.windows import default_stride, merge_words, tag_inputs
+from tfmodels.text.spans import PADDING, entity_spans
+from tfmodels.text.windows import default_stride, merge_words, paragraphs, tag_inputs
 
 
 def entity_finder(model, tokenizer, max_length=None, stride=None):
@@ -18,12 +18,13 @@ def entity_finder(model, tokenizer, max_length=None, stride=None):
         model: a `Tagger` with `labels`.
         tokenizer: a `WordPieceTokenizer`.
         max_length: most tokens of a window; as many as the model has positions for if not
-            given. A longer text is read in windows, and tagged as one.
+            given. A longer paragraph is read in windows, and tagged as one.
         stride: tokens that two windows share; a quarter of `max_length` if not given.
 
     Returns:
-        function of `text` string `[B]` that gives `(entities, words, tags)`: the dict of
-        `entity_spans`, the `Words` of the texts and their tags int32 `[B, W]`.
+        function of `text` string `[B]` that gives `(entities, starts, ends, tags)`: the dict of
+        `entity_spans`, the characters of the words int32 `[B, L]`, and their tags int32 `[B, L]`;
+        -1 for padding. Paragraphs, which blank lines part, are tagged each by itself.
 
     Raises:
         InputError: the model has fewer positions than `max_length`.
@@ -32,12 +33,17 @@ def entity_finder(model, tokenizer, max_length=None, stride=None):
     stride = default_stride(max_length) if stride is None else stride
 
     def find(text):
-        batch, words = tag_inputs(tokenizer, text, max_length, stride)
-        logits = merge_words(model(batch, training=False), words)  # [B, W, C]
+        parts = paragraphs(text)
+        batch, words = tag_inputs(tokenizer, parts.text, max_length, stride)
+        logits = merge_words(model(batch, training=False), words)  # [P, L, C]
         tags = model.decode(logits, words.mask)
         scores = _of_tags(model.probabilities(logits, words.mask), tags)
-        found = entity_spans(text, tags, scores, words.starts, words.ends, model.labels)
-        return found, words, tags
+        found = entity_spans(parts.text, tags, scores, words.starts, words.ends, model.labels)
+        real = found["start"] >= 0
+        found |= {name: parts.moved(found[name]) for name in ("start", "end")}
+        found = {name: parts.joined(found[name], real, PADDING[name]) for name in found}
+        starts, ends = parts.moved(words.starts), parts.moved(words.ends)
+        return found, *(parts.joined(values, words.mask, -1) for values in (starts, ends, tags))
 
     return find
 
@@ -61,7 +67,8 @@ def entity_signatures(model, tokenizer, max_length=None, stride=None):
     labels = tf.constant(list(model.labels))
 
     def from_text(text):
-        return find(text)[0]
+        entities, *_ = find(text)
+        return entities
 
     def from_ids(word_mask, **batch):
         logits = model(batch, training=False)

@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from tfmodels.text.tags import types_of
 
+PADDING = {"entity": "", "type": "", "start": -1, "end": -1, "score": 0.0}
+"""What stands in a row of `entity_spans` after its last entity."""
+
 
 def entity_spans(
     text: tf.Tensor,
@@ -64,14 +67,9 @@ def entity_spans(
         entity = tf.strings.unicode_encode(tf.gather(codes.values, characters), "UTF-8")
         names = tf.constant(types_of(labels))
 
-        def by_text(values, padding):
+        kinds = tf.gather(names, kind[begins])
+        found = {"entity": entity, "type": kinds, "start": start, "end": end, "score": score}
+        for name, values in found.items():
             ragged = tf.RaggedTensor.from_value_rowids(values, row, codes.nrows(), validate=False)
-            return ragged.to_tensor(padding)  # [B, N]
-
-        return {
-            "entity": by_text(entity, ""),
-            "type": by_text(tf.gather(names, kind[begins]), ""),
-            "start": by_text(start, -1),
-            "end": by_text(end, -1),
-            "score": by_text(score, 0.0),
-        }
+            found[name] = ragged.to_tensor(PADDING[name])  # [B, N]
+        return found

@@ -5,10 +5,12 @@ first piece in them, and, with what the encoder says of each, the way back to on
 text. For training also the labels of the words, and batches of windows of nearly equal length.
 
 A word is what the tokenizer splits before WordPiece does: a piece that does not start with `##`
-begins one, so punctuation marks and ideographs are words of their own. Ops only.
+begins one, so punctuation marks and ideographs are words of their own. A blank line parts a text
+into paragraphs, which are read each by itself: a long document is tagged as its paragraphs are.
+Ops only.
 
-B = texts, T = tokens of a text, N = windows of all texts, S = their padded length, W = words of a
-window, L = words of a text, C = channels.
+B = texts, P = paragraphs of all texts, T = tokens of a text, N = windows of all texts, S = their
+padded length, W = words of a window, L = words of a text, C = channels.
 """
 
 from typing import NamedTuple
@@ -36,6 +38,51 @@ class Words(NamedTuple):
     place: tf.Tensor  # int32 [B, L]: which word of that window it is
     window_text: tf.Tensor  # int32 [N]: the text, among B, of each window
     window_words: tf.Tensor  # int32 [N, W]: which words of the text it holds, -1 for padding
+
+
+class Paragraphs(NamedTuple):
+    """What stands between the blank lines of a batch of texts."""
+
+    text: tf.Tensor  # string [P]: none of them blank
+    row: tf.Tensor  # int64 [P]: the text, among B, that each is of; in order
+    origin: tf.Tensor  # int32 [P]: the character of that text it begins with
+    texts: tf.Tensor  # int64: B
+
+    def moved(self, characters: tf.Tensor) -> tf.Tensor:
+        """Characters of paragraphs, int32 [P, ...] with -1 for none, as those of their texts."""
+        return tf.where(characters >= 0, characters + self.origin[:, None], -1)
+
+    def joined(self, values: tf.Tensor, mask: tf.Tensor, padding) -> tf.Tensor:
+        """Rows of paragraphs as rows of texts.
+
+        Args:
+            values: [P, M].
+            mask: bool [P, M]: what of it to keep.
+            padding: what to fill the shorter rows with.
+
+        Returns:
+            [B, K], of the type of `values`.
+        """
+        rows = tf.ragged.boolean_mask(values, mask)
+        rows = tf.RaggedTensor.from_value_rowids(rows, self.row, self.texts, validate=False)
+        return rows.merge_dims(1, 2).to_tensor(padding)
+
+
+def paragraphs(text) -> Paragraphs:
+    """Parts texts, string [B], at blank lines; a blank text has no paragraph."""
+    with tf.device("CPU:0"):
+        # As many characters, and white space like them.
+        text = tf.strings.regex_replace(text, "\r\n\r\n", "\n\n\n\n")
+        parts = tf.strings.split(text, "\n\n")  # [B, (parts)]
+        lengths = tf.strings.unicode_decode(parts.values, "UTF-8").row_lengths() + 2
+        before = tf.cumsum(lengths, exclusive=True)
+        row = parts.value_rowids()
+        first = tf.gather(tf.pad(before, [[0, 1]]), parts.row_starts())  # [B]
+        origin = before - tf.gather(first, row)
+        filled = tf.strings.strip(parts.values) != ""
+        return Paragraphs(
+            parts.values[filled], row[filled], tf.cast(origin[filled], tf.int32), parts.nrows()
+        )
 
 
 def default_stride(max_length: int) -> int:
@@ -120,9 +167,9 @@ def word_labels(words: Words, types, starts, ends) -> tf.Tensor:
 def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None):
     """Batches of windows of similar length with the labels of their words.
 
-    Windows without words are left out; all others come once, in the way of
-    `batching.length_bucketed`. W is S - 2, the most words there can be, so that there are as few
-    shapes as padded lengths.
+    No window reaches over a blank line. Windows without words are left out; all others come once,
+    in the way of `batching.length_bucketed`. W is S - 2, the most words there can be, so that
+    there are as few shapes as padded lengths.
 
     Args:
         chunks: dataset of `(text, types, starts, ends)`: string [C] and ragged integer [C, (E)];
@@ -139,10 +186,13 @@ def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None)
         InputError: `max_length` or `stride` is out of range.
     """
 
-    def windows(text, types, starts, ends):
-        cut = _cut(tokenizer, text, max_length, stride)
+    def windows(text, *entities):
+        parts = paragraphs(text)
+        cut = _cut(tokenizer, parts.text, max_length, stride)
         lengths = cut.positions.row_lengths()
-        labels = word_labels(_words(cut), types, starts, ends)
+        words = _words(cut)
+        words = words._replace(starts=parts.moved(words.starts), ends=parts.moved(words.ends))
+        labels = word_labels(words, *(tf.gather(values, parts.row) for values in entities))
         labels = tf.RaggedTensor.from_tensor(labels, lengths=lengths)
         filled = tf.where(lengths > 0)[:, 0]
         return tuple(tf.gather(values, filled) for values in (cut.ids, cut.positions, labels))
