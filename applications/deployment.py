@@ -97,10 +97,10 @@ def export(settings: Export):
             "published checkpoint"
         )
     kind, start = ROOMS[name].VERBS["export"]
-    values = {"model_dir": settings.model_dir, "precision": settings.precision}
+    values = {name: getattr(settings, name) for name in ("model_dir", "precision", "weights")}
     if settings.export_dir is not None:
         values["export_dir"] = settings.export_dir
-    known = kind.__dataclass_fields__.keys() - {"model_dir", "precision", "export_dir"}
+    known = kind.__dataclass_fields__.keys() - values.keys() - {"export_dir"}
     for key in settings.options:
         if key not in known:
             raise InputError(

@@ -296,16 +296,16 @@ def predict(settings: Predict):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
+    from applications import report
     from tfmodels.serving.generation import export_generation
 
     check_numbers(settings)
     model, tokenizer, ours = load(settings.model_dir, settings.precision, generate=True)
     version = export_generation(
         settings.export_dir, model, tokenizer, _generation(settings), settings.stop,
-        ours.get("separator", ""), settings.seed, settings.card,
+        ours.get("separator", ""), settings.seed, **settings.saving,
     )  # fmt: skip
-    print(version)
-    return version
+    return report.exported(version)
 
 
 def stream(generator, prompt):

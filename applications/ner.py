@@ -206,27 +206,27 @@ def predict(settings: Predict):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
+    from applications import report
     from tfmodels.serving.entities import export_tagger
 
-    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    model, tokenizer, config = load(settings.model_dir, settings.precision, stored=True)
     version = export_tagger(
         settings.export_dir,
         model,
         tokenizer,
         config["max_length"],
         config["stride"],
-        card=settings.card,
+        **settings.saving,
     )
-    print(version)
-    return version
+    return report.exported(version)
 
 
-def load(model_dir, precision):
+def load(model_dir, precision, stored=False):
     """The tagger, tokenizer and settings of a model directory; sets the precision."""
     from applications import run
     from tfmodels.models.tagger import Tagger
 
-    run.start(precision, "single", seed=0)
+    run.start(precision, "single", seed=0, stored=stored)
 
     def build(encoder, config):
         return Tagger(encoder, len(config["labels"]), config["labels"], config["crf"])

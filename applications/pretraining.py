@@ -299,25 +299,25 @@ def predict(settings: Predict):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
+    from applications import report
     from tfmodels.serving.fill_mask import export_fill_mask
 
     check_numbers(settings)
-    model, tokenizer, _ = load(settings.model_dir, settings.precision)
+    model, tokenizer, _ = load(settings.model_dir, settings.precision, stored=True)
     version = export_fill_mask(
-        settings.export_dir, model, tokenizer, settings.top_k, card=settings.card
+        settings.export_dir, model, tokenizer, settings.top_k, **settings.saving
     )
-    print(version)
-    return version
+    return report.exported(version)
 
 
-def load(model_dir, precision):
+def load(model_dir, precision, stored=False):
     """The pretrainer, tokenizer and settings of a model directory or checkpoint."""
     from applications import run
     from applications.examples import MAX_LENGTH, TASK
     from tfmodels.checkpoints.bert import load_pretrainer
     from tfmodels.checkpoints.hugging_face import read_tokenizer
 
-    run.start(precision, "single", seed=0)
+    run.start(precision, "single", seed=0, stored=stored)
     directory = Path(model_dir)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `pretrain` wrote")

@@ -153,6 +153,15 @@ def table(columns, rows):
     return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
 
 
+def exported(version):
+    """Says where a version of a SavedModel is, and how large it has become; returns its path."""
+    sizes = json.loads((version / "signatures.json").read_text(encoding="utf-8"))["bytes"]
+    before, after = (f"{sizes[key] / 1e6:.1f} MB" for key in ("float32_weights", "exported"))
+    print(f"{after} exported; the weights in float32 are {before}", file=sys.stderr)
+    print(version)
+    return version
+
+
 def write_mistakes(directory, mistakes):
     """Writes `mistakes.jsonl`: a JSON object a line."""
     lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)

@@ -342,13 +342,20 @@ def read_model(directory, application, build):
     return model, read_tokenizer(directory), settings
 
 
-def start(precision, strategy, seed, **of_workers):
+def start(precision, strategy, seed, stored=False, **of_workers):
     """Sets the process up: random seed, precision; gives the strategy to build under.
 
-    `of_workers`: `settings` and `wait` of `choose_strategy`.
+    Args:
+        precision: see `dtype_policy`.
+        strategy: see `choose_strategy`.
+        seed: of everything random.
+        stored: whether weights are kept in the precision that is computed with, as an export
+            has them; a training keeps them in float32.
+        of_workers: `settings` and `wait` of `choose_strategy`.
     """
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(dtype_policy(precision))
+    policy = keras.DTypePolicy(dtype_policy(precision))
+    keras.config.set_dtype_policy(policy.compute_dtype if stored else policy)
     return choose_strategy(strategy, **of_workers)
 
 

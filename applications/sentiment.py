@@ -204,27 +204,27 @@ def predict(settings: Predict):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
+    from applications import report
     from tfmodels.serving.classification import export_classifier
 
-    model, tokenizer, config = load(settings.model_dir, settings.precision)
+    model, tokenizer, config = load(settings.model_dir, settings.precision, stored=True)
     version = export_classifier(
         settings.export_dir,
         model,
         tokenizer,
         config["labels"],
         config["max_length"],
-        card=settings.card,
+        **settings.saving,
     )
-    print(version)
-    return version
+    return report.exported(version)
 
 
-def load(model_dir, precision):
+def load(model_dir, precision, stored=False):
     """The classifier, tokenizer and settings of a model directory; sets the precision."""
     from applications import run
     from tfmodels.models.classifier import Classifier
 
-    run.start(precision, "single", seed=0)
+    run.start(precision, "single", seed=0, stored=stored)
 
     def build(encoder, config):
         return Classifier(encoder, len(config["labels"]), pooling=config["pooling"])

@@ -197,17 +197,19 @@ class Exporting:
     Args:
         model_dir: what train wrote.
         export_dir: directory of the versions.
-        precision: float32 or bfloat16.
+        precision: float32 or bfloat16, of the computation and of the weights.
+        weights: variables in files of their own, or frozen: constants in the graph.
     """
 
     model_dir: str
     export_dir: str
     precision: Literal["float32", "bfloat16"] = "float32"
+    weights: Literal["variables", "frozen"] = "variables"
 
     @property
-    def card(self):
-        """Path of the model card, which goes with the export."""
-        return Path(self.model_dir) / "README.md"
+    def saving(self):
+        """What `saved_model.save` is told: the model card, and how the weights are kept."""
+        return {"card": Path(self.model_dir) / "README.md", "frozen": self.weights == "frozen"}
 
 
 # The same wherever a flag of the name exists.

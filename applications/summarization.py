@@ -232,12 +232,14 @@ def predict(settings: Predict):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
+    from applications import report
     from tfmodels.serving.text_to_text import TextWriter, export_text_to_text
 
     check_numbers(settings)
-    version = export_text_to_text(settings.export_dir, TextWriter(*load(settings)), settings.card)
-    print(version)
-    return version
+    version = export_text_to_text(
+        settings.export_dir, TextWriter(*load(settings)), **settings.saving
+    )
+    return report.exported(version)
 
 
 def load(settings):

@@ -2,17 +2,21 @@
 
     python -m benchmarks.serving saved_models/sentiment/1 --only fuzz [--inputs 20000]
     python -m benchmarks.serving saved_models/sentiment/1 --only warmup threads [--minutes 5]
+    python -m benchmarks.serving saved_models/sentiment/* --only speed accuracy --table DEV.tsv
     python -m benchmarks.serving saved_models/*/1 --only older --python .venv-2.20/bin/python
 
 In: directories of versions that `tfmodels export` wrote. Out: a line of JSON for each figure and
 version, with `held`; exit status 1 if one is not. `warmup`: the first request after loading, with
 and without the records replayed, each in a process of its own. `threads`: throughput, latencies
 and memory of 32 threads that check every answer. `fuzz`: generated texts, of which each must be
-answered or refused. `older`: the warm-up requests in an environment with tensorflow and
-tensorflow-text 2.20, with the answers of this one.
+answered or refused. `speed`: the size, and milliseconds of texts of 16 words in batches
+of 1 to 64, which is what `deploy/batching.config` is set by. `accuracy`: of a classifier on a
+table with the columns `text` and `label` (`--text_column`). `older`: the warm-up requests in an
+environment with tensorflow and tensorflow-text 2.20, with the answers of this one.
 """
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -194,6 +198,46 @@ def threads(version, options):
     }  # fmt: skip
 
 
+def speed(version, options):
+    """Size of a version, and the time that batches of different sizes take in it."""
+    sizes = json.loads((version / "signatures.json").read_text(encoding="utf-8"))["bytes"]
+    ask = asker(version)
+    single = [
+        next(iter(inputs.values()))
+        for name, inputs in warmup.read(version)
+        if name == "serving_default"
+    ]
+    single = [texts for texts in single if len(texts) == 1]
+    text = single[len(single) // 2]  # of 16 words, as far as the model takes them
+    found = {}
+    for size in (1, 2, 4, 8, 16, 32, 64):
+        batch, taken = list(text) * size, []
+        for _ in range(options.runs + 3):  # the first ones are not counted
+            start = time.perf_counter()
+            ask(batch)
+            taken.append(1000 * (time.perf_counter() - start))
+        found[size] = round(float(np.median(taken[3:])), 2)
+    return {
+        "exported_mb": round(sizes["exported"] / 1e6, 1),
+        "float32_weights_mb": round(sizes["float32_weights"] / 1e6, 1),
+        "batch_ms": found, "held": True,
+    }  # fmt: skip
+
+
+def accuracy(version, options):
+    """The share of the rows of a table to which a classifier gives their label."""
+    if options.table is None:
+        sys.exit("--table: give a .tsv with the columns of texts and labels")
+    with open(options.table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    ask, right = asker(version), 0
+    for first in range(0, len(rows), 32):
+        part = rows[first : first + 32]
+        found = ask([row[options.text_column].encode() for row in part])["label"]
+        right += sum(a.decode() == row["label"] for a, row in zip(found, part, strict=True))
+    return {"rows": len(rows), "accuracy": round(right / len(rows), 4), "held": True}
+
+
 def older(version, options):
     """The answers to the warm-up requests in the environment of `--python`, beside ours."""
     if options.python is None:
@@ -228,7 +272,14 @@ def older(version, options):
     }  # fmt: skip
 
 
-FIGURES = {"fuzz": fuzz, "warmup": first_requests, "threads": threads, "older": older}
+FIGURES = {
+    "fuzz": fuzz,
+    "warmup": first_requests,
+    "threads": threads,
+    "speed": speed,
+    "accuracy": accuracy,
+    "older": older,
+}
 
 
 def main(arguments=None):
@@ -239,6 +290,9 @@ def main(arguments=None):
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--python", help="of an environment with tensorflow 2.20, for older")
+    parser.add_argument("--runs", type=int, default=20, help="of a batch, for speed")
+    parser.add_argument("--table", help="a .tsv with labels, for accuracy")
+    parser.add_argument("--text_column", default="text")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     missed = 0

@@ -46,13 +46,13 @@ def classification_signatures(model, tokenizer, labels, max_length=None):
     return {"serving_default": (from_text, TEXT), "token_ids": (from_ids, BATCH)}
 
 
-def export_classifier(root, model, tokenizer, labels, max_length=None, card=None):
+def export_classifier(root, model, tokenizer, labels, max_length=None, **saving):
     """Writes a classifier as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/sentiment`.
         model, tokenizer, labels, max_length: see `classification_signatures`.
-        card: see `saved_model.save`.
+        **saving: `card` and `frozen`, see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -61,4 +61,4 @@ def export_classifier(root, model, tokenizer, labels, max_length=None, card=None
         InputError: if the directory cannot be written.
     """
     signatures = classification_signatures(model, tokenizer, labels, max_length)
-    return save(root, signatures, model, task="sentiment", card=card)
+    return save(root, signatures, model, task="sentiment", **saving)

@@ -90,13 +90,13 @@ def _of_tags(probabilities, tags):
     return tf.gather(probabilities, tf.maximum(tags, 0), batch_dims=2)
 
 
-def export_tagger(root, model, tokenizer, max_length=None, stride=None, card=None):
+def export_tagger(root, model, tokenizer, max_length=None, stride=None, **saving):
     """Writes a tagger as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/ner`.
         model, tokenizer, max_length, stride: see `entity_finder`.
-        card: see `saved_model.save`.
+        **saving: `card` and `frozen`, see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -105,4 +105,4 @@ def export_tagger(root, model, tokenizer, max_length=None, stride=None, card=Non
         InputError: as `entity_finder`; or the directory cannot be written.
     """
     signatures = entity_signatures(model, tokenizer, max_length, stride)
-    return save(root, signatures, model, task="ner", card=card)
+    return save(root, signatures, model, task="ner", **saving)

@@ -80,13 +80,13 @@ def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
     }
 
 
-def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None, card=None):
+def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None, **saving):
     """Writes a pretrained BERT as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/bert`.
         model, tokenizer, top_k, max_length: see `fill_mask_signatures`.
-        card: see `saved_model.save`.
+        **saving: `card` and `frozen`, see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -95,4 +95,4 @@ def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None, card=None
         InputError: as `fill_mask_signatures`; or the directory cannot be written.
     """
     signatures = fill_mask_signatures(model, tokenizer, top_k, max_length)
-    return save(root, signatures, model, task="bert", card=card)
+    return save(root, signatures, model, task="bert", **saving)

@@ -213,13 +213,13 @@ def _checked(rows, settings):
     return [tf.debugging.Assert(tf.reduce_all(fine), [say, value]) for fine, say, value in checks]
 
 
-def export_generation(root, model, tokenizer, settings, stop=(), before="", seed=0, card=None):
+def export_generation(root, model, tokenizer, settings, stop=(), before="", seed=0, **saving):
     """Writes a GPT as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/gpt`.
         model, tokenizer, settings, stop, before, seed: see `TextGenerator`.
-        card: see `saved_model.save`.
+        **saving: `card` and `frozen`, see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -230,4 +230,4 @@ def export_generation(root, model, tokenizer, settings, stop=(), before="", seed
     signatures = generation_signatures(model, tokenizer, settings, stop, before, seed)
     # Room for the prompts of the warm-up: no word has more tokens than bytes.
     most_words = max((model.config.max_length - settings.max_new_tokens) // 16, 0)
-    return save(root, signatures, model, tokenizer, task="gpt", card=card, most_words=most_words)
+    return save(root, signatures, model, tokenizer, task="gpt", most_words=most_words, **saving)

@@ -16,6 +16,7 @@ from tfmodels.files import whole_directory
 from tfmodels.serving import bundle, compatibility, warmup
 from tfmodels.serving.contracts import described
 
+LARGEST_GRAPH = 1.9e9  # bytes of constants; a protocol buffer ends at 2 GiB
 NUMBER = re.compile("[0-9]+")
 # What every model takes, as a signature on ids has it.
 _IDS, _MASK = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
@@ -40,7 +41,9 @@ def longest_text(model, max_length=None):
     return most if max_length is None else max_length
 
 
-def save(root, signatures, model, tokenizer=None, *, task=None, card=None, most_words=None):
+def save(
+    root, signatures, model, tokenizer=None, *, task=None, card=None, most_words=None, frozen=False
+):  # fmt: skip
     """Writes the next version of a SavedModel, warmed up and checked to run on TF Serving 2.20.
 
     Args:
@@ -53,13 +56,16 @@ def save(root, signatures, model, tokenizer=None, *, task=None, card=None, most_
         task: name in `contracts.CONTRACTS` of what the signatures promise; `None` for others.
         card: path of a model card that goes with the version, if there is one.
         most_words: of the texts of the warm-up, where the model takes no long ones.
+        frozen: weights are constants of the graph, once for each signature, and not variables in
+            files of their own.
 
     Returns:
         `Path` of the new version, `<root>/<number>`. Beside the graph it has the warm-up requests,
         `signatures.json`, `checksums.json` and the card.
 
     Raises:
-        InputError: if the directory cannot be written, or the server could not run the model.
+        InputError: if the directory cannot be written, the server could not run the model, or its
+            weights are too large to be frozen.
     """
     root = Path(root)
     module = tf.Module()
@@ -72,8 +78,11 @@ def save(root, signatures, model, tokenizer=None, *, task=None, card=None, most_
     # The variables that answers need, alone: saving a Keras model would save its training functions
     # and the states of dropout and metrics too.
     used = {id(v): v for function in functions.values() for v in function.graph.variables}
-    module.model_variables = list(used.values())
     weights = 4 * sum(int(tf.size(v)) for v in used.values() if v.dtype.is_floating)
+    if frozen:
+        functions = _frozen(functions)
+    else:
+        module.model_variables = list(used.values())
     version = root / str(next_version(root))
     with whole_directory(version, "another directory for the versions") as partial:
         try:
@@ -90,6 +99,43 @@ def save(root, signatures, model, tokenizer=None, *, task=None, card=None, most_
         bundle.write_checksums(partial)
         compatibility.check(partial)
     return version
+
+
+def _frozen(functions):
+    """Functions with constants in the place of their variables; dict as given.
+
+    Raises:
+        InputError: the graph would have more bytes than a protocol buffer can.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    size = sum(tf.size(v).numpy() * v.dtype.size for f in functions.values() for v in f.variables)
+    if size > LARGEST_GRAPH:
+        raise InputError(
+            f"weights frozen: {size / 1e9:.1f} GB in {len(functions)} signatures, and a graph "
+            f"holds {LARGEST_GRAPH / 1e9:.1f} GB; keep them as variables"
+        )
+
+    def named(function):
+        constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
+        captured = {inside.op.name: outside for outside, inside in function.graph.captures}
+        inputs = {
+            tensor.op.name: tf.TensorSpec(tensor.shape, tensor.dtype)
+            for tensor in function.inputs
+            if tensor.op.name not in captured
+        }
+        needed = [tensor.op.name for tensor in constant.inputs]  # the tables of a tokenizer, too
+        outputs = sorted(function.structured_outputs)  # as TensorFlow flattens a dict
+
+        def call(**given):
+            values = constant(*((captured | given)[name] for name in needed))
+            return dict(zip(outputs, values, strict=True))
+
+        return tf.function(call, autograph=False).get_concrete_function(**inputs)
+
+    return {name: named(function) for name, function in functions.items()}
 
 
 def next_version(root):

@@ -142,13 +142,13 @@ def text_to_text_signatures(writer):
     return {"serving_default": (writer, TEXT), "token_ids": (on_ids, IDS)}
 
 
-def export_text_to_text(root, writer, card=None):
+def export_text_to_text(root, writer, **saving):
     """Writes an encoder-decoder as the next version of a SavedModel.
 
     Args:
         root: directory that holds the versions, for example `saved_models/summarization`.
         writer: a `TextWriter`.
-        card: see `saved_model.save`.
+        **saving: `card` and `frozen`, see `saved_model.save`.
 
     Returns:
         `Path` of the new version.
@@ -162,6 +162,6 @@ def export_text_to_text(root, writer, card=None):
         writer.model,
         writer.tokenizer,
         task="summarization",
-        card=card,
+        **saving,
         most_words=writer.max_length,
     )

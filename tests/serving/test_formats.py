@@ -1,0 +1,81 @@
+"""Frozen weights and bfloat16 ones: the same answers from a smaller or a single file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from applications.__main__ import main
+from tests.applications.conftest import (  # noqa: F401 - fixtures
+    bert_dir,
+    documents,
+    gpt_dir,
+    model_dir,
+    ner_dir,
+    pairs,
+    reviews,
+    tagged,
+    writer_dir,
+)
+from tests.serving.fresh import ask
+from tfmodels.serving import saved_model
+
+OPTIONS = {"gpt_dir": '{"max_new_tokens": 8}', "writer_dir": '{"max_new_tokens": 8}'}
+TEXTS = ["a joy", "", "Ada 😀", "很难看", "a [MASK] king"]
+SLOW = {
+    name: pytest.param(name, marks=pytest.mark.slow)
+    for name in ("model_dir", "ner_dir", "bert_dir", "writer_dir")
+}
+
+
+def exported(directory, root, options, *flags):
+    arguments = ["--model_dir", str(directory), "--export_dir", str(root), "--options", options]
+    assert main(["export", *arguments, *flags]) == 0
+    versions = sorted(root.iterdir(), key=lambda path: int(path.name))
+    return versions[-1]
+
+
+def answers(version):
+    signatures = json.loads((version / "signatures.json").read_text())["signatures"]
+    (name,) = signatures["serving_default"]["inputs"]
+    return ask(version, ("serving_default", {name: ("string", TEXTS)}))[1][0]
+
+
+@pytest.mark.parametrize("fixture", ["gpt_dir", *SLOW.values()])
+def test_frozen_answers_as_variables_do(fixture, request, tmp_path, capsys):
+    directory, options = request.getfixturevalue(fixture), OPTIONS.get(fixture, "{}")
+    variables = exported(directory, tmp_path / "x", options)
+    frozen = exported(directory, tmp_path / "x", options, "--weights", "frozen")
+    assert "MB exported; the weights in float32 are" in capsys.readouterr().err
+    assert variables.name == "1" and frozen.name == "2"
+    data = [sum(p.stat().st_size for p in v.glob("variables/*")) for v in (variables, frozen)]
+    assert data[1] < 1000 < data[0]
+    expected, found = answers(variables), answers(frozen)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if isinstance(np.asarray(value[-1]).ravel()[0], np.floating):
+            np.testing.assert_allclose(found[name], value, atol=1e-5)
+        else:
+            assert found[name] == value
+
+
+@pytest.mark.parametrize("fixture", ["model_dir", SLOW["ner_dir"], SLOW["bert_dir"]])
+def test_bfloat16_takes_half_the_room(fixture, request, tmp_path):
+    directory = request.getfixturevalue(fixture)
+    versions = [exported(directory, tmp_path / "x", "{}", "--precision", precision)
+                for precision in ("float32", "bfloat16")]  # fmt: skip
+    data = [sum(p.stat().st_size for p in v.glob("variables/*data*")) for v in versions]
+    assert 0.45 < data[1] / data[0] < 0.55
+    if fixture == "model_dir":
+        expected, found = (answers(version) for version in versions)
+        assert found["label"] == expected["label"]
+        np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=0.05)
+
+
+def test_weights_that_no_graph_holds(model_dir, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(saved_model, "LARGEST_GRAPH", 1e5)
+    root = tmp_path / "x"
+    arguments = ["--model_dir", str(model_dir), "--export_dir", str(root), "--weights", "frozen"]
+    assert main(["export", *arguments]) == 2
+    assert "in 2 signatures, and a graph holds" in capsys.readouterr().err
+    assert not list(root.glob("*"))
