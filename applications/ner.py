@@ -6,6 +6,7 @@ TensorFlow is imported when a verb runs, not before.
 """
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -94,10 +95,8 @@ def train(settings: Train):
     from tfmodels.training.sequence import tagging_objective
 
     check_numbers(settings)
-    with (
-        run.output_of(settings) as output_dir,
-        whole_directory(output_dir, "another --output_dir") as directory,
-    ):
+    files = run.sizes(settings.train_file, settings.eval_file)
+    with run.training_of(settings, files=files) as (output_dir, folder):
         source = evaluated = _open(settings.train_file, settings)
         share = settings.held_out if settings.eval_file is None else 0.0
         scan = source.scan(share, HELD_OUT_MOST, settings.seed)
@@ -140,21 +139,25 @@ def train(settings: Train):
                 training_batches,
                 batches(held_out_texts),
                 settings,
-                directory,
+                folder,
                 tagging_objective(model, settings.emission_loss),
                 monitor="val_f1",
                 callbacks=[measured.callback(held_out_texts)],
             )
             metrics, mistakes = measured(held_out_texts)
-        run.write_model(
-            directory, APPLICATION, model, tokenizer, labels=labels, pooling="tokens",
-            max_length=max_length, stride=stride, crf=settings.crf,
-        )  # fmt: skip
-        metrics["history"] = history
-        metrics["worst_mistakes"] = mistakes
-        report.write_json(directory / "metrics.json", metrics)
-        report.write_card(directory, "Entity tagger", _card(metrics, settings, number), settings)
-        report.plot(directory / "plots", history)
+        with whole_directory(output_dir, "another --output_dir") as directory:
+            run.write_model(
+                directory, APPLICATION, model, tokenizer, labels=labels, pooling="tokens",
+                max_length=max_length, stride=stride, crf=settings.crf,
+            )  # fmt: skip
+            metrics["history"] = history
+            metrics["worst_mistakes"] = mistakes
+            shutil.copytree(folder / "logs", directory / "logs")
+            report.write_json(directory / "metrics.json", metrics)
+            report.write_card(
+                directory, "Entity tagger", _card(metrics, settings, number), settings
+            )
+            report.plot(directory / "plots", history)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
     summary = {key: metrics[key] for key in ("texts", "precision", "recall", "f1")}
     print(json.dumps({"model_dir": settings.output_dir, **summary}))

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from applications.unfinished import STATES, unfinished
 from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
 from tfmodels.checkpoints.files import config_path, find_checkpoint, read_json
 from tfmodels.checkpoints.hugging_face import (
@@ -25,17 +26,22 @@ from tfmodels.checkpoints.hugging_face import (
     read_tokenizer,
 )
 from tfmodels.errors import InputError
+from tfmodels.files import refuse_existing
 from tfmodels.models.bert import SIZES, Bert, BertConfig
 from tfmodels.text.batching import encode, length_bucketed
 from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.distribution import choose_strategy, is_chief, read_cluster
+from tfmodels.training.loop import KeepBest, NonFinite, fit_parts
 from tfmodels.training.optimizer import AdamW, WarmupInverseSqrt, WarmupLinear
 from tfmodels.training.precision import dtype_policy
+from tfmodels.training.state import SaveState, restore_newest
 
 LOST = 75  # sysexits.h: a failure that passes; try again
 # Settings that workers may have of their own.
 OF_A_WORKER = ("output_dir", "peer_wait")
+# What may be another when a training goes on: nothing that changes its result.
+FREE = ("strategy", "peer_wait", "save_every")
 # Largest learning rates where none is given.
 RATE_FROM_ZERO, RATE_FROM_CHECKPOINT = 5e-4, 1e-4
 
@@ -196,8 +202,8 @@ def compile_model(model, settings, total_steps, objective):
 
     Args:
         model: a built model.
-        settings: has `checkpoint`, `learning_rate`, `warmup`, `weight_decay`, `clip_norm`;
-            may have `ema` and `schedule`.
+        settings: has `checkpoint`, `learning_rate`, `warmup`, `weight_decay`, `clip_norm`,
+            `accumulate_steps`, `xla`; may have `ema` and `schedule`.
         total_steps: of the whole training.
         objective: dict of the arguments of `compile` for losses and metrics.
 
@@ -207,9 +213,10 @@ def compile_model(model, settings, total_steps, objective):
     rate = settings.learning_rate
     if rate is None:
         rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
-    warm = int(settings.warmup * total_steps)
+    updates = -(-total_steps // settings.accumulate_steps)
+    warm = int(settings.warmup * updates)
     if getattr(settings, "schedule", "linear") == "linear":
-        schedule = WarmupLinear(rate, total_steps, warm)
+        schedule = WarmupLinear(rate, updates, warm)
     else:
         schedule = WarmupInverseSqrt(rate, max(warm, 1))
     ema = getattr(settings, "ema", 0.0)
@@ -220,25 +227,28 @@ def compile_model(model, settings, total_steps, objective):
             global_clipnorm=settings.clip_norm,
             use_ema=ema > 0,
             ema_momentum=ema or 0.99,  # 0 is refused, and not used
+            gradient_accumulation_steps=settings.accumulate_steps
+            if settings.accumulate_steps > 1
+            else None,
         ),
+        jit_compile={"auto": "auto", "on": True, "off": False}[settings.xla],
         **objective,
     )
     return rate
 
 
 def fit(
-    model, dataset, validation, settings, directory, objective, monitor, callbacks=(),
+    model, dataset, validation, settings, folder, objective, monitor, callbacks=(),
     class_weight=None,
 ):  # fmt: skip
-    """Compiles and trains; keeps the best weights; leaves logs.
+    """Compiles and trains, from the newest state if there is one; keeps the best weights.
 
     Args:
         model: a built model.
         dataset: training batches of known number, one pass an epoch.
         validation: held-out batches.
-        settings: has `checkpoint`, `epochs`, `evaluations`, `learning_rate`, `warmup`,
-            `weight_decay`, `clip_norm`, `ema`, `patience`.
-        directory: gets `logs/` (TensorBoard).
+        settings: as of `compile_model`; also `epochs`, `evaluations`, `patience`, `nonfinite`.
+        folder: `Path` that `unfinished` gave; gets the states, and `logs/` (TensorBoard).
         objective: see `compile_model`.
         monitor: metric of the held-out batches that decides which weights are best: the
             larger the better.
@@ -255,35 +265,81 @@ def fit(
     # Keras validates at the end of what it calls an epoch: a part of a pass over the rows.
     steps = -(-int(dataset.cardinality()) // settings.evaluations)
     parts = settings.epochs * settings.evaluations
-    total = steps * parts
-    rate = compile_model(model, settings, total, objective)
-    callbacks = [
-        *callbacks,
-        keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.EarlyStopping(
-            monitor, mode="max", patience=settings.patience, restore_best_weights=True
-        ),
-        keras.callbacks.TensorBoard(str(directory / "logs"), write_graph=False),
-    ]
-    if settings.ema:
-        # Before the callback that keeps the best weights: it must see the averages.
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    with lost_workers(model):
-        history = model.fit(
-            dataset.repeat(),
-            validation_data=validation,
-            steps_per_epoch=steps,
-            epochs=parts,
-            class_weight=class_weight,
-            shuffle=False,
-            callbacks=callbacks,
-        ).history
-    if not np.isfinite(history["loss"]).all():
-        raise InputError(
-            f"--learning_rate {rate}: the loss is no longer a number after "
-            f"{len(history['loss'])} evaluations; give a smaller one"
-        )
-    return history
+    rate = compile_model(model, settings, steps * parts, objective)
+    best = KeepBest(model, monitor, settings.patience)
+    step, history = 0, {}
+    if state := restore_newest(folder / STATES, model, best.variables):
+        step, history = state["step"], state["history"]
+        best.replay(history)
+        print(f"going on at step {step} of {steps * parts}", file=sys.stderr)
+    saved = SaveState(
+        folder / STATES, steps, history,
+        every=settings.save_every, start=step, more=best.variables, averaged=settings.ema > 0,
+    )  # fmt: skip
+    batches = dataset.repeat()
+    # Before the callback that keeps the best weights: it must see the averages.
+    averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema else []
+    (folder / "logs").mkdir(exist_ok=True)
+    if step < steps * parts and not best.ended:
+        with lost_workers(model):
+            fit_parts(
+                model,
+                batches.skip(step),
+                steps,
+                parts,
+                step,
+                [
+                    *averages,
+                    *callbacks,
+                    best,
+                    keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
+                    saved,
+                    nonfinite(settings, saved, rate, lambda at: next(iter(batches.skip(at)))),
+                ],
+                validation_data=validation,
+                class_weight=class_weight,
+            )
+    best.put_back(model)
+    return saved.history
+
+
+def nonfinite(settings, saved, rate, batch_at):
+    """The callback for `--nonfinite`; see `NonFinite`.
+
+    Args:
+        settings: has `nonfinite`, `output_dir`.
+        saved: the `SaveState` of the training.
+        rate: the largest learning rate.
+        batch_at: see `NonFinite`.
+    """
+    path = f"{settings.output_dir.rstrip('/')}.nonfinite.npz"
+    advice = f"give a smaller --learning_rate than {rate:g}, or --nonfinite skip"
+    return NonFinite(saved, path, batch_at, settings.nonfinite == "skip", advice)
+
+
+@contextlib.contextmanager
+def training_of(settings, **made_of):
+    """Where a training writes, and the folder of what it goes on from if it is stopped.
+
+    Args:
+        settings: dataclass of the verb; has `output_dir`, `strategy`.
+        **made_of: JSON values that tell the data from others, in the place of settings or beside.
+
+    Yields:
+        `(output_dir, folder)`.
+
+    Raises:
+        InputError: the directory exists, or as `unfinished`.
+    """
+    with output_of(settings) as output_dir:
+        refuse_existing(output_dir, "another --output_dir")
+        with unfinished(output_dir, {**vars(settings), **made_of}, FREE) as folder:
+            yield output_dir, folder
+
+
+def sizes(*files):
+    """The bytes of those that are files; tells a training's data from others."""
+    return {str(file): Path(file).stat().st_size for file in files if file and Path(file).is_file()}
 
 
 def write_model(directory, application, model, tokenizer, labels, **settings):

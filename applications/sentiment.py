@@ -6,6 +6,7 @@ the fields of its dataclass; TensorFlow is imported when a verb runs, not before
 """
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -78,10 +79,8 @@ def train(settings: Train):
     from tfmodels.training.losses import Accuracy, Crossentropy
 
     check_numbers(settings)
-    with (
-        run.output_of(settings) as output_dir,
-        whole_directory(output_dir, "another --output_dir") as directory,
-    ):
+    files = run.sizes(settings.train_file, settings.eval_file)
+    with run.training_of(settings, files=files) as (output_dir, folder):
         columns = (settings.text_column, settings.label_column)
         source = evaluated = open_source(settings.train_file, columns)
         share = settings.held_out if settings.eval_file is None else 0.0
@@ -132,7 +131,7 @@ def train(settings: Train):
                 ),
                 run.batches(held_out_examples, held_out, tokenizer, size, max_length),
                 settings,
-                directory,
+                folder,
                 {"loss": Crossentropy(settings.label_smoothing), "metrics": [Accuracy()]},
                 monitor="val_accuracy",
                 class_weight=_class_weight(scan, labels)
@@ -141,16 +140,18 @@ def train(settings: Train):
             )
             probabilities_of = run.predictor(model, tokenizer, max_length, size)
             metrics, confusion, mistakes = _measure(probabilities_of, held_out_examples, labels)
-        run.write_model(
-            directory, APPLICATION, model, tokenizer,
-            labels=labels, max_length=max_length, pooling=settings.pooling,
-        )  # fmt: skip
-        metrics["history"] = history
-        metrics["worst_mistakes"] = mistakes
-        report.write_json(directory / "metrics.json", metrics)
-        card = _card(metrics, settings, number)
-        report.write_card(directory, "Text classifier", card, settings, ("curves", "confusion"))
-        report.plot(directory / "plots", history, confusion, labels)
+        with whole_directory(output_dir, "another --output_dir") as directory:
+            run.write_model(
+                directory, APPLICATION, model, tokenizer,
+                labels=labels, max_length=max_length, pooling=settings.pooling,
+            )  # fmt: skip
+            metrics["history"] = history
+            metrics["worst_mistakes"] = mistakes
+            shutil.copytree(folder / "logs", directory / "logs")
+            report.write_json(directory / "metrics.json", metrics)
+            card = _card(metrics, settings, number)
+            report.write_card(directory, "Text classifier", card, settings, ("curves", "confusion"))
+            report.plot(directory / "plots", history, confusion, labels)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
     summary = {key: metrics[key] for key in ("examples", "accuracy", "macro_f1")}
     print(json.dumps({"model_dir": settings.output_dir, **summary}))

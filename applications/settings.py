@@ -31,7 +31,13 @@ class Training:
         dropout: in the encoder and before the head; the checkpoint's if not given.
         held_out: share of the training data to measure on.
         seed: of everything random.
-        precision: auto, float32 or bfloat16.
+        precision: auto, float32, bfloat16 or float16 (with loss scaling).
+        xla: compile the whole step: on, off or auto (as Keras decides).
+        accumulate_steps: steps whose gradients move the weights together.
+        save_every: steps between two states of the training, besides those at every measurement;
+            the same command goes on from the newest.
+        nonfinite: after a loss that is no number, stop and write the batch to
+            OUTPUT_DIR.nonfinite.npz, or skip such batches.
         strategy: auto, single, mirrored (all GPUs), multi_worker (see docs/distributed.md) or
             tpu; auto reads TF_CONFIG and the GPUs.
         peer_wait: seconds to wait for the other workers to start.
@@ -49,7 +55,11 @@ class Training:
     dropout: float | None = None
     held_out: float = 0.1
     seed: int = 0
-    precision: Precision = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    xla: Literal["auto", "on", "off"] = "auto"
+    accumulate_steps: int = 1
+    save_every: int | None = None
+    nonfinite: Literal["stop", "skip"] = "stop"
     strategy: Literal["auto", "single", "mirrored", "multi_worker", "tpu"] = "auto"
     peer_wait: int = 300
 
@@ -219,6 +229,7 @@ LEAST = {
     "shards": 1, "processes": 1, "held_out_examples": 1, "stride": 1, "sample_tokens": 0,
     "num_layers": 1, "num_heads": 1, "hidden_dim": 1, "num_decoder_layers": 1, "lead_k": 1,
     "max_target_length": 3, "rouge_examples": 1, "emission_loss": 0, "peer_wait": 1,
+    "accumulate_steps": 1, "save_every": 1,
 }  # fmt: skip
 ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {

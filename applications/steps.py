@@ -6,22 +6,18 @@ metrics, curves and logs; until it is there, the folder of an unfinished trainin
 """
 
 import json
-import os
 import shutil
 import sys
 import time
 
 import keras
-import numpy as np
 
 from applications import datasets, report, run
-from applications.unfinished import STATES, unfinished
+from applications.unfinished import STATES
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
+from tfmodels.training.loop import fit_parts
 from tfmodels.training.state import SaveState, restore_newest
-
-# What may be another when a training goes on: nothing that changes its result.
-FREE = ("strategy", "peer_wait")
 
 
 def train(settings, data, made_of, start, write):
@@ -43,15 +39,8 @@ def train(settings, data, made_of, start, write):
     Raises:
         InputError: the directory exists or cannot be written, or as `fit`.
     """
-    with run.output_of(settings) as output_dir:
-        return _train(settings, output_dir, data, made_of, start, write)
-
-
-def _train(settings, output_dir, data, made_of, start, write):
-    if os.path.exists(output_dir):
-        raise InputError(f"{output_dir}: already exists; give another --output_dir or remove it")
-    strategy = run.start_training(settings)
-    with unfinished(output_dir, {**vars(settings), **made_of}, FREE) as folder:
+    with run.training_of(settings, **made_of) as (output_dir, folder):
+        strategy = run.start_training(settings)
         with datasets.source_errors(data), strategy.scope():
             model, source, options = start(folder)
             history = fit(model, source, settings, folder, **options)
@@ -96,33 +85,27 @@ def fit(model, source, settings, folder, objective, callbacks=()):
         step, history = state["step"], state["history"]
         print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
     held_out = source.held_out()
-    save = SaveState(folder / STATES, interval, history)
-    callbacks = [
-        *callbacks,
-        keras.callbacks.TerminateOnNaN(),
-        Pace(_tokens_of_step(source, settings, held_out), parts, interval),
-        keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
-        save,
-    ]
+    saved = SaveState(folder / STATES, interval, history, every=settings.save_every, start=step)
     (folder / "logs").mkdir(exist_ok=True)
     if step < parts * interval:  # not if only the writing of the model was left
         with run.lost_workers(model):
-            model.fit(
+            fit_parts(
+                model,
                 source.batches(step),
+                interval,
+                parts,
+                step,
+                [
+                    *callbacks,
+                    Pace(_tokens_of_step(source, settings, held_out), parts, interval),
+                    keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
+                    saved,
+                    run.nonfinite(settings, saved, rate, lambda at: next(iter(source.batches(at)))),
+                ],
                 validation_data=held_out,
-                steps_per_epoch=interval,
-                initial_epoch=step // interval,
-                epochs=parts,
-                shuffle=False,
-                callbacks=callbacks,
                 verbose="auto" if sys.stdout.isatty() else 2,
             )
-    if not np.isfinite(save.last_loss):
-        raise InputError(
-            f"--learning_rate {rate}: the loss is no longer a number; remove {folder} and give a "
-            "smaller one"
-        )
-    return save.history
+    return saved.history
 
 
 def of_epochs(settings, number, kind):

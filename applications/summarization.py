@@ -9,6 +9,7 @@ of each verb are the fields of its dataclass; TensorFlow is imported when a verb
 import dataclasses
 import itertools
 import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -125,10 +126,8 @@ def train(settings: Train):
     search = _search(settings, {"max_new_tokens": settings.max_target_length})
     _generation(search)  # refused before anything is read
     summaries.Tokenizer()
-    with (
-        run.output_of(settings) as output_dir,
-        whole_directory(output_dir, "another --output_dir") as directory,
-    ):
+    files = run.sizes(settings.train_file, settings.eval_file)
+    with run.training_of(settings, files=files) as (output_dir, folder):
         columns = (settings.source_column, settings.target_column)
         source = evaluated = open_source(settings.train_file, columns)
         share = settings.held_out if settings.eval_file is None else 0.0
@@ -167,24 +166,26 @@ def train(settings: Train):
                 batches(source, training, settings.seed),
                 batches(evaluated, validation),
                 settings,
-                directory,
+                folder,
                 {"loss": Crossentropy(settings.label_smoothing), "metrics": metrics},
                 monitor="val_rougeL",
                 callbacks=[_rouge(outputs(num_beams=1), *measured)],
             )
             found = [answer["summary"] for answer in outputs()(measured[0])]
         metrics = summaries.measure(*measured, found, settings.lead_k)
-        ours = {"application": APPLICATION, "max_length": settings.max_length}
-        ours["long_texts"] = _long_texts(settings, {})
-        write_bart(model, directory, tokenizer, {**given, **search}, ours)
-        metrics["history"] = history
-        metrics["worst_mistakes"] = summaries.worst(*measured, found)
-        report.write_json(directory / "metrics.json", metrics)
-        card = _card(
-            metrics, settings, number, summaries.examples_table(*measured, found, EXAMPLES)
-        )
-        report.write_card(directory, "Text to text", card, settings)
-        report.plot(directory / "plots", history)
+        with whole_directory(output_dir, "another --output_dir") as directory:
+            ours = {"application": APPLICATION, "max_length": settings.max_length}
+            ours["long_texts"] = _long_texts(settings, {})
+            write_bart(model, directory, tokenizer, {**given, **search}, ours)
+            metrics["history"] = history
+            metrics["worst_mistakes"] = summaries.worst(*measured, found)
+            shutil.copytree(folder / "logs", directory / "logs")
+            report.write_json(directory / "metrics.json", metrics)
+            card = _card(
+                metrics, settings, number, summaries.examples_table(*measured, found, EXAMPLES)
+            )
+            report.write_card(directory, "Text to text", card, settings)
+            report.plot(directory / "plots", history)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
     names = ("examples", "rouge1", "rouge2", "rougeL", "lead")
     print(json.dumps({"model_dir": settings.output_dir, **{k: metrics[k] for k in names}}))

@@ -40,7 +40,7 @@ def whole_directory(path, instead):
         InputError: `path` exists, cannot be written, or the disk is full.
     """
     path = Path(path)
-    _refuse_existing(path, instead)
+    refuse_existing(path, instead)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path.parent)
@@ -62,7 +62,9 @@ def whole_directory(path, instead):
         ) from error
 
 
-def _refuse_existing(path, instead):
+def refuse_existing(path, instead):
+    """Raises `InputError` where something is; an empty directory is nothing."""
+    path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise InputError(f"{path}: already exists; give {instead} or remove it")
 

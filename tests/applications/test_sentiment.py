@@ -250,8 +250,12 @@ class TestMistakes:
     def test_the_loss_becomes_no_number(self, reviews, tmp_path, capsys):
         arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
         flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
-        assert "no longer a number" in refused(capsys, "sentiment", "train", *arguments, *flags)
-        assert not list(tmp_path.iterdir())
+        line = refused(capsys, "sentiment", "train", *arguments, *flags)
+        assert "the loss is no longer a number; its batch is in" in line
+        assert "give a smaller --learning_rate than 1e+30" in line
+        with np.load(tmp_path / "model.nonfinite.npz") as batch:
+            assert batch["0/token_ids"].shape[0] == batch["1"].shape[0] == 16
+        assert not (tmp_path / "model").exists()
 
     def test_a_batch_size_of_nothing(self, model_dir, capsys):
         arguments = ["--model_dir", model_dir, "--batch_size", "0", "text"]
@@ -268,16 +272,19 @@ class TestKilled:
             "export": ["--model_dir", model_dir, "--export_dir", target],
         }[verb]
         process = subprocess.Popen(cli(verb, *arguments), stderr=subprocess.DEVNULL)
-        written = {"train": "logs/train/events.*", "export": "variables"}[verb]
-        while not list(tmp_path.rglob(f".partial-*/{written}")):
+        written = {
+            "train": "out.unfinished/logs/train/events.*",
+            "export": ".partial-*/variables",
+        }[verb]
+        while not list(tmp_path.rglob(written)):
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not [p for p in tmp_path.glob("*") if not p.name.startswith(".")] or verb == "export"
+        assert not target.exists() or verb == "export"
         assert not (target / "1").exists()
         assert main(["sentiment", verb, *map(str, arguments)]) == 0
-        assert not list(tmp_path.rglob(".partial-*"))
+        assert not list(tmp_path.rglob(".partial-*")) and not list(tmp_path.rglob("*.unfinished"))
         assert (target / {"train": "config.json", "export": "1/saved_model.pb"}[verb]).exists()
 
 

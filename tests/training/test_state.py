@@ -1,5 +1,7 @@
 """A training that is stopped and goes on from its state, against one that is not."""
 
+import errno
+
 import keras
 import numpy as np
 import pytest
@@ -72,3 +74,17 @@ def test_a_damaged_state_is_refused(tmp_path, name):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="damaged .* remove it to go on from the state before"):
         restore_state(path.parent, model())
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
+    save_state(tmp_path, model(), 1)
+
+    def full(path, **arrays):
+        path.with_suffix(".npz").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(InputError, match="No space left on device.*free space there"):
+        save_state(tmp_path, model(), 2, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
+    assert restore_state(states(tmp_path)[-1], model())["step"] == 1

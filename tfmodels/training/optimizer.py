@@ -98,6 +98,9 @@ class AdamW(keras.optimizers.AdamW):
     the momentum of the average rises from 0 at step 1, as (t - 1) / (t + 9), up to
     `ema_momentum`, so that a short training does not average in where it started.
 
+    Gradients that are no numbers move nothing (`keras.optimizers.AdamW` spoils the weights for
+    good); the step is counted.
+
     With `gradient_accumulation_steps` N every N-th step moves the weights, by the mean of the N
     gradients, under every strategy; schedule, averages and bias correction count these updates.
     So N batches with as many labels that count in each are one batch of N times the size.
@@ -169,10 +172,12 @@ class AdamW(keras.optimizers.AdamW):
                     for gradient, v in reduced
                 ]
                 scale /= self.gradient_accumulation_steps
+            norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
+            norm = tf.cast(norm, tf.float32) * scale
             if self.global_clipnorm:
-                norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
-                norm = tf.cast(norm, tf.float32) * scale
                 scale *= self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
+            # 0 says that a gradient is no number: the step changes nothing.
+            scale = tf.where(tf.math.is_finite(norm), scale, 0.0)
             # The scale goes where the learning rate goes, and is applied in the same pass.
             tf.__internal__.distribute.interim.maybe_merge_call(
                 self._distributed_tf_update_step,
@@ -248,15 +253,17 @@ if tf is not None:
 
     def _adamw(gradient, values, scalars):
         dtype = values[0].dtype
-        gradient, *values = (tf.cast(value, tf.float32) for value in (gradient, *values))
-        weight, first, second, *average = values
+        gradient, *before = (tf.cast(value, tf.float32) for value in (gradient, *values))
+        weight, first, second, *average = before
         rate, decay, beta_1, beta_2, epsilon, scale, *momentum = scalars
         gradient = gradient * scale
         first = first + (gradient - first) * (1.0 - beta_1)
         second = second + (tf.square(gradient) - second) * (1.0 - beta_2)
         weight = weight * (1.0 - decay) - rate * first / (tf.sqrt(second) + epsilon)
         average = [a + (weight - a) * (1.0 - m) for a, m in zip(average, momentum, strict=True)]
-        return [tf.cast(value, dtype) for value in (weight, first, second, *average)]
+        after = (weight, first, second, *average)
+        after = [tf.where(scale > 0, a, b) for a, b in zip(after, before, strict=True)]
+        return [tf.cast(value, dtype) for value in after]
 
     def _update_in_place(gradient, variables, scalars):
         updated = _adamw(gradient, variables, scalars)

@@ -8,6 +8,9 @@ data). Each is written whole or not at all, and only then are older ones removed
 import json
 import re
 import shutil
+import signal
+import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -21,9 +24,10 @@ from tfmodels.training.distribution import from_chief, is_chief
 
 NAME = re.compile("step-([0-9]+)")
 VARIABLES, STATE = "variables.npz", "state.json"
+LEFT = 128 + signal.SIGTERM  # the exit status of a process that this signal ends
 
 
-def save_state(directory, model, step, keep=2, **state):
+def save_state(directory, model, step, keep=2, more=(), **state):
     """Writes the state after a step.
 
     Args:
@@ -31,6 +35,7 @@ def save_state(directory, model, step, keep=2, **state):
         model: compiled, its optimizer built.
         step: int, how many steps were taken.
         keep: how many of the newest states stay.
+        more: further variables, of the caller, that belong to the state.
         **state: JSON values, given back by `restore_state`.
 
     Raises:
@@ -41,7 +46,7 @@ def save_state(directory, model, step, keep=2, **state):
     if path.exists():  # from a process that was killed between writing and its next step
         return
     with whole_directory(path, "another directory") as partial:
-        variables = _variables(model)
+        variables = _variables(model, more)
         arrays = {name: np.asarray(ops.convert_to_tensor(v)) for name, v in variables.items()}
         np.savez(partial / VARIABLES, **arrays)
         text = json.dumps({"step": step, **state}, ensure_ascii=False)
@@ -55,12 +60,13 @@ def states(directory):
     return sorted(path for path in Path(directory).glob("step-*") if NAME.fullmatch(path.name))
 
 
-def restore_state(path, model):
+def restore_state(path, model, more=()):
     """Gives a model the weights, random states and optimizer that were saved.
 
     Args:
         path: one of `states`.
         model: made and compiled as the one that was saved.
+        more: see `save_state`.
 
     Returns:
         dict: `step`, and what `save_state` was given.
@@ -68,21 +74,21 @@ def restore_state(path, model):
     Raises:
         InputError: the files are damaged, or are of another model.
     """
-    variables = _variables(model)
+    variables = _variables(model, more)
     state, stored = _read(Path(path), variables)
     for name, variable in variables.items():
         variable.assign(stored[name])
     return state
 
 
-def restore_newest(directory, model):
+def restore_newest(directory, model, more=()):
     """`restore_state` of the newest state; the chief's, on all workers of a strategy.
 
     Returns:
         dict, see `restore_state`; None if there is no state.
     """
     strategy = model.distribute_strategy
-    variables, state, stored = _variables(model), None, {}
+    variables, state, stored = _variables(model, more), None, {}
     if is_chief(strategy) and (found := states(directory)):
         state, stored = _read(found[-1], variables)
     text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype("int32")
@@ -123,27 +129,55 @@ def _read(path, variables):
 
 
 class SaveState(keras.callbacks.Callback):
-    """Saves the state at the end of every Keras epoch, with the history up to there.
+    """Saves the state at the end of every Keras epoch, and within, with the history up to there.
 
-    Not after a loss that is no number.
+    SIGTERM, which a cluster sends before it takes a machine away, is answered after the step that
+    is being taken: the state is saved and the process leaves with the status `LEFT`. Not saved is
+    the state after a loss that is no number.
 
     Args:
         directory: see `save_state`.
         steps: of a Keras epoch.
         history: dict from metric name to its values in the epochs before; goes on here.
         keep: see `save_state`.
+        every: steps between two states within an epoch; none are saved there if not given.
+        start: steps that were taken before.
+        more: further variables of the state, see `save_state`.
+        averaged: whether `SwapEMAWeights` puts averages into the model at the end of an epoch,
+            which must then stand before this in the list: the state is saved when the weights
+            are back, as the next epoch begins, and as the training ends.
 
     Attributes:
+        step: steps taken, the ones before included.
         last_loss: of the newest Keras epoch.
     """
 
-    def __init__(self, directory, steps, history=(), keep=2):
+    def __init__(
+        self, directory, steps, history=(), keep=2, *, every=None, start=0, more=(), averaged=False
+    ):  # fmt: skip
         super().__init__()
-        self.directory = directory
-        self.steps = steps
+        self.directory, self.steps, self.every, self.keep = directory, steps, every, keep
         self.history = {name: list(values) for name, values in dict(history).items()}
-        self.keep = keep
         self.last_loss = self.history.get("loss", [0.0])[-1]
+        self.step = self._begun = start
+        self.more, self._averaged = tuple(more), averaged
+        self._due = self._leave = False
+        self._before = None  # who answered the signal
+
+    def on_train_begin(self, logs=None):
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._asked_to_leave)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._due:
+            self.save()
+        self._begun = self.step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = self._begun + batch + 1
+        inside = self.step % self.steps  # what is saved between epochs has the metrics of the last
+        if inside and (self._leave or (self.every and self.step % self.every == 0)):
+            self.save()
 
     def on_epoch_end(self, epoch, logs=None):
         self.last_loss = float(logs["loss"])
@@ -151,12 +185,41 @@ class SaveState(keras.callbacks.Callback):
             return  # the state before is the last good one
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
+        self._due = True
+        if not self._averaged:
+            self.save()
+
+    def on_train_end(self, logs=None):
+        if self._due:
+            self.save()
+        self._answer_as_before()
+
+    def save(self):
+        """Saves the state after the newest step; leaves if that was asked for."""
+        self._due = False
         if is_chief(self.model.distribute_strategy):
-            step = (epoch + 1) * self.steps
-            save_state(self.directory, self.model, step, self.keep, history=self.history)
+            save_state(
+                self.directory, self.model, self.step, self.keep, self.more, history=self.history
+            )
+        if self._leave:
+            self._answer_as_before()
+            print(
+                f"tfmodels: SIGTERM: the state after step {self.step} is saved; the same command "
+                "goes on from there",
+                file=sys.stderr,
+            )
+            sys.exit(LEFT)
+
+    def _asked_to_leave(self, number, frame):
+        self._leave = True
+
+    def _answer_as_before(self):
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
 
 
-def _variables(model):
+def _variables(model, more=()):
     """Every variable that a training changes, by a name that is the same in every process.
 
     Numbers, because Keras counts models and layers up within a process.
@@ -165,5 +228,5 @@ def _variables(model):
         model.optimizer.build(model.trainable_variables)
     metrics = {id(variable) for variable in model.metrics_variables}
     variables = [v for v in model.variables if id(v) not in metrics]
-    variables += model.optimizer.variables
+    variables += [*model.optimizer.variables, *more]
     return {f"{number:05d}": v for number, v in enumerate(variables)}
