@@ -4,9 +4,9 @@
 
 In: small data sets that are written here. Each application is trained once to its end; then, for
 each point, again: after a random step it is killed (SIGKILL and SIGTERM in turn; of the two worker
-processes of `gpt_workers` and `ner_workers` a random one), started again with the same command, and compared: the
-largest difference of any weight, and whether all measurements are equal. Out: a line of JSON a
-point, with the newest state that was there; exit status 1 if a difference is above 1e-6.
+processes of `gpt_workers` and `ner_workers` a random one), started again with the same command, and
+compared: the largest difference of any weight, and whether all measurements are equal. Out: a line
+of JSON a point, with the newest state that was there; exit status 1 if a difference is above 1e-6.
 """
 
 import argparse
