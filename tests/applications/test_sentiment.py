@@ -262,6 +262,20 @@ class TestMistakes:
         assert "--batch_size 0" in refused(capsys, "sentiment", "predict", *arguments)
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--precision", "float16"],
+        pytest.param(["--accumulate_steps", "2", "--epochs", "12"], marks=pytest.mark.slow),
+        pytest.param(["--xla", "on"], marks=pytest.mark.slow),
+    ],
+)
+def test_ways_to_take_a_step(flags, reviews, tmp_path, capsys):
+    arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
+    assert main(["sentiment", "train", *map(str, arguments), *flags]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["accuracy"] >= 0.9
+
+
 class TestKilled:
     @pytest.mark.parametrize("verb", ["train", "export"])
     def test_leaves_nothing_half_written(self, verb, model_dir, reviews, tmp_path):
