@@ -11,8 +11,9 @@ and without the records replayed, each in a process of its own. `threads`: throu
 and memory of 32 threads that check every answer. `fuzz`: generated texts, of which each must be
 answered or refused. `speed`: the size, and milliseconds of texts of 16 words in batches
 of 1 to 64, which is what `deploy/batching.config` is set by. `accuracy`: of a classifier on a
-table with the columns `text` and `label` (`--text_column`). `older`: the warm-up requests in an
-environment with tensorflow and tensorflow-text 2.20, with the answers of this one.
+table with the columns `text` and `label` (`--text_column`), or of a tagger on CoNLL columns.
+`older`: the warm-up requests in an environment with tensorflow and tensorflow-text 2.20, with the
+answers of this one.
 """
 
 import argparse
@@ -225,17 +226,49 @@ def speed(version, options):
 
 
 def accuracy(version, options):
-    """The share of the rows of a table to which a classifier gives their label."""
+    """What a classifier or a tagger gets right, of the rows of a table or of tagged sentences."""
     if options.table is None:
-        sys.exit("--table: give a .tsv with the columns of texts and labels")
-    with open(options.table, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    ask, right = asker(version), 0
+        sys.exit("--table: give a .tsv with the columns of texts and labels, or CoNLL columns")
+    ask = asker(version)
+    found = ask([b"a"])
+    rows, measure = _of_spans(options) if "entity" in found else _of_labels(options)
+    answers = []
     for first in range(0, len(rows), 32):
-        part = rows[first : first + 32]
-        found = ask([row[options.text_column].encode() for row in part])["label"]
-        right += sum(a.decode() == row["label"] for a, row in zip(found, part, strict=True))
-    return {"rows": len(rows), "accuracy": round(right / len(rows), 4), "held": True}
+        answers.append(ask([text.encode() for text, _ in rows[first : first + 32]]))
+    return {"rows": len(rows), **measure(rows, answers), "held": True}
+
+
+def _of_labels(options):
+    with open(options.table, encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+    def measure(rows, answers):
+        found = [label.decode() for answer in answers for label in answer["label"]]
+        right = sum(label == wanted for label, (_, wanted) in zip(found, rows, strict=True))
+        return {"accuracy": round(right / len(rows), 4)}
+
+    return [(row[options.text_column], row["label"]) for row in table], measure
+
+
+def _of_spans(options):
+    from benchmarks.ner import sentences
+    from tfmodels.training.entities import entity_metrics, spans_of
+
+    rows = []
+    for tokens, tags in sentences(Path(options.table)):
+        starts = np.cumsum([0] + [len(token) + 1 for token in tokens])
+        gold = [(kind, int(starts[a]), int(starts[b]) - 1) for kind, a, b in spans_of(tags)]
+        rows.append((" ".join(tokens), gold))
+
+    def measure(rows, answers):
+        found = [
+            [(kind.decode(), int(a), int(b)) for kind, a, b in zip(*row, strict=True) if a >= 0]
+            for answer in answers
+            for row in zip(answer["type"], answer["start"], answer["end"], strict=True)
+        ]
+        return {"f1": round(entity_metrics([gold for _, gold in rows], found)["f1"], 4)}
+
+    return rows, measure
 
 
 def older(version, options):
@@ -291,7 +324,7 @@ def main(arguments=None):
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--python", help="of an environment with tensorflow 2.20, for older")
     parser.add_argument("--runs", type=int, default=20, help="of a batch, for speed")
-    parser.add_argument("--table", help="a .tsv with labels, for accuracy")
+    parser.add_argument("--table", help="a .tsv or CoNLL columns, for accuracy")
     parser.add_argument("--text_column", default="text")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
