@@ -20,12 +20,7 @@ def points(number, *names):
     return found, done.returncode
 
 
-def test_sentiment():
-    (killed,), status = points(1, "sentiment")
-    assert status == 0 and killed["difference"] == 0 and killed["measurements_equal"]
-
-
-@pytest.mark.slow
+@pytest.mark.slow  # `tests/training/test_loop.py` has it in one process
 def test_all():
     found, status = points(
         12, "sentiment", "ner", "summarization", "gpt", "gpt_workers", "ner_workers"

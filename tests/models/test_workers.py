@@ -42,6 +42,9 @@ def test_workers_equal_one_process(number, names, tmp_path):
             assert_same(found[name, index], expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    ["tagger", "gpt", *(pytest.param(n, marks=pytest.mark.slow) for n in ("classifier", "chain"))],
+)
 def test_two_replicas_equal_one(name, mirrored):
     assert_same(trained(name, mirrored), trained(name, tf.distribute.get_strategy()))
