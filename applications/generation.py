@@ -352,17 +352,15 @@ def load(model_dir, precision, generate=False):
         generate: whether it will generate: weights that are read at every token are then
             stored in the precision that is computed with.
     """
-    import keras
 
     from applications import run
     from tfmodels.checkpoints.gpt2 import load_gpt, read_gpt_tokenizer
 
-    run.start(precision, "single", seed=0)
+    run.start(precision, "single", seed=0, stored=generate)
     directory = Path(model_dir)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `pretrain` wrote")
-    dtype = keras.config.dtype_policy().compute_dtype if generate else None
-    model, _ = load_gpt(directory, dtype=dtype)
+    model, _ = load_gpt(directory)
     return model, read_gpt_tokenizer(directory), run.our_settings(directory)
 
 

@@ -255,18 +255,17 @@ def load(settings):
     Raises:
         InputError: the directory cannot be used, or the flags do not fit the model.
     """
-    import keras
 
     from applications import run
     from applications.pairs import tokens_of
     from tfmodels.checkpoints.bart import load_bart, read_bart_generation, read_bart_tokenizer
 
-    run.start(settings.precision, "single", seed=0)
+    # Weights that are read at every token are stored in the precision that is computed with.
+    run.start(settings.precision, "single", seed=0, stored=True)
     directory = Path(settings.model_dir)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `train` wrote")
-    # Weights that are read at every token are stored in the precision that is computed with.
-    model, _ = load_bart(directory, dtype=keras.config.dtype_policy().compute_dtype)
+    model, _ = load_bart(directory)
     given, ours = read_bart_generation(directory), run.our_settings(directory)
     generation = _generation({**given, **_search(settings, given)})
     max_length = ours.get("max_length", model.config.max_length)

@@ -205,3 +205,7 @@ def writer_dir(pairs, tmp_path_factory):
         assert main(["summarization", "train", *files, *PAIR_FLAGS]) == 0
 
     return once(tmp_path_factory, "summarization", make)
+
+
+# What `tfmodels export --options` is given for the models above.
+OPTIONS = {"gpt_dir": '{"max_new_tokens": 8}', "writer_dir": '{"max_new_tokens": 8}'}

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from applications.__main__ import main
 from tests.applications.conftest import (  # noqa: F401 - fixtures
+    OPTIONS,
     bert_dir,
     documents,
     gpt_dir,
@@ -27,7 +28,6 @@ from tfmodels.serving.compatibility import read
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, to build C")
 
-OPTIONS = {"gpt_dir": '{"max_new_tokens": 8}', "writer_dir": '{"max_new_tokens": 8}'}
 TEXTS = [b"a joy", b"", "很 Ada 😀".encode(), b"the [MASK] \xff"]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from applications.__main__ import main
 from tests.applications.conftest import (  # noqa: F401 - fixtures
+    OPTIONS,
     bert_dir,
     documents,
     gpt_dir,
@@ -20,7 +21,6 @@ from tests.applications.conftest import (  # noqa: F401 - fixtures
 from tests.serving.fresh import ask
 from tfmodels.serving import saved_model
 
-OPTIONS = {"gpt_dir": '{"max_new_tokens": 8}', "writer_dir": '{"max_new_tokens": 8}'}
 TEXTS = ["a joy", "", "Ada 😀", "很难看", "a [MASK] king"]
 SLOW = {
     name: pytest.param(name, marks=pytest.mark.slow)

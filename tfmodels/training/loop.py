@@ -117,7 +117,7 @@ class NonFinite(keras.callbacks.Callback):
     Args:
         save: the `SaveState` of the training, which must stand before this in the list.
         path: `.npz` file that the batch is written to.
-        batch_at: function of a number of steps that gives the batch taken after them, or None.
+        batch_at: function of a number of steps that gives the batch taken after them.
         skip: leave such batches out, and go on.
         advice: what the user can do, for the message.
     """

@@ -149,7 +149,6 @@ class SaveState(keras.callbacks.Callback):
 
     Attributes:
         step: steps taken, the ones before included.
-        last_loss: of the newest Keras epoch.
     """
 
     def __init__(
@@ -158,7 +157,6 @@ class SaveState(keras.callbacks.Callback):
         super().__init__()
         self.directory, self.steps, self.every, self.keep = directory, steps, every, keep
         self.history = {name: list(values) for name, values in dict(history).items()}
-        self.last_loss = self.history.get("loss", [0.0])[-1]
         self.step = self._begun = start
         self.more, self._averaged = tuple(more), averaged
         self._due = self._leave = False
@@ -180,8 +178,7 @@ class SaveState(keras.callbacks.Callback):
             self.save()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.last_loss = float(logs["loss"])
-        if not np.isfinite(self.last_loss):
+        if not np.isfinite(float(logs["loss"])):
             return  # the state before is the last good one
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
