@@ -37,9 +37,22 @@ def test_rows_are_shared_out():
     assert rows_of_replica(tf.range(1), 0, 2).shape == (0,)
 
 
-def test_accumulated_on_two_replicas_is_the_large_batch(mirrored):
-    """Every label of the classifier counts, so batches of 2 are as many labels each."""
-    expected = trained("classifier_of_16", tf.distribute.get_strategy())
-    found = trained("classifier_of_16", mirrored, batch_size=2, accumulate=2)
+@pytest.mark.parametrize(
+    ("case", "devices"),
+    [
+        ("tagger", 1),
+        ("gpt", 2),
+        *(
+            pytest.param(case, 2, marks=pytest.mark.slow)
+            for case in ("classifier", "tagger", "chain")
+        ),
+    ],
+)
+def test_accumulated_is_the_large_batch(case, devices, mirrored):
+    """Batches of 2 with unequal numbers of labels, and one replica's part of them without any."""
+    rows = {"rows_used": 8}  # whole batches of 2 and of 4
+    expected = trained(case, tf.distribute.get_strategy(), **rows)
+    strategy = mirrored if devices == 2 else tf.distribute.get_strategy()
+    found = trained(case, strategy, batch_size=2, accumulate=2, **rows)
     weights = {name: value for name, value in expected.items() if name.startswith("weight")}
     assert_same({name: found[name] for name in weights}, weights)

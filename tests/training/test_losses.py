@@ -10,6 +10,7 @@ from tfmodels.training.losses import (
     Accuracy,
     Crossentropy,
     MeanCrossentropy,
+    labels_of_step,
     pretraining_objective,
 )
 
@@ -98,3 +99,30 @@ def test_two_devices_give_the_step_of_one(mirrored):
         np.testing.assert_allclose(two[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
     for a, b in zip(one_weights, two_weights, strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
+
+
+def test_labels_of_step_are_those_of_its_one_loss():
+    """As they were counted in this graph; of another's, and of two losses', there is no number."""
+    weights = np.full(LABELS.shape, 0.5, "float32")
+    loss, other = Crossentropy(), Crossentropy()
+
+    @tf.function
+    def step(both):
+        loss(LABELS, LOGITS, weights)
+        if both:
+            other(LABELS, LOGITS)
+        return labels_of_step()
+
+    @tf.function
+    def measured():
+        return loss(LABELS, LOGITS)
+
+    measured()
+    assert float(step(both=False)) == 0.5 * (LABELS >= 0).sum()
+    assert step(both=True) is None
+    measured()
+    assert labels_of_step() is None
+    for labels in (LABELS, LABELS[:2]):  # eagerly, `evaluate` and then a step
+        loss(labels, LOGITS[: len(labels)])
+    assert float(labels_of_step()) == (LABELS[:2] >= 0).sum()
+    assert labels_of_step() is None

@@ -6,6 +6,8 @@ batches since the last reset. What is padding, not masked, or not the first piec
 is said by the labels alone, so no pipeline has to carry weights beside them.
 """
 
+import threading
+
 import keras
 from keras import ops
 
@@ -15,6 +17,10 @@ else:
     tf = None
 
 IGNORED = -1  # the label of a position that does not count; so does any negative one
+
+# By loss, the number of labels of its last batch: for an optimizer that puts batches together, and
+# to which Keras gives gradients alone. Of each thread, because replicas are traced in their own.
+_last = threading.local()
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -47,7 +53,7 @@ class Crossentropy(keras.losses.Loss):
         labels = int_labels(y_true, y_pred)
         weights = label_weights(labels, sample_weight)
         losses = label_losses(labels, y_pred, self.label_smoothing)
-        return global_mean(ops.sum(losses * weights), ops.sum(weights))
+        return global_mean(self, ops.sum(losses * weights), ops.sum(weights))
 
     def get_config(self):
         return {"label_smoothing": self.label_smoothing, "name": self.name}
@@ -144,7 +150,7 @@ def label_weights(labels, sample_weight=None):
     return weights * sample_weight
 
 
-def global_mean(total, number):
+def global_mean(loss, total, number):
     """The mean over all replicas, as Keras wants it of each of them.
 
     Keras adds up the gradients of the replicas, so each one's is that of its part. The value is
@@ -152,6 +158,7 @@ def global_mean(total, number):
     the mean, also where replicas have different numbers of rows.
 
     Args:
+        loss: whose mean it is.
         total: float scalar, the sum over the labels of this replica.
         number: float scalar, how many these are.
 
@@ -160,12 +167,44 @@ def global_mean(total, number):
     """
     replicas = _replicas()
     if replicas is None:
+        _note(loss, number)
         return total / ops.maximum(number, 1e-12)
     sums = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([total, number]))
-    total_of_all, number = tf.stop_gradient(sums[0]), ops.maximum(tf.stop_gradient(sums[1]), 1e-12)
+    total_of_all, number = tf.stop_gradient(sums[0]), tf.stop_gradient(sums[1])
+    _note(loss, number)
+    number = ops.maximum(number, 1e-12)
     part = total / number
     value = total_of_all / number / replicas.num_replicas_in_sync
     return value + part - tf.stop_gradient(part)
+
+
+def labels_of_step():
+    """How many labels the gradients of this step are the mean over, of all replicas.
+
+    To be asked once a step, after the loss and in its graph, by who gets its gradients.
+
+    Returns:
+        float32 scalar: the number, or the sum of their weights; or None where the loss is none of
+        those here, or a sum of several, whose labels are different ones.
+    """
+    noted, _last.numbers = getattr(_last, "numbers", {}), {}
+    # What `evaluate` left is of another graph; in eager mode, of a loss that has come again since.
+    here = [number for number in noted.values() if _is_of_this_graph(number)]
+    return here[0] if len(here) == 1 else None
+
+
+def _note(loss, number):
+    if tf is not None:
+        _last.numbers = {**getattr(_last, "numbers", {}), id(loss): number}
+
+
+def _is_of_this_graph(tensor):
+    if tf.executing_eagerly():
+        return tf.is_tensor(tensor) and not tf.is_symbolic_tensor(tensor)
+    graph = tf.compat.v1.get_default_graph()
+    while graph is not None and graph is not getattr(tensor, "graph", None):
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None
 
 
 def _replicas():

@@ -9,6 +9,8 @@ decay on biases and layer normalizations. As the Transformer was trained (Vaswan
 import keras
 from keras import ops
 
+from tfmodels.training.losses import labels_of_step
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 else:
@@ -101,9 +103,10 @@ class AdamW(keras.optimizers.AdamW):
     Gradients that are no numbers move nothing (`keras.optimizers.AdamW` spoils the weights for
     good); the step is counted.
 
-    With `gradient_accumulation_steps` N every N-th step moves the weights, by the mean of the N
-    gradients, under every strategy; schedule, averages and bias correction count these updates.
-    So N batches with as many labels that count in each are one batch of N times the size.
+    With `gradient_accumulation_steps` N every N-th step moves the weights, under every strategy;
+    schedule, averages and bias correction count these updates. N batches are one batch of N times
+    the size: with one of the losses of this package, each weighs as many labels as it has that
+    count. With another loss, or a sum of several, each of the N weighs the same.
 
     Args:
         learning_rate: float or schedule.
@@ -165,13 +168,21 @@ class AdamW(keras.optimizers.AdamW):
             # A gathered table's gradient is a list of rows, which may name a row twice; its norm
             # is that of the sums.
             reduced = [(tf.convert_to_tensor(gradient), v) for gradient, v in reduced]
-            scale = tf.constant(1.0)
+            scale, labels = tf.constant(1.0), None
             if self.gradient_accumulation_steps:
+                number = labels_of_step()
+                number = scale if number is None else tf.cast(number, tf.float32)
                 reduced = [
-                    (tf.cast(gradient, v.dtype) + self._gradient_sum(v), v)
+                    (
+                        tf.cast(gradient, v.dtype) * tf.cast(number, v.dtype)
+                        + self._gradient_sum(v),
+                        v,
+                    )
                     for gradient, v in reduced
                 ]
-                scale /= self.gradient_accumulation_steps
+                labels = self._labels_so_far.value + number
+                scale /= tf.maximum(labels, 1e-12)
+                labels = tf.where(self._moves_the_weights(), 0.0, labels)
             norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
             norm = tf.cast(norm, tf.float32) * scale
             if self.global_clipnorm:
@@ -180,16 +191,28 @@ class AdamW(keras.optimizers.AdamW):
             scale = tf.where(tf.math.is_finite(norm), scale, 0.0)
             # The scale goes where the learning rate goes, and is applied in the same pass.
             tf.__internal__.distribute.interim.maybe_merge_call(
-                self._distributed_tf_update_step,
+                self._update_all,
                 self._distribution_strategy,
                 reduced,
                 tf.stack([tf.cast(learning_rate, tf.float32), scale]),
+                labels,
             )
+
+        def _update_all(self, strategy, reduced, learning_rate, labels):
+            self._distributed_tf_update_step(strategy, reduced, learning_rate)
+            if labels is not None:
+                so_far = self._labels_so_far.value
+                strategy.extended.update(so_far, lambda v, n: v.assign(n), args=(labels,))
+
+        def _moves_the_weights(self):
+            return (self._iterations.value + 1) % self.gradient_accumulation_steps == 0
 
         def build(self, variables):
             if self.built:
                 return
             super().build(variables)
+            if self.gradient_accumulation_steps:
+                self._labels_so_far = self.add_variable((), dtype="float32", name="labels_so_far")
             if self.use_ema:
                 # Not zeros, as Keras starts them: a weight that gets no gradient keeps its value.
                 for variable, average in zip(
@@ -217,8 +240,7 @@ class AdamW(keras.optimizers.AdamW):
                 total.assign(gradient)
                 return tf.constant(False)
 
-            last = (self._iterations.value + 1) % self.gradient_accumulation_steps == 0
-            return tf.cond(last, update, wait)
+            return tf.cond(self._moves_the_weights(), update, wait)
 
         def _update(self, gradient, variable, learning_rate):
             learning_rate, scale = learning_rate[0], learning_rate[1]

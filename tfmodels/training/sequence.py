@@ -68,7 +68,7 @@ class SequenceLoss(keras.losses.Loss):
                     f"likelihood; got the shape {shape}"
                 )
             losses = losses * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        return global_mean(ops.sum(losses), ops.sum(label_weights(labels, sample_weight)))
+        return global_mean(self, ops.sum(losses), ops.sum(label_weights(labels, sample_weight)))
 
     def get_config(self):
         return {
