@@ -70,6 +70,8 @@ def chain():
 
 
 CASES = {case.__name__: case for case in (classifier, tagger, chain, gpt)}
+CASES["tagger_in_twos"] = tagger
+STEPS = {"tagger_in_twos": 2}  # that make an update
 
 
 def trained(name, strategy, batch_size=BATCH_SIZE, accumulate=None, rows_used=None):
@@ -79,7 +81,7 @@ def trained(name, strategy, batch_size=BATCH_SIZE, accumulate=None, rows_used=No
         name: of `CASES`.
         strategy: to train under.
         batch_size: of all replicas.
-        accumulate: steps that make an update.
+        accumulate: steps that make an update; as `STEPS` says if not given.
         rows_used: the first so many rows; all if not given.
 
     Returns:
@@ -89,7 +91,8 @@ def trained(name, strategy, batch_size=BATCH_SIZE, accumulate=None, rows_used=No
     with strategy.scope():
         model, rows, arguments = CASES[name]()
         schedule = WarmupLinear(1e-2, 100, 2)
-        options = {"global_clipnorm": 0.5, "gradient_accumulation_steps": accumulate}
+        steps = accumulate or STEPS.get(name)
+        options = {"global_clipnorm": 0.5, "gradient_accumulation_steps": steps}
         # With a large epsilon a factor that is wrong shows, which Adam would divide out.
         optimizer = AdamW(schedule, epsilon=0.1, use_ema=True, ema_momentum=0.9, **options)
         model.compile(optimizer, **arguments)
