@@ -33,7 +33,7 @@ from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.distribution import choose_strategy, is_chief, read_cluster
 from tfmodels.training.loop import KeepBest, NonFinite, fit_parts
-from tfmodels.training.optimizer import AdamW, WarmupInverseSqrt, WarmupLinear
+from tfmodels.training.optimizer import AdamW, LossScale, WarmupInverseSqrt, WarmupLinear
 from tfmodels.training.precision import dtype_policy
 from tfmodels.training.state import SaveState, restore_newest
 
@@ -41,7 +41,7 @@ LOST = 75  # sysexits.h: a failure that passes; try again
 # Settings that workers may have of their own.
 OF_A_WORKER = ("output_dir", "peer_wait")
 # What may be another when a training goes on: nothing that changes its result.
-FREE = ("strategy", "peer_wait", "save_every")
+FREE = ("strategy", "peer_wait", "save_every", "nonfinite")
 # Largest learning rates where none is given.
 RATE_FROM_ZERO, RATE_FROM_CHECKPOINT = 5e-4, 1e-4
 
@@ -209,28 +209,45 @@ def compile_model(model, settings, total_steps, objective):
 
     Returns:
         the largest learning rate.
+
+    Raises:
+        InputError: the training ends before the first update.
     """
+    if settings.accumulate_steps > total_steps:
+        raise InputError(
+            f"--accumulate_steps {settings.accumulate_steps}: the training has {total_steps} "
+            "steps, so that nothing would move the weights; give fewer"
+        )
     rate = settings.learning_rate
     if rate is None:
         rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
-    updates = -(-total_steps // settings.accumulate_steps)
+    updates = total_steps // settings.accumulate_steps
     warm = int(settings.warmup * updates)
     if getattr(settings, "schedule", "linear") == "linear":
         schedule = WarmupLinear(rate, updates, warm)
     else:
         schedule = WarmupInverseSqrt(rate, max(warm, 1))
     ema = getattr(settings, "ema", 0.0)
+    optimizer = AdamW(
+        schedule,
+        weight_decay=settings.weight_decay,
+        global_clipnorm=settings.clip_norm,
+        use_ema=ema > 0,
+        ema_momentum=ema or 0.99,  # 0 is refused, and not used
+        gradient_accumulation_steps=settings.accumulate_steps
+        if settings.accumulate_steps > 1
+        else None,
+    )
+    decay = getattr(settings, "layer_decay", 1.0)
+    if decay < 1:
+        encoder = getattr(model, "encoder", model)
+        blocks = getattr(encoder, "blocks", None) or encoder.encoder_blocks
+        for below, layer in enumerate([*reversed(blocks), encoder.embeddings]):
+            optimizer.scale_learning_rate(layer.trainable_variables, decay**below)
+    if model.dtype_policy.compute_dtype == "float16":
+        optimizer = LossScale(optimizer)
     model.compile(
-        optimizer=AdamW(
-            schedule,
-            weight_decay=settings.weight_decay,
-            global_clipnorm=settings.clip_norm,
-            use_ema=ema > 0,
-            ema_momentum=ema or 0.99,  # 0 is refused, and not used
-            gradient_accumulation_steps=settings.accumulate_steps
-            if settings.accumulate_steps > 1
-            else None,
-        ),
+        optimizer=optimizer,
         jit_compile={"auto": "auto", "on": True, "off": False}[settings.xla],
         **objective,
     )
@@ -416,12 +433,19 @@ def start(precision, strategy, seed, stored=False, **of_workers):
 
 
 def start_training(settings):
-    """`start`, with the other workers if there are any: they must have the same settings."""
+    """`start`, with the other workers if there are any: they must have the same settings.
+
+    Raises:
+        InputError: as `start`; or XLA is to compile a step of several devices.
+    """
     same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
     strategy = start(
         settings.precision, settings.strategy, settings.seed, settings=same, wait=settings.peer_wait
     )
     replicas = strategy.num_replicas_in_sync
+    if replicas > 1 and settings.xla == "on":
+        # It cannot reach the variables of another device.
+        raise InputError(f"--xla on: works on one device, and there are {replicas}; give auto")
     if replicas > 1 and is_chief(strategy):
         print(
             f"{type(strategy).__name__}: {replicas} replicas, each with its rows of every batch "

@@ -94,6 +94,8 @@ class FineTuning(FromZero, Training):
             where they are among the words that the training text does not have.
         freeze_layers: encoder blocks that stay as they are, counted from below; with
             them the embeddings.
+        layer_decay: factor of the learning rate from each encoder block to the one below, and to
+            the embeddings; 1 for the same one.
         patience: evaluations without improvement before training stops.
         held_out: share of train_file to hold out when there is no eval_file.
     """
@@ -106,6 +108,7 @@ class FineTuning(FromZero, Training):
     ema: float = 0.999
     freeze_embeddings: bool = False
     freeze_layers: int = 0
+    layer_decay: float = 1.0
     patience: int = 3
 
 
@@ -234,7 +237,7 @@ LEAST = {
 ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {
     "warmup": 0.99, "held_out": 0.5, "dropout": 0.99, "ema": 0.9999, "mask_rate": 0.5,
-    "short_share": 1.0, "word_dropout": 0.9, "label_smoothing": 0.9,
+    "short_share": 1.0, "word_dropout": 0.9, "label_smoothing": 0.9, "layer_decay": 1.0,
 }  # fmt: skip
 
 

@@ -13,10 +13,15 @@ port=$((20000 + SLURM_JOB_ID % 20000))
 workers=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/.*/\"&:$port\"/" | paste -sd,)
 export workers
 # Each task makes its own TF_CONFIG: the same cluster, its own index.
+status=0
 srun --kill-on-bad-exit=1 bash -c '
   export TF_CONFIG="{\"cluster\": {\"worker\": [$workers]},
                      \"task\": {\"type\": \"worker\", \"index\": $SLURM_NODEID}}"
   exec tfmodels gpt pretrain --text_files "/data/books/*.txt" --size small --batch_size 2048 \
       --steps 100000 --save_steps 500 --strategy multi_worker --peer_wait 900 \
       --output_dir /data/runs/gpt
-' || scontrol requeue "$SLURM_JOB_ID"
+' || status=$?
+# Lost another worker (75), killed (137) or told to leave (143). What else ends a training, such as a
+# wrong flag (2), would end it again.
+case $status in 75|137|143) scontrol requeue "$SLURM_JOB_ID" ;; esac
+exit $status

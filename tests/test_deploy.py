@@ -1,5 +1,7 @@
 """The files of `deploy/`: what a server reads of them parses, and they fit each other."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from applications.__main__ import build_parser
 from tests.test_readme import blocks
 from tfmodels.serving.contracts import CONTRACTS
 
@@ -99,3 +102,25 @@ def test_commands_of_the_page_parse():
     for line in commands:
         build_parser().parse_args(shlex.split(line)[1:])
     assert len(commands) == 5
+
+
+def command_of(name):
+    """The words of the one `tfmodels` command that a file has."""
+    if name.endswith(".yaml"):
+        worker = yaml.safe_load(text(name))["spec"]["tfReplicaSpecs"]["Worker"]
+        return worker["template"]["spec"]["containers"][0]["command"]
+    command = text(name).partition("exec ")[2].partition("\n'")[0]
+    return shlex.split(command.replace("\\\n", " "))
+
+
+@pytest.mark.parametrize("name", ["tfjob.yaml", "slurm.sh"])
+def test_trainings_on_a_cluster(name):
+    """The command line takes the flags, and the training is one of several workers."""
+    program, *arguments = command_of(name)
+    assert program == "tfmodels"
+    settings = build_parser().parse_args(arguments).gpt.pretrain
+    assert settings.strategy == "multi_worker" and settings.output_dir == "/data/runs/gpt"
+
+
+def test_slurm_script():
+    subprocess.run(["bash", "-n", DEPLOY / "slurm.sh"], check=True)

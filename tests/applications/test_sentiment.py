@@ -257,6 +257,18 @@ class TestMistakes:
             assert batch["0/token_ids"].shape[0] == batch["1"].shape[0] == 16
         assert not (tmp_path / "model").exists()
 
+    @pytest.mark.parametrize(
+        ("flags", "line"),
+        [
+            (["--accumulate_steps", "100000"], "nothing would move the weights; give fewer"),
+            (["--xla", "on", "--strategy", "mirrored"], "--xla on: works on one device"),
+        ],
+    )
+    def test_steps_that_cannot_be_taken(self, flags, line, reviews, tmp_path, capsys):
+        arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
+        assert line in refused(capsys, "sentiment", "train", *map(str, arguments), *flags)
+        assert not list(tmp_path.glob("model*"))
+
     def test_a_batch_size_of_nothing(self, model_dir, capsys):
         arguments = ["--model_dir", model_dir, "--batch_size", "0", "text"]
         assert "--batch_size 0" in refused(capsys, "sentiment", "predict", *arguments)

@@ -164,7 +164,7 @@ class GoogleCheckpoint:
             change(keys)
         tree = {}
         for key, tensor in keys.items():
-            *parents, last = [part.replace(".S", "/") for part in key.split("/")]
+            *parents, last = [part.replace(".S", "/").replace("..", ".") for part in key.split("/")]
             node = tree
             for part in parents:
                 node = node.setdefault(part, {})
@@ -326,6 +326,27 @@ class TestObjects:
 
 
 class TestOtherObjects:
+    def test_next_sentence_head(self, google):
+        """Its pooler is the one that was trained; that of the encoder is not looked at."""
+
+        def add(keys):
+            for last in ("kernel", "bias"):
+                pooler = next(
+                    key for key in keys if key.endswith(f"layer_with_weights-{L + 4}/{last}")
+                )
+                keys[f"next_sentence..pooler_dense/{last}"] = keys[pooler]
+                keys[pooler] = np.zeros_like(keys[pooler])
+            logits = "model/classification_heads/0/out_proj"
+            keys[f"{logits}/kernel"] = google.tensors["cls/seq_relationship/output_weights"].T
+            keys[f"{logits}/bias"] = google.tensors["cls/seq_relationship/output_bias"]
+
+        google.as_objects("pretrainer", add)
+        model, report = load_pretrainer(google.directory)
+        assert not report.new
+        assert sum("layer_with_weights" in name for name in report.ignored) == 2
+        assert_same(model, load_pretrainer(PRETRAINING)[0])
+        assert_states(load_bert(google.directory)[0], PRETRAINING)
+
     def test_unknown_keys_are_named(self, google):
         def add(keys):
             keys["next_sentence/dense/kernel"] = np.zeros((H, H), np.float32)

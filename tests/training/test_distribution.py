@@ -89,3 +89,9 @@ def test_a_worker_that_does_not_come():
 def test_a_chief_that_does_not_come():
     told = problems(2, lambda index: {}, wait=0.5, absent=[0])
     assert "the chief (127.0.0.1:" in told[1] and "did not answer within 0.5" in told[1]
+
+
+def test_no_tpu(monkeypatch):
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    with pytest.raises(InputError, match="--strategy tpu: no TPU found .* set TPU_NAME"):
+        choose_strategy("tpu")

@@ -126,3 +126,11 @@ def test_labels_of_step_are_those_of_its_one_loss():
         loss(labels, LOGITS[: len(labels)])
     assert float(labels_of_step()) == (LABELS[:2] >= 0).sum()
     assert labels_of_step() is None
+
+    @tf.function
+    def one_object_for_two_heads():
+        loss(LABELS, LOGITS)
+        loss(LABELS, LOGITS)
+        return labels_of_step()
+
+    assert one_object_for_two_heads() is None

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfmodels.training.optimizer import AdamW, WarmupInverseSqrt, WarmupLinear
+from tfmodels.training.optimizer import AdamW, LossScale, WarmupInverseSqrt, WarmupLinear
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the compiled update is TensorFlow's", allow_module_level=True)
@@ -210,3 +210,65 @@ def test_average_of_the_weights_rises_to_its_momentum():
 def test_amsgrad_is_refused():
     with pytest.raises(ValueError, match="amsgrad"):
         AdamW(amsgrad=True)
+
+
+def test_a_batch_of_no_numbers_is_left_out_of_those_that_are_accumulated():
+    expected, found = new_variables(), new_variables()
+    settings = {"learning_rate": 0.1, "epsilon": 0.1}
+    AdamW(**settings).apply(gradients_of(0), expected)
+    optimizer = AdamW(**settings, gradient_accumulation_steps=3)
+    for gradients in (gradients_of(0), [g * np.nan for g in gradients_of(1)], gradients_of(0)):
+        optimizer.apply(gradients, found)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6)
+
+
+def test_replicas_scale_alike(mirrored):
+    """The gradients of one of two overflow: nothing moves, and the scale of both is halved."""
+    with mirrored.scope():
+        variable = keras.Variable(np.ones(3), dtype="float32", name="kernel")
+        optimizer = LossScale(AdamW(0.1), initial_scale=8.0, dynamic_growth_steps=2)
+        optimizer.build([variable])
+
+    @tf.function
+    def step(bad):
+        def of_replica():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            gradient = tf.where(tf.equal(replica, bad), np.float32(np.inf), 8.0)
+            optimizer.apply([gradient * tf.ones(3)], [variable])
+
+        mirrored.run(of_replica)
+
+    def scales():
+        return [
+            float(s) for s in mirrored.experimental_local_results(optimizer.dynamic_scale.value)
+        ]
+
+    for bad, scale in ((1, 4.0), (0, 2.0)):
+        step(tf.constant(bad))
+        assert scales() == [scale, scale]
+        np.testing.assert_array_equal(variable.numpy(), np.ones(3))
+    for scale in (2.0, 4.0):
+        step(tf.constant(-1))
+        assert scales() == [scale, scale]
+    assert (variable.numpy() < 1).all()
+
+
+def test_loss_scale_needs_our_adamw():
+    with pytest.raises(ValueError, match="LossScale needs an AdamW of tfmodels, got SGD"):
+        LossScale(keras.optimizers.SGD())
+
+
+def test_scaled_learning_rates():
+    """Half the rate moves by half, decay included; averages and the others as before."""
+    plain, scaled = new_variables(), new_variables()
+    before = [variable.numpy() for variable in plain]
+    optimizers = AdamW(0.1), AdamW(0.1)
+    optimizers[1].scale_learning_rate(scaled[:2], 0.5)
+    for optimizer, variables in zip(optimizers, (plain, scaled), strict=True):
+        optimizer.apply(gradients_of(0), variables)
+    for number, (start, one, other) in enumerate(zip(before, plain, scaled, strict=True)):
+        factor = 0.5 if number < 2 else 1.0
+        np.testing.assert_allclose(
+            other.numpy() - start, factor * (one.numpy() - start), rtol=1e-4, atol=1e-7
+        )

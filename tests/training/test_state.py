@@ -12,7 +12,7 @@ from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
 from tfmodels.training.losses import Accuracy, Crossentropy
 from tfmodels.training.optimizer import AdamW, WarmupLinear
-from tfmodels.training.state import SaveState, restore_state, save_state, states
+from tfmodels.training.state import SaveState, restore_newest, restore_state, save_state, states
 
 STEPS, EPOCHS, BATCH = 3, 4, 4
 IDS = np.random.default_rng(0).integers(0, 11, size=(STEPS * EPOCHS * BATCH, 5)).astype("int32")
@@ -72,8 +72,18 @@ def test_a_damaged_state_is_refused(tmp_path, name):
     save_state(tmp_path, model(), 1)
     path = states(tmp_path)[-1] / name
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(InputError, match="damaged .* remove it to go on from the state before"):
+    with pytest.raises(InputError, match="damaged .* remove its folder to start over"):
         restore_state(path.parent, model())
+
+
+def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, capsys):
+    trained = model()
+    save_state(tmp_path, trained, 1)
+    save_state(tmp_path, trained, 2)
+    newest = states(tmp_path)[-1]
+    (newest / "variables.npz").write_bytes(b"half")
+    assert restore_newest(tmp_path, model())["step"] == 1
+    assert f"{newest}: damaged; going on from {states(tmp_path)[0]}" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ In: a directory with `bert_config.json`, `vocab.txt` and one TensorFlow checkpoi
 - that of https://github.com/google-research/bert: `bert/encoder/layer_0/...`, with the
   pretraining heads, or the head of its classifier. It is also the one that is written.
 - object checkpoints of the TensorFlow Model Garden (`official/nlp`): the encoder, saved as
-  `encoder` or `model`, its pooler and its masked-LM head; of encoders made with Keras'
+  `encoder` or `model`, its pooler and both pretraining heads; of encoders made with Keras'
   functional interface (`layer_with_weights-4/...`) and of those that are layers
   (`_transformer_layers/0/...`). Names as the Model Garden's sources and their readers in
   `transformers` and KerasNLP have them.
@@ -61,6 +61,11 @@ NAMES = {
 }
 TURNED = ("cls.seq_relationship.weight", "classifier.weight")  # [O, I]; kernels are [I, O]
 
+# Where the Model Garden's pretraining keeps what stands before and in its next-sentence head. The
+# pooler of its encoder is another one, which that pretraining does not train.
+NEXT_SENTENCE_POOLER = "next_sentence..pooler_dense"
+NEXT_SENTENCE_LOGITS = "model/classification_heads/0/out_proj"
+
 OBJECT = "/.ATTRIBUTES/VARIABLE_VALUE"  # how the keys of object checkpoints end
 ROOTS = ("encoder", "model")  # what the encoder is saved as
 # What belongs to training, and heads of other tasks.
@@ -105,7 +110,9 @@ def _object_names(num_layers, root, numbered):
         parts += ["_pooler_layer"]
     token, position, segment, norm, *blocks, pooler = [f"{root}/{part}" for part in parts]
     head = ["masked_lm/dense"], ["masked_lm/layer_norm"]
-    layers = dict(zip(LAYERS, ([norm], [pooler], *head), strict=True))
+    poolers = [pooler, NEXT_SENTENCE_POOLER]
+    layers = dict(zip(LAYERS, ([norm], poolers, *head), strict=True))
+    layers["cls.seq_relationship"] = [NEXT_SENTENCE_LOGITS]
     for number, block in enumerate(blocks):
         for layer, paths in BLOCK.items():
             layers[f"encoder.layer.{number}.{layer}"] = [f"{block}/{path}" for path in paths]
@@ -139,8 +146,8 @@ class GoogleTensors:
         names: dict of plain name to name in the files; a tensor that has no plain name has
             its own.
         shapes: dict of plain name to shape in the files.
-        slots: names in the files of the tensors that belong to training, or to heads of tasks
-            that no model here has.
+        slots: names in the files of the tensors that belong to training, to heads of tasks
+            that no model here has, or to a pooler that was not trained.
 
     Raises:
         InputError: no checkpoint, several, files missing, cut off or damaged.
@@ -152,17 +159,25 @@ class GoogleTensors:
         self._path = _checkpoint(directory)
         self._reader = self._try(tf.train.load_checkpoint, str(self._path))
         shapes = self._reader.get_variable_to_shape_map()
-        self._num_heads = None
+        self._num_heads, unused, self._turned = None, set(), TURNED
         if any(key.endswith(OBJECT) for key in shapes):
             self._num_heads = config.num_heads
             found = [root for root in ROOTS if any(key.startswith(f"{root}/") for key in shapes)]
             root = found[0] if found else ROOTS[0]
             numbered = any(key.startswith(f"{root}/layer_with_weights-") for key in shapes)
             self._known = _object_names(config.num_layers, root, numbered)
+            self._turned = ()
+            for name in ("pooler.dense.weight", "pooler.dense.bias"):
+                if self._known[name][-1] in shapes:
+                    unused |= set(self._known[name][:-1])
         else:
             self._known = {name: [key] for name, key in google_names(config.num_layers).items()}
         plain = {key: name for name, keys in self._known.items() for key in keys}
-        self.slots = tuple(key for key in sorted(shapes) if key not in plain and SLOTS.match(key))
+        self.slots = tuple(
+            key
+            for key in sorted(shapes)
+            if key in unused or (key not in plain and SLOTS.match(key))
+        )
         self.names = {}
         for key in sorted(set(shapes) - set(self.slots)):
             name = plain.get(key, key)
@@ -186,7 +201,7 @@ class GoogleTensors:
             return (*shape[:-1], heads, shape[-1] // heads)  # ([H], N, D)
         if heads and name.endswith("attention.output.dense.weight"):
             return (heads, shape[0] // heads, shape[1])  # (N, D, H)
-        return shape[::-1] if name in TURNED else shape
+        return shape[::-1] if name in self._turned else shape
 
     def read(self, name, variable):
         """The tensor of a plain name as float32 array of the shape of `variable`.
@@ -199,7 +214,7 @@ class GoogleTensors:
         if not kind.is_floating:
             raise InputError(f"{self._path}: {key} is of type {kind.name}; give one of floats")
         tensor = self._try(self._reader.get_tensor, key).astype(np.float32)
-        return tensor.T if name in TURNED else tensor.reshape(tuple(variable.shape))
+        return tensor.T if name in self._turned else tensor.reshape(tuple(variable.shape))
 
     def check_tied(self):
         """Nothing to do: there is one embedding, under one name."""

@@ -43,7 +43,8 @@ SUMMARY = "records.json"
 LOCK = ".lock"
 _INTERLEAVED = 8  # shards read at the same time
 _FILE_ORDER = 0xF11E  # tells the draw of the order of files from others
-_MOST_SHARDS = 1000  # a process has the files of all its shards open
+_MOST_SHARDS = 1000  # a process has the files of a part of them open
+_PASSES = 4  # of a process over the text
 
 
 def write_records(
@@ -58,8 +59,9 @@ def write_records(
 ) -> dict:
     """Makes the examples of a text once and writes them to a directory.
 
-    Every process reads the whole text and makes the examples of its own shards. A run that was
-    killed goes on where it was, shard by shard; a finished directory is left as it is. Started
+    Every process reads the whole text up to four times, and each time finishes some shards of its
+    own. A run that was killed goes on with the shards that are not finished; a finished directory
+    is left as it is. Started
     as a program, the caller's module needs the usual `if __name__ == "__main__":`, because
     processes are spawned.
 
@@ -71,6 +73,7 @@ def write_records(
         settings: of the examples.
         shards: how many files the training examples are spread over. Documents are drawn as
             random second texts from the same shard only: give each some hundreds of documents.
+            Those held out are all in the first.
         processes: how many work at the same time; 1 works in this one.
         held_out: share of the documents that go to the split "validation".
 
@@ -130,18 +133,20 @@ class _Job:
 
 
 def _work(job, missing, processes, tokenizer):
-    """Writes the missing shards, each process every so many-th of them."""
+    """Writes the missing shards, some at a time."""
     processes = min(processes, len(missing))
+    # Each part is a pass over the text, and what a kill costs at most.
+    parts = min(len(missing), _PASSES * processes)
+    parts = [missing[part::parts] for part in range(parts)]
     if processes <= 1:
-        if missing:
-            _write_shards(job, missing, tokenizer, lambda: False)
+        for part in parts:
+            _write_shards(job, part, tokenizer, lambda: False)
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     executor = ProcessPoolExecutor(processes, context, _prepare, (stop,))
     with executor:
-        tasks = [executor.submit(_write_in_process, job, missing[i::processes])
-                 for i in range(processes)]  # fmt: skip
+        tasks = [executor.submit(_write_in_process, job, part) for part in parts]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -181,9 +186,14 @@ def _write_shards(job, shards, tokenizer, stopped):
     """One pass over the text that writes some shards."""
     wanted = set(shards)
 
+    def shard_of(number):
+        # A few held-out documents would be alone in their shards.
+        held_out = is_held_out(number, job.held_out, job.settings.seed)
+        return 0 if held_out else number % job.shards
+
     def chosen():
         for number, sentences in job.documents_source.documents():
-            if number % job.shards in wanted:
+            if shard_of(number) in wanted:
                 yield number, sentences
 
     with contextlib.ExitStack() as stack:
@@ -193,7 +203,7 @@ def _write_shards(job, shards, tokenizer, stopped):
             stack.callback(writers[shard].discard)
         documents = tokenized(chosen(), tokenizer, job.settings.segmented)
         for count, document in enumerate(documents):
-            writers[document.number % job.shards].add(document)
+            writers[shard_of(document.number)].add(document)
             if count % 64 == 0 and stopped():
                 return
         for writer in writers.values():
@@ -322,11 +332,12 @@ def _finished(directory, made_of):
                 f"{directory}: no examples for the split {split!r}; give more text, or another "
                 "share to hold out"
             )
-        if made_of["settings"]["task"] == "nsp" and totals["documents"] == 1:
+        alone = made_of["settings"]["task"] == "nsp" and any(p["documents"] == 1 for p in parts)
+        if alone:
             raise InputError(
-                f"{directory}: one document in the split {split!r}, and next-sentence pairs need "
-                "text of another one; put blank lines between documents, hold out more, or give "
-                "the task 'sop' or 'mlm'"
+                f"{directory}: one document only in a shard of the split {split!r}, and "
+                "next-sentence pairs need text of another one; put blank lines between documents, "
+                "give fewer shards, hold out more, or give the task 'sop' or 'mlm'"
             )
     summary = made_of | {"complete": True, "splits": splits}
     _write_json(directory / SUMMARY, summary)

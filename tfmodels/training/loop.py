@@ -135,13 +135,16 @@ class NonFinite(keras.callbacks.Callback):
             self.model.reset_metrics()  # means that are no numbers any more
             print(f"step {step}: the loss is no number; the batch is left out", file=sys.stderr)
             return
+        if step % self._save.steps:  # else the state needs what is measured now
+            self._save.save()
+        written = "its batch is in"
         if is_chief(self.model.distribute_strategy):
             parts = keras.tree.flatten_with_path(self._batch_at(step - 1))
             arrays = {"/".join(map(str, path)): np.asarray(value) for path, value in parts}
-            np.savez(self._path, **arrays)
-        if step % self._save.steps:
-            self._save.save()
+            try:
+                np.savez(self._path, **arrays)
+            except OSError as error:
+                written = f"its batch could not be written ({error.strerror}) to"
         raise InputError(
-            f"step {step}: the loss is no longer a number; its batch is in {self._path}; "
-            f"{self._advice}"
+            f"step {step}: the loss is no longer a number; {written} {self._path}; {self._advice}"
         )

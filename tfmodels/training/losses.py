@@ -184,23 +184,28 @@ def labels_of_step():
     To be asked once a step, after the loss and in its graph, by who gets its gradients.
 
     Returns:
-        float32 scalar: the number, or the sum of their weights; or None where the loss is none of
-        those here, or a sum of several, whose labels are different ones.
+        float32 scalar: the number, or the sum of their weights; or None where none of the losses
+        here was taken, or several were, whose labels are different ones.
     """
     noted, _last.numbers = getattr(_last, "numbers", {}), {}
     # What `evaluate` left is of another graph; in eager mode, of a loss that has come again since.
-    here = [number for number in noted.values() if _is_of_this_graph(number)]
+    here = [number for number in noted.values() if number is None or _is_of_this_graph(number)]
     return here[0] if len(here) == 1 else None
 
 
 def _note(loss, number):
-    if tf is not None:
-        _last.numbers = {**getattr(_last, "numbers", {}), id(loss): number}
+    if tf is None:
+        return
+    noted = getattr(_last, "numbers", {})
+    # Nothing of another graph is held; this one's is, until the next.
+    noted = {of: n for of, n in noted.items() if n is None or _is_of_this_graph(n)}
+    twice = id(loss) in noted and not tf.executing_eagerly()  # one object for two heads
+    _last.numbers = {**noted, id(loss): None if twice else number}
 
 
 def _is_of_this_graph(tensor):
     if tf.executing_eagerly():
-        return tf.is_tensor(tensor) and not tf.is_symbolic_tensor(tensor)
+        return not tf.is_symbolic_tensor(tensor)
     graph = tf.compat.v1.get_default_graph()
     while graph is not None and graph is not getattr(tensor, "graph", None):
         graph = getattr(graph, "outer_graph", None)

@@ -133,11 +133,29 @@ class AdamW(keras.optimizers.AdamW):
                 "ema_overwrite_frequency; use global_clipnorm"
             )
         self.exclude_from_weight_decay(var_names=NOT_DECAYED)
+        self._rate_factors = {}
         if tf is not None:
             # Of this optimizer, not of the module: a trace refers to the variables it was
             # made with, and must not outlive them.
             self._updated = tf.function(_adamw, jit_compile=True, autograph=False)
             self._update_in_place = tf.function(_update_in_place, jit_compile=True, autograph=False)
+
+    def scale_learning_rate(self, variables, factor):
+        """Moves some variables slower or faster than the others, decay included.
+
+        As for "discriminative" learning rates, smaller from block to block downwards (Howard and
+        Ruder 2018, arXiv:1801.06146, 3.2). Like `exclude_from_weight_decay`, not part of the config.
+
+        Args:
+            variables: of a built model, before the first step.
+            factor: of the learning rate, 0 or more.
+
+        Raises:
+            ValueError: on another backend than TensorFlow.
+        """
+        if tf is None:
+            raise ValueError("scale_learning_rate needs the TensorFlow backend")
+        self._rate_factors |= {self._var_key(variable): factor for variable in variables}
 
     if tf is not None:
 
@@ -170,18 +188,8 @@ class AdamW(keras.optimizers.AdamW):
             reduced = [(tf.convert_to_tensor(gradient), v) for gradient, v in reduced]
             scale, labels = tf.constant(1.0), None
             if self.gradient_accumulation_steps:
-                number = labels_of_step()
-                number = scale if number is None else tf.cast(number, tf.float32)
-                reduced = [
-                    (
-                        tf.cast(gradient, v.dtype) * tf.cast(number, v.dtype)
-                        + self._gradient_sum(v),
-                        v,
-                    )
-                    for gradient, v in reduced
-                ]
-                labels = self._labels_so_far.value + number
-                scale /= tf.maximum(labels, 1e-12)
+                reduced, labels = self._with_those_before(reduced)
+                scale = tf.math.divide_no_nan(scale, labels)
                 labels = tf.where(self._moves_the_weights(), 0.0, labels)
             norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
             norm = tf.cast(norm, tf.float32) * scale
@@ -197,6 +205,21 @@ class AdamW(keras.optimizers.AdamW):
                 tf.stack([tf.cast(learning_rate, tf.float32), scale]),
                 labels,
             )
+
+        def _with_those_before(self, reduced):
+            """The sums of the gradients of a group up to this step, and of their labels."""
+            number = labels_of_step()
+            number = tf.constant(1.0) if number is None else tf.cast(number, tf.float32)
+            norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
+            finite = tf.math.is_finite(norm)
+
+            def added(gradient, variable):
+                gradient = tf.cast(gradient, variable.dtype) * tf.cast(number, variable.dtype)
+                total = self._gradient_sum(variable)
+                return tf.where(finite, total + gradient, total), variable
+
+            labels = self._labels_so_far.value + tf.where(finite, number, 0.0)
+            return [added(*pair) for pair in reduced], labels
 
         def _update_all(self, strategy, reduced, learning_rate, labels):
             self._distributed_tf_update_step(strategy, reduced, learning_rate)
@@ -243,7 +266,8 @@ class AdamW(keras.optimizers.AdamW):
             return tf.cond(self._moves_the_weights(), update, wait)
 
         def _update(self, gradient, variable, learning_rate):
-            learning_rate, scale = learning_rate[0], learning_rate[1]
+            factor = self._rate_factors.get(self._var_key(variable), 1.0)
+            learning_rate, scale = factor * learning_rate[0], learning_rate[1]
             index = self._get_variable_index(variable)
             state = [self._momentums[index].value, self._velocities[index].value]
             step = tf.cast(self.iterations + 1, tf.float32)
@@ -269,6 +293,49 @@ class AdamW(keras.optimizers.AdamW):
                     target.assign(value)
             else:
                 self._update_in_place(gradient, variables, scalars)
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras' loss scaling for float16, where all replicas scale alike; around an `AdamW`.
+
+    Keras looks at the gradients of one replica and updates in a conditional, which others whose
+    gradients did not overflow enter without it. Here the scale is halved where those of any
+    replica overflow, and it is `AdamW` that then moves nothing (and counts the step).
+
+    Args:
+        inner_optimizer: `AdamW`.
+        **kwargs: as `keras.optimizers.LossScaleOptimizer`.
+
+    Raises:
+        ValueError: if it is another optimizer.
+    """
+
+    def __init__(self, inner_optimizer, **kwargs):
+        if not isinstance(inner_optimizer, AdamW):
+            raise ValueError(
+                f"LossScale needs an AdamW of tfmodels, got {type(inner_optimizer).__name__}"
+            )
+        super().__init__(inner_optimizer, **kwargs)
+
+    def _tf_apply(self, grads, trainable_variables=None):
+        scale, counter = (v.value for v in (self.dynamic_scale, self.step_counter))
+        grads = [
+            gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in grads
+        ]
+        overflows = 1.0 - tf.cast(self.check_finite(grads), tf.float32)
+        replicas = tf.distribute.get_replica_context()
+        if replicas.num_replicas_in_sync > 1:
+            overflows = replicas.all_reduce(tf.distribute.ReduceOp.SUM, overflows)
+        before = tf.identity(scale)
+        self.inner_optimizer.apply(
+            [g if g is None else g / tf.cast(before, g.dtype) for g in grads], trainable_variables
+        )
+        grown = tf.equal(counter, self.dynamic_growth_steps - 1)
+        factor = tf.where(overflows > 0, 0.5, tf.where(grown, 2.0, 1.0))
+        following = tf.where((overflows > 0) | grown, tf.zeros_like(counter), counter + 1)
+        scale.assign(before * factor)
+        counter.assign(following)
 
 
 if tf is not None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,13 @@ from tfmodels.training.distribution import from_chief, is_chief
 NAME = re.compile("step-([0-9]+)")
 VARIABLES, STATE = "variables.npz", "state.json"
 LEFT = 128 + signal.SIGTERM  # the exit status of a process that this signal ends
+# What a worker that is not the chief goes on for after SIGTERM: where all of them get it, none may
+# leave before the chief has taken its step and saved.
+STEPS_MORE, SECONDS_MORE = 2, 2.0
+
+
+class DamagedState(InputError):
+    """Files of a state that cannot be read."""
 
 
 def save_state(directory, model, step, keep=2, more=(), **state):
@@ -84,13 +92,23 @@ def restore_state(path, model, more=()):
 def restore_newest(directory, model, more=()):
     """`restore_state` of the newest state; the chief's, on all workers of a strategy.
 
+    One that is damaged (power was lost) is passed over, with a line, where there is one before it.
+
     Returns:
         dict, see `restore_state`; None if there is no state.
     """
     strategy = model.distribute_strategy
     variables, state, stored = _variables(model, more), None, {}
-    if is_chief(strategy) and (found := states(directory)):
-        state, stored = _read(found[-1], variables)
+    if is_chief(strategy):
+        found = states(directory)
+        while found and state is None:
+            newest = found.pop()
+            try:
+                state, stored = _read(newest, variables)
+            except DamagedState:
+                if not found:
+                    raise
+                print(f"tfmodels: {newest}: damaged; going on from {found[-1]}", file=sys.stderr)
     text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype("int32")
     length = int(from_chief(strategy, np.int32(len(text))))
     text = from_chief(strategy, np.resize(text, length))
@@ -111,8 +129,8 @@ def _read(path, variables):
         with np.load(path / VARIABLES, allow_pickle=False) as arrays:
             stored = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: damaged ({first_line(error)}); remove it to go on from the state before"
+        raise DamagedState(
+            f"{path}: damaged ({first_line(error)}); remove its folder to start over"
         ) from error
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     different = [
@@ -159,7 +177,7 @@ class SaveState(keras.callbacks.Callback):
         self.history = {name: list(values) for name, values in dict(history).items()}
         self.step = self._begun = start
         self.more, self._averaged = tuple(more), averaged
-        self._due = self._leave = False
+        self._due, self._leave = False, None  # when SIGTERM came: step, seconds
         self._before = None  # who answered the signal
 
     def on_train_begin(self, logs=None):
@@ -174,7 +192,7 @@ class SaveState(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.step = self._begun + batch + 1
         inside = self.step % self.steps  # what is saved between epochs has the metrics of the last
-        if inside and (self._leave or (self.every and self.step % self.every == 0)):
+        if inside and (self._leaves() or (self.every and self.step % self.every == 0)):
             self.save()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -194,21 +212,27 @@ class SaveState(keras.callbacks.Callback):
     def save(self):
         """Saves the state after the newest step; leaves if that was asked for."""
         self._due = False
+        said = "leaves; the chief has the states"
         if is_chief(self.model.distribute_strategy):
             save_state(
                 self.directory, self.model, self.step, self.keep, self.more, history=self.history
             )
-        if self._leave:
+            said = f"the state after step {self.step} is saved"
+        if self._leaves():
             self._answer_as_before()
             print(
-                f"tfmodels: SIGTERM: the state after step {self.step} is saved; the same command "
-                "goes on from there",
-                file=sys.stderr,
+                f"tfmodels: SIGTERM: {said}; the same command goes on from there", file=sys.stderr
             )
             sys.exit(LEFT)
 
     def _asked_to_leave(self, number, frame):
-        self._leave = True
+        self._leave = self._leave or (self.step, time.monotonic())
+
+    def _leaves(self):
+        if self._leave is None or is_chief(self.model.distribute_strategy):
+            return self._leave is not None
+        step, seconds = self._leave
+        return self.step - step >= STEPS_MORE and time.monotonic() - seconds >= SECONDS_MORE
 
     def _answer_as_before(self):
         if self._before is not None:
@@ -222,7 +246,8 @@ def _variables(model, more=()):
     Numbers, because Keras counts models and layers up within a process.
     """
     if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
     metrics = {id(variable) for variable in model.metrics_variables}
     variables = [v for v in model.variables if id(v) not in metrics]
     variables += [*model.optimizer.variables, *more]
