@@ -170,6 +170,7 @@ def prepare(settings: Prepare):
     from applications.documents import TextFiles
     from applications.examples import given_tokenizer, learned_tokenizer
     from tfmodels.text.examples import ExampleSettings
+    from tfmodels.text.masking import check_mask
     from tfmodels.text.records import write_records
 
     check_numbers(settings)
@@ -177,9 +178,12 @@ def prepare(settings: Prepare):
     options = ExampleSettings(
         settings.max_length, settings.task, settings.short_share, settings.segmented, settings.seed
     )
+    tokenizer = given_tokenizer(settings, checkpoint=None)
+    if tokenizer is not None:
+        check_mask(tokenizer)  # before all the work
     summary = write_records(
         texts,
-        given_tokenizer(settings, checkpoint=None) or learned_tokenizer(settings, texts),
+        tokenizer or learned_tokenizer(settings, texts),
         settings.output_dir,
         options,
         shards=settings.shards,
@@ -221,7 +225,8 @@ def pretrain(settings: Pretrain):
         run.write_model(
             directory, APPLICATION, model, source.tokenizer, labels=None,
             max_length=source.examples.max_length, task=source.examples.task,
-            segmented=source.examples.segmented, mask_rate=settings.mask_rate,
+            segmented=source.examples.segmented, short_share=source.examples.short_share,
+            mask_rate=settings.mask_rate, whole_words=settings.whole_words,
         )  # fmt: skip
         report.write_card(directory, "Pretrained BERT", _card(source, metrics), settings)
 
@@ -245,13 +250,15 @@ def evaluate(settings: Evaluate):
     options = ExampleSettings(
         max_length=settings.max_length or config["max_length"],
         task=config["task"],
+        short_share=config["short_share"],
         segmented=config["segmented"],
         seed=settings.seed,
     )
     run.check_positions(model.encoder.config, options.max_length)
     batches = training_batches(
         text_passes(texts, tokenizer, options), tokenizer, settings.batch_size, options,
-        seed=settings.seed, passes=1, mask_rate=config["mask_rate"], drop_remainder=False,
+        seed=settings.seed, passes=1, mask_rate=config["mask_rate"],
+        whole_words=config["whole_words"], drop_remainder=False,
     )  # fmt: skip
     model.compile(keras.optimizers.SGD(), **pretraining_objective(model.next_sentence))
     mistakes = []
@@ -332,7 +339,9 @@ def load(model_dir, precision, stored=False):
         "max_length": min(MAX_LENGTH, model.encoder.config.max_length),
         "task": TASK if model.next_sentence else "mlm",
         "segmented": False,
+        "short_share": 0.1,
         "mask_rate": 0.15,
+        "whole_words": True,
     }
     return model, read_tokenizer(directory), {k: ours.get(k, v) for k, v in defaults.items()}
 
@@ -341,6 +350,7 @@ def _model(settings, source):
     """The model to train, and a line about what it starts from."""
     from applications import run
     from tfmodels.checkpoints.bert import load_weights
+    from tfmodels.checkpoints.files import check_vocabulary_size
     from tfmodels.checkpoints.hugging_face import read_bert_config
     from tfmodels.models.bert import Bert
     from tfmodels.models.pretrainer import BertPretrainer
@@ -353,6 +363,7 @@ def _model(settings, source):
     else:
         config = dataclasses.replace(read_bert_config(source.checkpoint), **dropout)
         run.check_positions(config, source.examples.max_length)
+        check_vocabulary_size(source.tokenizer, config)
     model = BertPretrainer(Bert(config), next_sentence=source.examples.task != "mlm")
     model.build()
     if source.checkpoint is None:

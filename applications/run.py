@@ -20,7 +20,12 @@ import tensorflow as tf
 
 from applications.unfinished import STATES, unfinished
 from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
-from tfmodels.checkpoints.files import config_path, find_checkpoint, read_json
+from tfmodels.checkpoints.files import (
+    check_vocabulary_size,
+    config_path,
+    find_checkpoint,
+    read_json,
+)
 from tfmodels.checkpoints.hugging_face import (
     read_bert_config,
     read_tokenizer,
@@ -72,7 +77,9 @@ def start_encoder(settings, texts):
         return Bert(config), tokenizer, None
     directory = find_checkpoint(settings.checkpoint, settings.revision)
     config = dataclasses.replace(read_bert_config(directory), **dropout)
-    return Bert(config), read_tokenizer(directory), directory
+    tokenizer = read_tokenizer(directory)
+    check_vocabulary_size(tokenizer, config)
+    return Bert(config), tokenizer, directory
 
 
 def dropout_fields(dropout):

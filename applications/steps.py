@@ -177,14 +177,16 @@ class Pace(keras.callbacks.Callback):
         self.tokens, self.parts, self.interval = tokens, parts, interval
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.start, self.seconds = time.perf_counter(), 0.0
+        self.start, self.seconds, self.steps = time.perf_counter(), 0.0, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        self.seconds = time.perf_counter() - self.start
+        # Fewer than an interval where the training goes on inside of one.
+        self.seconds, self.steps = time.perf_counter() - self.start, batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["tokens_per_second"] = self.tokens * self.interval / max(self.seconds, 1e-9)
-        left = (self.parts - epoch - 1) * (time.perf_counter() - self.start)
+        logs["tokens_per_second"] = self.tokens * self.steps / max(self.seconds, 1e-9)
+        seconds = (time.perf_counter() - self.start) * self.interval / max(self.steps, 1)
+        left = (self.parts - epoch - 1) * seconds
         print(
             f"step {(epoch + 1) * self.interval} of {self.parts * self.interval}, "
             f"{logs['tokens_per_second']:,.0f} tokens/s, {left / 60:.0f} min left",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,21 @@ class TestModelDirectory:
     def test_transformers_names_the_class(self, bert_dir):
         config = json.loads((bert_dir / "config.json").read_text())
         assert config["architectures"] == ["BertForPreTraining"]
+
+
+def test_evaluate_hides_what_the_training_hid(bert_dir, documents, tmp_path, capsys):
+    """The settings of the masks and examples are those of the training."""
+    directory = shutil.copytree(bert_dir, tmp_path / "model")
+    config = json.loads((directory / "config.json").read_text())
+    ours = next(v for v in config.values() if isinstance(v, dict) and "mask_rate" in v)
+    assert ours["whole_words"] is True and ours["short_share"] == 0.1
+    measured = {}
+    for share in (0.0, 1.0):
+        ours["short_share"] = share
+        (directory / "config.json").write_text(json.dumps(config))
+        arguments = ["--model_dir", directory, "--text_files", documents]
+        *_, measured[share] = answers(capsys, "evaluate", *arguments)
+    assert measured[0.0] != measured[1.0]
 
 
 def test_evaluate(bert_dir, documents, capsys):
@@ -171,6 +187,23 @@ class TestMistakes:
         line = refused(capsys, "bert", "pretrain", *arguments, "--vocabulary",
                        tmp_path / "vocab.txt")  # fmt: skip
         assert "no [MASK]" in line and "vocab.txt" in line
+        arguments = ["--text_files", documents, "--output_dir", tmp_path / "records"]
+        line = refused(capsys, "bert", "prepare", *arguments, "--vocabulary",
+                       tmp_path / "vocab.txt")  # fmt: skip
+        assert "no [MASK]" in line and not (tmp_path / "records").exists()
+
+    def test_a_checkpoint_with_more_tokens_than_embeddings(
+        self, bert_dir, documents, reviews, tmp_path, capsys
+    ):
+        checkpoint = shutil.copytree(bert_dir, tmp_path / "checkpoint")
+        with open(checkpoint / "vocab.txt", "a", encoding="utf-8") as file:
+            file.write("onemore\n")
+        out = ["--output_dir", tmp_path / "out", "--checkpoint", checkpoint]
+        pretrain = ["bert", "pretrain", "--text_files", documents, "--steps", 9]
+        train = ["sentiment", "train", "--train_file", reviews]
+        for command in (pretrain, train):
+            line = refused(capsys, *command, *out)
+            assert "give the tokenizer that the model was trained with" in line
 
     def test_records_of_another_vocabulary(self, bert_dir, tmp_path, capsys):
         from tfmodels.text.records import read_summary, vocabulary_fingerprint

@@ -49,14 +49,14 @@ def chosen_of(positions, labels, rows):
 
 @pytest.mark.parametrize("whole_words", [True, False])
 def test_shares_over_a_million_tokens(whole_words):
-    rows = 9000
+    rows = 36_000
     inputs = batch(rows)
     ids = inputs[0].numpy()
     masker = WordMasker(TOKENIZER, S, whole_words=whole_words)
     token_ids, positions, labels = masked(masker, inputs)
     chosen = chosen_of(positions, labels, rows)
     maskable = ids > MASK
-    assert maskable.sum() > 1_000_000
+    assert maskable.sum() > 4_000_000
     assert not (chosen & ~maskable).any()
     assert chosen.sum() == (labels >= 0).sum()  # no place twice
     assert abs(chosen.sum() / maskable.sum() - 0.15) < 0.001
@@ -65,9 +65,9 @@ def test_shares_over_a_million_tokens(whole_words):
     np.testing.assert_array_equal(labels[labels >= 0], old)
     assert (np.diff(np.where(labels >= 0, positions, 10**6), axis=1) >= 0).all()
     assert (positions[labels < 0] == 0).all() and (labels[labels < 0] == -1).all()
-    # About 150,000 chosen tokens: a standard deviation is 0.1 and 0.08 points.
-    assert abs((new == MASK).mean() - 0.8) < 0.004
-    assert abs((new == old).mean() - 0.1) < 0.003
+    # About 600,000 chosen tokens: a standard deviation is 0.05 and 0.04 points.
+    assert abs((new == MASK).mean() - 0.8) < 0.002
+    assert abs((new == old).mean() - 0.1) < 0.002
     random = new[(new != MASK) & (new != old)]
     assert random.min() >= 5 and len(np.unique(random)) == WORDS
     # Every place of a row is as likely as another one.

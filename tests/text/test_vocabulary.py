@@ -81,6 +81,15 @@ def test_texts_and_sizes_that_cannot_work(texts, size, problem):
         learn_wordpiece(texts, size)
 
 
+def test_words_that_no_tokenizer_reads_are_not_learned_from():
+    """The line of a file of megabytes without a blank, for example."""
+    long = "x" * 101
+    vocabulary = learn_wordpiece([*ENGLISH, *[long] * 50], 90)
+    assert vocabulary == learn_wordpiece(ENGLISH, 90)
+    with pytest.raises(InputError, match="no words"):
+        learn_wordpiece([long], 90)
+
+
 @pytest.mark.parametrize("learn", [learn_wordpiece, learn_merges])
 def test_missing_library_is_named(monkeypatch, learn):
     monkeypatch.setitem(sys.modules, "tokenizers", None)

@@ -31,6 +31,19 @@ def most_masked(max_length: int, mask_rate: float) -> int:
     return min(math.ceil(mask_rate * max_length) + LONGEST_WORD - 1, max_length)
 
 
+def check_mask(tokenizer):
+    """Refuses a tokenizer that has no token to put for hidden words.
+
+    Raises:
+        InputError: so it is.
+    """
+    if tokenizer.mask_id is None:
+        raise InputError(
+            "the vocabulary has no [MASK], which masked language modelling puts for hidden "
+            "words; add [MASK] on a line of vocab.txt"
+        )
+
+
 class WordMasker:
     """Chooses words and replaces their tokens.
 
@@ -56,11 +69,7 @@ class WordMasker:
     """
 
     def __init__(self, tokenizer, max_length, mask_rate=0.15, whole_words=True, seed=0):
-        if tokenizer.mask_id is None:
-            raise InputError(
-                "the vocabulary has no [MASK], which masked language modelling puts for hidden "
-                "words; add [MASK] on a line of vocab.txt"
-            )
+        check_mask(tokenizer)
         ordinary = [i for i, t in enumerate(tokenizer.vocabulary) if t not in SPECIAL_TOKENS]
         if not ordinary:
             raise InputError("the vocabulary holds special tokens only; give one with words")

@@ -20,7 +20,13 @@ from pathlib import Path
 from tfmodels.errors import InputError
 from tfmodels.text.bpe import END_OF_TEXT, printable_bytes
 from tfmodels.text.character_tokens import UNKNOWN
-from tfmodels.text.wordpiece import CONTINUATION, SPECIAL_TOKENS, UNK, check_vocabulary
+from tfmodels.text.wordpiece import (
+    CONTINUATION,
+    LONGEST_WORD,
+    SPECIAL_TOKENS,
+    UNK,
+    check_vocabulary,
+)
 
 _MOST_WORDS = 2_000_000  # different words counted at most
 _COPIES = 1000  # copies of a word handed to the trainer in one string
@@ -54,7 +60,7 @@ def learn_wordpiece(
 
     Raises:
         InputError: the `tokenizers` library is missing, `size` has no room for
-            characters, or `texts` holds no words.
+            characters, or `texts` holds no words of up to 100 characters.
     """
     tokenizers = _import_tokenizers()
     if size <= len(SPECIAL_TOKENS):
@@ -73,7 +79,9 @@ def learn_wordpiece(
     split = tokenizers.pre_tokenizers.BertPreTokenizer().pre_tokenize_str
     words = Counter()
     for text in texts:
-        words.update(word for word, _ in split(normalize(text)))
+        # What is longer is read as [UNK], and would fill the trainer's memory.
+        found = (word for word, _ in split(normalize(text)))
+        words.update(word for word in found if len(word) <= LONGEST_WORD)
         if len(words) > _MOST_WORDS:
             # The rare half of the words goes: no piece is learned from them anyway.
             words = Counter(dict(words.most_common(_MOST_WORDS // 2)))

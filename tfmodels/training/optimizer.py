@@ -144,7 +144,8 @@ class AdamW(keras.optimizers.AdamW):
         """Moves some variables slower or faster than the others, decay included.
 
         As for "discriminative" learning rates, smaller from block to block downwards (Howard and
-        Ruder 2018, arXiv:1801.06146, 3.2). Like `exclude_from_weight_decay`, not part of the config.
+        Ruder 2018, arXiv:1801.06146, 3.2). Like `exclude_from_weight_decay`, it is
+        not part of the config.
 
         Args:
             variables: of a built model, before the first step.
