@@ -53,7 +53,7 @@ def split(data, work):
 
 
 def pretrained(work, options, name="bert", **other):
-    """The model directory of a BERT-mini, and the seconds of its training, all attempts together."""
+    """The model directory of a BERT-mini, and the seconds of its training, of all attempts."""
     records, model, clock = work / "records", work / name, work / f"{name}.seconds"
     tfmodels(
         "bert", "prepare", "--text_files", work / "text.tsv", "--output_dir", records,
@@ -151,43 +151,6 @@ def main():
         for name, recipes in RECIPES.items()
     }
     gain = medians["pretrained"] - medians["random"]
-    metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
-        found[recipe] = round(metrics["accuracy"], 4)
-    return found
-
-
-def main():
-    """Prints the figure; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "pretraining")
-    parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--batch_size", type=int, default=32)
-    # At 1e-3 the loss stays for thousands of steps where single words are guessed.
-    parser.add_argument("--learning_rate", type=float, default=4e-4)
-    # Attention finds the neighbours of a word among 32 tokens much sooner than among 128.
-    parser.add_argument("--max_length", type=int, default=32)
-    parser.add_argument("--initial_embeddings", default="counts")
-    parser.add_argument("--mask_rate", type=float, default=0.15)
-    parser.add_argument("--task", default="mlm")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    options = parser.parse_args()
-    work = options.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    options.data = options.data.resolve()
-    if not (work / "labelled.tsv").exists():
-        split(options.data, work)
-    model, seconds = pretrained(work, options)
-    found = {"pretrained": [], "random": []}
-    for seed in options.seeds:
-        zero = untrained(model, work / f"zero-{seed}", seed)
-        for name, checkpoint in (("pretrained", model), ("random", zero)):
-            found[name].append(fine_tuned(options, work, name, seed, checkpoint))
-    medians = [
-        max(statistics.median(each[recipe] for each in found[name]) for recipe in RECIPES)
-        for name in ("pretrained", "random")
-    ]
-    gain = medians[0] - medians[1]
     metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
     metrics.pop("history")
     print(json.dumps({"gain": round(gain, 4), "goal": GOAL, "medians": medians, **found,

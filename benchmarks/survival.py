@@ -51,11 +51,14 @@ def commands(work):
     train = ["train", "--train_file"]
     gpt = ["gpt", "pretrain", "--text_files", documents, "--eval_files", documents]
     gpt += [*conftest.GPT_FLAGS, *GPT]
+    bert = ["bert", "pretrain", "--text_files", documents, *conftest.PRETRAIN_FLAGS]
+    bert += ["--steps", "120", "--save_steps", "20", "--save_every", "7", "--dropout", "0.1"]
     ner = ["ner", *train, tagged, *conftest.TRAIN_FLAGS, *SHORT]
     return {
         "sentiment": (["sentiment", *train, reviews, *conftest.TRAIN_FLAGS, *SHORT], 1),
         "ner": (ner, 1),
         "summarization": (["summarization", *train, pairs, *conftest.PAIR_FLAGS, *SHORT], 1),
+        "bert": (bert, 1),
         "gpt": (gpt, 1),
         "gpt_workers": (gpt, 2),
         "ner_workers": (ner, 2),
