@@ -66,6 +66,24 @@ def test_one_is_killed_and_all_go_on(documents, tmp_path):
         np.testing.assert_allclose(value, expected[name], atol=1e-6, err_msg=name)
 
 
+def test_all_are_told_to_leave_and_the_chief_saves(documents, tmp_path):
+    """The other one hears of it first, as it may where a cluster takes all machines away."""
+    processes = started(documents, tmp_path / "m", free_addresses(2))
+    states = tmp_path / "m.unfinished" / "states"
+    deadline = time.monotonic() + 200
+    while not (states / "step-000000010").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    processes[1].send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    processes[0].send_signal(signal.SIGTERM)
+    (chief, errors), (other, _) = ended(processes)
+    assert chief == 128 + signal.SIGTERM, errors[-3000:]
+    assert other in (LOST, 128 + signal.SIGTERM)
+    newest = sorted(states.iterdir())[-1].name
+    step = int(newest.removeprefix("step-"))
+    assert f"the state after step {step} is saved" in errors
+
+
 def test_other_flags_end_all(documents, tmp_path):
     processes = started(documents, tmp_path / "m", free_addresses(2), "--clip_norm", "2")
     for status, errors in ended(processes):
