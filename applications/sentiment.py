@@ -29,8 +29,8 @@ class Train(FineTuning):
         text_column: column of the text.
         label_column: column of the label.
         max_length: most tokens of a text; what is beyond is cut.
-        word_dropout: share of the words that are hidden in training, others every time:
-            against learning the training texts by heart.
+        word_dropout: share of the words (their pieces) that are hidden in training, others every
+            time, in texts of 4 and more: against learning the training texts by heart.
         label_smoothing: share of the probability that the loss spreads over all labels.
         pooling: first (BERT's pooler) or mean (of all tokens).
         class_weights: balanced gives every class the same weight in the loss.

