@@ -15,7 +15,12 @@ from tfmodels.checkpoints.bart import (
     read_bart_generation,
     read_bart_tokenizer,
 )
-from tfmodels.checkpoints.files import config_path, find_checkpoint, read_json
+from tfmodels.checkpoints.files import (
+    check_vocabulary_size,
+    config_path,
+    find_checkpoint,
+    read_json,
+)
 from tfmodels.checkpoints.hugging_face import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
 from tfmodels.errors import InputError
@@ -43,6 +48,8 @@ def started(settings, texts):
     layers = settings.num_decoder_layers
     given = fields if layers is None else {**fields, "num_decoder_layers": layers}
     if settings.checkpoint == "none":
+        if settings.size not in SIZES:  # before a vocabulary is learned for it
+            raise InputError(f"--size {settings.size}: give one of {', '.join(SIZES)}")
         tokenizer = _learned(settings, texts)
         model, line = Transformer(_new_config(settings, tokenizer, given)), "from zero"
         model.build()
@@ -60,8 +67,9 @@ def started(settings, texts):
             model = Transformer(dataclasses.replace(read_bart_config(directory), **fields))
             line = load_bart_weights(model, directory)
             tokenizer, generation = read_bart_tokenizer(directory), read_bart_generation(directory)
-    for length in (settings.max_length, settings.max_target_length):
-        run.check_positions(model.config, length)
+    for flag in ("max_length", "max_target_length"):
+        run.check_positions(model.config, getattr(settings, flag), flag)
+    check_vocabulary_size(tokenizer, model.config)
     run.freeze(model.embeddings, model.encoder_blocks, settings)
     return model, tokenizer, generation, line
 
@@ -87,14 +95,15 @@ def _learned(settings, texts):
 
 def _new_config(settings, tokenizer, fields):
     """The `TransformerConfig` to start from zero with."""
-    if settings.size not in SIZES:
-        raise InputError(f"--size {settings.size}: give one of {', '.join(SIZES)}")
     paper = PAPER if settings.architecture == "transformer" else {}
+    norm_first = settings.norm_first
+    if norm_first is None:
+        norm_first = settings.architecture == "transformer"
     return TransformerConfig.of_size(
         settings.size,
         vocabulary_size=tokenizer.vocabulary_size,
         max_length=max(settings.max_length, settings.max_target_length + 1),
-        norm_first=settings.norm_first,
+        norm_first=norm_first,
         **paper,
         **fields,
     )

@@ -93,12 +93,11 @@ def check_size(size):
         raise InputError(f"--size {size}: give one of {', '.join(SIZES)}")
 
 
-def check_positions(config, max_length):
+def check_positions(config, max_length, flag="max_length"):
     """Refuses examples that are longer than an encoder has positions for."""
     if config.max_length < max_length:
         raise InputError(
-            f"--max_length {max_length}: the checkpoint has positions for {config.max_length} "
-            "tokens"
+            f"--{flag} {max_length}: the checkpoint has positions for {config.max_length} tokens"
         )
 
 

@@ -50,7 +50,8 @@ class Train(Searching, FineTuning):
         max_length: most tokens of a source; what is beyond is cut.
         max_target_length: most tokens of a target, likewise.
         architecture: transformer (Vaswani et al. 2017) or bart, when starting from zero.
-        norm_first: normalize before each part and not behind it, when starting from zero.
+        norm_first: normalize before each part (which trains more steadily than behind it, as both
+            papers do), when starting from zero; if not given, only a bart is as in its paper.
         num_decoder_layers: decoder blocks, when not starting from a BART.
         label_smoothing: share of the probability that the loss spreads over all tokens.
         schedule: linear (down to zero) or inverse_sqrt (of the step), after the warm-up.
@@ -67,7 +68,7 @@ class Train(Searching, FineTuning):
     max_length: int = 256
     max_target_length: int = 64
     architecture: Literal["transformer", "bart"] = "transformer"
-    norm_first: bool = True
+    norm_first: bool | None = None
     num_decoder_layers: int | None = None
     label_smoothing: float = 0.1
     schedule: Literal["linear", "inverse_sqrt"] = "linear"
@@ -123,8 +124,8 @@ def train(settings: Train):
     from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
     check_numbers(settings)
-    search = _search(settings, {"max_new_tokens": settings.max_target_length})
-    _generation(search)  # refused before anything is read
+    longest = {"max_new_tokens": settings.max_target_length}
+    _generation(_search(settings, longest))  # refused before anything is read
     summaries.Tokenizer()
     files = run.sizes(settings.train_file, settings.eval_file)
     with run.training_of(settings, files=files) as (output_dir, folder):
@@ -142,6 +143,7 @@ def train(settings: Train):
         with strategy.scope():
             model, tokenizer, given, said = started(settings, texts)
         tokens = tokens_of(given)
+        search = _search(settings, {**given, **longest})
         number = scan.rows - len(scan.held_out)
         print(f"{number} training pairs; {said}", file=sys.stderr)
 
@@ -201,13 +203,16 @@ def evaluate(settings: Evaluate):
     check_numbers(settings)
     write = _loaded(settings)
     source = open_source(settings.eval_file, (settings.source_column, settings.target_column))
-    sources, references, found = [], [], []
+    sources, references, found, truncated = [], [], [], 0
     with datasets.source_errors(source):
         for chunk in pair_chunks(source).as_numpy_iterator():
             texts, targets = ([text.decode() for text in column] for column in chunk)
             sources, references = sources + texts, references + targets
-            found += [answer["summary"] for answer in write(texts)]
+            for answer in write(texts):
+                found.append(answer["summary"])
+                truncated += answer["truncated"]
     metrics = summaries.measure(sources, references, found, settings.lead_k)
+    metrics["truncated"] = truncated  # sources of which the model read the beginning
     mistakes = summaries.worst(sources, references, found)
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
@@ -259,6 +264,7 @@ def load(settings):
     from applications import run
     from applications.pairs import tokens_of
     from tfmodels.checkpoints.bart import load_bart, read_bart_generation, read_bart_tokenizer
+    from tfmodels.checkpoints.files import check_vocabulary_size
 
     # Weights that are read at every token are stored in the precision that is computed with.
     run.start(settings.precision, "single", seed=0, stored=True)
@@ -266,10 +272,16 @@ def load(settings):
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `train` wrote")
     model, _ = load_bart(directory)
+    if model.config.target_vocabulary_size is not None:
+        raise InputError(
+            f"{directory}: its target has a vocabulary of its own, and no tokenizer is kept for "
+            "it; give a model that shares the source's"
+        )
     given, ours = read_bart_generation(directory), run.our_settings(directory)
     generation = _generation({**given, **_search(settings, given)})
     max_length = ours.get("max_length", model.config.max_length)
     tokenizer = read_bart_tokenizer(directory)
+    check_vocabulary_size(tokenizer, model.config)
     long_texts = _long_texts(settings, ours)
     return model, tokenizer, tokens_of(given), generation, max_length, long_texts
 

@@ -27,6 +27,37 @@ def tfmodels(*arguments):
     return seconds
 
 
+def timed(clock, made, *arguments):
+    """Runs a verb of the command line unless what it makes is there already.
+
+    Args:
+        clock: `Path` of a file that keeps the seconds of all attempts together: a training that was
+            stopped goes on.
+        made: `Path` that the verb makes.
+        *arguments: of the verb.
+
+    Returns:
+        the seconds.
+    """
+    seconds = float(clock.read_text()) if clock.exists() else 0.0
+    if not made.exists():
+        start = time.perf_counter()
+        try:
+            tfmodels(*arguments)
+        finally:
+            seconds += time.perf_counter() - start
+            clock.write_text(str(seconds))
+    return seconds
+
+
+def same_options(work, options):
+    """Ends us if a folder holds the results of other options: what lies there is not made again."""
+    path, asked = work / "options.json", json.dumps(options, sort_keys=True)
+    if path.exists() and json.loads(path.read_text()) != json.loads(asked):
+        sys.exit(f"--work {work}: made with {path.read_text()}; give another directory")
+    path.write_text(asked)
+
+
 def print_figures(title, figures, add_flags=lambda parser: None):
     """Prints the figures that the command line asks for, a line of JSON each.
 

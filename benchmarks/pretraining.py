@@ -18,10 +18,9 @@ import json
 import random
 import statistics
 import sys
-import time
 from pathlib import Path
 
-from benchmarks.commands import ROOT, tfmodels
+from benchmarks.commands import ROOT, same_options, tfmodels, timed
 
 GOAL, MOST_SECONDS = 0.05, 3600
 LABELLED = 2000
@@ -64,18 +63,9 @@ def pretrained(work, options, name="bert", **other):
         "learning_rate": options.learning_rate, "mask_rate": options.mask_rate, "dropout": 0.0,
         "warmup": 0.05, "initial_embeddings": options.initial_embeddings, **other,
     }  # fmt: skip
-    before = float(clock.read_text()) if clock.exists() else 0.0
-    if not model.exists():
-        start = time.perf_counter()
-        try:
-            tfmodels(
-                "bert", "pretrain", "--records_dir", records, "--output_dir", model,
-                "--size", "mini", *(word for k, v in flags.items() for word in (f"--{k}", v)),
-            )  # fmt: skip
-        finally:
-            before += time.perf_counter() - start
-            clock.write_text(str(before))
-    return model, before
+    words = [word for flag, value in flags.items() for word in (f"--{flag}", value)]
+    command = ["bert", "pretrain", "--records_dir", records, "--output_dir", model]
+    return model, timed(clock, model, *command, "--size", "mini", *words)
 
 
 def untrained(model, directory, seed):
@@ -133,10 +123,7 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     options.data = options.data.resolve()
     asked = {k: v for k, v in vars(options).items() if k not in ("data", "work", "seeds")}
-    made_with = work / "options.json"
-    if made_with.exists() and json.loads(made_with.read_text()) != asked:
-        parser.error(f"--work {work}: made with {made_with.read_text()}; give another directory")
-    made_with.write_text(json.dumps(asked))
+    same_options(work, asked)
     if not (work / "labelled.tsv").exists():
         split(options.data, work)
     model, seconds = pretrained(work, options)

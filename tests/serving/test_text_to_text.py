@@ -1,6 +1,8 @@
 """An exported encoder-decoder: summaries in a process without any of our code."""
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from applications.__main__ import main
 from applications.summarization import Predict, load
@@ -9,7 +11,7 @@ from tests.applications.verbs import printed
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
-from tfmodels.serving.text_to_text import TextWriter
+from tfmodels.serving.text_to_text import ROWS, TextWriter
 
 TEXTS = ["the old king saw the river. a small dog found some bread.", "a small dog", "",
          "every child followed two horses. " * 30, "每个孩子 😀 sold the moon.", "  "]  # fmt: skip
@@ -63,6 +65,22 @@ def test_ids(served):
     answer = served[1][3]
     assert [len(row) for row in answer["token_ids"]] == [10, 10]
     assert all(row[0] for row in answer["mask"]) and all(score < 0 for score in answer["score"])
+
+
+def test_many_parts_are_what_they_are_alone(writer_dir):  # noqa: F811
+    """More parts than are searched for together, of texts of unequal lengths."""
+    model, tokenizer, tokens, *_ = load(Predict(model_dir=str(writer_dir)))
+    settings = Generation(max_new_tokens=4, num_beams=2)
+    writer = TextWriter(model, tokenizer, tokens, settings, 8, "parts")
+    words = ["the", "captain", "saw", "the", "moon", "and", "the", "old", "ship"]
+    texts = [" ".join(words[i % 9] for i in range(n)) for n in (150, 3, 70)]
+    together = {name: value.numpy() for name, value in writer(tf.constant(texts)).items()}
+    assert sum(together["parts"]) > ROWS
+    for row, text in enumerate(texts):
+        alone = {name: value.numpy()[0] for name, value in writer(tf.constant([text])).items()}
+        assert alone["summary"] == together["summary"][row]
+        assert alone["parts"] == together["parts"][row]
+        np.testing.assert_allclose(alone["score"], together["score"][row], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ IDS = {
     "padding_mask": tf.TensorSpec([None, None], tf.bool),
 }
 
+ROWS = 32  # parts of long texts that are searched for together
+
 
 class TextWriter:
     """Writes a text for each text, in the graph.
@@ -79,25 +81,51 @@ class TextWriter:
             and `truncated` bool `[B]`, whether the end of the text was not.
         """
         ids = self.tokenizer.tokenize(text)  # [B, (tokens)]
+        empty = tf.equal(ids.row_lengths(), 0)
         room = self.max_length - len(self.tokens.source_bos) - 1
         too_long = ids.row_lengths() > room
         number = tf.ones_like(ids.row_lengths())
         if self.long_texts == "parts":
             ids, number = in_parts(ids, room)
             too_long = tf.zeros_like(too_long)
-        found = self.write(source_batch(ids, self.tokens, self.max_length))
-        written, scores = self.text(found), found.scores
         if self.long_texts == "parts":
+            written, scores = self._in_slices(ids)
             in_rows = tf.RaggedTensor.from_row_lengths
             written = tf.strings.reduce_join(in_rows(written, number), 1, separator=" ")
             scores = tf.reduce_mean(in_rows(scores, number), 1)
-        empty = tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
+        else:
+            written, scores = self._written(ids)
+        empty |= tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
         return {
             "summary": tf.where(empty, "", written),
             "score": tf.where(empty, 0.0, scores),
             "parts": tf.cast(number, tf.int32),
             "truncated": too_long,
         }
+
+    def _written(self, ids):
+        """What is written for tokens `[R, (tokens)]`: string and float32 `[R]`."""
+        found = self.write(source_batch(ids, self.tokens, self.max_length))
+        return self.text(found), found.scores
+
+    def _in_slices(self, ids):
+        """The same, some rows at a time: a text of 50,000 words has hundreds of parts."""
+        rows = tf.cast(ids.nrows(), tf.int32)
+        number = (rows + ROWS - 1) // ROWS
+        types = ((tf.string, [None]), (tf.float32, [None]))
+        arrays = [
+            tf.TensorArray(of, number, element_shape=shape, infer_shape=False)
+            for of, shape in types
+        ]
+
+        def step(place, texts, scores):
+            found = self._written(ids[place * ROWS : (place + 1) * ROWS])
+            return place + 1, texts.write(place, found[0]), scores.write(place, found[1])
+
+        _, *arrays = tf.while_loop(
+            lambda place, *_: place < number, step, (0, *arrays), parallel_iterations=1
+        )
+        return [array.concat() for array in arrays]
 
     def write(self, batch):
         """The targets of sources.
