@@ -88,8 +88,9 @@ class FineTuning(FromZero, Training):
         evaluations: measurements on the held-out rows in each epoch; the weights that did
             best in one are kept.
         max_length: most tokens of a text.
-        ema: momentum of the average of the weights over the steps, which is what is kept;
-            0 keeps the last weights.
+        ema: momentum of the average of the weights over the steps, which is what is kept; it
+            rises to that, so that the average is over the last tenth of the steps at most; 0
+            keeps the last weights.
         freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
             where they are among the words that the training text does not have.
         freeze_layers: encoder blocks that stay as they are, counted from below; with

@@ -288,6 +288,24 @@ def test_ways_to_take_a_step(flags, reviews, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["accuracy"] >= 0.9
 
 
+def test_layer_decay_is_by_depth(model_dir, tmp_path):
+    """The head and the uppermost block have the whole learning rate, the embeddings least."""
+    from applications import run
+    from applications.sentiment import Train, load
+    from tfmodels.training.losses import Crossentropy
+
+    model, *_ = load(model_dir, "float32")
+    settings = Train(train_file="", output_dir=str(tmp_path), layer_decay=0.5, ema=0.0)
+    run.compile_model(model, settings, 10, {"loss": Crossentropy()})
+    factors, key = model.optimizer._rate_factors, model.optimizer._var_key
+    blocks = model.encoder.blocks
+    depths = {len(blocks): [model.encoder.embeddings]}
+    depths |= {len(blocks) - 1 - n: [block] for n, block in enumerate(blocks)}
+    for depth, (layer,) in depths.items():
+        assert {factors[key(v)] for v in layer.trainable_variables} == {0.5**depth}
+    assert not any(key(v) in factors for v in model.head.trainable_variables)
+
+
 class TestKilled:
     @pytest.mark.parametrize("verb", ["train", "export"])
     def test_leaves_nothing_half_written(self, verb, model_dir, reviews, tmp_path):
