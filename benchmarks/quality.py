@@ -65,7 +65,7 @@ def sst2(options):
     what = "SST-2 dev accuracy, from MiniLM, 2 epochs"
     flags = ["--checkpoint", options.checkpoint, "--epochs", 2, "--batch_size", 32]
     flags += ["--word_dropout", 0.2, "--label_smoothing", 0.1, "--freeze_embeddings", "true"]
-    flags += ["--evaluations", 8, "--patience", 16]
+    flags += ["--layer_decay", 0.9, "--evaluations", 8, "--patience", 16]
     return accuracy(options, what, 0.90, (options.data / "sst2", "sentence"), *flags)
 
 

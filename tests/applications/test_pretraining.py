@@ -44,19 +44,15 @@ class TestModelDirectory:
         assert config["architectures"] == ["BertForPreTraining"]
 
 
-def test_evaluate_hides_what_the_training_hid(bert_dir, documents, tmp_path, capsys):
-    """The settings of the masks and examples are those of the training."""
-    directory = shutil.copytree(bert_dir, tmp_path / "model")
-    config = json.loads((directory / "config.json").read_text())
-    ours = next(v for v in config.values() if isinstance(v, dict) and "mask_rate" in v)
-    assert ours["whole_words"] is True and ours["short_share"] == 0.1
-    measured = {}
-    for share in (0.0, 1.0):
-        ours["short_share"] = share
-        (directory / "config.json").write_text(json.dumps(config))
-        arguments = ["--model_dir", directory, "--text_files", documents]
-        *_, measured[share] = answers(capsys, "evaluate", *arguments)
-    assert measured[0.0] != measured[1.0]
+def test_evaluate_hides_what_the_training_hid(bert_dir):
+    """What a model directory says of masks and examples is what `evaluate` is told."""
+    from applications.pretraining import load
+
+    written = json.loads((bert_dir / "config.json").read_text())["tfmodels"]
+    told = {"short_share": 0.1, "mask_rate": 0.15, "whole_words": True, "segmented": False}
+    assert {name: written[name] for name in told} == told
+    *_, settings = load(bert_dir, "float32")
+    assert settings.items() >= {**told, "task": "nsp"}.items()
 
 
 def test_evaluate(bert_dir, documents, capsys):

@@ -44,7 +44,7 @@ def test_workers_equal_one_process(number, names, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["tagger", "gpt", *(pytest.param(n, marks=pytest.mark.slow) for n in ("classifier", "chain"))],
+    ["gpt", *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "gpt")],
 )
 def test_two_replicas_equal_one(name, mirrored):
     assert_same(trained(name, mirrored), trained(name, tf.distribute.get_strategy()))
