@@ -307,7 +307,8 @@ def test_layer_decay_is_by_depth(model_dir, tmp_path):
 
 
 class TestKilled:
-    @pytest.mark.parametrize("verb", ["train", "export"])
+    # In training, `test_loop.py` and `test_pretraining.py` are quicker at it.
+    @pytest.mark.parametrize("verb", [pytest.param("train", marks=pytest.mark.slow), "export"])
     def test_leaves_nothing_half_written(self, verb, model_dir, reviews, tmp_path):
         """Killed in mid-training or in mid-export; the second run cleans up and succeeds."""
         target = tmp_path / "out"

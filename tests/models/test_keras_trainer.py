@@ -40,8 +40,8 @@ def test_rows_are_shared_out():
 @pytest.mark.parametrize(
     ("case", "devices"),
     [
-        ("tagger", 1),
         ("gpt", 2),
+        pytest.param("tagger", 1, marks=pytest.mark.slow),
         *(
             pytest.param(case, 2, marks=pytest.mark.slow)
             for case in ("classifier", "tagger", "chain")

@@ -24,7 +24,7 @@ from tfmodels.serving import saved_model
 TEXTS = ["a joy", "", "Ada 😀", "很难看", "a [MASK] king"]
 SLOW = {
     name: pytest.param(name, marks=pytest.mark.slow)
-    for name in ("model_dir", "ner_dir", "bert_dir", "writer_dir")
+    for name in ("gpt_dir", "ner_dir", "bert_dir", "writer_dir")
 }
 
 
@@ -41,7 +41,7 @@ def answers(version):
     return ask(version, ("serving_default", {name: ("string", TEXTS)}))[1][0]
 
 
-@pytest.mark.parametrize("fixture", ["gpt_dir", *SLOW.values()])
+@pytest.mark.parametrize("fixture", ["model_dir", *SLOW.values()])
 def test_frozen_answers_as_variables_do(fixture, request, tmp_path, capsys):
     directory, options = request.getfixturevalue(fixture), OPTIONS.get(fixture, "{}")
     variables = exported(directory, tmp_path / "x", options)
