@@ -105,8 +105,10 @@ class AdamW(keras.optimizers.AdamW):
 
     With `gradient_accumulation_steps` N every N-th step moves the weights, under every strategy;
     schedule, averages and bias correction count these updates. N batches are one batch of N times
-    the size: with one of the losses of this package, each weighs as many labels as it has that
-    count. With another loss, or a sum of several, each of the N weighs the same.
+    the size: with `Crossentropy` or `SequenceLoss` alone, each weighs as many labels as it has that
+    count; with another loss, or two of these, each of the N weighs the same. A batch whose
+    gradients are no numbers is left out of the N. On other backends than TensorFlow accumulation
+    is Keras' own.
 
     Args:
         learning_rate: float or schedule.
