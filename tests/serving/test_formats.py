@@ -22,10 +22,7 @@ from tests.serving.fresh import ask
 from tfmodels.serving import saved_model
 
 TEXTS = ["a joy", "", "Ada 😀", "很难看", "a [MASK] king"]
-SLOW = {
-    name: pytest.param(name, marks=pytest.mark.slow)
-    for name in ("gpt_dir", "ner_dir", "bert_dir", "writer_dir")
-}
+SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in ("ner_dir", "bert_dir")}
 
 
 def exported(directory, root, options, *flags):
@@ -41,7 +38,8 @@ def answers(version):
     return ask(version, ("serving_default", {name: ("string", TEXTS)}))[1][0]
 
 
-@pytest.mark.parametrize("fixture", ["model_dir", *SLOW.values()])
+@pytest.mark.slow
+@pytest.mark.parametrize("fixture", ["model_dir", "gpt_dir", "ner_dir", "bert_dir", "writer_dir"])
 def test_frozen_answers_as_variables_do(fixture, request, tmp_path, capsys):
     directory, options = request.getfixturevalue(fixture), OPTIONS.get(fixture, "{}")
     variables = exported(directory, tmp_path / "x", options)
