@@ -46,7 +46,8 @@ _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"  # before which no blank stands
 # The closing marks are bounded and everything else is anchored to the mark that ends a sentence:
 # no text makes the search slower than linear.
 _END = re.compile(
-    rf"[.!?。！？](?:(?<=[.!?]){_CLOSING}{{0,4}}(?:\s+|(?=[{_IDEOGRAPHS}]))|(?<=[。！？]){_CLOSING}{{0,4}}(?![。！？])\s*)"
+    rf"[.!?。！？](?:(?<=[.!?]){_CLOSING}{{0,4}}(?:\s+|(?=[{_IDEOGRAPHS}]))"
+    rf"|(?<=[。！？]){_CLOSING}{{0,4}}(?![。！？])\s*)"
 )
 
 

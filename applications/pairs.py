@@ -48,8 +48,7 @@ def started(settings, texts):
     layers = settings.num_decoder_layers
     given = fields if layers is None else {**fields, "num_decoder_layers": layers}
     if settings.checkpoint == "none":
-        if settings.size not in SIZES:  # before a vocabulary is learned for it
-            raise InputError(f"--size {settings.size}: give one of {', '.join(SIZES)}")
+        run.check_size(settings.size, SIZES)
         tokenizer = _learned(settings, texts)
         model, line = Transformer(_new_config(settings, tokenizer, given)), "from zero"
         model.build()
@@ -70,7 +69,7 @@ def started(settings, texts):
     for flag in ("max_length", "max_target_length"):
         run.check_positions(model.config, getattr(settings, flag), flag)
     check_vocabulary_size(tokenizer, model.config)
-    run.freeze(model.embeddings, model.encoder_blocks, settings)
+    run.freeze(model, settings)
     return model, tokenizer, generation, line
 
 

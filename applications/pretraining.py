@@ -338,11 +338,9 @@ def load(model_dir, precision, stored=False):
     defaults = {
         "max_length": min(MAX_LENGTH, model.encoder.config.max_length),
         "task": TASK if model.next_sentence else "mlm",
-        "segmented": False,
-        "short_share": 0.1,
-        "mask_rate": 0.15,
-        "whole_words": True,
     }
+    for name in ("segmented", "short_share", "mask_rate", "whole_words"):
+        defaults[name] = getattr(Pretrain, name)
     return model, read_tokenizer(directory), {k: ours.get(k, v) for k, v in defaults.items()}
 
 

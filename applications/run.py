@@ -33,6 +33,7 @@ from tfmodels.checkpoints.hugging_face import (
 from tfmodels.errors import InputError
 from tfmodels.files import refuse_existing
 from tfmodels.models.bert import SIZES, Bert, BertConfig
+from tfmodels.models.transformer import Transformer
 from tfmodels.text.batching import encode, length_bucketed
 from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -87,10 +88,10 @@ def dropout_fields(dropout):
     return {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
 
 
-def check_size(size):
+def check_size(size, sizes=SIZES):
     """Refuses a size that there is not, before a vocabulary is learned for it."""
-    if size not in SIZES:
-        raise InputError(f"--size {size}: give one of {', '.join(SIZES)}")
+    if size not in sizes:
+        raise InputError(f"--size {size}: give one of {', '.join(sizes)}")
 
 
 def check_positions(config, max_length, flag="max_length"):
@@ -130,26 +131,38 @@ def start_model(settings, texts, make):
     model = make(encoder)
     model.build()
     started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
-    freeze(encoder.embeddings, encoder.blocks, settings)
+    freeze(model, settings)
     return model, tokenizer, started
 
 
-def freeze(embeddings, blocks, settings):
+def freeze(model, settings):
     """Keeps the embeddings of an encoder, or them and its first blocks, as they are.
 
     Args:
-        embeddings, blocks: of the encoder.
+        model: see `encoder_layers`.
         settings: has `freeze_embeddings`, `freeze_layers`.
 
     Raises:
         InputError: the encoder has fewer blocks.
     """
+    embeddings, *blocks = encoder_layers(model)
     layers = settings.freeze_layers
     if layers > len(blocks):
         raise InputError(f"--freeze_layers {layers}: the encoder has {len(blocks)} blocks")
     embeddings.trainable = not (settings.freeze_embeddings or layers)
     for block in blocks[:layers]:
         block.trainable = False
+
+
+def encoder_layers(model):
+    """The embeddings and the blocks of an encoder, from below.
+
+    Args:
+        model: a `Transformer`, or a model on an encoder.
+    """
+    if isinstance(model, Transformer):
+        return [model.embeddings, *model.encoder_blocks]
+    return [model.encoder.embeddings, *model.encoder.blocks]
 
 
 def predictor(model, tokenizer, max_length, batch_size):
@@ -246,9 +259,7 @@ def compile_model(model, settings, total_steps, objective):
     )
     decay = getattr(settings, "layer_decay", 1.0)
     if decay < 1:
-        encoder = getattr(model, "encoder", model)
-        blocks = getattr(encoder, "blocks", None) or encoder.encoder_blocks
-        for below, layer in enumerate([*reversed(blocks), encoder.embeddings]):
+        for below, layer in enumerate(reversed(encoder_layers(model))):
             optimizer.scale_learning_rate(layer.trainable_variables, decay**below)
     if model.dtype_policy.compute_dtype == "float16":
         optimizer = LossScale(optimizer)

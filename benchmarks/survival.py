@@ -39,7 +39,7 @@ SHORT = [
     "--save_every",
     "7",
 ]  # later flags count
-GPT = ["--steps", "120", "--save_steps", "20", "--save_every", "7", "--sample_tokens", "0"]
+STEPS = ["--steps", "120", "--save_steps", "20", "--save_every", "7"]
 
 
 def commands(work):
@@ -50,9 +50,9 @@ def commands(work):
     documents = conftest.write_documents(work / "documents.txt", 300)
     train = ["train", "--train_file"]
     gpt = ["gpt", "pretrain", "--text_files", documents, "--eval_files", documents]
-    gpt += [*conftest.GPT_FLAGS, *GPT]
+    gpt += [*conftest.GPT_FLAGS, *STEPS, "--sample_tokens", "0"]
     bert = ["bert", "pretrain", "--text_files", documents, *conftest.PRETRAIN_FLAGS]
-    bert += ["--steps", "120", "--save_steps", "20", "--save_every", "7", "--dropout", "0.1"]
+    bert += [*STEPS, "--dropout", "0.1"]
     ner = ["ner", *train, tagged, *conftest.TRAIN_FLAGS, *SHORT]
     return {
         "sentiment": (["sentiment", *train, reviews, *conftest.TRAIN_FLAGS, *SHORT], 1),

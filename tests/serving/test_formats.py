@@ -22,7 +22,6 @@ from tests.serving.fresh import ask
 from tfmodels.serving import saved_model
 
 TEXTS = ["a joy", "", "Ada 😀", "很难看", "a [MASK] king"]
-SLOW = {name: pytest.param(name, marks=pytest.mark.slow) for name in ("ner_dir", "bert_dir")}
 
 
 def exported(directory, root, options, *flags):
@@ -57,7 +56,13 @@ def test_frozen_answers_as_variables_do(fixture, request, tmp_path, capsys):
             assert found[name] == value
 
 
-@pytest.mark.parametrize("fixture", ["model_dir", SLOW["ner_dir"], SLOW["bert_dir"]])
+@pytest.mark.parametrize(
+    "fixture",
+    [
+        "model_dir",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ner_dir", "bert_dir")),
+    ],
+)
 def test_bfloat16_takes_half_the_room(fixture, request, tmp_path):
     directory = request.getfixturevalue(fixture)
     versions = [exported(directory, tmp_path / "x", "{}", "--precision", precision)

@@ -309,7 +309,7 @@ def check_shapes(directory, wanted, shapes, unexpected, kind, name_there=str):
 
 
 def check_vocabulary_size(tokenizer, config):
-    """Refuses to write a tokenizer with a model that has fewer embeddings.
+    """Refuses a tokenizer that has more tokens than the model has embeddings.
 
     Raises:
         InputError: so it is.

@@ -88,7 +88,6 @@ class TextWriter:
         if self.long_texts == "parts":
             ids, number = in_parts(ids, room)
             too_long = tf.zeros_like(too_long)
-        if self.long_texts == "parts":
             written, scores = self._in_slices(ids)
             in_rows = tf.RaggedTensor.from_row_lengths
             written = tf.strings.reduce_join(in_rows(written, number), 1, separator=" ")

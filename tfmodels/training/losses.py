@@ -18,8 +18,8 @@ else:
 
 IGNORED = -1  # the label of a position that does not count; so does any negative one
 
-# By loss, the number of labels of its last batch: for an optimizer that puts batches together, and
-# to which Keras gives gradients alone. Of each thread, because replicas are traced in their own.
+# `(loss, number of labels)` of the losses of a step: for an optimizer that puts batches together,
+# and to which Keras gives gradients alone. Of each thread: replicas are traced in their own.
 _last = threading.local()
 
 
@@ -187,20 +187,20 @@ def labels_of_step():
         float32 scalar: the number, or the sum of their weights; or None where none of the losses
         here was taken, or several were, whose labels are different ones.
     """
-    noted, _last.numbers = getattr(_last, "numbers", {}), {}
+    noted, _last.notes = getattr(_last, "notes", []), []
     # What `evaluate` left is of another graph; in eager mode, of a loss that has come again since.
-    here = [number for number in noted.values() if number is None or _is_of_this_graph(number)]
+    here = [number for _, number in noted if _is_of_this_graph(number)]
     return here[0] if len(here) == 1 else None
 
 
 def _note(loss, number):
     if tf is None:
         return
-    noted = getattr(_last, "numbers", {})
     # Nothing of another graph is held; this one's is, until the next.
-    noted = {of: n for of, n in noted.items() if n is None or _is_of_this_graph(n)}
-    twice = id(loss) in noted and not tf.executing_eagerly()  # one object for two heads
-    _last.numbers = {**noted, id(loss): None if twice else number}
+    noted = [note for note in getattr(_last, "notes", []) if _is_of_this_graph(note[1])]
+    if tf.executing_eagerly():
+        noted = [note for note in noted if note[0] != id(loss)]
+    _last.notes = [*noted, (id(loss), number)]
 
 
 def _is_of_this_graph(tensor):
