@@ -513,6 +513,29 @@ def test_tfds_reviews(tmp_path):
     assert open_source(f"tfds:{name}:test", ("text", "label"), tmp_path).scan("label").rows == 3
 
 
+TEXT_TO_TEXT = {
+    "aeslc": ("email_body", "subject_line"),
+    "cnn_dailymail": ("article", "highlights"),
+    "samsum": ("dialogue", "summary"),
+    "xsum": ("document", "summary"),
+}
+
+
+@pytest.mark.parametrize("name", TEXT_TO_TEXT)
+def test_tfds_pairs(name, tmp_path):
+    from applications.pairs import pair_chunks
+
+    columns = TEXT_TO_TEXT[name]
+    pairs = [(f"A: é {i}\r\nB: yes", f"two\nlines {i}") for i in range(50)]
+    others = {"samsum": ["id"], "cnn_dailymail": ["id", "publisher"]}.get(name, [])
+    rows = [dict.fromkeys(others, "x") | dict(zip(columns, pair, strict=True)) for pair in pairs]
+    write_prepared(name, tmp_path, {"train": rows, "validation": rows[:3]})
+    source = open_source(f"tfds:{name}", columns, tmp_path)
+    found = pair_chunks(source).unbatch().as_numpy_iterator()
+    assert [tuple(text.decode() for text in pair) for pair in found] == pairs
+    assert open_source(f"tfds:{name}:validation", columns, tmp_path).scan().rows == 3
+
+
 SST2 = ("sentence", "label")
 
 

@@ -157,6 +157,13 @@ BAD_FILES = {
 }
 
 
+def writing(verb, target, model_dir, reviews):
+    """The arguments with which `train` or `export` writes `target`."""
+    if verb == "train":
+        return ["--train_file", reviews, "--output_dir", target, *TRAIN_FLAGS, "--epochs", "1"]
+    return ["--model_dir", model_dir, "--export_dir", target]
+
+
 class TestMistakes:
     @pytest.mark.parametrize("name", BAD_FILES)
     def test_training_file(self, name, tmp_path, capsys):
@@ -235,17 +242,20 @@ class TestMistakes:
         arguments = ["--model_dir", model_dir, "--input_file", tmp_path / "texts.txt"]
         assert "texts.txt:2: byte 8" in refused(capsys, "sentiment", "predict", *arguments)
 
-    def test_the_disk_is_full(self, reviews, tmp_path):
+    @pytest.mark.parametrize("verb", ["train", "export"])
+    def test_the_disk_is_full(self, verb, model_dir, reviews, tmp_path):
         """Simulated by a limit on the size of files: the weights do not fit."""
 
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-        arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model"]
-        done = run_cli("train", *arguments, *TRAIN_FLAGS, "--epochs", "1", preexec_fn=limit)
+        target = tmp_path / "out"
+        arguments = writing(verb, target, model_dir, reviews)
+        done = run_cli(verb, *arguments, preexec_fn=limit)
         assert done.returncode == 2
         assert "cannot be written" in done.stderr.decode().splitlines()[-1]
-        assert not list(tmp_path.iterdir())
+        assert not list(tmp_path.rglob("*.*"))
+        assert not (target / "1").exists()
 
     def test_the_loss_becomes_no_number(self, reviews, tmp_path, capsys):
         arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
@@ -312,10 +322,7 @@ class TestKilled:
     def test_leaves_nothing_half_written(self, verb, model_dir, reviews, tmp_path):
         """Killed in mid-training or in mid-export; the second run cleans up and succeeds."""
         target = tmp_path / "out"
-        arguments = {
-            "train": ["--train_file", reviews, "--output_dir", target, *TRAIN_FLAGS],
-            "export": ["--model_dir", model_dir, "--export_dir", target],
-        }[verb]
+        arguments = writing(verb, target, model_dir, reviews)
         process = subprocess.Popen(cli(verb, *arguments), stderr=subprocess.DEVNULL)
         written = {
             "train": "out.unfinished/logs/train/events.*",
