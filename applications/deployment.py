@@ -86,11 +86,11 @@ class Smoke(Asking):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
-    from applications import run
+    from applications import models
 
     if not Path(settings.model_dir).is_dir():
         raise InputError(f"{settings.model_dir}: no such directory; give one that `train` wrote")
-    name = run.our_settings(settings.model_dir).get("application")
+    name = models.our_settings(settings.model_dir).get("application")
     if name not in ROOMS:
         raise InputError(
             f"{settings.model_dir}: names no application; use `tfmodels APPLICATION export` for a "

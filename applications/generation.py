@@ -353,7 +353,7 @@ def load(model_dir, precision, generate=False):
             stored in the precision that is computed with.
     """
 
-    from applications import run
+    from applications import models, run
     from tfmodels.checkpoints.gpt2 import load_gpt, read_gpt_tokenizer
 
     run.start(precision, "single", seed=0, stored=generate)
@@ -361,7 +361,7 @@ def load(model_dir, precision, generate=False):
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `pretrain` wrote")
     model, _ = load_gpt(directory)
-    return model, read_gpt_tokenizer(directory), run.our_settings(directory)
+    return model, read_gpt_tokenizer(directory), models.our_settings(directory)
 
 
 def _generator(settings):
@@ -411,7 +411,7 @@ def _settled(text, stop):
 
 def _new_config(settings, tokenizer, max_length):
     """The `GptConfig` to start from zero with."""
-    from applications import run
+    from applications import models
     from tfmodels.models.gpt import GptConfig
 
     given = {name: getattr(settings, name) for name in ("num_layers", "num_heads", "hidden_dim")}
@@ -421,7 +421,7 @@ def _new_config(settings, tokenizer, max_length):
         given.setdefault("num_heads", max(given["hidden_dim"] // 64, 1))
     config = GptConfig.of_size(
         settings.size, vocabulary_size=tokenizer.vocabulary_size, max_length=max_length,
-        **run.dropout_fields(settings.dropout), **given,
+        **models.dropout_fields(settings.dropout), **given,
     )  # fmt: skip
     if config.hidden_dim % config.num_heads:
         raise InputError(
@@ -433,14 +433,16 @@ def _new_config(settings, tokenizer, max_length):
 def _started(settings):
     """The model of a checkpoint with its weights, its tokenizer, the length of an example, and a
     line about it."""
-    from applications import run
+    from applications import models
     from tfmodels.checkpoints.files import find_checkpoint
     from tfmodels.checkpoints.gpt2 import load_gpt_weights, read_gpt_config, read_gpt_tokenizer
     from tfmodels.models.gpt import Gpt
 
     directory = find_checkpoint(settings.checkpoint, settings.revision)
     tokenizer = read_gpt_tokenizer(directory)
-    config = dataclasses.replace(read_gpt_config(directory), **run.dropout_fields(settings.dropout))
+    config = dataclasses.replace(
+        read_gpt_config(directory), **models.dropout_fields(settings.dropout)
+    )
     max_length = _length(settings, config)
     model = Gpt(config)
     model.build()
@@ -449,10 +451,10 @@ def _started(settings):
 
 def _length(settings, config, default=None):
     """Tokens of an example: the flag's, or as many as the model is used to."""
-    from applications import run
+    from applications import models
 
     length = settings.max_length or default or config.max_length
-    run.check_positions(config, length)
+    models.check_positions(config, length)
     return length
 
 

@@ -87,7 +87,7 @@ class Export(Exporting):
 
 def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out texts."""
-    from applications import datasets, report, run
+    from applications import datasets, models, report, run
     from applications.entities import entity_dataset
     from tfmodels.models.tagger import Tagger
     from tfmodels.text.tags import labels_of
@@ -114,7 +114,7 @@ def train(settings: Train):
             return Tagger(encoder, len(labels), labels, settings.crf, encoder.config.dropout)
 
         with strategy.scope():
-            model, tokenizer, started = run.start_model(settings, texts, make)
+            model, tokenizer, started = models.start_model(settings, texts, make)
         max_length = min(settings.max_length, model.encoder.config.max_length)
         stride = default_stride(max_length) if settings.stride is None else settings.stride
         held_out_texts = entity_dataset(evaluated, types, rows=validation, held_out=scan.held_out)
@@ -146,7 +146,7 @@ def train(settings: Train):
             )
             metrics, mistakes = measured(held_out_texts)
         with whole_directory(output_dir, "another --output_dir") as directory:
-            run.write_model(
+            models.write_model(
                 directory, APPLICATION, model, tokenizer, labels=labels, pooling="tokens",
                 max_length=max_length, stride=stride, crf=settings.crf,
             )  # fmt: skip
@@ -226,7 +226,7 @@ def export(settings: Export):
 
 def load(model_dir, precision, stored=False):
     """The tagger, tokenizer and settings of a model directory; sets the precision."""
-    from applications import run
+    from applications import models, run
     from tfmodels.models.tagger import Tagger
 
     run.start(precision, "single", seed=0, stored=stored)
@@ -234,7 +234,7 @@ def load(model_dir, precision, stored=False):
     def build(encoder, config):
         return Tagger(encoder, len(config["labels"]), config["labels"], config["crf"])
 
-    return run.read_model(model_dir, APPLICATION, build)
+    return models.read_model(model_dir, APPLICATION, build)
 
 
 def entity_predictor(model, tokenizer, max_length, stride, batch_size):
@@ -249,7 +249,7 @@ def entity_predictor(model, tokenizer, max_length, stride, batch_size):
     """
     import tensorflow as tf
 
-    from applications import run
+    from applications import models
     from tfmodels.serving.entities import entity_finder
 
     find = tf.function(
@@ -275,7 +275,7 @@ def entity_predictor(model, tokenizer, max_length, stride, batch_size):
 
     def predict(texts):
         answers = [None] * len(texts)
-        for rows, part in run.batches_by_length(texts, batch_size):
+        for rows, part in models.batches_by_length(texts, batch_size):
             found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(part))
             for row, number in enumerate(rows):
                 answers[number] = of_row(row, found, *words)

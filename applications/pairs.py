@@ -8,7 +8,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from applications import datasets, run
+from applications import datasets, models
 from tfmodels.checkpoints.bart import (
     load_bart_weights,
     read_bart_config,
@@ -44,11 +44,11 @@ def started(settings, texts):
     Raises:
         InputError: the checkpoint cannot be used, or the settings do not fit it.
     """
-    fields = run.dropout_fields(settings.dropout)
+    fields = models.dropout_fields(settings.dropout)
     layers = settings.num_decoder_layers
     given = fields if layers is None else {**fields, "num_decoder_layers": layers}
     if settings.checkpoint == "none":
-        run.check_size(settings.size, SIZES)
+        models.check_size(settings.size, SIZES)
         tokenizer = _learned(settings, texts)
         model, line = Transformer(_new_config(settings, tokenizer, given)), "from zero"
         model.build()
@@ -67,9 +67,9 @@ def started(settings, texts):
             line = load_bart_weights(model, directory)
             tokenizer, generation = read_bart_tokenizer(directory), read_bart_generation(directory)
     for flag in ("max_length", "max_target_length"):
-        run.check_positions(model.config, getattr(settings, flag), flag)
+        models.check_positions(model.config, getattr(settings, flag), flag)
     check_vocabulary_size(tokenizer, model.config)
-    run.freeze(model, settings)
+    models.freeze(model, settings)
     return model, tokenizer, generation, line
 
 

@@ -196,7 +196,7 @@ def prepare(settings: Prepare):
 
 def pretrain(settings: Pretrain):
     """Runs `Pretrain`; returns the metrics of the held-out documents."""
-    from applications import report, run, steps
+    from applications import models, report, steps
     from applications.examples import Batches, open_examples
     from applications.unfinished import STATES
     from tfmodels.training.losses import pretraining_objective
@@ -204,7 +204,7 @@ def pretrain(settings: Pretrain):
 
     check_numbers(settings)
     if settings.checkpoint == "none":
-        run.check_size(settings.size)
+        models.check_size(settings.size)
     elif settings.initial_embeddings != "random":
         raise InputError(
             f"--initial_embeddings {settings.initial_embeddings}: the checkpoint has embeddings; "
@@ -222,7 +222,7 @@ def pretrain(settings: Pretrain):
         return model, source, {"objective": pretraining_objective(model.next_sentence)}
 
     def write(directory, model, source, metrics):
-        run.write_model(
+        models.write_model(
             directory, APPLICATION, model, source.tokenizer, labels=None,
             max_length=source.examples.max_length, task=source.examples.task,
             segmented=source.examples.segmented, short_share=source.examples.short_share,
@@ -238,7 +238,7 @@ def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
     import keras
 
-    from applications import datasets, report, run
+    from applications import datasets, models, report
     from applications.documents import TextFiles
     from tfmodels.text.examples import ExampleSettings
     from tfmodels.text.pretraining import text_passes, training_batches
@@ -254,7 +254,7 @@ def evaluate(settings: Evaluate):
         segmented=config["segmented"],
         seed=settings.seed,
     )
-    run.check_positions(model.encoder.config, options.max_length)
+    models.check_positions(model.encoder.config, options.max_length)
     batches = training_batches(
         text_passes(texts, tokenizer, options), tokenizer, settings.batch_size, options,
         seed=settings.seed, passes=1, mask_rate=config["mask_rate"],
@@ -319,7 +319,7 @@ def export(settings: Export):
 
 def load(model_dir, precision, stored=False):
     """The pretrainer, tokenizer and settings of a model directory or checkpoint."""
-    from applications import run
+    from applications import models, run
     from applications.examples import MAX_LENGTH, TASK
     from tfmodels.checkpoints.bert import load_pretrainer
     from tfmodels.checkpoints.hugging_face import read_tokenizer
@@ -334,7 +334,7 @@ def load(model_dir, precision, stored=False):
             f"{directory}: has no masked-LM head; give a pretrained BERT with its heads, or "
             "pretrain from it with `tfmodels bert pretrain --checkpoint`"
         )
-    ours = run.our_settings(directory)
+    ours = models.our_settings(directory)
     defaults = {
         "max_length": min(MAX_LENGTH, model.encoder.config.max_length),
         "task": TASK if model.next_sentence else "mlm",
@@ -346,21 +346,21 @@ def load(model_dir, precision, stored=False):
 
 def _model(settings, source):
     """The model to train, and a line about what it starts from."""
-    from applications import run
+    from applications import models
     from tfmodels.checkpoints.bert import load_weights
     from tfmodels.checkpoints.files import check_vocabulary_size
     from tfmodels.checkpoints.hugging_face import read_bert_config
     from tfmodels.models.bert import Bert
     from tfmodels.models.pretrainer import BertPretrainer
 
-    dropout = run.dropout_fields(settings.dropout)
+    dropout = models.dropout_fields(settings.dropout)
     if source.checkpoint is None:
-        config = run.new_config(
+        config = models.new_config(
             settings.size, source.tokenizer, source.examples.max_length, **dropout
         )
     else:
         config = dataclasses.replace(read_bert_config(source.checkpoint), **dropout)
-        run.check_positions(config, source.examples.max_length)
+        models.check_positions(config, source.examples.max_length)
         check_vocabulary_size(source.tokenizer, config)
     model = BertPretrainer(Bert(config), next_sentence=source.examples.task != "mlm")
     model.build()

@@ -1,42 +1,21 @@
-"""The flow that every application shares: start, fit, write a model directory, read it.
+"""How every application trains: start, fit, go on where a training was stopped.
 
-In: an application's settings. Out: a model directory that is whole or not there:
-
-    config.json  model.safetensors  vocab.txt  metrics.json  README.md  plots/  logs/
-
-Its first three files are those of a Hugging Face checkpoint, so it is itself one to start
-from (`--checkpoint`). What differs between applications stands in their own modules.
+In: an application's settings, its model and its batches. Out: a trained model, and its history.
 """
 
 import contextlib
-import dataclasses
 import sys
 import tempfile
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from applications.models import encoder_layers
 from applications.unfinished import STATES, unfinished
-from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
-from tfmodels.checkpoints.files import (
-    check_vocabulary_size,
-    config_path,
-    find_checkpoint,
-    read_json,
-)
-from tfmodels.checkpoints.hugging_face import (
-    read_bert_config,
-    read_tokenizer,
-)
 from tfmodels.errors import InputError
 from tfmodels.files import refuse_existing
-from tfmodels.models.bert import SIZES, Bert, BertConfig
-from tfmodels.models.transformer import Transformer
-from tfmodels.text.batching import encode, length_bucketed
-from tfmodels.text.vocabulary import learn_wordpiece
-from tfmodels.text.wordpiece import WordPieceTokenizer
+from tfmodels.text.batching import length_bucketed
 from tfmodels.training.distribution import choose_strategy, is_chief, read_cluster
 from tfmodels.training.loop import KeepBest, NonFinite, fit_parts
 from tfmodels.training.optimizer import AdamW, LossScale, WarmupInverseSqrt, WarmupLinear
@@ -52,156 +31,44 @@ FREE = ("strategy", "peer_wait", "save_every", "nonfinite")
 RATE_FROM_ZERO, RATE_FROM_CHECKPOINT = 5e-4, 1e-4
 
 
-def start_encoder(settings, texts):
-    """The encoder that a training starts from.
+def start(precision, strategy, seed, stored=False, **of_workers):
+    """Sets the process up: random seed, precision; gives the strategy to build under.
 
     Args:
-        settings: has `checkpoint`, `revision`, `size`, `vocabulary_size`, `lowercase`,
-            `max_length`, `dropout`.
-        texts: iterable of the training texts, read to learn a vocabulary when the
-            checkpoint is `"none"`.
+        precision: see `dtype_policy`.
+        strategy: see `choose_strategy`.
+        seed: of everything random.
+        stored: whether weights are kept in the precision that is computed with, as an export
+            has them; a training keeps them in float32.
+        of_workers: `settings` and `wait` of `choose_strategy`.
+    """
+    keras.utils.set_random_seed(seed)
+    policy = keras.DTypePolicy(dtype_policy(precision))
+    keras.config.set_dtype_policy(policy.compute_dtype if stored else policy)
+    return choose_strategy(strategy, **of_workers)
 
-    Returns:
-        `(encoder, tokenizer, directory)`: an encoder without its weights, and where
-        `load_weights` finds them once the whole model is made; `None` from zero.
+
+def start_training(settings):
+    """`start`, with the other workers if there are any: they must have the same settings.
 
     Raises:
-        InputError: the checkpoint cannot be used.
+        InputError: as `start`; or XLA is to compile a step of several devices.
     """
-    dropout = dropout_fields(settings.dropout)
-    if settings.checkpoint == "none":
-        check_size(settings.size)
-        options = {"lowercase": settings.lowercase}
-        vocabulary = learn_wordpiece(texts, settings.vocabulary_size, **options)
-        tokenizer = WordPieceTokenizer(vocabulary, **options)
-        config = new_config(settings.size, tokenizer, settings.max_length, **dropout)
-        return Bert(config), tokenizer, None
-    directory = find_checkpoint(settings.checkpoint, settings.revision)
-    config = dataclasses.replace(read_bert_config(directory), **dropout)
-    tokenizer = read_tokenizer(directory)
-    check_vocabulary_size(tokenizer, config)
-    return Bert(config), tokenizer, directory
-
-
-def dropout_fields(dropout):
-    """The fields of a config that one `--dropout` stands for; none if it was not given."""
-    return {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
-
-
-def check_size(size, sizes=SIZES):
-    """Refuses a size that there is not, before a vocabulary is learned for it."""
-    if size not in sizes:
-        raise InputError(f"--size {size}: give one of {', '.join(sizes)}")
-
-
-def check_positions(config, max_length, flag="max_length"):
-    """Refuses examples that are longer than an encoder has positions for."""
-    if config.max_length < max_length:
-        raise InputError(
-            f"--{flag} {max_length}: the checkpoint has positions for {config.max_length} tokens"
+    same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
+    strategy = start(
+        settings.precision, settings.strategy, settings.seed, settings=same, wait=settings.peer_wait
+    )
+    replicas = strategy.num_replicas_in_sync
+    if replicas > 1 and settings.xla == "on":
+        # It cannot reach the variables of another device.
+        raise InputError(f"--xla on: works on one device, and there are {replicas}; give auto")
+    if replicas > 1 and is_chief(strategy):
+        print(
+            f"{type(strategy).__name__}: {replicas} replicas, each with its rows of every batch "
+            f"of {settings.batch_size}",
+            file=sys.stderr,
         )
-
-
-def new_config(size, tokenizer, max_length, **fields):
-    """The `BertConfig` to start from zero with.
-
-    Raises:
-        InputError: there is no such size.
-    """
-    check_size(size)
-    fields = {"vocabulary_size": tokenizer.vocabulary_size, **fields}
-    return BertConfig.of_size(size, max_length=max(max_length, 512), **fields)
-
-
-def start_model(settings, texts, make):
-    """The model that a fine-tuning starts from, with the weights of its checkpoint.
-
-    Args:
-        settings: as of `start_encoder`; also `freeze_embeddings`, `freeze_layers`.
-        texts: see `start_encoder`.
-        make: function of the encoder that gives the model on it.
-
-    Returns:
-        `(model, tokenizer, started)`; `started` says in one line what it starts from.
-
-    Raises:
-        InputError: as `start_encoder`; or the encoder has fewer blocks to freeze.
-    """
-    encoder, tokenizer, checkpoint = start_encoder(settings, texts)
-    model = make(encoder)
-    model.build()
-    started = "from zero" if checkpoint is None else load_weights(model, checkpoint)
-    freeze(model, settings)
-    return model, tokenizer, started
-
-
-def freeze(model, settings):
-    """Keeps the embeddings of an encoder, or them and its first blocks, as they are.
-
-    Args:
-        model: see `encoder_layers`.
-        settings: has `freeze_embeddings`, `freeze_layers`.
-
-    Raises:
-        InputError: the encoder has fewer blocks.
-    """
-    embeddings, *blocks = encoder_layers(model)
-    layers = settings.freeze_layers
-    if layers > len(blocks):
-        raise InputError(f"--freeze_layers {layers}: the encoder has {len(blocks)} blocks")
-    embeddings.trainable = not (settings.freeze_embeddings or layers)
-    for block in blocks[:layers]:
-        block.trainable = False
-
-
-def encoder_layers(model):
-    """The embeddings and the blocks of an encoder, from below.
-
-    Args:
-        model: a `Transformer`, or a model on an encoder.
-    """
-    if isinstance(model, Transformer):
-        return [model.embeddings, *model.encoder_blocks]
-    return [model.encoder.embeddings, *model.encoder.blocks]
-
-
-def predictor(model, tokenizer, max_length, batch_size):
-    """A function from a chunk of texts (list of str, or of bytes) to float32 `[C, classes]`.
-
-    Texts of a chunk run in batches of similar length and come back in their order.
-    """
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def probabilities(text):
-        return tf.nn.softmax(model(encode(tokenizer, text, max_length), training=False))
-
-    def predict(texts):
-        result = None
-        for rows, part in batches_by_length(texts, batch_size):
-            found = probabilities(part).numpy()
-            if result is None:
-                result = np.zeros((len(texts), found.shape[1]), "float32")
-            result[rows] = found
-        return result
-
-    return predict
-
-
-def batches_by_length(texts, batch_size):
-    """Texts in batches of similar length.
-
-    Args:
-        texts: list of str, or of bytes, at least one.
-        batch_size: texts of a batch at most.
-
-    Yields:
-        `(rows, texts)`: where the texts of a batch stand in the list, and an array of bytes.
-    """
-    texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    for first in range(0, len(texts), batch_size):
-        rows = order[first : first + batch_size]
-        yield rows, texts[rows]
+    return strategy
 
 
 def batches(chunks, rows, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0):
@@ -376,100 +243,20 @@ def sizes(*files):
     return {str(file): Path(file).stat().st_size for file in files if file and Path(file).is_file()}
 
 
-def write_model(directory, application, model, tokenizer, labels, **settings):
-    """Writes what `read_model` and `--checkpoint` read: a Hugging Face directory, and more.
+@contextlib.contextmanager
+def output_of(settings):
+    """The path that this process writes to: `output_dir` for the chief, for others a passing one.
 
     Args:
-        directory: an existing `Path`.
-        application: name of the application.
-        model: a model that wraps a `Bert` as `encoder`.
-        tokenizer: its `WordPieceTokenizer`.
-        labels: names of the classes.
-        **settings: what the application needs to build the model again and to use it;
-            stands in `config.json` under `tfmodels`.
+        settings: has `output_dir`, `strategy`.
     """
-    settings = {"application": application, "labels": labels, **settings}
-    write_bert(model, directory, tokenizer.vocabulary, tokenizer.get_config(), labels, settings)
-
-
-def our_settings(directory):
-    """What `write_model` was given for a directory; empty for a published checkpoint."""
-    settings = read_json(config_path(directory)).get(OURS)
-    return settings if isinstance(settings, dict) else {}
-
-
-def read_model(directory, application, build):
-    """A trained model.
-
-    Args:
-        directory: what `train` wrote.
-        application: the application it must be of.
-        build: function of `(encoder, settings)` that gives the model, untrained.
-
-    Returns:
-        `(model, tokenizer, settings)`; `settings` is what `write_model` was given.
-
-    Raises:
-        InputError: the directory cannot be used, or is another application's.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; give one that `train` wrote")
-    settings = our_settings(directory)
-    if not settings:
-        raise InputError(
-            f"{directory}: a published checkpoint, not a trained model; give it to "
-            f"`tfmodels {application} train --checkpoint`"
-        )
-    if settings.get("application") != application:
-        raise InputError(
-            f"{directory}: a model of `{settings.get('application')}`, not of `{application}`"
-        )
-    model = build(Bert(read_bert_config(directory)), settings)
-    report = load_weights(model, directory)
-    if report.new:
-        raise InputError(f"{directory}: incomplete ({report}); train again")
-    return model, read_tokenizer(directory), settings
-
-
-def start(precision, strategy, seed, stored=False, **of_workers):
-    """Sets the process up: random seed, precision; gives the strategy to build under.
-
-    Args:
-        precision: see `dtype_policy`.
-        strategy: see `choose_strategy`.
-        seed: of everything random.
-        stored: whether weights are kept in the precision that is computed with, as an export
-            has them; a training keeps them in float32.
-        of_workers: `settings` and `wait` of `choose_strategy`.
-    """
-    keras.utils.set_random_seed(seed)
-    policy = keras.DTypePolicy(dtype_policy(precision))
-    keras.config.set_dtype_policy(policy.compute_dtype if stored else policy)
-    return choose_strategy(strategy, **of_workers)
-
-
-def start_training(settings):
-    """`start`, with the other workers if there are any: they must have the same settings.
-
-    Raises:
-        InputError: as `start`; or XLA is to compile a step of several devices.
-    """
-    same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
-    strategy = start(
-        settings.precision, settings.strategy, settings.seed, settings=same, wait=settings.peer_wait
-    )
-    replicas = strategy.num_replicas_in_sync
-    if replicas > 1 and settings.xla == "on":
-        # It cannot reach the variables of another device.
-        raise InputError(f"--xla on: works on one device, and there are {replicas}; give auto")
-    if replicas > 1 and is_chief(strategy):
-        print(
-            f"{type(strategy).__name__}: {replicas} replicas, each with its rows of every batch "
-            f"of {settings.batch_size}",
-            file=sys.stderr,
-        )
-    return strategy
+    several = settings.strategy in ("auto", "multi_worker")
+    cluster = read_cluster() if several else None
+    if cluster is None or cluster[1] == 0:
+        yield settings.output_dir
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield str(Path(directory) / "model")
 
 
 @contextlib.contextmanager
@@ -492,19 +279,3 @@ def lost_workers(model):
             file=sys.stderr,
         )
         sys.exit(LOST)
-
-
-@contextlib.contextmanager
-def output_of(settings):
-    """The path that this process writes to: `output_dir` for the chief, for others a passing one.
-
-    Args:
-        settings: has `output_dir`, `strategy`.
-    """
-    several = settings.strategy in ("auto", "multi_worker")
-    cluster = read_cluster() if several else None
-    if cluster is None or cluster[1] == 0:
-        yield settings.output_dir
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        yield str(Path(directory) / "model")

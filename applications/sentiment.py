@@ -73,7 +73,7 @@ class Export(Exporting):
 
 def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out rows."""
-    from applications import datasets, report, run
+    from applications import datasets, models, report, run
     from applications.sources import open_source
     from tfmodels.models.classifier import Classifier
     from tfmodels.training.losses import Accuracy, Crossentropy
@@ -104,7 +104,7 @@ def train(settings: Train):
             return Classifier(encoder, len(labels), encoder.config.dropout, settings.pooling)
 
         with strategy.scope():
-            model, tokenizer, started = run.start_model(settings, texts, make)
+            model, tokenizer, started = models.start_model(settings, texts, make)
         max_length = min(settings.max_length, model.encoder.config.max_length)
         # Bounds the memory for rows of megabytes; only blanks or words of hundreds of
         # characters could make a difference. Evaluation reads all.
@@ -138,10 +138,10 @@ def train(settings: Train):
                 if settings.class_weights == "balanced"
                 else None,
             )
-            probabilities_of = run.predictor(model, tokenizer, max_length, size)
+            probabilities_of = models.predictor(model, tokenizer, max_length, size)
             metrics, confusion, mistakes = _measure(probabilities_of, held_out_examples, labels)
         with whole_directory(output_dir, "another --output_dir") as directory:
-            run.write_model(
+            models.write_model(
                 directory, APPLICATION, model, tokenizer,
                 labels=labels, max_length=max_length, pooling=settings.pooling,
             )  # fmt: skip
@@ -161,7 +161,7 @@ def train(settings: Train):
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
     check_numbers(settings)
-    from applications import datasets, report, run
+    from applications import datasets, models, report
     from applications.sources import open_source
 
     model, tokenizer, config = load(settings.model_dir, settings.precision)
@@ -169,7 +169,7 @@ def evaluate(settings: Evaluate):
     rows = datasets.text_label_dataset(source, config["labels"])
     with datasets.source_errors(source):
         metrics, confusion, mistakes = _measure(
-            run.predictor(model, tokenizer, config["max_length"], settings.batch_size),
+            models.predictor(model, tokenizer, config["max_length"], settings.batch_size),
             rows,
             config["labels"],
         )
@@ -184,11 +184,11 @@ def evaluate(settings: Evaluate):
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text`, `label` and `probabilities`."""
     check_numbers(settings)
-    from applications import datasets, run
+    from applications import datasets, models
 
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
-    probabilities_of = run.predictor(model, tokenizer, config["max_length"], settings.batch_size)
+    probabilities_of = models.predictor(model, tokenizer, config["max_length"], settings.batch_size)
     labels = config["labels"]
     for texts in chunks:
         for text, row in zip(texts, probabilities_of(texts), strict=True):
@@ -222,7 +222,7 @@ def export(settings: Export):
 
 def load(model_dir, precision, stored=False):
     """The classifier, tokenizer and settings of a model directory; sets the precision."""
-    from applications import run
+    from applications import models, run
     from tfmodels.models.classifier import Classifier
 
     run.start(precision, "single", seed=0, stored=stored)
@@ -230,7 +230,7 @@ def load(model_dir, precision, stored=False):
     def build(encoder, config):
         return Classifier(encoder, len(config["labels"]), pooling=config["pooling"])
 
-    return run.read_model(model_dir, APPLICATION, build)
+    return models.read_model(model_dir, APPLICATION, build)
 
 
 def _rows_with_labels(source, column, labels):

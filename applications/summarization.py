@@ -261,7 +261,7 @@ def load(settings):
         InputError: the directory cannot be used, or the flags do not fit the model.
     """
 
-    from applications import run
+    from applications import models, run
     from applications.pairs import tokens_of
     from tfmodels.checkpoints.bart import load_bart, read_bart_generation, read_bart_tokenizer
     from tfmodels.checkpoints.files import check_vocabulary_size
@@ -277,7 +277,7 @@ def load(settings):
             f"{directory}: its target has a vocabulary of its own, and no tokenizer is kept for "
             "it; give a model that shares the source's"
         )
-    given, ours = read_bart_generation(directory), run.our_settings(directory)
+    given, ours = read_bart_generation(directory), models.our_settings(directory)
     generation = _generation({**given, **_search(settings, given)})
     max_length = ours.get("max_length", model.config.max_length)
     tokenizer = read_bart_tokenizer(directory)
@@ -297,7 +297,7 @@ def _written(model, tokenizer, tokens, generation, max_length, long_texts, batch
     """
     import tensorflow as tf
 
-    from applications import run
+    from applications import models
     from tfmodels.serving.text_to_text import TextWriter
 
     writer = TextWriter(model, tokenizer, tokens, generation, max_length, long_texts)
@@ -305,7 +305,7 @@ def _written(model, tokenizer, tokens, generation, max_length, long_texts, batch
 
     def answers(texts):
         found, done, said = [None] * len(texts), 0, time.monotonic()
-        for rows, part in run.batches_by_length(texts, batch_size):
+        for rows, part in models.batches_by_length(texts, batch_size):
             answer = {name: value.numpy() for name, value in write(tf.constant(part)).items()}
             for row, place in enumerate(rows):
                 found[place] = {
