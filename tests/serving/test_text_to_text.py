@@ -11,7 +11,7 @@ from tests.applications.verbs import printed
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
-from tfmodels.serving.text_to_text import ROWS, TextWriter
+from tfmodels.serving.text_to_text import ROWS, TextWriter, joined
 
 TEXTS = ["the old king saw the river. a small dog found some bread.", "a small dog", "",
          "every child followed two horses. " * 30, "每个孩子 😀 sold the moon.", "  "]  # fmt: skip
@@ -81,6 +81,20 @@ def test_many_parts_are_what_they_are_alone(writer_dir):  # noqa: F811
         assert alone["summary"] == together["summary"][row]
         assert alone["parts"] == together["parts"][row]
         np.testing.assert_allclose(alone["score"], together["score"][row], atol=1e-4)
+
+
+def test_parts_are_joined_as_the_language_does():
+    parts = [
+        ["One.", "Two."],
+        ["第一。", "第二", "かな", "。end"],
+        ["天", "", "sky"],
+        [""],
+        ["", "a"],
+        [],
+    ]
+    found = joined(tf.ragged.constant(parts, dtype=tf.string)).numpy()
+    expected = ["One. Two.", "第一。第二かな。end", "天 sky", "", "a", ""]
+    assert [text.decode() for text in found] == expected
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ IDS = {
 }
 
 ROWS = 32  # parts of long texts that are searched for together
+SEPARATOR = "\x1f"  # U+001F, the unit separator: no tokenizer writes it
+# Characters without a blank before and behind them: ideographs, kana, their punctuation.
+WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\x{3000}-\x{303F}\x{FF01}-\x{FF5E}]"
 
 
 class TextWriter:
@@ -90,7 +93,7 @@ class TextWriter:
             too_long = tf.zeros_like(too_long)
             written, scores = self._in_slices(ids)
             in_rows = tf.RaggedTensor.from_row_lengths
-            written = tf.strings.reduce_join(in_rows(written, number), 1, separator=" ")
+            written = joined(in_rows(written, number))
             scores = tf.reduce_mean(in_rows(scores, number), 1)
         else:
             written, scores = self._written(ids)
@@ -150,6 +153,21 @@ class TextWriter:
         text = self.tokenizer.detokenize(tf.ragged.boolean_mask(ids, mask))
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
         return tf.strings.strip(text)
+
+
+def joined(parts):
+    """What was written for the parts of texts, one behind the other.
+
+    Args:
+        parts: ragged string `[B, (parts)]`.
+
+    Returns:
+        string `[B]`: a blank between two parts, but none between two that are Chinese or Japanese,
+        and none for a part for which nothing was written.
+    """
+    text = tf.strings.reduce_join(parts, 1, separator=SEPARATOR)
+    text = tf.strings.regex_replace(text, f"({WIDE}){SEPARATOR}+({WIDE})", r"\1\2")
+    return tf.strings.strip(tf.strings.regex_replace(text, f"{SEPARATOR}+", " "))
 
 
 def text_to_text_signatures(writer):
