@@ -316,6 +316,16 @@ def test_layer_decay_is_by_depth(model_dir, tmp_path):
     assert not any(key(v) in factors for v in model.head.trainable_variables)
 
 
+def test_balanced_classes_weigh_the_same_and_a_row_1():
+    from applications.sentiment import _class_weight
+    from applications.sources import Scan
+
+    counts = {"awful": 30, "fine": 50, "great": 20}
+    weights = _class_weight(Scan(100, counts, frozenset()), list(counts))
+    each = [weights[i] * count for i, count in enumerate(counts.values())]
+    assert each == pytest.approx([100 / 3] * 3)
+
+
 class TestKilled:
     # In training, `test_loop.py` and `test_pretraining.py` are quicker at it.
     @pytest.mark.parametrize("verb", [pytest.param("train", marks=pytest.mark.slow), "export"])
