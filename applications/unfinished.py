@@ -70,8 +70,11 @@ def unfinished(output_dir, settings, free=()):
 def _check_same(path, settings, free):
     try:
         before = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: {SETTINGS} cannot be read ({error}), so what its states are of is not known; "
+            "remove the folder to start over"
+        ) from error
     for name in sorted(settings.keys() | before.keys()):
         if name not in free and before.get(name) != settings.get(name):
             raise InputError(
