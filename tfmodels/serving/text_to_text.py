@@ -22,7 +22,7 @@ IDS = {
 }
 
 ROWS = 32  # parts of long texts that are searched for together
-SEPARATOR = "\x1f"  # U+001F, the unit separator: no tokenizer writes it
+SEPARATOR = "\x1f"  # U+001F, the unit separator: hardly any text has it
 # Characters without a blank before and behind them: ideographs, kana, their punctuation.
 WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\x{3000}-\x{303F}\x{FF01}-\x{FF5E}]"
 
