@@ -43,8 +43,8 @@ class Train(Searching, FineTuning):
         train_file: .tsv, .csv or .jsonl (also .gz), or tfds:NAME[:SPLIT].
         eval_file: rows to choose the best weights on; part of train_file if not given.
         checkpoint: directory or Hugging Face Hub name of a BART, or of a BERT, whose weights then
-            start the encoder and, but for what looks at the source, the decoder; a directory
-            that train or `tfmodels bert pretrain` wrote; or none to start from zero.
+            start the encoder and the decoder; a directory that train or `tfmodels bert pretrain`
+            wrote; or none to start from zero.
         source_column: column of the text to read.
         target_column: column of the text to write.
         max_length: most tokens of a source; what is beyond is cut.

@@ -1,8 +1,11 @@
 """Starts a `Transformer` from the encoder of a BERT (Rothe et al. 2019, arXiv:1907.12461).
 
 In: a checkpoint as `load_bert` reads it. Out: a `Transformer` whose encoder computes what that
-encoder does, whose decoder's self-attention, feed-forward parts and embeddings have its weights
-as well, and whose cross-attention is new; and a `LoadReport`.
+encoder does, and whose decoder has its weights as well: the embeddings and, block by block, the
+feed-forward part and the self-attention. The cross-attention, which the encoder has none of,
+starts from that same self-attention rather than from random numbers as in the paper: it then finds
+the tokens of a source that are like the one being written, which is what it has to learn first
+(ROUGE-1 36.7 against 15.0 after one epoch over 9,800 headlines, see docs/results.md).
 """
 
 from keras import ops
@@ -23,8 +26,9 @@ SAME_FIELDS += ("activation", "dropout", "attention_dropout", "epsilon", "initia
 # Fields that may be others than the encoder's: what it computes does not hang on them.
 FREE = ("target_vocabulary_size", "num_decoder_layers", "dropout", "attention_dropout")
 FREE += ("initializer_range",)
-# The parts of an encoder block that a decoder block has too.
-PARTS = ("attention", "attention_norm", "feedforward", "feedforward_norm")
+# Pairs of a part of a block and the part of BERT's block that it starts from.
+PARTS = [(part,) * 2 for part in ("attention", "attention_norm", "feedforward", "feedforward_norm")]
+CROSS = [("cross_attention", "attention"), ("cross_attention_norm", "attention_norm")]
 
 
 def load_from_encoder(source, *, revision=None, dtype=None, **fields):
@@ -93,14 +97,14 @@ def load_encoder_weights(model, directory):
         embeddings.position.assign(position)
         embeddings.norm.set_weights(table.norm.get_weights())
         loaded += [embeddings.position, *embeddings.norm.weights]
-    pairs = list(zip(model.encoder_blocks, encoder.blocks, strict=True))
     number = len(model.decoder_blocks)
-    for place, block in enumerate(model.decoder_blocks):
-        pairs.append((block, encoder.blocks[place * len(encoder.blocks) // number]))
-    for block, source in pairs:
-        for part in PARTS:
+    starts = [encoder.blocks[i * len(encoder.blocks) // number] for i in range(number)]
+    pairs = [(*pair, PARTS) for pair in zip(model.encoder_blocks, encoder.blocks, strict=True)]
+    pairs += [(*pair, PARTS + CROSS) for pair in zip(model.decoder_blocks, starts, strict=True)]
+    for block, source, parts in pairs:
+        for part, of_source in parts:
             layer = getattr(block, part)
-            layer.set_weights(getattr(source, part).get_weights())
+            layer.set_weights(getattr(source, of_source).get_weights())
             loaded += layer.weights
     assigned = {id(weight) for weight in loaded}
     new = tuple(weight.path for weight in model.weights if id(weight) not in assigned)
