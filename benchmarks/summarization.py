@@ -12,19 +12,27 @@ trains what is not there yet in the same `--work`.
 """
 
 import gzip
+import itertools
 import json
 import random
+import re
 import string
 import sys
 import time
 
 from benchmarks.commands import print_figures, run, timed
+from benchmarks.ner import sentences
 
 # Rows of the table of Gliwa et al. 2019 (arXiv:1911.12237), from memory.
 TRANSFORMER = {"rouge1": 36.6, "rouge2": 11.2, "rougeL": 33.1}
 MOST_SECONDS = 90 * 60
 # Of MiniLM's weights; decided on SAMSum.
 FROM_MINILM = ["--learning_rate", "5e-4", "--batch_size", 16, "--dropout", 0.1]
+# Of networks that are to copy exactly.
+FROM_ZERO = ["--batch_size", 32, "--dropout", 0.0, "--label_smoothing", 0.0]
+FROM_ZERO += ["--no_repeat_ngram", 0, "--held_out", 0.01]
+MARK = re.compile("[,，。；;!！?？:：、]")
+CLAUSE = re.compile(f".{{6,40}}?(?={MARK.pattern})")
 
 
 def written(path, rows):
@@ -123,7 +131,7 @@ def samsum(options, work):
     files = of_json(work, options, "samsum", ("train", "validation"), ("dialogue", "summary"))
     metrics, seconds = trained(
         work, "samsum", *files, "--checkpoint", options.checkpoint, *FROM_MINILM,
-        "--held_out", 0.02, "--epochs", options.epochs, "--max_length", 256,
+        "--dropout", 0.0, "--held_out", 0.02, "--epochs", options.epochs, "--max_length", 256,
         "--max_target_length", 64,
     )  # fmt: skip
     held = all(metrics[name] >= goal for name, goal in TRANSFORMER.items())
@@ -134,8 +142,7 @@ def samsum(options, work):
 
 def beside_lead(options, work, name, what, training, held_out, *flags):
     metrics, seconds = trained(work, name, training, held_out, *flags)
-    over = 5 if name != "csl" else 0
-    return figure(what, metrics, seconds, metrics["rouge1"] >= metrics["lead"]["rouge1"] + over)
+    return figure(what, metrics, seconds, metrics["rouge1"] >= metrics["lead"]["rouge1"] + 5)
 
 
 def gigaword(options, work):
@@ -164,19 +171,72 @@ def aeslc(options, work):
     )  # fmt: skip
 
 
+def chinese_pairs(options):
+    """Pairs to learn to copy from, pairs of a text and its first clause, and abstracts.
+
+    There is no training file of titles, and from the 1,000 of `dev` a network of random weights
+    learns no copying (ROUGE-1 12 to 17). It is learned where nothing else helps: from pieces of
+    news and abstracts in which every third character is another one.
+    """
+    rng = random.Random(0)
+    # The first of GB 2312's characters, the frequent ones.
+    codes = itertools.product(range(0xB0, 0xD7), range(0xA1, 0xFF))
+    frequent = [bytes(code).decode("gb2312") for code in codes]
+
+    def mixed(text, share):
+        return "".join(rng.choice(frequent) if rng.random() < share and not MARK.match(c) else c
+                       for c in text)  # fmt: skip
+
+    news = [""]
+    for tokens, _ in sentences(options.data / "msra_ner_zh" / "train_dh_minus_test.txt.gz"):
+        if len(news[-1]) >= 60:
+            news.append("")
+        news[-1] += "".join(tokens)
+    abstracts = [row[0] for row in csl_rows(options, "dev")]
+    copied, clauses = [], []
+    for text in news + abstracts * 6:
+        length = rng.randint(8, 24)
+        start = rng.randint(0, max(0, len(text) - length))
+        piece = mixed(text[start : start + length].strip(), 1 / 3)
+        if piece:
+            copied.append((piece, piece))
+    for text in rng.sample(news, 8000) + abstracts:
+        starts = [0] if len(text) < 130 else [0, *(mark.end() for mark in MARK.finditer(text))]
+        for start in starts:
+            piece = mixed(text[start : start + rng.randint(40, 200)], 0.1)
+            clause = CLAUSE.match(piece)
+            if clause:
+                clauses.append((piece, clause.group()))
+    rng.shuffle(copied)
+    rng.shuffle(clauses)
+    return copied, clauses
+
+
+def csl_rows(options, part):
+    """`(abstract, title)` of a part."""
+    text = (options.data / "csl_title_zh" / f"{part}.tsv").read_text(encoding="utf-8")
+    return [tuple(field.strip() for field in line.split("\t")[1:3]) for line in text.splitlines()]
+
+
 def csl(options, work):
-    """There is no training file here: trained on one half, measured on the other."""
-    files = []
-    for part in ("dev", "test"):
-        text = (options.data / "csl_title_zh" / f"{part}.tsv").read_text(encoding="utf-8")
-        rows = [line.split("\t") for line in text.splitlines()]
-        files.append(written(work / f"csl-{part}.jsonl", [row[1:3] for row in rows]))
-    return beside_lead(
-        options, work, "csl", "CSL titles, 1,000 rows to train on, from zero", *files,
-        "--size", "tiny", "--vocabulary_size", 4000, "--epochs", 40, "--patience", 8,
-        "--evaluations", 1, "--learning_rate", "1e-3", "--batch_size", 16, "--max_length", 256,
+    """First clauses for titles, from zero: copying first, then where to end. No title is seen."""
+    copied, clauses = chinese_pairs(options)
+    seconds = timed(
+        work / "csl-copied.seconds", work / "csl-copied",
+        "summarization", "train", "--train_file", written(work / "csl-copied.jsonl", copied),
+        "--output_dir", work / "csl-copied", "--size", "tiny", "--vocabulary_size", 8000,
+        "--epochs", 2, "--learning_rate", "2e-3", *FROM_ZERO, "--max_length", 256,
         "--max_target_length", 48,
     )  # fmt: skip
+    parts = (("clauses", clauses), ("test", csl_rows(options, "test")))
+    files = (written(work / f"csl-{name}.jsonl", rows) for name, rows in parts)
+    metrics, more = trained(
+        work, "csl", *files, "--checkpoint", work / "csl-copied", "--epochs", 1,
+        "--learning_rate", "1e-3", *FROM_ZERO, "--max_length", 256, "--max_target_length", 48,
+    )  # fmt: skip
+    held = metrics["rouge1"] > metrics["lead"]["rouge1"]
+    what = "CSL titles, first clauses learned from zero, without a title"
+    return figure(what, metrics, seconds + more, held)
 
 
 FIGURES = {"copy": copy, "reverse": reverse, "samsum": samsum, "gigaword": gigaword}
