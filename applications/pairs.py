@@ -98,7 +98,7 @@ def _new_config(settings, tokenizer, fields):
     norm_first = settings.norm_first
     if norm_first is None:
         norm_first = settings.architecture == "transformer"
-    return TransformerConfig.of_size(
+    config = TransformerConfig.of_size(
         settings.size,
         vocabulary_size=tokenizer.vocabulary_size,
         max_length=max(settings.max_length, settings.max_target_length + 1),
@@ -106,6 +106,8 @@ def _new_config(settings, tokenizer, fields):
         **paper,
         **fields,
     )
+    # With the published 0.02 a narrow model looks at all tokens alike for its first thousand steps.
+    return dataclasses.replace(config, initializer_range=config.hidden_dim**-0.5)
 
 
 def _new_generation(tokenizer):
