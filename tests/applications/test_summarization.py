@@ -44,6 +44,10 @@ class TestModelDirectory:
         assert found["num_beams"] == 4 and found["no_repeat_ngram_size"] == 3
         assert found["max_length"] == 13  # with the start token
 
+    def test_new_weights_are_as_large_as_the_model_is_narrow(self, writer_dir):
+        config = json.loads((writer_dir / "config.json").read_text())
+        assert config["d_model"] == 128 and config["init_std"] == pytest.approx(128**-0.5)
+
 
 def test_evaluate(writer_dir, pairs, tmp_path, capsys):
     report, part = tmp_path / "report", tmp_path / "part.jsonl"
@@ -94,7 +98,7 @@ class TestPredict:
 
 class TestStart:
     def test_from_a_bert(self, bert_dir, pairs, tmp_path, capsys):
-        """Its encoder starts ours; what looks at the source is new, and that is said."""
+        """Its encoder starts ours, and a decoder of another depth."""
         flags = ["--train_file", pairs, "--checkpoint", bert_dir, "--output_dir", tmp_path / "m"]
         flags += [*PAIR_FLAGS, "--epochs", 1, "--max_length", 32, "--num_decoder_layers", 1]
         flags += ["--schedule", "inverse_sqrt", "--num_beams", 1]
