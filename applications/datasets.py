@@ -193,7 +193,7 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
         Lists of str, at least one each.
 
     Raises:
-        InputError: the file cannot be read, or a line is not UTF-8.
+        InputError: the file cannot be read or is empty, or a line is not UTF-8.
     """
     if texts:
         yield list(texts)
@@ -215,6 +215,7 @@ def _lines(file: str | None) -> Iterator[str]:
         stream = sys.stdin.buffer if file is None else open(file, "rb")
     except OSError as error:
         raise InputError(f"{name}: {error.strerror}; give a file of one text a line") from None
+    number = 0
     with contextlib.nullcontext() if file is None else stream:
         for number, line in enumerate(stream, start=1):
             try:
@@ -224,3 +225,5 @@ def _lines(file: str | None) -> Iterator[str]:
                     f"{name}:{number}: byte {error.start + 1} of the line is not UTF-8; "
                     "save it as UTF-8"
                 ) from None
+    if file is not None and number == 0:
+        raise InputError(f"{name}: the file is empty; give a file of one text a line")

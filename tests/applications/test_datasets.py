@@ -513,6 +513,13 @@ def test_tfds_reviews(tmp_path):
     assert open_source(f"tfds:{name}:test", ("text", "label"), tmp_path).scan("label").rows == 3
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.tsv"])
+def test_no_texts_in_a_file(name, tmp_path):
+    file = write(tmp_path / name, "")
+    with pytest.raises(InputError, match=rf"{name}: the file is empty"):
+        list(datasets.text_chunks([], file, "text"))
+
+
 TEXT_TO_TEXT = {
     "aeslc": ("email_body", "subject_line"),
     "cnn_dailymail": ("article", "highlights"),
