@@ -35,7 +35,7 @@ class TestModelDirectory:
         assert metrics["examples"] == 16
         assert len(metrics["history"]["val_rougeL"]) >= 1
         # Random weights write nothing that is right.
-        assert metrics["rouge1"] > 40 and metrics["lead"]["rouge1"] > 10
+        assert metrics["rouge1"] > 80 and metrics["lead"]["rouge1"] > 10
         card = (writer_dir / "README.md").read_text()
         assert "| this model |" in card and "| lead 3 |" in card
 
@@ -46,7 +46,8 @@ class TestModelDirectory:
 
     def test_new_weights_are_as_large_as_the_model_is_narrow(self, writer_dir):
         config = json.loads((writer_dir / "config.json").read_text())
-        assert config["d_model"] == 128 and config["init_std"] == pytest.approx(128**-0.5)
+        assert config["hidden_dim"] == 128
+        assert config["initializer_range"] == pytest.approx(128**-0.5)
 
 
 def test_evaluate(writer_dir, pairs, tmp_path, capsys):
@@ -55,7 +56,7 @@ def test_evaluate(writer_dir, pairs, tmp_path, capsys):
     arguments = ["--model_dir", writer_dir, "--eval_file", part, "--report_dir", report]
     *mistakes, metrics = answers(capsys, "evaluate", *arguments, *SEARCH, "--lead_k", 1)
     assert metrics["examples"] == 40 and metrics["lead"]["k"] == 1
-    assert metrics["rouge1"] > metrics["rouge2"] > 5
+    assert metrics["rouge1"] >= metrics["rouge2"] > 60
     assert metrics["length"]["output"] > 1 and 0 <= metrics["novel"]["2"] <= 1
     assert len(mistakes) == 10
     assert len((report / "examples.md").read_text().splitlines()) == 22
