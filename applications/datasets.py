@@ -193,8 +193,16 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
         Lists of str, at least one each.
 
     Raises:
-        InputError: the file cannot be read or is empty, or a line is not UTF-8.
+        InputError: the file cannot be read or is empty, or a line or text is not UTF-8.
     """
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            # Python hands over bytes of a command line that are not UTF-8 as such characters.
+            raise InputError(
+                f"text {number}: character {error.start + 1} is not UTF-8; give it as UTF-8"
+            ) from None
     if texts:
         yield list(texts)
         return

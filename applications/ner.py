@@ -123,17 +123,20 @@ def train(settings: Train):
             found = tagged_batches(rows, tokenizer, settings.batch_size, max_length, stride, seed)
             return run.counted(found)
 
+        def training_batches():
+            rows = entity_dataset(
+                source, types, rows=training, held_out=scan.held_out, seed=settings.seed
+            )
+            found = batches(rows, settings.seed)
+            if settings.class_weights == "balanced":
+                found = _weighted(found, scan.type_counts, settings.crf)
+            return found
+
         number = scan.rows - len(scan.held_out)
         counts = ", ".join(f"{kind} {count}" for kind, count in scan.type_counts.items())
         print(f"{number} training texts, entities {counts}; {started}", file=sys.stderr)
         measured = _Measure(model, tokenizer, max_length, stride, settings.batch_size)
         with datasets.source_errors(source, evaluated), strategy.scope():
-            rows = entity_dataset(
-                source, types, rows=training, held_out=scan.held_out, seed=settings.seed
-            )
-            training_batches = batches(rows, settings.seed)
-            if settings.class_weights == "balanced":
-                training_batches = _weighted(training_batches, scan.type_counts, settings.crf)
             history = run.fit(
                 model,
                 training_batches,
@@ -171,6 +174,7 @@ def evaluate(settings: Evaluate):
     from tfmodels.text.tags import types_of
 
     check_numbers(settings)
+    report.check_directory(settings.report_dir)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
     source = _open(settings.eval_file, settings)
     rows = entity_dataset(source, types_of(config["labels"]))
@@ -179,12 +183,12 @@ def evaluate(settings: Evaluate):
     )
     with datasets.source_errors(source):
         metrics, mistakes = measure(rows)
+    report.print_measured(metrics, mistakes)
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
             tables = "\n\n".join(_tables(metrics)) + "\n"
             (directory / "types.md").write_text(tables, encoding="utf-8")
             report.write_mistakes(directory, mistakes)
-    report.print_measured(metrics, mistakes)
     return metrics
 
 

@@ -19,6 +19,7 @@ from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     config_path,
     find_checkpoint,
+    is_google,
     read_json,
 )
 from tfmodels.checkpoints.hugging_face import read_tokenizer
@@ -55,7 +56,8 @@ def started(settings, texts):
         generation = _new_generation(tokenizer)
     else:
         directory = find_checkpoint(settings.checkpoint, settings.revision)
-        if read_json(config_path(directory)).get("model_type") == "bert":
+        kind = read_json(config_path(directory)).get("model_type")
+        if is_google(directory) or kind == "bert":
             model = Transformer(read_encoder_config(directory, **given))
             line = load_encoder_weights(model, directory)
             tokenizer = read_tokenizer(directory)
@@ -64,13 +66,29 @@ def started(settings, texts):
             if layers is not None:
                 raise InputError("--num_decoder_layers: this checkpoint has its own; leave it out")
             model = Transformer(dataclasses.replace(read_bart_config(directory), **fields))
+            check_one_vocabulary(model.config, directory)
             line = load_bart_weights(model, directory)
             tokenizer, generation = read_bart_tokenizer(directory), read_bart_generation(directory)
-    for flag in ("max_length", "max_target_length"):
-        models.check_positions(model.config, getattr(settings, flag), flag)
+    models.check_positions(model.config, settings.max_length)
+    most = model.config.max_length - 1  # the start token has a position too
+    for flag in ("max_target_length", "max_new_tokens"):
+        if (getattr(settings, flag) or 0) > most:
+            raise InputError(
+                f"--{flag} {getattr(settings, flag)}: the checkpoint has positions for {most} "
+                "tokens behind the start token"
+            )
     check_vocabulary_size(tokenizer, model.config)
     models.freeze(model, settings)
     return model, tokenizer, generation, line
+
+
+def check_one_vocabulary(config, directory):
+    """Refuses a model whose target has tokens of its own: directories keep one tokenizer."""
+    if config.target_vocabulary_size is not None:
+        raise InputError(
+            f"{directory}: its target has a vocabulary of its own, and no tokenizer is kept for "
+            "it; give a model that shares the source's"
+        )
 
 
 def tokens_of(generation):
@@ -101,7 +119,9 @@ def _new_config(settings, tokenizer, fields):
     config = TransformerConfig.of_size(
         settings.size,
         vocabulary_size=tokenizer.vocabulary_size,
-        max_length=max(settings.max_length, settings.max_target_length + 1),
+        max_length=max(
+            settings.max_length, settings.max_target_length + 1, (settings.max_new_tokens or 0) + 1
+        ),
         norm_first=norm_first,
         **paper,
         **fields,
@@ -117,12 +137,13 @@ def _new_generation(tokenizer):
     return found if tokens.bos_id is None else {**found, "bos_id": tokens.bos_id}
 
 
-def pair_chunks(source, rows="all", held_out=frozenset(), seed=None, max_length=None):
+def pair_chunks(source, rows="all", held_out=frozenset(), seed=None, longest=(None, None)):
     """Chunks of pairs.
 
     Args:
         source, rows, held_out, seed: see `datasets.text_label_dataset`.
-        max_length: tokens that the model reads: of texts of megabytes only so much goes on.
+        longest: most tokens that the model reads, and writes: of texts of megabytes only so much
+            goes on.
 
     Returns:
         dataset of `(source, target)`, string `[C]` each.
@@ -130,7 +151,7 @@ def pair_chunks(source, rows="all", held_out=frozenset(), seed=None, max_length=
     Raises:
         InputError: while reading, a target is empty.
     """
-    most = None if max_length is None else 100 * max_length
+    most, target_most = (None if length is None else 100 * length for length in longest)
 
     def convert(row):
         text, target = row.values
@@ -139,14 +160,14 @@ def pair_chunks(source, rows="all", held_out=frozenset(), seed=None, max_length=
                 f"{source.place(row.line)}: column {source.columns[1]!r} is empty; every row "
                 "needs a text to write"
             )
-        return text[:most], target[:most]
+        return text[:most], target[:target_most]
 
     types = (tf.string, tf.string)
     return datasets.chunk_dataset(source, convert, types, rows, held_out, seed, chunk=256)
 
 
 def sample(source, rows, held_out, number):
-    """The first pairs of those, the same every time: lists of sources and of targets."""
+    """The first `number` pairs of those, all for -1: lists of sources and of targets."""
     chunks = pair_chunks(source, rows, held_out).unbatch().take(number)
     pairs = [(text.decode(), target.decode()) for text, target in chunks.as_numpy_iterator()]
     return tuple(map(list, zip(*pairs, strict=True)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfmodels.errors import first_line
+from tfmodels.files import refuse_existing
 
 
 def classification_metrics(confusion, labels):
@@ -87,7 +88,8 @@ def plot_curves(path, history):
         history: dict from metric name to its values, one an evaluation; a name `val_X` is
             drawn into the panel of `X`.
     """
-    names = [name for name in history if not name.startswith("val_")]
+    # Some are measured on held-out rows only, such as ROUGE.
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     figure = _figure(5 * len(names), 4)
     for panel, name in enumerate(names, start=1):
         axes = figure.add_subplot(1, len(names), panel)
@@ -166,6 +168,16 @@ def write_mistakes(directory, mistakes):
     """Writes `mistakes.jsonl`: a JSON object a line."""
     lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
     (Path(directory) / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def check_directory(report_dir):
+    """Refuses, before the work, a directory for a report that is there already.
+
+    Args:
+        report_dir: of `evaluate`; `None` for no report.
+    """
+    if report_dir is not None:
+        refuse_existing(report_dir, "another --report_dir")
 
 
 def print_measured(metrics, mistakes):

@@ -139,14 +139,15 @@ def compile_model(model, settings, total_steps, objective):
 
 
 def fit(
-    model, dataset, validation, settings, folder, objective, monitor, callbacks=(),
+    model, make_dataset, validation, settings, folder, objective, monitor, callbacks=(),
     class_weight=None,
 ):  # fmt: skip
     """Compiles and trains, from the newest state if there is one; keeps the best weights.
 
     Args:
         model: a built model.
-        dataset: training batches of known number, one pass an epoch.
+        make_dataset: function that gives the training batches of known number, one pass an epoch.
+            Every dataset it gives has the same ones in the same passes, as every run has.
         validation: held-out batches.
         settings: as of `compile_model`; also `epochs`, `evaluations`, `patience`, `nonfinite`.
         folder: `Path` that `unfinished` gave; gets the states, and `logs/` (TensorBoard).
@@ -164,6 +165,7 @@ def fit(
         InputError: the loss is no longer a number.
     """
     # Keras validates at the end of what it calls an epoch: a part of a pass over the rows.
+    dataset = make_dataset()
     steps = -(-int(dataset.cardinality()) // settings.evaluations)
     parts = settings.epochs * settings.evaluations
     rate = compile_model(model, settings, steps * parts, objective)
@@ -177,7 +179,11 @@ def fit(
         folder / STATES, steps, history,
         every=settings.save_every, start=step, more=best.variables, averaged=settings.ema > 0,
     )  # fmt: skip
-    batches = dataset.repeat()
+
+    def batch_at(step):
+        # Another pass over the dataset that is trained on would have another order.
+        return next(iter(make_dataset().repeat().skip(step)))
+
     # Before the callback that keeps the best weights: it must see the averages.
     averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema else []
     (folder / "logs").mkdir(exist_ok=True)
@@ -185,7 +191,7 @@ def fit(
         with lost_workers(model):
             fit_parts(
                 model,
-                batches.skip(step),
+                dataset.repeat().skip(step),
                 steps,
                 parts,
                 step,
@@ -195,7 +201,7 @@ def fit(
                     best,
                     keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
                     saved,
-                    nonfinite(settings, saved, rate, lambda at: next(iter(batches.skip(at)))),
+                    nonfinite(settings, saved, rate, batch_at),
                 ],
                 validation_data=validation,
                 class_weight=class_weight,

@@ -109,26 +109,24 @@ def train(settings: Train):
         # Bounds the memory for rows of megabytes; only blanks or words of hundreds of
         # characters could make a difference. Evaluation reads all.
         cut = {"max_characters": 100 * max_length}
-        examples = datasets.text_label_dataset(
-            source, labels, rows=training, held_out=scan.held_out, seed=settings.seed, **cut
-        )
         held_out_examples = datasets.text_label_dataset(
             evaluated, labels, rows=validation, held_out=scan.held_out
         )
         size = settings.batch_size
+
+        def training_batches():
+            examples = datasets.text_label_dataset(
+                source, labels, rows=training, held_out=scan.held_out, seed=settings.seed, **cut
+            )
+            return run.batches(
+                examples, number, tokenizer, size, max_length, settings.seed, settings.word_dropout
+            )
+
         print(f"{number} training rows, labels {', '.join(labels)}; {started}", file=sys.stderr)
         with datasets.source_errors(source, evaluated), strategy.scope():
             history = run.fit(
                 model,
-                run.batches(
-                    examples,
-                    number,
-                    tokenizer,
-                    size,
-                    max_length,
-                    settings.seed,
-                    settings.word_dropout,
-                ),
+                training_batches,
                 run.batches(held_out_examples, held_out, tokenizer, size, max_length),
                 settings,
                 folder,
@@ -164,6 +162,7 @@ def evaluate(settings: Evaluate):
     from applications import datasets, models, report
     from applications.sources import open_source
 
+    report.check_directory(settings.report_dir)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
     source = open_source(settings.eval_file, (settings.text_column, settings.label_column))
     rows = datasets.text_label_dataset(source, config["labels"])
@@ -173,11 +172,11 @@ def evaluate(settings: Evaluate):
             rows,
             config["labels"],
         )
+    report.print_measured(metrics, mistakes)
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
             report.plot_confusion(directory / "confusion.png", confusion, config["labels"])
             report.write_mistakes(directory, mistakes)
-    report.print_measured(metrics, mistakes)
     return metrics
 
 

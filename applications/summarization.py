@@ -52,6 +52,7 @@ class Train(Searching, FineTuning):
         architecture: transformer (Vaswani et al. 2017) or bart, when starting from zero.
         norm_first: normalize before each part (which trains more steadily than behind it, as both
             papers do), when starting from zero; if not given, only a bart is as in its paper.
+        size: tiny, mini, small, base or large, when starting from zero.
         num_decoder_layers: decoder blocks, when not starting from a BART.
         label_smoothing: share of the probability that the loss spreads over all tokens.
         schedule: linear (down to zero) or inverse_sqrt (of the step), after the warm-up.
@@ -148,7 +149,8 @@ def train(settings: Train):
         print(f"{number} training pairs; {said}", file=sys.stderr)
 
         def batches(source, rows, seed=None):
-            chunks = pair_chunks(source, rows, scan.held_out, seed, settings.max_length)
+            most = (settings.max_length, settings.max_target_length)
+            chunks = pair_chunks(source, rows, scan.held_out, seed, most)
             return run.counted(pair_batches(
                 chunks, tokenizer, tokens, settings.batch_size, settings.max_length,
                 settings.max_target_length, seed,
@@ -165,7 +167,7 @@ def train(settings: Train):
             metrics = [Accuracy(), MeanCrossentropy()]
             history = run.fit(
                 model,
-                batches(source, training, settings.seed),
+                lambda: batches(source, training, settings.seed),
                 batches(evaluated, validation),
                 settings,
                 folder,
@@ -197,29 +199,28 @@ def train(settings: Train):
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
     from applications import datasets, report, summaries
-    from applications.pairs import pair_chunks
+    from applications.pairs import sample
     from applications.sources import open_source
 
     check_numbers(settings)
-    write = _loaded(settings)
+    # All that can be wrong is said before hours of writing, not after.
+    report.check_directory(settings.report_dir)
+    summaries.Tokenizer()
     source = open_source(settings.eval_file, (settings.source_column, settings.target_column))
-    sources, references, found, truncated = [], [], [], 0
     with datasets.source_errors(source):
-        for chunk in pair_chunks(source).as_numpy_iterator():
-            texts, targets = ([text.decode() for text in column] for column in chunk)
-            sources, references = sources + texts, references + targets
-            for answer in write(texts):
-                found.append(answer["summary"])
-                truncated += answer["truncated"]
+        sources, references = sample(source, "all", frozenset(), -1)
+    answers = _loaded(settings)(sources)
+    found = [answer["summary"] for answer in answers]
     metrics = summaries.measure(sources, references, found, settings.lead_k)
-    metrics["truncated"] = truncated  # sources of which the model read the beginning
+    # Sources of which the model read the beginning.
+    metrics["truncated"] = sum(answer["truncated"] for answer in answers)
     mistakes = summaries.worst(sources, references, found)
+    report.print_measured(metrics, mistakes)
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
             examples = summaries.examples_table(sources, references, found, EXAMPLES)
             (directory / "examples.md").write_text(examples + "\n", encoding="utf-8")
             report.write_mistakes(directory, mistakes)
-    report.print_measured(metrics, mistakes)
     return metrics
 
 
@@ -262,7 +263,7 @@ def load(settings):
     """
 
     from applications import models, run
-    from applications.pairs import tokens_of
+    from applications.pairs import check_one_vocabulary, tokens_of
     from tfmodels.checkpoints.bart import load_bart, read_bart_generation, read_bart_tokenizer
     from tfmodels.checkpoints.files import check_vocabulary_size
 
@@ -272,11 +273,7 @@ def load(settings):
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; give one that `train` wrote")
     model, _ = load_bart(directory)
-    if model.config.target_vocabulary_size is not None:
-        raise InputError(
-            f"{directory}: its target has a vocabulary of its own, and no tokenizer is kept for "
-            "it; give a model that shares the source's"
-        )
+    check_one_vocabulary(model.config, directory)
     given, ours = read_bart_generation(directory), models.our_settings(directory)
     generation = _generation({**given, **_search(settings, given)})
     max_length = ours.get("max_length", model.config.max_length)

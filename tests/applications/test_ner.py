@@ -42,7 +42,7 @@ class TestModelDirectory:
         assert metrics["f1"] == max(metrics["history"]["val_f1"])
 
 
-def test_evaluate(ner_dir, tagged, tmp_path, capsys):
+def test_evaluate(ner_dir, tagged, tmp_path, capsys, monkeypatch):
     report = tmp_path / "report"
     *mistakes, metrics = answers(
         capsys, "evaluate", "--model_dir", ner_dir, "--eval_file", tagged, "--report_dir", report
@@ -50,6 +50,13 @@ def test_evaluate(ner_dir, tagged, tmp_path, capsys):
     assert metrics["texts"] == 300 and metrics["f1"] > 0.9 and metrics["token_accuracy"] > 0.95
     assert len(mistakes) <= 10
     assert "| PER |" in (report / "types.md").read_text()
+    # Said before the work is done again, not after.
+    monkeypatch.setattr("applications.ner._Measure", None)
+    line = refused(
+        capsys, "ner", "evaluate", "--model_dir", ner_dir, "--eval_file", tagged,
+        "--report_dir", report,
+    )  # fmt: skip
+    assert "another --report_dir" in line
 
 
 def test_evaluate_counts_what_is_wrong(ner_dir, tmp_path, capsys):

@@ -46,7 +46,7 @@ class TestModelDirectory:
 
 
 class TestEvaluate:
-    def test_last_line_is_the_metrics(self, model_dir, reviews, tmp_path, capsys):
+    def test_last_line_is_the_metrics(self, model_dir, reviews, tmp_path, capsys, monkeypatch):
         arguments = ["--model_dir", str(model_dir), "--eval_file", str(reviews)]
         report = tmp_path / "report"
         assert main(["sentiment", "evaluate", *arguments, "--report_dir", str(report)]) == 0
@@ -54,6 +54,10 @@ class TestEvaluate:
         assert metrics["examples"] == 240
         assert metrics["accuracy"] > 0.9
         assert sorted(p.name for p in report.iterdir()) == ["confusion.png", "mistakes.jsonl"]
+        # Said before the work is done again, not after.
+        monkeypatch.setattr("applications.sentiment._measure", None)
+        line = refused(capsys, "sentiment", "evaluate", *arguments, "--report_dir", report)
+        assert "another --report_dir" in line
 
     def test_mistakes_are_those_with_the_label_turned(self, model_dir, tmp_path, capsys):
         path = tmp_path / "turned.jsonl"

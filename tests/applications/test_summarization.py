@@ -4,8 +4,13 @@ import json
 
 import pytest
 
+from applications.summarization import Train
 from tests.applications.conftest import PAIR_FLAGS, write_pairs
 from tests.applications.verbs import printed, refused
+from tests.checkpoints.test_google import GoogleCheckpoint
+from tfmodels.checkpoints.bart import write_bart
+from tfmodels.models.transformer import PAPER, Transformer, TransformerConfig
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TEXTS = [
     "the old king saw the river. a small dog found some bread.",
@@ -61,6 +66,7 @@ def test_evaluate(writer_dir, pairs, tmp_path, capsys):
     assert len(mistakes) == 10
     assert len((report / "examples.md").read_text().splitlines()) == 22
     assert len((report / "mistakes.jsonl").read_text().splitlines()) == 10
+    assert "another --report_dir" in refused(capsys, "summarization", "evaluate", *arguments)
 
 
 class TestPredict:
@@ -109,6 +115,35 @@ class TestStart:
         assert (config["num_encoder_layers"], config["num_decoder_layers"]) == (2, 1)
         assert (tmp_path / "m" / "vocab.txt").read_bytes() == (bert_dir / "vocab.txt").read_bytes()
 
+    def test_from_a_bert_of_google(self, pairs, tmp_path):
+        """Its configuration does not say what kind of model it is."""
+        from applications.pairs import started
+
+        google = GoogleCheckpoint(tmp_path / "google")
+        settings = Train(train_file=str(pairs), output_dir="", checkpoint=str(google.directory),
+                         max_length=16, max_target_length=8)  # fmt: skip
+        model, tokenizer, _, line = started(settings, [])
+        assert line.new == ("transformer/output_bias",)
+        assert tokenizer.vocabulary_size <= model.config.vocabulary_size
+
+    def test_targets_are_cut_by_their_own_length(self, tmp_path):
+        from applications.pairs import pair_chunks
+        from applications.sources import open_source
+
+        file = tmp_path / "pairs.jsonl"
+        file.write_text(json.dumps({"text": "a" * 5000, "summary": "b" * 5000}) + "\n")
+        source = open_source(str(file), ("text", "summary"))
+        (chunk,) = pair_chunks(source, longest=(8, 40)).as_numpy_iterator()
+        assert [len(column[0]) for column in chunk] == [800, 4000]
+
+    def test_positions_for_the_longest_answer(self, pairs, tmp_path):
+        from applications.pairs import started
+
+        settings = Train(train_file=str(pairs), output_dir="", size="tiny", max_length=8,
+                         max_target_length=8, max_new_tokens=20)  # fmt: skip
+        model, *_ = started(settings, ["a small dog"] * 9)
+        assert model.config.max_length == 21
+
     @pytest.mark.slow
     def test_from_a_model_of_ours(self, writer_dir, pairs, tmp_path, capsys):
         flags = ["--train_file", pairs, "--checkpoint", writer_dir, "--output_dir", tmp_path / "m"]
@@ -155,10 +190,53 @@ class TestRefusals:
         assert f"{file}:" in line and "column 'summary' is empty" in line
         assert not (tmp_path / "m").exists()
 
-    def test_longer_than_the_checkpoint(self, writer_dir, pairs, tmp_path, capsys):
-        flags = ["--train_file", pairs, "--checkpoint", writer_dir, "--max_length", 400]
+    def test_empty_target_of_an_evaluation(self, writer_dir, tmp_path, capsys):
+        rows = [{"text": "a", "summary": "b"}] * 300 + [{"text": "a", "summary": ""}]
+        file = self.write(tmp_path / "pairs.jsonl", *rows)
+        flags = ["--model_dir", writer_dir, "--eval_file", file]
+        line = refused(capsys, "summarization", "evaluate", *flags)
+        assert f"{file}:301" in line and "column 'summary' is empty" in line
+
+    @pytest.mark.parametrize(
+        "flags, message",
+        [
+            (["--max_length", 400], "--max_length 400: the checkpoint has positions for 32"),
+            (
+                ["--max_length", 32, "--max_target_length", 32],
+                "--max_target_length 32: the checkpoint has positions for 31 tokens behind",
+            ),
+            (
+                ["--max_length", 32, "--max_target_length", 12, "--max_new_tokens", 40],
+                "--max_new_tokens 40: the checkpoint has positions for 31 tokens behind",
+            ),
+        ],
+    )
+    def test_longer_than_the_checkpoint(self, flags, message, writer_dir, pairs, tmp_path, capsys):
+        flags = ["--train_file", pairs, "--checkpoint", writer_dir, *flags]
         line = refused(capsys, "summarization", "train", *flags, "--output_dir", tmp_path / "m")
-        assert "--max_length 400: the checkpoint has positions for 32 tokens" in line
+        assert message in line
+
+    def test_a_target_with_tokens_of_its_own(self, tmp_path, capsys):
+        config = TransformerConfig(
+            20, 10, 1, 1, 32, 4, 48, 64, **{**PAPER, "norm_first": True}
+        )  # fmt: skip
+        model = Transformer(config)
+        model.build()
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"]
+        (tmp_path / "start").mkdir()
+        write_bart(model, tmp_path / "start", WordPieceTokenizer(words))
+        file = write_pairs(tmp_path / "pairs.jsonl", 20)
+        flags = ["--train_file", file, "--checkpoint", tmp_path / "start"]
+        flags += ["--max_length", 32, "--max_target_length", 16, "--output_dir", tmp_path / "m"]
+        line = refused(capsys, "summarization", "train", *flags)
+        assert "its target has a vocabulary of its own" in line
+        assert not (tmp_path / "m").exists()
+
+    def test_a_text_that_is_not_utf8(self, writer_dir, capsys):
+        """As Python hands over such bytes of a command line."""
+        texts = ["a text", "caf\udce9"]
+        line = refused(capsys, "summarization", "predict", "--model_dir", writer_dir, *texts)
+        assert "text 2: character 4 is not UTF-8" in line
 
     def test_another_application(self, model_dir, capsys):
         line = refused(capsys, "summarization", "predict", "--model_dir", model_dir, "a text")

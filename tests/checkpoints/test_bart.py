@@ -272,6 +272,17 @@ class TestGeneration:
         assert (found["forced_first_id"], found["stop_ids"]) == (0, (2, 5))
         assert found["length_penalty"] == 2.0 and "num_beams" not in found
 
+    def test_new_tokens_rule(self, bart):
+        """As in `transformers`: they are counted without the start token."""
+        path = bart.directory / "generation_config.json"
+        path.write_text(
+            '{"max_length": 20, "max_new_tokens": 128, "min_new_tokens": 3, '
+            '"repetition_penalty": 1.3}'
+        )
+        found = read_bart_generation(bart.directory)
+        assert (found["min_new_tokens"], found["max_new_tokens"]) == (3, 128)
+        assert found["repetition_penalty"] == 1.3
+
     def test_refused(self, bart):
         bart.set_config(model_type="bart")
         path = bart.directory / "generation_config.json"

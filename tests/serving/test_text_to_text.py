@@ -88,12 +88,13 @@ def test_parts_are_joined_as_the_language_does():
         ["One.", "Two."],
         ["第一。", "第二", "かな", "。end"],
         ["天", "", "sky"],
+        ["天", "地", "人", "。"],
         [""],
         ["", "a"],
         [],
     ]
     found = joined(tf.ragged.constant(parts, dtype=tf.string)).numpy()
-    expected = ["One. Two.", "第一。第二かな。end", "天 sky", "", "a", ""]
+    expected = ["One. Two.", "第一。第二かな。end", "天 sky", "天地人。", "", "a", ""]
     assert [text.decode() for text in found] == expected
 
 

@@ -131,8 +131,10 @@ SEARCH = {
     "min_new_tokens": "min_length",
     "max_new_tokens": "max_length",
     "early_stopping": "early_stopping",
+    "repetition_penalty": "repetition_penalty",
 }
-COUNTED = ("min_new_tokens", "max_new_tokens")  # there with the start token
+# There with the start token; where they are there under our name, without it, that one rules.
+COUNTED = ("min_new_tokens", "max_new_tokens")
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
 # Tokens of BART's tokenizer by their names in its files.
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
@@ -368,8 +370,8 @@ def read_bart_generation(directory):
         of every source, `forced_first_id` and `forced_last_id`, the tokens that must come
         first, and last where a text is cut (ints); and under the names of `Generation`
         `stop_ids` (tuple), `pad_id`, `num_beams`, `length_penalty`, `no_repeat_ngram`,
-        `early_stopping` (bool), `min_new_tokens` and `max_new_tokens`, the last two without the
-        start token.
+        `repetition_penalty`, `early_stopping` (bool), `min_new_tokens` and `max_new_tokens`, the
+        last two without the start token.
 
     Raises:
         InputError: a file cannot be read, or a field in it is no number.
@@ -385,6 +387,8 @@ def read_bart_generation(directory):
         theirs |= read_json(path)
     found = {}
     for ours, name in (TOKEN_IDS | SEARCH).items():
+        if ours in COUNTED and theirs.get(ours) is not None:
+            name = ours
         value = theirs.get(name)
         if value is None:
             continue
@@ -396,7 +400,7 @@ def read_bart_generation(directory):
             if isinstance(one, bool) or not isinstance(one, (int, float)):
                 raise InputError(f"{path}: {name} is {value!r}; it must be a number")
         found[ours] = tuple(values) if ours == "stop_ids" else value
-        if ours in COUNTED:
+        if ours in COUNTED and name != ours:
             found[ours] = max(0, value - 1)
     return found
 

@@ -166,7 +166,8 @@ def joined(parts):
         and none for a part for which nothing was written.
     """
     text = tf.strings.reduce_join(parts, 1, separator=SEPARATOR)
-    text = tf.strings.regex_replace(text, f"({WIDE}){SEPARATOR}+({WIDE})", r"\1\2")
+    for _ in range(2):  # a part of one character is behind one separator and before the next
+        text = tf.strings.regex_replace(text, f"({WIDE}){SEPARATOR}+({WIDE})", r"\1\2")
     return tf.strings.strip(tf.strings.regex_replace(text, f"{SEPARATOR}+", " "))
 
 
