@@ -34,7 +34,7 @@ class Blocks:
     """
 
     def __init__(self, settings, texts, tokenizer, max_length):
-        self._settings = settings
+        self._settings, self._measured = settings, texts
         self.tokenizer, self.max_length, self.ours = tokenizer, max_length, {}
         share = 0.0 if settings.eval_files is not None else settings.held_out
         options = {"held_out": share, "hold_seed": settings.seed}
@@ -44,8 +44,8 @@ class Blocks:
         )
         self._held_out = None
         if settings.eval_files is not None:
-            measured = TextFiles(settings.eval_files, settings.text_column)
-            self._held_out = block_passes(measured, tokenizer, max_length)
+            self._measured = TextFiles(settings.eval_files, settings.text_column)
+            self._held_out = block_passes(self._measured, tokenizer, max_length)
         elif share:
             self._held_out = block_passes(
                 texts, tokenizer, max_length, split="validation", **options
@@ -63,7 +63,8 @@ class Blocks:
             return None
         size = self._settings.batch_size
         batches = block_batches(self._held_out, size, passes=1, drop_remainder=False)
-        return steps.first(batches, self._settings, "text")
+        with datasets.source_errors(self._measured):
+            return steps.first(batches, self._settings, "text")
 
     def _count(self):
         print("counting the blocks (--steps would save that)", file=sys.stderr)
@@ -80,11 +81,11 @@ class Responses:
     """
 
     def __init__(self, settings, source, evaluated, tokenizer, max_length):
-        self._settings = settings
+        self._settings, self._measured = settings, evaluated
         self.tokenizer, self.max_length = tokenizer, max_length
         self.ours = {"separator": settings.separator}
         share = settings.held_out if evaluated is source else 0.0
-        scan = source.scan(settings.prompt_column, share, settings.held_out_examples, settings.seed)
+        scan = source.scan(None, share, settings.held_out_examples, settings.seed)
 
         def batches(source, rows, seed):
             chunks = datasets.text_dataset(source, rows=rows, held_out=scan.held_out, seed=seed)
@@ -92,7 +93,8 @@ class Responses:
             chunks = chunks.map(lambda prompt, response: (prompt + settings.separator, response))
             return response_batches(chunks, tokenizer, settings.batch_size, max_length, seed)
 
-        self._train = batches(source, "train" if share else "all", settings.seed)
+        # Made anew for each pass over them from the start: a dataset has another order every time.
+        self._train = lambda: batches(source, "train" if share else "all", settings.seed)
         self._held_out = None
         if evaluated is not source or share:
             self._held_out = batches(evaluated, "held_out" if share else "all", None)
@@ -102,13 +104,14 @@ class Responses:
 
     def batches(self, start):
         """Endless training batches, from step `start` on."""
-        return self._train.repeat().skip(start)
+        return self._train().repeat().skip(start)
 
     def held_out(self):
         """Batches to measure on, the same every time; None if nothing is held out."""
         if self._held_out is None:
             return None
-        return steps.first(self._held_out, self._settings, "row")
+        with datasets.source_errors(self._measured):
+            return steps.first(self._held_out, self._settings, "row")
 
 
 def learned_tokenizer(settings, texts, folder, max_length):

@@ -5,8 +5,8 @@ or a server. Out: a version, or JSON lines; one line about a mistake. TensorFlow
 a verb runs, not before.
 """
 
+import argparse
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,7 +106,19 @@ def export(settings: Export):
             raise InputError(
                 f"--options: {name} has no {key!r}; it has {', '.join(sorted(known)) or 'none'}"
             )
-    return start(kind(**values, **settings.options))
+    return start(_checked(kind, {**values, **settings.options}))
+
+
+def _checked(kind, values):
+    """The settings of a verb, of the types that its flags have."""
+    import jsonargparse
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    try:
+        return kind(**parser.parse_object(values).as_dict())
+    except argparse.ArgumentError as error:
+        raise InputError(f"--options: {' '.join(str(error).split())}") from error
 
 
 def check(settings: Check):
@@ -123,6 +135,8 @@ def check(settings: Check):
 
 def query(settings: Query):
     """Runs `Query`: JSON lines with the text and what the server answers."""
+    from applications.datasets import text_chunks
+
     client = _client(settings)
     signatures = client.signatures()
     if settings.signature not in signatures:
@@ -130,7 +144,7 @@ def query(settings: Query):
     inputs = signatures[settings.signature]["inputs"]
     if [tensor["dtype"] for tensor in inputs.values()] != ["string"]:
         raise InputError(f"--signature {settings.signature}: takes {', '.join(inputs)}, not a text")
-    texts = settings.text or [line.rstrip("\n") for line in sys.stdin]
+    texts = [text for part in text_chunks(settings.text, None, "text") for text in part]
     if not texts:
         raise InputError("no text; give some, or lines on standard input")
     (name,) = inputs

@@ -189,11 +189,13 @@ def pretrain(settings: Pretrain):
             model, tokenizer, max_length, said = _started(settings)
         return _ready(settings, model, Blocks(settings, texts, tokenizer, max_length), said)
 
-    return _train(settings, texts, {"text_files": texts.fingerprint()}, start, "Pretrained GPT")
+    made_of = {"text_files": texts.fingerprint(), **_eval_files(settings)}
+    return _train(settings, texts, made_of, start, "Pretrained GPT")
 
 
 def finetune(settings: Finetune):
     """Runs `Finetune`; returns the metrics of the held-out text or rows."""
+    from applications import run
     from applications.blocks import Blocks, Responses
     from applications.documents import TextFiles
     from applications.sources import open_source
@@ -206,11 +208,11 @@ def finetune(settings: Finetune):
     evaluated = None
     if settings.train_file is None:
         data = TextFiles(settings.text_files, settings.text_column)
-        made_of = {"text_files": data.fingerprint()}
+        made_of = {"text_files": data.fingerprint(), **_eval_files(settings)}
     else:
         columns = (settings.prompt_column, settings.response_column)
         data = evaluated = open_source(settings.train_file, columns)
-        made_of = {}
+        made_of = {"files": run.sizes(settings.train_file, settings.eval_file)}
         if settings.eval_file is not None:
             evaluated = open_source(settings.eval_file, columns)
 
@@ -223,6 +225,15 @@ def finetune(settings: Finetune):
         return _ready(settings, model, source, said)
 
     return _train(settings, data, made_of, start, "Fine-tuned GPT")
+
+
+def _eval_files(settings):
+    """What tells the text to measure on from other text, in the place of its names."""
+    from applications.documents import TextFiles
+
+    if settings.eval_files is None:
+        return {}
+    return {"eval_files": TextFiles(settings.eval_files, settings.text_column).fingerprint()}
 
 
 def evaluate(settings: Evaluate):

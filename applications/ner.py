@@ -106,7 +106,7 @@ def train(settings: Train):
             training = validation = "all"
         types = list(scan.type_counts)
         labels = labels_of(types)
-        strategy = run.start_training(settings)
+        strategy = run.start_training(settings, files=files)
         numbered = (row for row in source.stream(None) if row.number not in scan.held_out)
         texts = (row.values[0] for row in numbered)
 

@@ -285,7 +285,8 @@ def predict(settings: Predict):
     check_numbers(settings)
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
     model, tokenizer, _ = load(settings.model_dir, settings.precision)
-    function, specs = fill_mask_signatures(model, tokenizer, settings.top_k)["fill_mask"]
+    most = trained_length(settings.model_dir)
+    function, specs = fill_mask_signatures(model, tokenizer, settings.top_k, most)["fill_mask"]
     fill = tf.function(function, input_signature=list(specs.values()), autograph=False)
     for texts in chunks:
         for first in range(0, len(texts), settings.batch_size):
@@ -311,10 +312,21 @@ def export(settings: Export):
 
     check_numbers(settings)
     model, tokenizer, _ = load(settings.model_dir, settings.precision, stored=True)
+    most = trained_length(settings.model_dir)
     version = export_fill_mask(
-        settings.export_dir, model, tokenizer, settings.top_k, **settings.saving
+        settings.export_dir, model, tokenizer, settings.top_k, most, **settings.saving
     )
     return report.exported(version)
+
+
+def trained_length(model_dir):
+    """Most tokens of a text: the positions behind those of a training from zero stayed random.
+
+    `None` for a published checkpoint: as many as it has positions for.
+    """
+    from applications import models
+
+    return models.our_settings(model_dir).get("max_length")
 
 
 def load(model_dir, precision, stored=False):

@@ -48,13 +48,18 @@ def start(precision, strategy, seed, stored=False, **of_workers):
     return choose_strategy(strategy, **of_workers)
 
 
-def start_training(settings):
-    """`start`, with the other workers if there are any: they must have the same settings.
+def start_training(settings, **made_of):
+    """`start`, with the other workers if there are any: they must have the same settings and data.
+
+    Args:
+        settings: of the verb.
+        **made_of: as of `training_of`. Workers with other rows would wait for each other for ever.
 
     Raises:
         InputError: as `start`; or XLA is to compile a step of several devices.
     """
     same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
+    same |= made_of
     strategy = start(
         settings.precision, settings.strategy, settings.seed, settings=same, wait=settings.peer_wait
     )

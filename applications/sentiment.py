@@ -97,7 +97,7 @@ def train(settings: Train):
             evaluated = open_source(settings.eval_file, columns)
             training = validation = "all"
             held_out = _rows_with_labels(evaluated, settings.label_column, labels)
-        strategy = run.start_training(settings)
+        strategy = run.start_training(settings, files=files)
         texts = (row[0] for number, row in source.rows() if number not in scan.held_out)
 
         def make(encoder):

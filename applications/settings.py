@@ -239,6 +239,7 @@ ABOVE_ZERO = ("learning_rate", "clip_norm")
 MOST = {
     "warmup": 0.99, "held_out": 0.5, "dropout": 0.99, "ema": 0.9999, "mask_rate": 0.5,
     "short_share": 1.0, "word_dropout": 0.9, "label_smoothing": 0.9, "layer_decay": 1.0,
+    "seed": 2**32 - 1,  # NumPy has no other
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def train(settings, data, made_of, start, write):
         InputError: the directory exists or cannot be written, or as `fit`.
     """
     with run.training_of(settings, **made_of) as (output_dir, folder):
-        strategy = run.start_training(settings)
+        strategy = run.start_training(settings, **made_of)
         with datasets.source_errors(data), strategy.scope():
             model, source, options = start(folder)
             history = fit(model, source, settings, folder, **options)

@@ -138,7 +138,7 @@ def train(settings: Train):
         if settings.eval_file is not None:
             evaluated = open_source(settings.eval_file, columns)
             training = validation = "all"
-        strategy = run.start_training(settings)
+        strategy = run.start_training(settings, files=files)
         rows = (row for number, row in source.rows() if number not in scan.held_out)
         texts = itertools.chain.from_iterable(rows)
         with strategy.scope():

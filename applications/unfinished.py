@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from tfmodels.errors import InputError
+from tfmodels.files import FULL
 from tfmodels.training.state import states
 
 SETTINGS, LOCK, STATES = "settings.json", ".lock", "states"
@@ -56,15 +57,31 @@ def unfinished(output_dir, settings, free=()):
             for left in path.iterdir():
                 if left.name != LOCK:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
-            text = json.dumps(settings, indent=2) + "\n"
-            (path / SETTINGS).write_text(text, encoding="utf-8")
         try:
-            yield path
+            with _full_disk(path):
+                if not (path / SETTINGS).exists():
+                    text = json.dumps(settings, indent=2) + "\n"
+                    (path / SETTINGS).write_text(text, encoding="utf-8")
+                yield path
         except BaseException:
             if not states(path / STATES):
                 shutil.rmtree(path, ignore_errors=True)
             raise
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _full_disk(path):
+    """Says in one line that something in the folder could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise InputError(
+            f"{error.filename or path}: cannot be written ({error.strerror}); free space there or "
+            "give another --output_dir"
+        ) from error
 
 
 def _check_same(path, settings, free):

@@ -1,9 +1,12 @@
 """`whole_directory`: whole under its name, or not there."""
 
 import errno
+import fcntl
+import shutil
 
 import pytest
 
+from tfmodels import files
 from tfmodels.errors import InputError
 from tfmodels.files import LOCK, whole_directory
 
@@ -67,3 +70,33 @@ def test_the_result_is_kept_when_the_name_is_taken_meanwhile(tmp_path):
             (tmp_path / "model" / "other").touch()
     kept = str(refused.value).split(" is in ")[1]
     assert (tmp_path / kept / "file").read_text() == "x"
+
+
+def test_others_do_not_take_it_for_left_as_it_gets_its_name(tmp_path, monkeypatch):
+    rename = files._rename
+
+    def another_looks_first(partial, path):
+        files._remove_left(path.parent)
+        rename(partial, path)
+
+    monkeypatch.setattr(files, "_rename", another_looks_first)
+    with whole_directory(tmp_path / "model", "another") as partial:
+        (partial / "file").write_text("x")
+    assert names(tmp_path / "model") == ["file"]
+
+
+def test_one_that_others_took_for_left_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    lock, taken = fcntl.flock, []
+
+    def another_is_quicker(file, how):
+        if not taken:
+            (partial,) = tmp_path.iterdir()
+            taken.append(partial)
+            shutil.rmtree(partial)
+        lock(file, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", another_is_quicker)
+    with whole_directory(tmp_path / "model", "another") as partial:
+        assert partial != taken[0]
+        (partial / "file").write_text("x")
+    assert names(tmp_path / "model") == ["file"]

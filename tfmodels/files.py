@@ -14,10 +14,10 @@ from pathlib import Path
 from tfmodels.errors import InputError, first_line
 
 LOCK = ".lock"
-# What the caller can mend: no space, no permission, a file in the way, a failing disk.
-_OF_THE_CALLER = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
-    errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no space
+# What the caller can mend: that, no permission, a file in the way, a failing disk.
+_OF_THE_CALLER = FULL | {
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
 }  # fmt: skip
 
 
@@ -44,14 +44,13 @@ def whole_directory(path, instead):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path.parent)
-        partial = path.parent / f".partial-{uuid.uuid4().hex[:12]}"
-        partial.mkdir()
+        partial, lock = _locked(path.parent)
         try:
-            with open(partial / LOCK, "wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with lock:
                 yield partial
-            (partial / LOCK).unlink()
-            _rename(partial, path)
+                # Under the lock: without it, or without its file, it would count as left.
+                (partial / LOCK).unlink()
+                _rename(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -67,6 +66,18 @@ def refuse_existing(path, instead):
     path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise InputError(f"{path}: already exists; give {instead} or remove it")
+
+
+def _locked(parent):
+    """A new directory to write into, and the open lock that says so."""
+    while True:
+        partial = parent / f".partial-{uuid.uuid4().hex[:12]}"
+        partial.mkdir()
+        lock = open(partial / LOCK, "wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (partial / LOCK).exists():
+            return partial, lock
+        lock.close()  # another process took it for left before it was locked
 
 
 def _remove_left(parent):

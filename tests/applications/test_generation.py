@@ -162,6 +162,44 @@ class TestFinetune:
         found = answers(capsys, "predict", "--model_dir", model, "--max_new_tokens", 8, *prompts)
         assert [row["text"] for row in found] == ["green", "red", "blue"]
 
+    def test_prompts_of_all_kinds(self, gpt_dir, tmp_path, capsys):
+        """Each another one, one longer than a label may be, one empty."""
+        prompts = [f"question {number}" for number in range(38)] + ["why " * 60, ""]
+        path = tmp_path / "rows.jsonl"
+        lines = [json.dumps({"prompt": p, "response": "yes"}) + "\n" for p in prompts]
+        path.write_text("".join(lines))
+        flags = ["--checkpoint", gpt_dir, "--train_file", path, "--steps", 4, "--batch_size", 12]
+        flags += ["--save_steps", 4, "--precision", "float32", "--sample_tokens", 0]
+        (said,) = answers(capsys, "finetune", *flags, "--output_dir", tmp_path / "model")
+        assert said["crossentropy"] > 0
+
+    def test_the_batch_that_spoiled_the_loss(self, rows, gpt_dir):
+        """Asked for later, it is the one that was trained on."""
+        from applications.blocks import Responses
+        from applications.generation import Finetune, load
+        from applications.sources import open_source
+
+        source = open_source(str(rows), ("prompt", "response"))
+        settings = Finetune(train_file=str(rows), output_dir="", steps=9, batch_size=12)
+        responses = Responses(settings, source, source, load(gpt_dir, "float32")[1], 32)
+        trained = [inputs["token_ids"] for inputs, *_ in responses.batches(0).take(12)]
+        inputs, *_ = next(iter(responses.batches(11)))
+        np.testing.assert_array_equal(inputs["token_ids"], trained[11])
+
+    @pytest.mark.parametrize("flag", ["--eval_file", "--eval_files"])
+    def test_text_to_measure_on_is_broken(self, flag, gpt_dir, rows, documents, tmp_path, capsys):
+        (tmp_path / "broken.jsonl").write_text('{"prompt": "a", "response": "b"}\n{"prompt"\n')
+        (tmp_path / "broken.txt").write_bytes(b"fine\nbroken \xff\n")
+        on_rows = flag == "--eval_file"
+        broken = tmp_path / ("broken.jsonl" if on_rows else "broken.txt")
+        data = ["--train_file", rows] if on_rows else ["--text_files", documents]
+        line = mistake(
+            capsys, "finetune", "--checkpoint", gpt_dir, *data, flag, broken,
+            "--output_dir", tmp_path / "model", "--steps", 2, "--batch_size", 4,
+        )  # fmt: skip
+        assert f"{broken}:2" in line
+        assert not (tmp_path / "model").exists()
+
     @pytest.mark.slow
     def test_on_text(self, gpt_dir, documents, tmp_path, capsys):
         (said,) = answers(

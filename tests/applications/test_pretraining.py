@@ -79,6 +79,15 @@ def test_predict_fills_masks(bert_dir, capsys):
 
 
 @pytest.mark.slow
+def test_text_beyond_what_was_trained_on_is_cut(bert_dir, capsys):
+    """There are more positions, which stayed random."""
+    config = json.loads((bert_dir / "config.json").read_text())
+    assert config["max_position_embeddings"] == 512 and config["tfmodels"]["max_length"] == 32
+    text = "the old king saw a [MASK] . " * 9
+    (found,) = printed(capsys, "bert", "predict", "--model_dir", bert_dir, text)
+    assert 1 <= len(found["masks"]) <= 4
+
+
 def test_records_give_what_the_text_gives(documents, tmp_path, capsys):
     """Prepared once, in two processes, and trained on: the same task, with other shards."""
     records, model = tmp_path / "records", tmp_path / "model"

@@ -41,3 +41,18 @@ def test_the_batch_that_is_written_is_the_one_that_spoiled_it(word_dropout, mode
         run.fit(model, *arguments, monitor="val_accuracy")
     with np.load(tmp_path / "model.nonfinite.npz") as batch:
         assert MARKED in batch["1"]
+
+
+def test_workers_compare_their_data(tmp_path, monkeypatch):
+    """With other rows they would wait for each other for ever."""
+    compared = {}
+
+    def start(*_, settings, wait):
+        compared.update(settings)
+        return tf.distribute.get_strategy()
+
+    monkeypatch.setattr(run, "start", start)
+    settings = Train(train_file="rows.tsv", output_dir=str(tmp_path))
+    run.start_training(settings, files={"rows.tsv": 12})
+    assert compared["files"] == {"rows.tsv": 12} and compared["train_file"] == "rows.tsv"
+    assert "output_dir" not in compared

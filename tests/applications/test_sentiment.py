@@ -205,6 +205,7 @@ class TestMistakes:
             (["--dropout", "1"], "--dropout 1"),
             (["--learning_rate", "-1"], "--learning_rate -1"),
             (["--batch_size", "0"], "--batch_size 0"),
+            (["--seed", str(2**32)], f"--seed {2**32}: give a number from 0 to"),
             (["--freeze_layers", "9"], "--freeze_layers 9: the encoder has 2 blocks"),
             (["--checkpoint", "no/such-model"], "no/such-model"),
             (["--colour", "red"], "--colour"),

@@ -1,5 +1,7 @@
 """`unfinished`: what a training goes on from, or is refused to."""
 
+import errno
+
 import pytest
 
 from applications.unfinished import SETTINGS, STATES, unfinished
@@ -44,3 +46,13 @@ def test_nothing_is_left_of_what_had_no_state(tmp_path):
     with pytest.raises(KeyboardInterrupt), unfinished(tmp_path / "model", {"epochs": 3}):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "vocab.txt"))
+    message = "vocab.txt: cannot be written .No space left on device.; free space"
+    with pytest.raises(InputError, match=message), unfinished(tmp_path / "model", {"epochs": 3}):
+        raise full
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="Broken pipe"), unfinished(tmp_path / "model", {}):
+        raise OSError(errno.EPIPE, "Broken pipe")

@@ -286,6 +286,7 @@ class TestWarmup:
         found = list(warmup.requests(specs, most_words=5))
         assert [len(i["prompt"][0].split()) for i in found] == [1, 1, 5, 5]
         assert found[1]["top_p"].tolist() == [1.0] * 8
+        assert list(warmup.requests(specs, most_words=0)) == []  # no word may have room
 
     def test_a_model_that_does_not_answer_is_not_exported(self, tmp_path):
         def refuse(text):

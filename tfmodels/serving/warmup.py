@@ -26,13 +26,16 @@ def requests(specs, most_words=None):
 
     Args:
         specs: dict from input to `tf.TensorSpec`.
-        most_words: of a text; lengths above it become it.
+        most_words: of a text; lengths above it become it. With 0 nothing is asked with a text.
 
     Yields:
         dict from input to array.
     """
-    words = dict.fromkeys(min(n, most_words or n) for n in WORDS)
     strings = any(spec.dtype == tf.string for spec in specs.values())
+    if strings and most_words == 0:
+        return
+    most = WORDS[-1] if most_words is None else max(most_words, 1)
+    words = dict.fromkeys(min(n, most) for n in WORDS)
     for length, size in itertools.product(words, BATCH_SIZES):
         text = " ".join(itertools.islice(itertools.cycle(_TEXT.split()), length))
         inputs = {}
