@@ -21,8 +21,7 @@ class Spoiled:
         return tf.where(tf.reduce_any(labels == MARKED), np.nan, 1.0) * tf.reduce_mean(loss)
 
 
-@pytest.mark.parametrize("word_dropout", [0.0, 0.5])
-def test_the_batch_that_is_written_is_the_one_that_spoiled_it(word_dropout, model_dir, tmp_path):
+def test_the_batch_that_is_written_is_the_one_that_spoiled_it(model_dir, tmp_path):
     rows = "".join(f"a dull film {'again ' * (row % 7)}\t{row}\n" for row in range(ROWS))
     (tmp_path / "rows.tsv").write_text("text\tlabel\n" + rows)
     source = open_source(str(tmp_path / "rows.tsv"), ("text", "label"))
@@ -31,7 +30,7 @@ def test_the_batch_that_is_written_is_the_one_that_spoiled_it(word_dropout, mode
 
     def batches(seed=None):
         chunks = datasets.text_label_dataset(source, labels, seed=seed)
-        words = word_dropout if seed is not None else 0.0
+        words = 0.5 if seed is not None else 0.0
         return run.counted(run.batches(chunks, ROWS, tokenizer, 16, 16, seed, words))
 
     settings = Train(train_file="", output_dir=str(tmp_path / "model"), batch_size=16)

@@ -41,9 +41,9 @@ def test_signatures(exported):
 
 
 def test_masks_are_filled_as_the_model_fills_them(exported, bert_dir):  # noqa: F811
-    model, tokenizer, _ = load(bert_dir, "float32")
+    model, tokenizer, config = load(bert_dir, "float32")
     answer = exported[1][0]
-    most = model.encoder.config.max_length - 2  # what is beyond is cut
+    most = config["max_length"] - 2  # what is beyond was not trained on, and is cut
     assert np.shape(answer["token"]) == np.shape(answer["score"]) == (5, most, 4)
     for text, tokens, scores in zip(TEXTS, answer["token"], answer["score"], strict=True):
         batch = encode(tokenizer, tf.constant([text]), most + 2)
@@ -69,8 +69,8 @@ def test_an_empty_batch(exported):
 
 
 def test_embedding_is_the_mean_of_the_states(exported, bert_dir):  # noqa: F811
-    model, tokenizer, _ = load(bert_dir, "float32")
-    batch = encode(tokenizer, tf.constant(TEXTS), 512)
+    model, tokenizer, config = load(bert_dir, "float32")
+    batch = encode(tokenizer, tf.constant(TEXTS), config["max_length"])
     states = model.encoder(batch).numpy()
     lengths = batch["padding_mask"].numpy().sum(1)
     expected = [row[:n].mean(0) for row, n in zip(states, lengths, strict=True)]
