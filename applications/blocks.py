@@ -63,8 +63,7 @@ class Blocks:
             return None
         size = self._settings.batch_size
         batches = block_batches(self._held_out, size, passes=1, drop_remainder=False)
-        with datasets.source_errors(self._measured):
-            return steps.first(batches, self._settings, "text")
+        return steps.first(batches, self._settings, "text", self._measured)
 
     def _count(self):
         print("counting the blocks (--steps would save that)", file=sys.stderr)
@@ -110,8 +109,7 @@ class Responses:
         """Batches to measure on, the same every time; None if nothing is held out."""
         if self._held_out is None:
             return None
-        with datasets.source_errors(self._measured):
-            return steps.first(self._held_out, self._settings, "row")
+        return steps.first(self._held_out, self._settings, "row", self._measured)
 
 
 def learned_tokenizer(settings, texts, folder, max_length):

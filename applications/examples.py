@@ -177,7 +177,7 @@ class Batches:
         if passes is None:
             return None
         batches = self._batches(passes, passes=1, drop_remainder=False)
-        return steps.first(batches, settings, "document")
+        return steps.first(batches, settings, "document", self._examples)
 
     def _batches(self, one_pass, **options):
         settings = self._settings

@@ -128,19 +128,22 @@ def of_epochs(settings, number, kind):
     return steps
 
 
-def first(batches, settings, kind):
+def first(batches, settings, kind, source):
     """The held-out batches that are measured on: read once, and of known number.
 
     Args:
         batches: dataset of all of them.
         settings: has `held_out`, `held_out_examples`, `batch_size`.
         kind: what is held out, for the message.
+        source: what they are read from, not always what is trained on; see
+            `datasets.source_errors`.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or the source cannot be read.
     """
     batches = batches.take(-(-settings.held_out_examples // settings.batch_size)).cache()
-    batches = run.counted(batches)
+    with datasets.source_errors(source):
+        batches = run.counted(batches)
     if not int(batches.cardinality()):
         raise InputError(
             f"--held_out {settings.held_out}: no {kind} fell into that share; give a "
