@@ -7,9 +7,10 @@ the sources that `steps.train` reads: endless training batches, and those to mea
 import sys
 from pathlib import Path
 
-from applications import datasets, steps
-from applications.documents import TextFiles
+from applications import steps
 from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
+from tfmodels.data import datasets
+from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
 from tfmodels.text.blocks import block_batches, block_passes, response_batches
 from tfmodels.text.bpe import BytePairTokenizer

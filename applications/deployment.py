@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from applications import generation, ner, pretraining, sentiment, summarization
+from applications import bert, gpt, ner, sentiment, summarization
 from applications.settings import Exporting
 from tfmodels.errors import InputError
 
 ROOMS = {room.APPLICATION: room for room in
-         (sentiment, ner, summarization, pretraining, generation)}  # fmt: skip
+         (sentiment, ner, summarization, bert, gpt)}  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -135,7 +135,7 @@ def check(settings: Check):
 
 def query(settings: Query):
     """Runs `Query`: JSON lines with the text and what the server answers."""
-    from applications.datasets import text_chunks
+    from tfmodels.data.datasets import text_chunks
 
     client = _client(settings)
     signatures = client.signatures()

@@ -8,10 +8,11 @@ import json
 import sys
 from pathlib import Path
 
-from applications import datasets, steps
-from applications.documents import TextFiles
+from applications import steps
 from tfmodels.checkpoints.files import find_checkpoint
 from tfmodels.checkpoints.hugging_face import read_tokenizer
+from tfmodels.data import datasets
+from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
 from tfmodels.text import records
 from tfmodels.text.examples import ExampleSettings

@@ -87,8 +87,9 @@ class Export(Exporting):
 
 def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out texts."""
-    from applications import datasets, models, report, run
-    from applications.entities import entity_dataset
+    from applications import models, report, run
+    from tfmodels.data import datasets
+    from tfmodels.data.entities import entity_dataset
     from tfmodels.models.tagger import Tagger
     from tfmodels.text.tags import labels_of
     from tfmodels.text.windows import default_stride, tagged_batches
@@ -169,8 +170,9 @@ def train(settings: Train):
 
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
-    from applications import datasets, report
-    from applications.entities import entity_dataset
+    from applications import report
+    from tfmodels.data import datasets
+    from tfmodels.data.entities import entity_dataset
     from tfmodels.text.tags import types_of
 
     check_numbers(settings)
@@ -194,7 +196,7 @@ def evaluate(settings: Evaluate):
 
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text` and `entities`."""
-    from applications import datasets
+    from tfmodels.data import datasets
     from tfmodels.text.tags import types_of
 
     check_numbers(settings)
@@ -214,7 +216,7 @@ def predict(settings: Predict):
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
     from applications import report
-    from tfmodels.serving.entities import export_tagger
+    from tfmodels.tasks.entity_finder import export_tagger
 
     model, tokenizer, config = load(settings.model_dir, settings.precision, stored=True)
     version = export_tagger(
@@ -254,7 +256,7 @@ def entity_predictor(model, tokenizer, max_length, stride, batch_size):
     import tensorflow as tf
 
     from applications import models
-    from tfmodels.serving.entities import entity_finder
+    from tfmodels.tasks.entity_finder import entity_finder
 
     find = tf.function(
         entity_finder(model, tokenizer, max_length, stride),
@@ -310,7 +312,7 @@ class _Measure:
 
     def __call__(self, chunks):
         """`(metrics, worst mistakes)`; see `entity_metrics`."""
-        from tfmodels.training.entities import confusions, entity_metrics
+        from tfmodels.metrics.entities import confusions, entity_metrics
 
         gold, predicted, mistakes, right, words = [], [], [], 0, 0
         for texts, *spans in chunks:
@@ -399,7 +401,7 @@ def _weighted(batches, type_counts, crf):
 
 
 def _tables(metrics):
-    from applications.report import table
+    from tfmodels.metrics.tables import table
 
     names = ("precision", "recall", "f1", "support")
     rows = [(kind, *(row[name] for name in names)) for kind, row in metrics["types"].items()]
@@ -424,7 +426,7 @@ def _card(metrics, settings, training_texts):
 
 
 def _open(file, settings):
-    from applications.entities import open_entities
+    from tfmodels.data.entities import open_entities
 
     return open_entities(
         file,

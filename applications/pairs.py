@@ -8,7 +8,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from applications import datasets, models
+from applications import models
 from tfmodels.checkpoints.bart import (
     load_bart_weights,
     read_bart_config,
@@ -24,6 +24,7 @@ from tfmodels.checkpoints.files import (
 )
 from tfmodels.checkpoints.hugging_face import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
+from tfmodels.data import datasets
 from tfmodels.errors import InputError
 from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
 from tfmodels.text.pairs import PairTokens, pair_tokens

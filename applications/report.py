@@ -13,39 +13,6 @@ from tfmodels.errors import first_line
 from tfmodels.files import refuse_existing
 
 
-def classification_metrics(confusion, labels):
-    """The usual metrics of a classifier.
-
-    Args:
-        confusion: int `[C, C]`; row: the true class, column: the predicted one.
-        labels: C strings.
-
-    Returns:
-        dict: `examples`, `accuracy`, `macro_f1` (the mean of the classes' F1) and, by
-        label, `precision`, `recall`, `f1` and `examples`. A class that was never
-        predicted has precision 0, one without examples recall 0.
-    """
-    right = np.diag(confusion).astype(float)
-    true, predicted = confusion.sum(1), confusion.sum(0)
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(true, 1)
-    f1 = 2 * right / np.maximum(true + predicted, 1)
-    return {
-        "examples": int(confusion.sum()),
-        "accuracy": float(right.sum() / max(confusion.sum(), 1)),
-        "macro_f1": float(f1.mean()),
-        "classes": {
-            label: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "examples": int(true[i]),
-            }
-            for i, label in enumerate(labels)
-        },
-    }
-
-
 def _figure(width, height):
     # The object interface: pyplot would start a window system and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -142,17 +109,6 @@ def write_card(directory, title, paragraphs, settings, pictures=("curves",)):
     lines += ["Settings:", "", "```json"]
     lines += [json.dumps(vars(settings), indent=2, ensure_ascii=False), "```", ""]
     (Path(directory) / "README.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def table(columns, rows):
-    """A Markdown table; floats with four digits."""
-
-    def cell(value):
-        text = f"{value:.4f}" if isinstance(value, float) else str(value)
-        return text.replace("|", "\\|")
-
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
 
 
 def exported(version):

@@ -73,8 +73,9 @@ class Export(Exporting):
 
 def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out rows."""
-    from applications import datasets, models, report, run
-    from applications.sources import open_source
+    from applications import models, report, run
+    from tfmodels.data import datasets
+    from tfmodels.data.sources import open_source
     from tfmodels.models.classifier import Classifier
     from tfmodels.training.losses import Accuracy, Crossentropy
 
@@ -159,8 +160,9 @@ def train(settings: Train):
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
     check_numbers(settings)
-    from applications import datasets, models, report
-    from applications.sources import open_source
+    from applications import models, report
+    from tfmodels.data import datasets
+    from tfmodels.data.sources import open_source
 
     report.check_directory(settings.report_dir)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
@@ -183,7 +185,8 @@ def evaluate(settings: Evaluate):
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text`, `label` and `probabilities`."""
     check_numbers(settings)
-    from applications import datasets, models
+    from applications import models
+    from tfmodels.data import datasets
 
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
     model, tokenizer, config = load(settings.model_dir, settings.precision)
@@ -205,7 +208,7 @@ def predict(settings: Predict):
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
     from applications import report
-    from tfmodels.serving.classification import export_classifier
+    from tfmodels.tasks.text_classifier import export_classifier
 
     model, tokenizer, config = load(settings.model_dir, settings.precision, stored=True)
     version = export_classifier(
@@ -254,7 +257,7 @@ def _measure(probabilities_of, chunks, labels):
     """Metrics, confusion matrix and worst mistakes over `(text, label)` chunks."""
     import numpy as np
 
-    from applications.report import classification_metrics
+    from tfmodels.metrics.classification import classification_metrics
 
     confusion = np.zeros((len(labels), len(labels)), int)
     mistakes = []
@@ -275,7 +278,7 @@ def _measure(probabilities_of, chunks, labels):
 
 
 def _card(metrics, settings, training_rows):
-    from applications.report import table
+    from tfmodels.metrics.tables import table
 
     rows = [
         (label, row["precision"], row["recall"], row["f1"], row["examples"])

@@ -12,8 +12,9 @@ import time
 
 import keras
 
-from applications import datasets, report, run
+from applications import report, run
 from applications.unfinished import STATES
+from tfmodels.data import datasets
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 from tfmodels.training.loop import fit_parts

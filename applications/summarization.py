@@ -117,17 +117,19 @@ class Export(Searching, Exporting):
 
 def train(settings: Train):
     """Runs `Train`; returns the metrics of the held-out rows."""
-    from applications import datasets, report, run, summaries
+    from applications import report, run
     from applications.pairs import pair_chunks, sample, started, tokens_of
-    from applications.sources import open_source
     from tfmodels.checkpoints.bart import write_bart
+    from tfmodels.data import datasets
+    from tfmodels.data.sources import open_source
+    from tfmodels.metrics import rouge
     from tfmodels.text.pairs import pair_batches
     from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
     check_numbers(settings)
     longest = {"max_new_tokens": settings.max_target_length}
     _generation(_search(settings, longest))  # refused before anything is read
-    summaries.Tokenizer()
+    rouge.Tokenizer()
     files = run.sizes(settings.train_file, settings.eval_file)
     with run.training_of(settings, files=files) as (output_dir, folder):
         columns = (settings.source_column, settings.target_column)
@@ -176,17 +178,17 @@ def train(settings: Train):
                 callbacks=[_rouge(outputs(num_beams=1), *measured)],
             )
             found = [answer["summary"] for answer in outputs()(measured[0])]
-        metrics = summaries.measure(*measured, found, settings.lead_k)
+        metrics = rouge.measure(*measured, found, settings.lead_k)
         with whole_directory(output_dir, "another --output_dir") as directory:
             ours = {"application": APPLICATION, "max_length": settings.max_length}
             ours["long_texts"] = _long_texts(settings, {})
             write_bart(model, directory, tokenizer, {**given, **search}, ours)
             metrics["history"] = history
-            metrics["worst_mistakes"] = summaries.worst(*measured, found)
+            metrics["worst_mistakes"] = rouge.worst(*measured, found)
             shutil.copytree(folder / "logs", directory / "logs")
             report.write_json(directory / "metrics.json", metrics)
             card = _card(
-                metrics, settings, number, summaries.examples_table(*measured, found, EXAMPLES)
+                metrics, settings, number, rouge.examples_table(*measured, found, EXAMPLES)
             )
             report.write_card(directory, "Text to text", card, settings)
             report.plot(directory / "plots", history)
@@ -198,27 +200,29 @@ def train(settings: Train):
 
 def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
-    from applications import datasets, report, summaries
+    from applications import report
     from applications.pairs import sample
-    from applications.sources import open_source
+    from tfmodels.data import datasets
+    from tfmodels.data.sources import open_source
+    from tfmodels.metrics import rouge
 
     check_numbers(settings)
     # All that can be wrong is said before hours of writing, not after.
     report.check_directory(settings.report_dir)
-    summaries.Tokenizer()
+    rouge.Tokenizer()
     source = open_source(settings.eval_file, (settings.source_column, settings.target_column))
     with datasets.source_errors(source):
         sources, references = sample(source, "all", frozenset(), -1)
     answers = _loaded(settings)(sources)
     found = [answer["summary"] for answer in answers]
-    metrics = summaries.measure(sources, references, found, settings.lead_k)
+    metrics = rouge.measure(sources, references, found, settings.lead_k)
     # Sources of which the model read the beginning.
     metrics["truncated"] = sum(answer["truncated"] for answer in answers)
-    mistakes = summaries.worst(sources, references, found)
+    mistakes = rouge.worst(sources, references, found)
     report.print_measured(metrics, mistakes)
     if settings.report_dir is not None:
         with whole_directory(settings.report_dir, "another --report_dir") as directory:
-            examples = summaries.examples_table(sources, references, found, EXAMPLES)
+            examples = rouge.examples_table(sources, references, found, EXAMPLES)
             (directory / "examples.md").write_text(examples + "\n", encoding="utf-8")
             report.write_mistakes(directory, mistakes)
     return metrics
@@ -226,7 +230,7 @@ def evaluate(settings: Evaluate):
 
 def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text`, `summary`, `score`, `parts` and `truncated`."""
-    from applications import datasets
+    from tfmodels.data import datasets
 
     check_numbers(settings)
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
@@ -240,7 +244,7 @@ def predict(settings: Predict):
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
     from applications import report
-    from tfmodels.serving.text_to_text import TextWriter, export_text_to_text
+    from tfmodels.tasks.text_writer import TextWriter, export_text_to_text
 
     check_numbers(settings)
     version = export_text_to_text(
@@ -295,7 +299,7 @@ def _written(model, tokenizer, tokens, generation, max_length, long_texts, batch
     import tensorflow as tf
 
     from applications import models
-    from tfmodels.serving.text_to_text import TextWriter
+    from tfmodels.tasks.text_writer import TextWriter
 
     writer = TextWriter(model, tokenizer, tokens, generation, max_length, long_texts)
     write = tf.function(writer, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -324,12 +328,12 @@ def _rouge(write, sources, references):
     """A callback that adds the ROUGE of what the model writes to each evaluation."""
     import keras
 
-    from applications import summaries
+    from tfmodels.metrics import rouge
 
     class Rouge(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             found = [answer["summary"] for answer in write(sources)]
-            scores = summaries.rouge(found, references)
+            scores = rouge.rouge(found, references)
             logs |= {f"val_{name}": scores[name] for name in ("rouge1", "rouge2", "rougeL")}
             said = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
             print(f" - {said}; for example: {found[0]}", file=sys.stderr)
@@ -361,7 +365,7 @@ def _generation(fields):
 
 
 def _card(metrics, settings, number, examples):
-    from applications.report import table
+    from tfmodels.metrics.tables import table
 
     names = ("rouge1", "rouge2", "rougeL", "rougeLsum")
     rows = [("this model", *(metrics[name] for name in names))]

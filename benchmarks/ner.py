@@ -65,7 +65,7 @@ def peer(data, checkpoint):
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-    from tfmodels.training.entities import entity_metrics, spans_of
+    from tfmodels.metrics.entities import entity_metrics, spans_of
 
     torch.manual_seed(0)
     training = list(sentences(data / "conll2003" / "train.txt"))

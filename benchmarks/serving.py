@@ -252,7 +252,7 @@ def _of_labels(options):
 
 def _of_spans(options):
     from benchmarks.ner import sentences
-    from tfmodels.training.entities import entity_metrics, spans_of
+    from tfmodels.metrics.entities import entity_metrics, spans_of
 
     rows = []
     for tokens, tags in sentences(Path(options.table)):

@@ -40,8 +40,8 @@ def write_tsv(path: Path, size: float, row_bytes: int) -> None:
 def read(path: str, max_characters: int) -> None:
     """Scans the file and reads it once, shuffled; prints rows a second."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from applications.datasets import text_label_dataset
-    from applications.sources import open_source
+    from tfmodels.data.datasets import text_label_dataset
+    from tfmodels.data.sources import open_source
 
     source = open_source(path, ("text", "label"))
     start = time.perf_counter()

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from applications import datasets, run
+from applications import run
 from applications.sentiment import Train, load
-from applications.sources import open_source
+from tfmodels.data import datasets
+from tfmodels.data.sources import open_source
 from tfmodels.errors import InputError
 
 ROWS, MARKED = 120, 57

@@ -323,7 +323,7 @@ def test_layer_decay_is_by_depth(model_dir, tmp_path):
 
 def test_balanced_classes_weigh_the_same_and_a_row_1():
     from applications.sentiment import _class_weight
-    from applications.sources import Scan
+    from tfmodels.data.sources import Scan
 
     counts = {"awful": 30, "fine": 50, "great": 20}
     weights = _class_weight(Scan(100, counts, frozenset()), list(counts))

@@ -128,7 +128,7 @@ class TestStart:
 
     def test_targets_are_cut_by_their_own_length(self, tmp_path):
         from applications.pairs import pair_chunks
-        from applications.sources import open_source
+        from tfmodels.data.sources import open_source
 
         file = tmp_path / "pairs.jsonl"
         file.write_text(json.dumps({"text": "a" * 5000, "summary": "b" * 5000}) + "\n")

@@ -11,8 +11,8 @@ from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
-from tfmodels.serving.classification import classification_signatures
 from tfmodels.serving.saved_model import next_version
+from tfmodels.tasks.text_classifier import classification_signatures
 from tfmodels.text.batching import encode
 from tfmodels.text.wordpiece import WordPieceTokenizer
 

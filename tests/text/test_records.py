@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from applications.documents import TextFiles
+from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
 from tfmodels.text import records
 from tfmodels.text.examples import ExampleSettings

@@ -11,7 +11,7 @@ from tests.applications.verbs import printed
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
-from tfmodels.serving.text_to_text import ROWS, TextWriter, joined
+from tfmodels.tasks.text_writer import ROWS, TextWriter, joined
 
 TEXTS = ["the old king saw the river. a small dog found some bread.", "a small dog", "",
          "every child followed two horses. " * 30, "每个孩子 😀 sold the moon.", "  "]  # fmt: skip

@@ -3,7 +3,7 @@
 In: the `tokenizers` library, asked about every code point, so that the table
 holds what the reference does and not what one version of Python knows of
 Unicode. Out: the arrays that `characters.py` reads. Run it again when the
-library moves to a newer Unicode: `python -m tfmodels.text.make_unicode_table`.
+library moves to a newer Unicode: `python -m tools.make_unicode_table`.
 
 P = distinct pages of 256 code points; equal pages are stored once, which works
 because a page of characters that change by nothing is all zeros.
@@ -109,6 +109,6 @@ def build_runs() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).with_name("unicode.npz")
+    target = Path(__file__).parents[1] / "tfmodels" / "text" / "unicode.npz"
     np.savez_compressed(target, **build())
     print(f"{target.name}: {target.stat().st_size:,} bytes")

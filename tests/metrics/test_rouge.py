@@ -7,7 +7,8 @@ import sys
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from applications.summaries import (
+from tfmodels.errors import InputError
+from tfmodels.metrics.rouge import (
     ROUGE,
     Tokenizer,
     examples_table,
@@ -17,7 +18,6 @@ from applications.summaries import (
     rouge,
     worst,
 )
-from tfmodels.errors import InputError
 
 WORDS = (
     "a the of running runs ran runner quickly quick nationally national nations relational 3.5 "

@@ -166,7 +166,7 @@ class Export(Decoding, Exporting):
 def pretrain(settings: Pretrain):
     """Runs `Pretrain`; returns the metrics of the held-out text."""
     from applications.blocks import Blocks, learned_tokenizer
-    from applications.documents import TextFiles
+    from tfmodels.data.documents import TextFiles
     from tfmodels.models.gpt import SIZES, Gpt
 
     check_numbers(settings)
@@ -197,8 +197,8 @@ def finetune(settings: Finetune):
     """Runs `Finetune`; returns the metrics of the held-out text or rows."""
     from applications import run
     from applications.blocks import Blocks, Responses
-    from applications.documents import TextFiles
-    from applications.sources import open_source
+    from tfmodels.data.documents import TextFiles
+    from tfmodels.data.sources import open_source
 
     check_numbers(settings)
     if settings.checkpoint == "none":
@@ -229,7 +229,7 @@ def finetune(settings: Finetune):
 
 def _eval_files(settings):
     """What tells the text to measure on from other text, in the place of its names."""
-    from applications.documents import TextFiles
+    from tfmodels.data.documents import TextFiles
 
     if settings.eval_files is None:
         return {}
@@ -241,7 +241,7 @@ def evaluate(settings: Evaluate):
     import numpy as np
 
     from applications import report
-    from applications.documents import TextFiles
+    from tfmodels.data.documents import TextFiles
     from tfmodels.text.blocks import tokenized_passages, windows
 
     check_numbers(settings)
@@ -276,7 +276,7 @@ def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `prompt` and `text`, or text on a terminal."""
     import tensorflow as tf
 
-    from applications import datasets
+    from tfmodels.data import datasets
 
     check_numbers(settings)
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
@@ -308,7 +308,7 @@ def predict(settings: Predict):
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
     from applications import report
-    from tfmodels.serving.generation import export_generation
+    from tfmodels.tasks.text_generator import export_generation
 
     check_numbers(settings)
     model, tokenizer, ours = load(settings.model_dir, settings.precision, generate=True)
@@ -377,7 +377,7 @@ def load(model_dir, precision, generate=False):
 
 def _generator(settings):
     """The `TextGenerator` of `predict`."""
-    from tfmodels.serving.generation import TextGenerator
+    from tfmodels.tasks.text_generator import TextGenerator
 
     model, tokenizer, ours = load(settings.model_dir, settings.precision, generate=True)
     return TextGenerator(
@@ -484,6 +484,7 @@ def _ready(settings, model, source, said):
 def _train(settings, data, made_of, start, title):
     from applications import report, steps
     from tfmodels.checkpoints.gpt2 import write_gpt
+    from tfmodels.metrics.tables import table
 
     def write(directory, model, source, metrics):
         ours = {"application": APPLICATION, "max_length": source.max_length, **source.ours}
@@ -491,7 +492,7 @@ def _train(settings, data, made_of, start, title):
         rows = list(metrics.items())
         card = [
             f"Trained with `tfmodels`: {source.say}, from `{settings.checkpoint}`.",
-            report.table(("on held-out text", "value"), rows) if rows else "Nothing held out.",
+            table(("on held-out text", "value"), rows) if rows else "Nothing held out.",
         ]
         report.write_card(directory, title, card, settings)
 
@@ -517,7 +518,7 @@ def _samples(settings, model, source):
     import tensorflow as tf
 
     from tfmodels.generation.settings import Generation
-    from tfmodels.serving.generation import TextGenerator
+    from tfmodels.tasks.text_generator import TextGenerator
 
     tokenizer, before = source.tokenizer, source.ours.get("separator", "")
     taken = tokenizer.tokenize([settings.sample_prompt + before]).row_lengths().numpy()[0]

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from applications import sources
-from applications.datasets import source_errors
-from applications.entities import entity_dataset, open_entities
+from tfmodels.data import sources
+from tfmodels.data.datasets import source_errors
+from tfmodels.data.entities import entity_dataset, open_entities
 from tfmodels.errors import InputError
 
 PARAGRAPHS = """\
@@ -173,7 +173,7 @@ def test_columns_that_are_not_there(tmp_path):
 
 
 def test_a_file_without_blank_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("applications.entities._SENTENCE_BYTES", 100)
+    monkeypatch.setattr("tfmodels.data.entities._SENTENCE_BYTES", 100)
     found = message(tmp_path, "a O\n\n" + "bcdefgh O\n" * 20)
     assert found.startswith(":3: the sentence that starts here is longer than")
 

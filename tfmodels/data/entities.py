@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from applications import datasets
-from applications.sources import FileSource, LineFile, Row, Source, TfdsSource
+from tfmodels.data import datasets
+from tfmodels.data.sources import FileSource, LineFile, Row, Source, TfdsSource
 from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, check_scheme, detect_scheme, labels_of, split_tag, to_spans
 from tfmodels.text.wordpiece import EITHER_PUNCTUATION

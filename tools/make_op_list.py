@@ -1,6 +1,6 @@
 """Makes `op_list.txt`: every operation that TF Serving 2.20 has, with its attributes.
 
-    python tfmodels/serving/make_op_list.py > tfmodels/serving/op_list.txt
+    python tools/make_op_list.py > tfmodels/serving/op_list.txt
 
 In: an environment with tensorflow 2.20.0 and tensorflow-text 2.20.1, the wheels of what the
 server is built from. Out: text; the first line has the versions of graphs that it reads, each

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfmodels.training.entities import confusions, entity_metrics, spans_of
+from tfmodels.metrics.entities import confusions, entity_metrics, spans_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "seqeval.json"
 CASES = json.loads(GOLDEN.read_text(encoding="utf-8"))

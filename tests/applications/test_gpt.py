@@ -7,7 +7,7 @@ import pytest
 
 from applications import steps
 from applications.__main__ import main
-from applications.generation import Predict, _generator, _settled, stream
+from applications.gpt import Predict, _generator, _settled, stream
 from tests.applications.conftest import GPT_FLAGS
 from tests.applications.verbs import printed, refused
 
@@ -44,7 +44,7 @@ class TestModelDirectory:
     def test_transformers_reads_it(self, gpt_dir):
         transformers = pytest.importorskip("transformers", reason="needs the extra `peers`")
         torch = pytest.importorskip("torch", reason="needs torch")
-        from applications.generation import load
+        from applications.gpt import load
 
         theirs = transformers.GPT2LMHeadModel.from_pretrained(gpt_dir)
         ours, tokenizer, _ = load(gpt_dir, "float32")
@@ -69,7 +69,7 @@ class TestEvaluate:
 
     def test_one_window_is_the_sum_of_its_parts(self, gpt_dir, tmp_path, capsys):
         """A short text, whose loss is known without windows."""
-        from applications.generation import load
+        from applications.gpt import load
 
         (tmp_path / "text").write_text("the old king saw the moon.")
         metrics = answers(
@@ -176,8 +176,8 @@ class TestFinetune:
     def test_the_batch_that_spoiled_the_loss(self, rows, gpt_dir):
         """Asked for later, it is the one that was trained on."""
         from applications.blocks import Responses
-        from applications.generation import Finetune, load
-        from applications.sources import open_source
+        from applications.gpt import Finetune, load
+        from tfmodels.data.sources import open_source
 
         source = open_source(str(rows), ("prompt", "response"))
         settings = Finetune(train_file=str(rows), output_dir="", steps=9, batch_size=12)

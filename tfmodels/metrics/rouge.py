@@ -12,9 +12,9 @@ import functools
 import statistics
 import unicodedata
 
-from applications import report
-from applications.documents import split_sentences
 from tfmodels.errors import InputError
+from tfmodels.metrics.tables import table
+from tfmodels.text.sentences import split_sentences
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -258,7 +258,7 @@ def examples_table(sources, references, outputs, number: int = 10) -> str:
         at = i * total // min(number, total)
         source, reference, output = map(_on_one_line, (sources[at], references[at], outputs[at]))
         rows.append((_cut(source, _TABLE_SOURCE), reference, output))
-    return report.table(["source", "reference", "output"], rows)
+    return table(["source", "reference", "output"], rows)
 
 
 def _rouge_score():

@@ -7,8 +7,9 @@ import tracemalloc
 
 import pytest
 
-from applications.documents import TextFiles, split_sentences
+from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
+from tfmodels.text.sentences import split_sentences
 
 
 def write(path, content):
@@ -106,7 +107,7 @@ def test_pieces_of_a_line_change_nothing(tmp_path, monkeypatch):
     whole = read(path)
     assert whole == [(0, split_sentences(line)), (1, split_sentences(line))]
     for size in range(1, 40):
-        monkeypatch.setattr("applications.documents._PIECE", size)
+        monkeypatch.setattr("tfmodels.data.documents._PIECE", size)
         assert read(path) == whole
 
 

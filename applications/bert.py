@@ -167,8 +167,8 @@ class Export(Exporting):
 
 def prepare(settings: Prepare):
     """Runs `Prepare`; returns the content of `records.json`."""
-    from applications.documents import TextFiles
     from applications.examples import given_tokenizer, learned_tokenizer
+    from tfmodels.data.documents import TextFiles
     from tfmodels.text.examples import ExampleSettings
     from tfmodels.text.masking import check_mask
     from tfmodels.text.records import write_records
@@ -238,8 +238,9 @@ def evaluate(settings: Evaluate):
     """Runs `Evaluate`; returns the metrics."""
     import keras
 
-    from applications import datasets, models, report
-    from applications.documents import TextFiles
+    from applications import models, report
+    from tfmodels.data import datasets
+    from tfmodels.data.documents import TextFiles
     from tfmodels.text.examples import ExampleSettings
     from tfmodels.text.pretraining import text_passes, training_batches
     from tfmodels.training.losses import pretraining_objective
@@ -279,8 +280,8 @@ def predict(settings: Predict):
     """Runs `Predict`: JSON lines with `text` and, for each `[MASK]`, `masks`."""
     import tensorflow as tf
 
-    from applications import datasets
-    from tfmodels.serving.fill_mask import fill_mask_signatures
+    from tfmodels.data import datasets
+    from tfmodels.tasks.mask_filler import fill_mask_signatures
 
     check_numbers(settings)
     chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
@@ -308,7 +309,7 @@ def predict(settings: Predict):
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
     from applications import report
-    from tfmodels.serving.fill_mask import export_fill_mask
+    from tfmodels.tasks.mask_filler import export_fill_mask
 
     check_numbers(settings)
     model, tokenizer, _ = load(settings.model_dir, settings.precision, stored=True)
@@ -436,7 +437,7 @@ def _totals(summary):
 
 
 def _card(source, metrics):
-    from applications.report import table
+    from tfmodels.metrics.tables import table
 
     settings = source.examples
     rows = [(name, value) for name, value in metrics.items()]

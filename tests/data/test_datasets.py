@@ -1,4 +1,4 @@
-"""Sources, scans and datasets of `applications.datasets`, on files and sets made by each test."""
+"""Sources, scans and datasets of `tfmodels.data.datasets`, on files and sets made by each test."""
 
 import csv
 import gzip
@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from applications import datasets, sources
-from applications.datasets import source_errors, text_dataset, text_label_dataset
-from applications.sources import FileSource, canonical_label, open_source
+from tfmodels.data import datasets, sources
+from tfmodels.data.datasets import source_errors, text_dataset, text_label_dataset
+from tfmodels.data.sources import FileSource, canonical_label, open_source
 from tfmodels.errors import InputError
 
 COLUMNS = ("text", "label")
@@ -619,7 +619,7 @@ def test_tfds_not_installed(monkeypatch):
 def test_importing_and_scanning_need_no_tensorflow(tmp_path):
     path = write(tmp_path / "a.tsv", TSV)
     code = (
-        "import sys; from applications.sources import open_source; "
+        "import sys; from tfmodels.data.sources import open_source; "
         f"print(open_source({path!r}, ['text', 'label']).scan('label').rows, "
         "'tensorflow' in sys.modules)"
     )

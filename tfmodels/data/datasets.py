@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
-from applications.sources import Row, Source, canonical_label, open_source
+from tfmodels.data.sources import Row, Source, canonical_label, open_source
 from tfmodels.errors import InputError
 
 _CHUNK_CHARACTERS = 4 << 20  # a chunk closes here even when it has room for more rows

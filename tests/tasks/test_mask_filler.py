@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 from applications.__main__ import main
-from applications.pretraining import load
+from applications.bert import load
 from tests.applications.conftest import bert_dir, documents  # noqa: F401 - fixtures
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
-from tfmodels.serving.fill_mask import fill_mask_signatures
+from tfmodels.tasks.mask_filler import fill_mask_signatures
 from tfmodels.text.batching import encode
 
 TEXTS = ["the old king [MASK] the [MASK]", "[MASK]", "no mask 😀", "", "[MASK] " * 600]

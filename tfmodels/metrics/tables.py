@@ -1,0 +1,12 @@
+"""Markdown tables of metrics, for model cards and reports."""
+
+
+def table(columns, rows):
+    """A Markdown table; floats with four digits."""
+
+    def cell(value):
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        return text.replace("|", "\\|")
+
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
