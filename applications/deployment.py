@@ -14,8 +14,8 @@ from applications import bert, gpt, ner, sentiment, summarization
 from applications.settings import Exporting
 from tfmodels.errors import InputError
 
-ROOMS = {room.APPLICATION: room for room in
-         (sentiment, ner, summarization, bert, gpt)}  # fmt: skip
+ROOMS = {"sentiment": sentiment, "ner": ner, "summarization": summarization, "bert": bert,
+         "gpt": gpt}  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -86,15 +86,16 @@ class Smoke(Asking):
 
 def export(settings: Export):
     """Runs `Export`; returns the path of the new version."""
-    from applications import models
+    from tfmodels.tasks.loading import application_of
 
-    if not Path(settings.model_dir).is_dir():
-        raise InputError(f"{settings.model_dir}: no such directory; give one that `train` wrote")
-    name = models.our_settings(settings.model_dir).get("application")
-    if name not in ROOMS:
+    directory = Path(settings.model_dir)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; give one that `train` wrote")
+    name = application_of(directory)
+    if name is None:
         raise InputError(
-            f"{settings.model_dir}: names no application; use `tfmodels APPLICATION export` for a "
-            "published checkpoint"
+            f"{directory}: does not say which application it is of; use `tfmodels APPLICATION "
+            "export`"
         )
     kind, start = ROOMS[name].VERBS["export"]
     values = {name: getattr(settings, name) for name in ("model_dir", "precision", "weights")}

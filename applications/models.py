@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.bert import OURS, load_weights, write_bert
+from tfmodels.checkpoints.bert import load_weights, write_bert
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
-    config_path,
     find_checkpoint,
-    read_json,
+    our_settings,
 )
 from tfmodels.checkpoints.hugging_face import (
     read_bert_config,
@@ -160,12 +159,6 @@ def write_model(directory, application, model, tokenizer, labels, **settings):
     """
     settings = {"application": application, "labels": labels, **settings}
     write_bert(model, directory, tokenizer.vocabulary, tokenizer.get_config(), labels, settings)
-
-
-def our_settings(directory):
-    """What `write_model` was given for a directory; empty for a published checkpoint."""
-    settings = read_json(config_path(directory)).get(OURS)
-    return settings if isinstance(settings, dict) else {}
 
 
 def read_model(directory, application, build):

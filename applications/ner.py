@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from applications.settings import Evaluating, Exporting, FineTuning, Predicting, check_numbers
-from tfmodels.files import whole_directory
+from tfmodels.files import whole_directory, write_json
 
 APPLICATION = "ner"
 HELD_OUT_MOST = 5000  # texts held out of a training file
@@ -157,7 +157,7 @@ def train(settings: Train):
             metrics["history"] = history
             metrics["worst_mistakes"] = mistakes
             shutil.copytree(folder / "logs", directory / "logs")
-            report.write_json(directory / "metrics.json", metrics)
+            write_json(directory / "metrics.json", metrics)
             report.write_card(
                 directory, "Entity tagger", _card(metrics, settings, number), settings
             )

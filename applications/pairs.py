@@ -164,7 +164,7 @@ def pair_chunks(source, rows="all", held_out=frozenset(), seed=None, longest=(No
         return text[:most], target[:target_most]
 
     types = (tf.string, tf.string)
-    return datasets.chunk_dataset(source, convert, types, rows, held_out, seed, chunk=256)
+    return datasets.chunk_dataset(source, convert, types, seed, rows, held_out)
 
 
 def sample(source, rows, held_out, number):

@@ -24,7 +24,8 @@ def _figure(width, height):
 
 
 def plot_confusion(path, confusion, labels):
-    """Writes the confusion matrix as a PNG, rows in per cent of the true class."""
+    """Write the confusion matrix as a PNG, rows in per cent of the true class."""
+    confusion = np.asarray(confusion)
     size = min(4 + 0.5 * len(labels), 24)
     figure = _figure(size + 1, size)
     axes = figure.add_subplot()
@@ -71,44 +72,56 @@ def plot_curves(path, history):
 
 
 def plot(directory, history, confusion=None, labels=None):
-    """Writes `curves.png` and, if given, `confusion.png`; says so if they cannot be drawn.
+    """Write `curves.png` and, if given, `confusion.png`; say so if they cannot be drawn.
 
     A picture that fails must not cost the training that it shows.
+
+    Returns:
+        list of the names of the pictures that were drawn.
     """
+    drawn = []
     try:
         directory.mkdir(exist_ok=True)
         plot_curves(directory / "curves.png", history)
+        drawn.append("curves")
         if confusion is not None:
-            plot_confusion(directory / "confusion.png", confusion, labels)
+            plot_confusion(directory / "confusion.png", np.asarray(confusion), labels)
+            drawn.append("confusion")
     except Exception as error:
         if isinstance(error, OSError):
             raise  # a full disk: the model would not be whole either
         print(f"tfmodels: warning: no plots ({first_line(error)})", file=sys.stderr)
-
-
-def write_json(path, value):
-    """Writes `value` as indented JSON in UTF-8."""
-    Path(path).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return drawn
 
 
 def write_card(directory, title, paragraphs, settings, pictures=("curves",)):
-    """Writes the model card, `README.md`: what it is, how it was made, how good it is.
+    """Write the model card, `README.md`: what it is, how it was made, how good it is.
 
     Args:
         directory: of the model.
         title: heading.
-        paragraphs: Markdown, a str each; see `table`.
-        settings: dataclass of the verb that trained.
+        paragraphs: Markdown, a str each; see `metrics.tables.table`.
+        settings: dataclass of the verb that trained. Paths of this machine become names.
         pictures: names of the PNG files in `plots/`.
     """
-    lines = [f"# {title}", ""]
+    values = {name: _public(value) for name, value in vars(settings).items()}
+    data = values.get("train_file") or values.get("text_files") or values.get("records_dir")
+    start = "from scratch" if values["checkpoint"] == "none" else f"from `{values['checkpoint']}`"
+    lines = [f"# {title}", "", f"Trained with `tfmodels` on `{data}`, {start}.", ""]
     for paragraph in paragraphs:
         lines += [paragraph, ""]
     for picture in pictures:
         lines += [f"![{picture.capitalize()}](plots/{picture}.png)", ""]
     lines += ["Settings:", "", "```json"]
-    lines += [json.dumps(vars(settings), indent=2, ensure_ascii=False), "```", ""]
+    lines += [json.dumps(values, indent=2, ensure_ascii=False), "```", ""]
     (Path(directory) / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _public(value):
+    """Return a setting without the folders of this machine."""
+    if isinstance(value, list):
+        return [_public(part) for part in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def exported(version):

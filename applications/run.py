@@ -16,13 +16,11 @@ from applications.unfinished import STATES, unfinished
 from tfmodels.errors import InputError
 from tfmodels.files import refuse_existing
 from tfmodels.text.batching import length_bucketed
+from tfmodels.training import loop
 from tfmodels.training.distribution import choose_strategy, is_chief, read_cluster
-from tfmodels.training.loop import KeepBest, NonFinite, fit_parts
-from tfmodels.training.optimizer import AdamW, LossScale, WarmupInverseSqrt, WarmupLinear
+from tfmodels.training.optimizer import make_optimizer
 from tfmodels.training.precision import dtype_policy
-from tfmodels.training.state import SaveState, restore_newest
 
-LOST = 75  # sysexits.h: a failure that passes; try again
 # Settings that workers may have of their own.
 OF_A_WORKER = ("output_dir", "peer_wait")
 # What may be another when a training goes on: nothing that changes its result.
@@ -112,29 +110,20 @@ def compile_model(model, settings, total_steps, objective):
     rate = settings.learning_rate
     if rate is None:
         rate = RATE_FROM_ZERO if settings.checkpoint == "none" else RATE_FROM_CHECKPOINT
-    updates = total_steps // settings.accumulate_steps
-    warm = int(settings.warmup * updates)
-    if getattr(settings, "schedule", "linear") == "linear":
-        schedule = WarmupLinear(rate, updates, warm)
-    else:
-        schedule = WarmupInverseSqrt(rate, max(warm, 1))
-    ema = getattr(settings, "ema", 0.0)
-    optimizer = AdamW(
-        schedule,
+    layers = encoder_layers(model) if getattr(settings, "layer_decay", 1.0) < 1 else ()
+    optimizer = make_optimizer(
+        total_steps,
+        learning_rate=rate,
+        warmup=settings.warmup,
         weight_decay=settings.weight_decay,
-        global_clipnorm=settings.clip_norm,
-        use_ema=ema > 0,
-        ema_momentum=ema or 0.99,  # 0 is refused, and not used
-        gradient_accumulation_steps=settings.accumulate_steps
-        if settings.accumulate_steps > 1
-        else None,
+        clip_norm=settings.clip_norm,
+        ema=getattr(settings, "ema", 0.0),
+        schedule=getattr(settings, "schedule", "linear"),
+        accumulate_steps=settings.accumulate_steps,
+        layers=layers,
+        layer_decay=getattr(settings, "layer_decay", 1.0),
+        float16=model.dtype_policy.compute_dtype == "float16",
     )
-    decay = getattr(settings, "layer_decay", 1.0)
-    if decay < 1:
-        for below, layer in enumerate(reversed(encoder_layers(model))):
-            optimizer.scale_learning_rate(layer.trainable_variables, decay**below)
-    if model.dtype_policy.compute_dtype == "float16":
-        optimizer = LossScale(optimizer)
     model.compile(
         optimizer=optimizer,
         jit_compile={"auto": "auto", "on": True, "off": False}[settings.xla],
@@ -169,64 +158,26 @@ def fit(
     Raises:
         InputError: the loss is no longer a number.
     """
-    # Keras validates at the end of what it calls an epoch: a part of a pass over the rows.
-    dataset = make_dataset()
-    steps = -(-int(dataset.cardinality()) // settings.evaluations)
-    parts = settings.epochs * settings.evaluations
-    rate = compile_model(model, settings, steps * parts, objective)
-    best = KeepBest(model, monitor, settings.patience)
-    step, history = 0, {}
-    if state := restore_newest(folder / STATES, model, best.variables):
-        step, history = state["step"], state["history"]
-        best.replay(history)
-        print(f"going on at step {step} of {steps * parts}", file=sys.stderr)
-    saved = SaveState(
-        folder / STATES, steps, history,
-        every=settings.save_every, start=step, more=best.variables, averaged=settings.ema > 0,
-    )  # fmt: skip
-
-    def batch_at(step):
-        # Another pass over the dataset that is trained on would have another order.
-        return next(iter(make_dataset().repeat().skip(step)))
-
-    # Before the callback that keeps the best weights: it must see the averages.
-    averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema else []
-    (folder / "logs").mkdir(exist_ok=True)
-    if step < steps * parts and not best.ended:
-        with lost_workers(model):
-            fit_parts(
-                model,
-                dataset.repeat().skip(step),
-                steps,
-                parts,
-                step,
-                [
-                    *averages,
-                    *callbacks,
-                    best,
-                    keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
-                    saved,
-                    nonfinite(settings, saved, rate, batch_at),
-                ],
-                validation_data=validation,
-                class_weight=class_weight,
-            )
-    best.put_back(model)
-    return saved.history
-
-
-def nonfinite(settings, saved, rate, batch_at):
-    """The callback for `--nonfinite`; see `NonFinite`.
-
-    Args:
-        settings: has `nonfinite`, `output_dir`.
-        saved: the `SaveState` of the training.
-        rate: the largest learning rate.
-        batch_at: see `NonFinite`.
-    """
-    path = f"{settings.output_dir.rstrip('/')}.nonfinite.npz"
-    advice = f"give a smaller --learning_rate than {rate:g}, or --nonfinite skip"
-    return NonFinite(saved, path, batch_at, settings.nonfinite == "skip", advice)
+    of_pass = int(make_dataset().cardinality())
+    steps = settings.epochs * of_pass
+    rate = compile_model(model, settings, steps, objective)
+    return loop.fit(
+        model,
+        lambda step: make_dataset().repeat().skip(step),
+        steps,
+        loop.evaluation_steps(of_pass, settings.epochs, settings.evaluations),
+        epochs=settings.epochs,
+        validation=validation,
+        callbacks=callbacks,
+        class_weight=class_weight,
+        monitor=monitor,
+        patience=settings.patience,
+        warmup_steps=int(settings.warmup * steps),
+        states=folder / STATES,
+        save_every=settings.save_every,
+        nonfinite=settings.nonfinite,
+        advice=f"give a smaller --learning_rate than {rate:g}",
+    ).history
 
 
 @contextlib.contextmanager
@@ -268,25 +219,3 @@ def output_of(settings):
         return
     with tempfile.TemporaryDirectory() as directory:
         yield str(Path(directory) / "model")
-
-
-@contextlib.contextmanager
-def lost_workers(model):
-    """Ends the process, with one line and the status `LOST`, when another worker has gone.
-
-    Not the caller's mistake, nor ours: who starts the workers is to start all of them again.
-    """
-    try:
-        yield
-    except tf.errors.OpError as error:
-        several = isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
-                tf.errors.DeadlineExceededError, tf.errors.InternalError)  # fmt: skip
-        if not several or not isinstance(error, gone):
-            raise
-        print(
-            "tfmodels: lost another worker, or the way to it; start all again with the same "
-            f"command ({type(error).__name__})",
-            file=sys.stderr,
-        )
-        sys.exit(LOST)

@@ -4,6 +4,7 @@ In: the fields that a verb adds. Out: its dataclass, which the command line is m
 numbers out of range one `InputError` that names the flag.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -241,6 +242,64 @@ MOST = {
     "short_share": 1.0, "word_dropout": 0.9, "label_smoothing": 0.9, "layer_decay": 1.0,
     "seed": 2**32 - 1,  # NumPy has no other
 }  # fmt: skip
+
+
+# Of a model that starts from a checkpoint, what is the checkpoint's: the flags of a new one.
+OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_first",
+                  "num_layers", "num_heads", "hidden_dim", "tokenizer", "vocabulary",
+                  "initial_embeddings")  # fmt: skip
+# Of records, what they were made with.
+OF_RECORDS = ("text_files", "text_column", "vocabulary", "vocabulary_size", "lowercase",
+              "short_share", "segmented", "held_out")  # fmt: skip
+OF_SAMPLING = ("temperature", "top_k", "top_p")
+
+
+def without_effect(settings):
+    """Yield `(flags, reason)`: flags that change nothing beside the others of this call."""
+    given = vars(settings)
+    if given.get("checkpoint") not in (None, "none"):
+        yield OF_A_NEW_MODEL, "the checkpoint has its own"
+    elif "checkpoint" in given:
+        yield ("revision",), "there is no checkpoint"
+    if given.get("records_dir") is not None:
+        yield OF_RECORDS, "the records in --records_dir have their own"
+    if given.get("text"):
+        yield ("input_file",), "texts are given, which are answered alone"
+    if given.get("eval_file") is not None or given.get("eval_files") is not None:
+        yield ("held_out",), "the rows to measure on are given"
+    if given.get("train_file") is not None and "text_files" in given:
+        yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
+    elif given.get("text_files") is not None and "train_file" in given:
+        flags = ("eval_file", "prompt_column", "response_column", "separator")
+        yield flags, "the text of --text_files is read"
+    if given.get("steps") is not None:
+        yield ("epochs",), "--steps says how long the training is"
+    if given.get("sample") is False:
+        yield OF_SAMPLING, "the likeliest tokens are taken; give --sample true"
+    if given.get("num_beams") == 1:
+        yield ("length_penalty",), "there is no beam search; give --num_beams"
+    if given.get("crf") is False:
+        yield ("emission_loss",), "there is no CRF"
+
+
+def check(settings):
+    """Refuse settings that are out of range, or that have no effect in this call.
+
+    Raises:
+        InputError: with the flag, its value and what is allowed.
+    """
+    check_numbers(settings)
+    defaults = {field.name: field for field in dataclasses.fields(settings)}
+    for flags, reason in without_effect(settings):
+        for flag in flags:
+            if flag not in defaults:
+                continue
+            field = defaults[flag]
+            value, default = getattr(settings, flag), field.default
+            if default is dataclasses.MISSING:
+                default = None if field.default_factory is dataclasses.MISSING else []
+            if value != default:
+                raise InputError(f"--{flag} {value}: has no effect here: {reason}; leave it out")
 
 
 def check_numbers(settings):

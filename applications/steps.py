@@ -8,17 +8,13 @@ metrics, curves and logs; until it is there, the folder of an unfinished trainin
 import json
 import shutil
 import sys
-import time
-
-import keras
 
 from applications import report, run
 from applications.unfinished import STATES
 from tfmodels.data import datasets
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory
-from tfmodels.training.loop import fit_parts
-from tfmodels.training.state import SaveState, restore_newest
+from tfmodels.files import whole_directory, write_json
+from tfmodels.training import loop
 
 
 def train(settings, data, made_of, start, write):
@@ -51,7 +47,7 @@ def train(settings, data, made_of, start, write):
         with whole_directory(output_dir, "another --output_dir") as directory:
             write(directory, model, source, metrics)
             shutil.copytree(folder / "logs", directory / "logs")
-            report.write_json(directory / "metrics.json", {**metrics, "history": measured})
+            write_json(directory / "metrics.json", {**metrics, "history": measured})
             report.plot(directory / "plots", measured)
     print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
     print(json.dumps({"model_dir": settings.output_dir, **metrics}))
@@ -77,36 +73,20 @@ def fit(model, source, settings, folder, objective, callbacks=()):
     Raises:
         InputError: the loss is no longer a number, or the state cannot be used.
     """
-    # Keras measures at the end of what it calls an epoch: `interval` steps.
-    parts = -(-source.steps // settings.save_steps)
-    interval = -(-source.steps // parts)
-    rate = run.compile_model(model, settings, parts * interval, objective)
-    step, history = 0, {}
-    if state := restore_newest(folder / STATES, model):
-        step, history = state["step"], state["history"]
-        print(f"going on at step {step} of {parts * interval}", file=sys.stderr)
-    held_out = source.held_out()
-    saved = SaveState(folder / STATES, interval, history, every=settings.save_every, start=step)
-    (folder / "logs").mkdir(exist_ok=True)
-    if step < parts * interval:  # not if only the writing of the model was left
-        with run.lost_workers(model):
-            fit_parts(
-                model,
-                source.batches(step),
-                interval,
-                parts,
-                step,
-                [
-                    *callbacks,
-                    Pace(_tokens_of_step(source, settings, held_out), parts, interval),
-                    keras.callbacks.TensorBoard(str(folder / "logs"), write_graph=False),
-                    saved,
-                    run.nonfinite(settings, saved, rate, lambda at: next(iter(source.batches(at)))),
-                ],
-                validation_data=held_out,
-                verbose="auto" if sys.stdout.isatty() else 2,
-            )
-    return saved.history
+    rate = run.compile_model(model, settings, source.steps, objective)
+    return loop.fit(
+        model,
+        source.batches,
+        source.steps,
+        loop.regular_steps(source.steps, settings.save_steps),
+        epochs=settings.epochs,
+        validation=source.held_out(),
+        callbacks=callbacks,
+        states=folder / STATES,
+        save_every=settings.save_every,
+        nonfinite=settings.nonfinite,
+        advice=f"give a smaller --learning_rate than {rate:g}",
+    ).history
 
 
 def of_epochs(settings, number, kind):
@@ -156,43 +136,3 @@ def first(batches, settings, kind, source):
 def _measures(history):
     """Without Keras' means of the batches' means, which stand beside our exact ones."""
     return {k: v for k, v in history.items() if not k.removeprefix("val_").endswith("_loss")}
-
-
-def _tokens_of_step(source, settings, held_out):
-    """Tokens of a step, padding not counted; all count where nothing is held out."""
-    tokens = settings.batch_size * source.max_length
-    if held_out is None or "padding_mask" not in held_out.element_spec[0]:
-        return tokens
-    masks = [batch["padding_mask"].numpy() for batch, _ in held_out.take(8)]
-    return settings.batch_size * sum(mask.sum() for mask in masks) / sum(map(len, masks))
-
-
-class Pace(keras.callbacks.Callback):
-    """Puts `tokens_per_second` into the logs of each Keras epoch; says how long it will take.
-
-    Args:
-        tokens: of a step.
-        parts: Keras epochs.
-        interval: steps of each.
-    """
-
-    def __init__(self, tokens, parts, interval):
-        super().__init__()
-        self.tokens, self.parts, self.interval = tokens, parts, interval
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start, self.seconds, self.steps = time.perf_counter(), 0.0, 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        # Fewer than an interval where the training goes on inside of one.
-        self.seconds, self.steps = time.perf_counter() - self.start, batch + 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["tokens_per_second"] = self.tokens * self.steps / max(self.seconds, 1e-9)
-        seconds = (time.perf_counter() - self.start) * self.interval / max(self.steps, 1)
-        left = (self.parts - epoch - 1) * seconds
-        print(
-            f"step {(epoch + 1) * self.interval} of {self.parts * self.interval}, "
-            f"{logs['tokens_per_second']:,.0f} tokens/s, {left / 60:.0f} min left",
-            file=sys.stderr,
-        )

@@ -25,7 +25,7 @@ from applications.settings import (
     check_numbers,
 )
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory
+from tfmodels.files import whole_directory, write_json
 
 APPLICATION = "summarization"
 HELD_OUT_MOST = 2000  # rows held out of a training file
@@ -186,7 +186,7 @@ def train(settings: Train):
             metrics["history"] = history
             metrics["worst_mistakes"] = rouge.worst(*measured, found)
             shutil.copytree(folder / "logs", directory / "logs")
-            report.write_json(directory / "metrics.json", metrics)
+            write_json(directory / "metrics.json", metrics)
             card = _card(
                 metrics, settings, number, rouge.examples_table(*measured, found, EXAMPLES)
             )

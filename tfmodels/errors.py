@@ -11,6 +11,10 @@ class InputError(ValueError):
     """What the caller gave cannot be used; the message says what, where and what to do."""
 
 
+class LostWorker(Exception):
+    """Another worker of a distributed training, or the way to it, is gone: start all again."""
+
+
 def first_line(error):
     """The first line of an exception's message, or its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

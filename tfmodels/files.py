@@ -7,6 +7,8 @@ found under the final name.
 import contextlib
 import errno
 import fcntl
+import hashlib
+import json
 import shutil
 import uuid
 from pathlib import Path
@@ -19,6 +21,21 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no space
 _OF_THE_CALLER = FULL | {
     errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
 }  # fmt: skip
+
+
+def write_json(path, value):
+    """Write a JSON value, indented, in UTF-8."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def hash_of(path):
+    """Return the SHA-256 of a file."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 @contextlib.contextmanager

@@ -141,6 +141,12 @@ def read_json(path):
     return content
 
 
+def our_settings(directory):
+    """Return what `tfmodels` wrote into `config.json`; empty for a published checkpoint."""
+    settings = read_json(config_path(directory)).get(OURS)
+    return settings if isinstance(settings, dict) else {}
+
+
 class TensorFiles:
     """The tensors of `model.safetensors`, or of the files that its index names.
 

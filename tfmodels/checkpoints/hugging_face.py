@@ -7,7 +7,6 @@ same back into files. Fields as `transformers` documents them for `BertConfig` a
 `bert_config.json` has the same fields, and their `vocab.txt` is the same.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from keras import ops
 
 from tfmodels.checkpoints.files import CONFIG, TensorFiles, config_path, is_google, read_json
 from tfmodels.errors import InputError
+from tfmodels.files import write_json
 from tfmodels.models.bert import BertConfig
 from tfmodels.text.wordpiece import WordPieceTokenizer, split_vocabulary
 
@@ -344,12 +344,6 @@ def write_vocabulary(directory, vocabulary):
         raise InputError("vocabulary holds a token twice; give each token once")
     text = "".join(f"{token}\n" for token in vocabulary)
     (Path(directory) / "vocab.txt").write_bytes(text.encode("utf-8"))
-
-
-def write_json(path, content):
-    """Writes a JSON object, indented."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
 
 
 class HuggingFaceTensors:

@@ -74,7 +74,7 @@ def text_label_dataset(
         return text[:max_characters], index
 
     types = (tf.string, tf.int32)
-    return chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
+    return chunk_dataset(source, convert, types, seed, rows, held_out, chunk)
 
 
 def text_dataset(
@@ -98,17 +98,17 @@ def text_dataset(
         return tuple(value[:max_characters] for value in row.values)
 
     types = (tf.string,) * len(source.columns)
-    return chunk_dataset(source, convert, types, rows, held_out, seed, chunk)
+    return chunk_dataset(source, convert, types, seed, rows, held_out, chunk)
 
 
 def chunk_dataset(
     source: Source,
     convert: Callable[[Row], tuple],
     types: tuple[tf.DType, ...],
-    rows: str,
-    held_out: Collection[int],
-    seed: int | None,
-    chunk: int,
+    seed: int | None = None,
+    rows: str = "all",
+    held_out: Collection[int] = frozenset(),
+    chunk: int = 256,
 ) -> tf.data.Dataset:
     """Makes a dataset of chunks of converted rows, the columns as vectors of `types`."""
     if rows not in ("all", "train", "held_out") or chunk < 1:

@@ -196,7 +196,7 @@ def entity_dataset(
         return text, *(tf.ragged.map_flat_values(tf.strings.to_number, c, tf.int32) for c in split)
 
     # Numbers travel as text: a tensor of strings can hold any number of them a row.
-    chunks = datasets.chunk_dataset(source, convert, (tf.string,) * 4, rows, held_out, seed, chunk)
+    chunks = datasets.chunk_dataset(source, convert, (tf.string,) * 4, seed, rows, held_out, chunk)
     return chunks.map(numbers)
 
 

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from tfmodels.errors import InputError
+from tfmodels.files import hash_of
 
 _ROW_BYTES = 16 << 20  # longest row of a file; a forgotten quote must not swallow gigabytes
 _READ_BYTES = 128 << 10  # read at a time from a file
@@ -125,7 +126,10 @@ class Source(abc.ABC):
         name: what messages call the source.
         columns: names of the columns, in the order of a row's values.
         failure: the error that ended a dataset made of this source; see `source_errors`.
+        endless: whether the rows never end, so that they cannot be counted.
     """
+
+    endless = False
 
     def __init__(self, name: str, columns: Sequence[str]):
         self.name = name
@@ -213,6 +217,10 @@ class Source(abc.ABC):
         spellings[raw] = label
         return label
 
+    def fingerprint(self) -> str:
+        """Return what tells the rows from others: a hash of the contents and the columns."""
+        raise NotImplementedError
+
     def place(self, line: int) -> str:
         """Where a row stands, for messages."""
         return f"{self.name}:{line}"
@@ -257,6 +265,9 @@ class LineFile(Source):
         self._stamp = None
         self._blocks: list[_Block] | None = None
         self._row_count = 0
+
+    def fingerprint(self) -> str:
+        return f"{hash_of(self._path)} {' '.join(self.columns)}"
 
     @abc.abstractmethod
     def _records(self, stream: BinaryIO, block: _Block) -> Iterator[tuple[int, int, tuple]]:
@@ -590,6 +601,10 @@ class TfdsSource(Source):
     def place(self, line: int) -> str:
         """Where a row stands, for messages."""
         return f"{self.name} row {line}"
+
+    def fingerprint(self) -> str:
+        info = self._builder.info
+        return f"{info.full_name} {self._parts} {' '.join(self.columns)}"
 
     def _in_order(self) -> Iterator[Row]:
         for part in self._parts:

@@ -4,12 +4,11 @@ In: the directory of a SavedModel. Out: `signatures.json`, `README.md` and `chec
 a server looks at none of them.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 from tfmodels.errors import InputError
-from tfmodels.files import LOCK
+from tfmodels.files import LOCK, hash_of, write_json
 
 SIGNATURES, CARD, CHECKSUMS = "signatures.json", "README.md", "checksums.json"
 
@@ -24,7 +23,7 @@ def write_signatures(directory, task, signatures, sizes):
         sizes: dict of `float32_weights`, bytes that the weights would take as float32, and
             `exported`, bytes of the graph with its weights.
     """
-    _write_json(directory / SIGNATURES, {"task": task, "signatures": signatures, "bytes": sizes})
+    write_json(directory / SIGNATURES, {"task": task, "signatures": signatures, "bytes": sizes})
 
 
 def copy_card(directory, card):
@@ -36,8 +35,8 @@ def copy_card(directory, card):
 def write_checksums(directory):
     """Writes the SHA-256 of every file of a version, by its path."""
     paths = [path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != LOCK]
-    sums = {str(path.relative_to(directory)): _sha256(path) for path in paths}
-    _write_json(directory / CHECKSUMS, sums)
+    sums = {str(path.relative_to(directory)): hash_of(path) for path in paths}
+    write_json(directory / CHECKSUMS, sums)
 
 
 def changed_files(directory):
@@ -52,22 +51,10 @@ def changed_files(directory):
     for name, wanted in sums.items():
         if not (directory / name).is_file():
             yield f"{name} is missing"
-        elif _sha256(directory / name) != wanted:
+        elif hash_of(directory / name) != wanted:
             yield f"{name} has changed since it was written"
 
 
 def size(directory):
     """Bytes of all files of a directory."""
     return sum(path.stat().st_size for path in Path(directory).rglob("*") if path.is_file())
-
-
-def _sha256(path):
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
-
-
-def _write_json(path, value):
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

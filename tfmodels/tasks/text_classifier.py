@@ -1,64 +1,258 @@
-"""A text classifier as signatures: strings in, labels and probabilities out.
+"""`TextClassifier`: one label for a text.
 
-In: a `Classifier`, its tokenizer and labels. Out: what `saved_model.save` writes. The
-tokenizer, the model and the labels are all inside the graph.
+In: texts with labels. Out: `{"label": "positive", "probabilities": {"negative": 0.1, ...}}`, and
+a SavedModel that answers strings with the same. Preprocessing, head, answers, in that order.
 """
 
+from pathlib import Path
+
+import numpy as np
 import tensorflow as tf
 
-from tfmodels.serving.saved_model import BATCH, TEXT, longest_text, save
-from tfmodels.text.batching import encode
+from tfmodels.checkpoints.files import config_path, read_json
+from tfmodels.data.datasets import chunk_dataset, source_errors
+from tfmodels.data.sources import Row, Source, canonical_label
+from tfmodels.errors import InputError
+from tfmodels.metrics.classification import classification_metrics
+from tfmodels.models.classifier import Classifier
+from tfmodels.serving.saved_model import BATCH, TEXT
+from tfmodels.tasks.encoder import EncoderTask
+from tfmodels.tasks.task import batches_by_length
+from tfmodels.text.batching import encode, in_order_batches, length_bucketed
+from tfmodels.training.losses import Accuracy, Crossentropy
 
 
-def classification_signatures(model, tokenizer, labels, max_length=None):
-    """The signatures of a classifier.
-
-    Args:
-        model: a `Classifier`.
-        tokenizer: a `WordPieceTokenizer`.
-        labels: C strings, in the order of the model's classes.
-        max_length: most tokens of a text; what is beyond is cut. As many as the model has
-            positions for if not given.
-
-    Returns:
-        dict from signature name to `(function, specs)`, see `saved_model.save`:
-        `serving_default` on `text` string `[B]`; `token_ids` on `token_ids`,
-        `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label`
-        string `[B]` and `probabilities` float32 `[B, C]`.
-
-    Raises:
-        InputError: the model has fewer positions than `max_length`.
-    """
-    max_length = longest_text(model, max_length)
-    labels = tf.constant(list(labels))
-
-    def classify(batch):
-        probabilities = tf.nn.softmax(model(batch, training=False))  # [B, C]
-        label = tf.gather(labels, tf.argmax(probabilities, -1))
-        return {"label": label, "probabilities": probabilities}
-
-    def from_text(text):
-        return classify(encode(tokenizer, text, max_length))
-
-    def from_ids(**batch):
-        return classify(batch)
-
-    return {"serving_default": (from_text, TEXT), "token_ids": (from_ids, BATCH)}
-
-
-def export_classifier(root, model, tokenizer, labels, max_length=None, **saving):
-    """Writes a classifier as the next version of a SavedModel.
+class TextClassifier(EncoderTask):
+    """Give each text one label.
 
     Args:
-        root: directory that holds the versions, for example `saved_models/sentiment`.
-        model, tokenizer, labels, max_length: see `classification_signatures`.
-        **saving: `card` and `frozen`, see `saved_model.save`.
+        backbone: an encoder such as `Bert`, or a `Classifier`.
+        tokenizer: its `WordPieceTokenizer`.
+        labels: names of the classes; found in the rows by `fit` if not given. Integer labels of
+            rows are numbers of these.
+        pooling: "first" (BERT's pooler) or "mean" (of all tokens).
+        word_dropout: share of the words that are hidden in training, others every time, in texts
+            of four and more.
+        max_length: maximum number of tokens of a text; what is beyond is cut.
+        **options: see `EncoderTask`.
 
-    Returns:
-        `Path` of the new version.
-
-    Raises:
-        InputError: if the directory cannot be written.
+    Example:
+        >>> task = TextClassifier.from_preset("google-bert/bert-base-uncased")
+        >>> task.fit(["a joy", "a bore"], ["good", "bad"], epochs=3)
+        >>> task.predict(["what a joy"])
     """
-    signatures = classification_signatures(model, tokenizer, labels, max_length)
-    return save(root, signatures, model, task="sentiment", **saving)
+
+    application = "sentiment"
+    labelled = True
+    monitor = "val_accuracy"
+    head = Classifier
+
+    def __init__(
+        self, backbone, tokenizer, labels=None, *, pooling="mean", word_dropout=0.0, **options
+    ):
+        if isinstance(backbone, Classifier):
+            pooling = backbone.pooling
+            labels = labels or [str(number) for number in range(backbone.num_classes)]
+            if len(labels) != backbone.num_classes:
+                raise InputError(
+                    f"{len(labels)} labels for {backbone.num_classes} classes; give one for each"
+                )
+        self.pooling, self.word_dropout = pooling, word_dropout
+        super().__init__(backbone, tokenizer, labels, **options)
+
+    # Preprocessing: rows to batches.
+
+    def _learn(self, rows: Source) -> None:
+        if rows.endless:
+            if self.labels is None:
+                raise InputError(
+                    "an endless dataset: give labels=[...] or num_classes= when the task is made"
+                )
+            return
+        counts = self._scan(rows).label_counts
+        if len(counts) < 2 and not self._labels_given:
+            raise InputError(
+                f"{rows.name}: column {rows.columns[1]!r} has one class only "
+                f"({next(iter(counts), '')!r}); give rows of two or more"
+            )
+        self._take_labels(list(counts))
+
+    def _ids(self) -> dict[str, int]:
+        """Return the number of each label; numbers stand for themselves."""
+        ids = {canonical_label(label): number for number, label in enumerate(self.labels)}
+        if len(ids) != len(self.labels):
+            raise InputError(f"the labels {self.labels[:20]} repeat; name each once")
+        return {**{str(number): number for number in range(len(ids))}, **ids}
+
+    def _chunks(self, rows: Source, seed=None) -> tf.data.Dataset:
+        ids, weighted = self._ids(), "weight" in rows.columns
+        # Bounds the memory for rows of megabytes; only spaces or words of hundreds of
+        # characters could make a difference. Evaluation reads all.
+        most = None if seed is None else 100 * self.max_length
+
+        def convert(row: Row) -> tuple:
+            text, label, *weight = row.values
+            number = ids.get(label, ids.get(canonical_label(label)))
+            if number is None:
+                raise InputError(
+                    f"{rows.place(row.line)}: unknown label {label[:60]!r} in column "
+                    f"{rows.columns[1]!r}; the labels are {', '.join(self.labels[:20])}"
+                )
+            return text[:most], number, *map(float, weight)
+
+        types = (tf.string, tf.int32, *((tf.float32,) if weighted else ()))
+        return chunk_dataset(rows, convert, types, seed)
+
+    def _batches(self, rows, batch_size, seed=None, in_order=False):
+        chunks = self._chunks(rows, seed)
+        number = None if rows.endless else self._scan(rows).rows
+        if in_order:
+            return in_order_batches(
+                chunks, self.tokenizer, batch_size, self.max_length, rows=number
+            )
+        dropout = 0.0 if seed is None else self.word_dropout
+        return length_bucketed(
+            chunks, self.tokenizer, batch_size, self.max_length, seed, dropout, rows=number
+        )
+
+    def _batches_of_texts(self, texts, batch_size):
+        texts = list(texts)
+        chunks = tf.data.Dataset.from_tensor_slices((texts,)).batch(256)
+        batches = in_order_batches(
+            chunks, self.tokenizer, batch_size, self.max_length, rows=len(texts)
+        )
+        return batches.map(lambda batch: batch)
+
+    def _check(self, rows):
+        unknown = [label for label in self._scan(rows).label_counts
+                   if label not in self._ids()]  # fmt: skip
+        if unknown:
+            raise InputError(
+                f"{rows.name}: label {unknown[0]!r} in column {rows.columns[1]!r} does not occur "
+                f"in the training rows, whose labels are {', '.join(self.labels[:20])}"
+            )
+
+    def _describe(self, rows):
+        number = "endless" if rows.endless else self._scan(rows).rows
+        return f"{number} training rows, labels {', '.join(self.labels[:20])}"
+
+    def _class_weight(self, given):
+        if given is None:
+            return None
+        ids = self._ids()
+        if given == "balanced":
+            counts = self._scan(self._sources[0]).label_counts
+            mean = sum(counts.values()) / len(counts)
+            given = {label: mean / count for label, count in counts.items()}
+        return {ids[canonical_label(str(label))]: weight for label, weight in given.items()}
+
+    # Head.
+
+    def _new_model(self):
+        return Classifier(self.backbone, len(self.labels), self._dropout, self.pooling)
+
+    def _objective(self):
+        return {"loss": Crossentropy(self._label_smoothing), "metrics": [Accuracy()]}
+
+    # Answers.
+
+    def answers(self, texts, batch_size=32):
+        return [
+            {
+                "label": self.labels[int(row.argmax())],
+                "probabilities": {
+                    label: round(float(p), 6) for label, p in zip(self.labels, row, strict=True)
+                },
+            }
+            for row in self.probabilities(texts, batch_size)
+        ]
+
+    def probabilities(self, texts, batch_size: int = 32) -> np.ndarray:
+        """Return float32 `[C, classes]` for a list of str or bytes, in their order."""
+        answer = self._function("answer", self._answer)
+        found = np.zeros((len(texts), len(self.labels)), "float32")
+        for rows, part in batches_by_length(texts, batch_size):
+            found[rows] = answer(part).numpy()
+        return found
+
+    def _answer(self):
+        @tf.function(input_signature=list(TEXT.values()), autograph=False)
+        def answer(text):
+            return self._probabilities(encode(self.tokenizer, text, self.max_length))
+
+        return answer
+
+    def _probabilities(self, batch):
+        return tf.nn.softmax(self.model(batch, training=False))
+
+    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
+        """Measure: `accuracy`, `macro_f1` and, by class, precision, recall and F1.
+
+        Args, errors: as of `Task.evaluate`.
+
+        Returns:
+            dict; see `classification_metrics`. With `mistakes` also `confusion`, the matrix as
+            lists (rows: true classes), and `worst_mistakes`, the surest wrong answers.
+        """
+        rows = self._read(x, y)
+        self._model or self._learn(rows)
+        confusion = np.zeros((len(self.labels), len(self.labels)), int)
+        worst = []
+        with source_errors(rows):
+            for text, label, *_ in self._chunks(rows).as_numpy_iterator():
+                probabilities = self.probabilities(text, batch_size)
+                predicted = probabilities.argmax(-1)
+                np.add.at(confusion, (label, predicted), 1)
+                for i in np.flatnonzero(label != predicted):
+                    p, shown = probabilities[i, label[i]], text[i].decode("utf-8", "replace")[:500]
+                    worst.append((float(p), int(label[i]), int(predicted[i]), shown))
+                worst = sorted(worst)[:mistakes]
+        metrics = classification_metrics(confusion, self.labels)
+        if mistakes:
+            metrics["confusion"] = confusion.tolist()
+            metrics["worst_mistakes"] = [
+                {"text": text, "true": self.labels[true], "predicted": self.labels[wrong],
+                 "probability": p}
+                for p, true, wrong, text in worst
+            ]  # fmt: skip
+        return metrics
+
+    def signatures(self):
+        """Return the signatures of a classifier.
+
+        `serving_default` on `text` string `[B]`; `token_ids` on `token_ids`, `segment_ids` int32
+        `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label` string `[B]` and
+        `probabilities` float32 `[B, C]`.
+        """
+        labels = tf.constant(self.labels)
+
+        def classify(batch):
+            probabilities = self._probabilities(batch)  # [B, C]
+            label = tf.gather(labels, tf.argmax(probabilities, -1))
+            return {"label": label, "probabilities": probabilities}
+
+        def from_text(text):
+            return classify(encode(self.tokenizer, text, self.max_length))
+
+        def from_ids(**batch):
+            return classify(batch)
+
+        return {"serving_default": (from_text, TEXT), "token_ids": (from_ids, BATCH)}
+
+    # What stays with a saved task.
+
+    @classmethod
+    def _saved_options(cls):
+        return ("max_length", "pooling")
+
+    @classmethod
+    def _is_published(cls, directory: Path):
+        names = read_json(config_path(directory)).get("architectures") or ()
+        return "BertForSequenceClassification" in names
+
+    @classmethod
+    def _options_of(cls, directory, labels):
+        options = super()._options_of(directory, labels)
+        if cls._is_published(directory) and "pooling" not in options:
+            options["pooling"] = "first"
+        return options

@@ -53,7 +53,9 @@ def packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
     )
 
 
-def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0):
+def length_bucketed(
+    chunks, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0, rows=None
+):
     """Batches of texts of similar length.
 
     Rows are taken in their order, `WINDOW` batches at a time, sorted by length there
@@ -70,6 +72,7 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
         word_dropout: share of the tokens of texts of 4 and more that `[MASK]` takes the place
             of, others in every batch and pass: for training, so that no single word decides.
             Needs a seed and a vocabulary with `[MASK]`.
+        rows: how many rows there are in all, if known: Keras then knows where the dataset ends.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
@@ -96,14 +99,32 @@ def length_bucketed(chunks, tokenizer, batch_size, max_length, seed=None, word_d
         ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
         return ({**batch, "token_ids": ids}, *others)
 
-    rows = mapped(chunks, tokenized).unbatch()
-    batches = by_length(rows, batch_size, seed)
+    batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed)
     batches = mapped(batches, packed_row)
     if word_dropout:
         # Other numbers in every pass, and the same ones again for the same seed.
         numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
         batches = mapped(tf.data.Dataset.zip(numbers, batches), with_words_dropped)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return of_length(batches, rows, batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def in_order_batches(chunks, tokenizer, batch_size, max_length, rows=None):
+    """Batches of texts in their order, each padded to its longest: for predictions.
+
+    Args, returns: as of `length_bucketed`.
+    """
+
+    def encoded(text, *others):
+        return (encode(tokenizer, text, max_length), *others)
+
+    return of_length(mapped(chunks.unbatch().batch(batch_size), encoded), rows, batch_size)
+
+
+def of_length(batches, rows, batch_size):
+    """Tell a dataset of batches of `rows` rows its length; as it is where these are not known."""
+    if rows is None:
+        return batches
+    return batches.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
 
 
 def by_length(rows, batch_size, seed=None):

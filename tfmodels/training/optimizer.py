@@ -87,6 +87,53 @@ class WarmupInverseSqrt(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup_steps": self.warmup_steps}
 
 
+def make_optimizer(
+    total_steps,
+    *,
+    learning_rate,
+    warmup=0.1,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    ema=0.999,
+    schedule="linear",
+    accumulate_steps=1,
+    layers=(),
+    layer_decay=1.0,
+    float16=False,
+):
+    """Return the optimizer that a training of so many steps is compiled with.
+
+    Args:
+        total_steps: of the whole training.
+        learning_rate: maximum learning rate.
+        warmup: share of all steps until the maximum.
+        weight_decay, clip_norm, ema, accumulate_steps: `weight_decay`, `global_clipnorm`,
+            `ema_momentum` (0: no average) and `gradient_accumulation_steps` of `AdamW`.
+        schedule: "linear" or "inverse_sqrt".
+        layers: the layers of the encoder, from below; built.
+        layer_decay: factor of the learning rate from each of `layers` to the one below.
+        float16: whether the loss is scaled.
+    """
+    updates = total_steps // accumulate_steps
+    warm = int(warmup * updates)
+    if schedule == "linear":
+        rate = WarmupLinear(learning_rate, updates, warm)
+    else:
+        rate = WarmupInverseSqrt(learning_rate, max(warm, 1))
+    optimizer = AdamW(
+        rate,
+        weight_decay=weight_decay,
+        global_clipnorm=clip_norm,
+        use_ema=ema > 0,
+        ema_momentum=ema or 0.99,  # 0 is refused, and not used
+        gradient_accumulation_steps=accumulate_steps if accumulate_steps > 1 else None,
+    )
+    if layer_decay < 1:
+        for below, layer in enumerate(reversed(layers)):
+            optimizer.scale_learning_rate(layer.trainable_variables, layer_decay**below)
+    return LossScale(optimizer) if float16 else optimizer
+
+
 @keras.saving.register_keras_serializable("tfmodels")
 class AdamW(keras.optimizers.AdamW):
     """Keras' AdamW; on TensorFlow each variable's update is one pass over memory.

@@ -154,8 +154,8 @@ class SaveState(keras.callbacks.Callback):
     the state after a loss that is no number.
 
     Args:
-        directory: see `save_state`.
-        steps: of a Keras epoch.
+        directory: see `save_state`; None saves nothing and only counts.
+        ends: the steps at which a Keras epoch ends.
         history: dict from metric name to its values in the epochs before; goes on here.
         keep: see `save_state`.
         every: steps between two states within an epoch; none are saved there if not given.
@@ -170,10 +170,10 @@ class SaveState(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, directory, steps, history=(), keep=2, *, every=None, start=0, more=(), averaged=False
+        self, directory, ends, history=(), keep=2, *, every=None, start=0, more=(), averaged=False
     ):  # fmt: skip
         super().__init__()
-        self.directory, self.steps, self.every, self.keep = directory, steps, every, keep
+        self.directory, self.ends, self.every, self.keep = directory, set(ends), every, keep
         self.history = {name: list(values) for name, values in dict(history).items()}
         self.step = self._begun = start
         self.more, self._averaged = tuple(more), averaged
@@ -181,7 +181,7 @@ class SaveState(keras.callbacks.Callback):
         self._before = None  # who answered the signal
 
     def on_train_begin(self, logs=None):
-        if threading.current_thread() is threading.main_thread():
+        if self.directory and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._asked_to_leave)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -191,7 +191,7 @@ class SaveState(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self._begun + batch + 1
-        inside = self.step % self.steps  # what is saved between epochs has the metrics of the last
+        inside = self.step not in self.ends  # at an end the metrics are not there yet
         if inside and (self._leaves() or (self.every and self.step % self.every == 0)):
             self.save()
 
@@ -212,6 +212,8 @@ class SaveState(keras.callbacks.Callback):
     def save(self):
         """Saves the state after the newest step; leaves if that was asked for."""
         self._due = False
+        if self.directory is None:
+            return
         said = "leaves; the chief has the states"
         if is_chief(self.model.distribute_strategy):
             save_state(

@@ -1,0 +1,196 @@
+"""The verbs that every application has: `train`, `evaluate`, `predict`, `export`; written once.
+
+In: the settings of a verb. Out: a model directory, metrics, JSON lines, a SavedModel. An
+application is a subclass of `Application` that says what differs: its flags, its rows, its task,
+its model card. TensorFlow is imported when a verb runs, not before.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from applications import report
+from applications.process import dtype_of, start_training, training_of
+from applications.settings import check
+from tfmodels.errors import InputError
+from tfmodels.files import whole_directory, write_json
+
+HELD_OUT_MAXIMUM = 5000  # rows held out of a training file
+WORST_MISTAKES = 10
+# Flags of `train` that are arguments of `compile` and of `fit`, where a verb has them.
+COMPILE = ("learning_rate", "warmup", "weight_decay", "clip_norm", "ema", "schedule",
+           "accumulate_steps", "layer_decay", "label_smoothing")  # fmt: skip
+FIT = ("batch_size", "epochs", "steps", "evaluations", "patience", "seed", "save_every",
+       "nonfinite", "class_weights", "save_steps")  # fmt: skip
+RENAMED = {"class_weights": "class_weight", "save_steps": "evaluate_every"}
+
+
+class Application:
+    """What the command line does with one task.
+
+    Attributes:
+        name: on the command line, and of the task.
+        title: heading of its model cards.
+        labelled: whether held-out rows are stratified by the second column, the label.
+        summary: metrics that `train` prints.
+    """
+
+    name: str
+    title: str
+    labelled = False
+    summary: tuple[str, ...] = ()
+    held_out_maximum = HELD_OUT_MAXIMUM
+
+    # What an application says.
+
+    def task(self) -> type:
+        """Return the class of its task."""
+        raise NotImplementedError
+
+    def open(self, settings, file: str):
+        """Return the rows of a file."""
+        raise NotImplementedError
+
+    def start(self, settings, rows, folder: Path):
+        """Return the task to train, from `--checkpoint` or from scratch."""
+        raise NotImplementedError
+
+    def check(self, settings) -> None:
+        """Refuse settings of `train` that cannot be used, before any work."""
+
+    def card(self, metrics: dict, settings, task) -> list[str]:
+        """Return the paragraphs of the model card about the metrics."""
+        raise NotImplementedError
+
+    def write_report(self, directory: Path, metrics: dict) -> None:
+        """Write what `evaluate --report_dir` gets beside `mistakes.jsonl`."""
+
+    def line(self, text: str, answer) -> dict:
+        """Return the JSON object that `predict` prints for a text."""
+        return {"text": text, **answer}
+
+    def rows(self, settings):
+        """Return the rows to train on, and those to measure on or None."""
+        from tfmodels.data.split import split
+
+        rows = self.open(settings, settings.train_file)
+        if settings.eval_file is not None:
+            return rows, self.open(settings, settings.eval_file)
+        label_column = rows.columns[1] if self.labelled else None
+        return split(rows, settings.held_out, label_column, self.held_out_maximum, settings.seed)
+
+    def fit_options(self, settings) -> dict:
+        """Return further arguments of `fit`."""
+        return {}
+
+    def measure(self, task, held_out, settings) -> dict:
+        """Return the metrics of a trained task."""
+        return task.evaluate(held_out, batch_size=settings.batch_size, mistakes=WORST_MISTAKES)
+
+    def plots(self, history: dict, metrics: dict, task) -> dict:
+        """Return the arguments of `report.plot`."""
+        return {"history": history}
+
+    def configure(self, task, settings) -> None:
+        """Give a loaded task the settings of `evaluate`, `predict` or `export`."""
+
+    # The verbs.
+
+    def train(self, settings) -> dict:
+        """Train a task and write its model directory; return the metrics."""
+        check(settings)
+        self.check(settings)
+        rows, held_out = self.rows(settings)
+        data = [part.fingerprint() for part in (rows, held_out) if part is not None]
+        with training_of(settings, data) as (output_dir, folder):
+            strategy = start_training(settings, data)
+            with strategy.scope():
+                task = self.start(settings, rows, folder)
+                task.freeze(
+                    getattr(settings, "freeze_layers", 0),
+                    getattr(settings, "freeze_embeddings", False),
+                )
+            task.compile(
+                **_given(settings, COMPILE),
+                jit_compile={"auto": "auto", "on": True, "off": False}[settings.xla],
+            )
+            history = task.fit(
+                rows, validation_data=held_out, states=folder / "states",
+                **_given(settings, FIT, RENAMED), **self.fit_options(settings),
+            ).history  # fmt: skip
+            metrics = self.measure(task, held_out, settings)
+            with whole_directory(output_dir, "another --output_dir") as directory:
+                task.write(directory)
+                self._write(directory, task, settings, metrics, history)
+                shutil.copytree(folder / "logs", directory / "logs", dirs_exist_ok=True)
+        print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
+        summary = {key: metrics[key] for key in self.summary or metrics if key in metrics}
+        print(json.dumps({"model_dir": settings.output_dir, **summary}))
+        return {**metrics, "history": history}
+
+    def _write(self, directory, task, settings, metrics, history):
+        """Write the metrics, the plots and the model card beside a model."""
+        drawn = report.plot(directory / "plots", **self.plots(history, metrics, task))
+        report.write_card(directory, self.title, self.card(metrics, settings, task), settings,
+                          drawn)  # fmt: skip
+        kept = {key: value for key, value in metrics.items() if key != "confusion"}
+        write_json(directory / "metrics.json", {**kept, "history": history})
+
+    def evaluate(self, settings) -> dict:
+        """Measure a model; the last line printed is one JSON object; return the metrics."""
+        check(settings)
+        # All that can be wrong is said before the work, not after.
+        report.check_directory(settings.report_dir)
+        rows = self.open(settings, settings.eval_file)
+        task = self.load(settings)
+        metrics = task.evaluate(rows, batch_size=settings.batch_size, mistakes=WORST_MISTAKES)
+        mistakes = metrics.pop("worst_mistakes")
+        kept = {key: value for key, value in metrics.items() if key != "confusion"}
+        report.print_measured(kept, mistakes)
+        if settings.report_dir is not None:
+            with whole_directory(settings.report_dir, "another --report_dir") as directory:
+                self.write_report(directory, metrics)
+                report.write_mistakes(directory, mistakes)
+        return kept
+
+    def predict(self, settings) -> None:
+        """Answer texts: one JSON object a line."""
+        from tfmodels.data.datasets import text_chunks
+
+        check(settings)
+        chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
+        task = self.load(settings)
+        for texts in chunks:
+            answers = task.answers(texts, settings.batch_size)
+            for text, answer in zip(texts, answers, strict=True):
+                print(json.dumps(self.line(text, answer), ensure_ascii=False))
+            sys.stdout.flush()
+
+    def export(self, settings) -> Path:
+        """Write the next version of a SavedModel; return its path."""
+        check(settings)
+        task = self.load(settings, stored=True)
+        card = Path(settings.model_dir) / "README.md"
+        version = task.export(settings.export_dir, frozen=settings.weights == "frozen", card=card)
+        return report.exported(version)
+
+    def load(self, settings, stored: bool = False):
+        """Return the task of `--model_dir`."""
+        if not Path(settings.model_dir).is_dir():
+            raise InputError(
+                f"{settings.model_dir}: no such directory; give one that `tfmodels {self.name} "
+                "train` wrote"
+            )
+        task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
+        self.configure(task, settings)
+        return task
+
+
+def _given(settings, names, renamed=()) -> dict:
+    """Return the settings of these names, where the verb has them, as arguments."""
+    found = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+    renamed = dict(renamed)
+    if found.get("class_weights") == "none":
+        del found["class_weights"]
+    return {renamed.get(name, name): value for name, value in found.items()}

@@ -1,0 +1,101 @@
+"""The process of a training: its devices, its workers, where it writes.
+
+In: the settings of a verb. Out: the strategy to train under, and the directory of this process.
+Only here, and so only on the command line, are the process' random seed and strategy set.
+"""
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+from applications.unfinished import unfinished
+from tfmodels.errors import InputError
+from tfmodels.files import refuse_existing
+
+# Settings that workers may have of their own.
+OF_A_WORKER = ("output_dir", "peer_wait")
+# What may be another when a training is resumed: nothing that changes its result.
+FREE = ("strategy", "peer_wait", "save_every", "nonfinite")
+
+
+def dtype_of(precision: str, stored: bool = False) -> str:
+    """Return the dtype policy of `--precision`.
+
+    Args:
+        precision: see `dtype_policy`.
+        stored: whether weights are kept in the precision that is computed with, as for an export
+            or a model that only answers; a training keeps them in float32.
+    """
+    import keras
+
+    from tfmodels.training.precision import dtype_policy
+
+    policy = dtype_policy(precision)
+    return keras.DTypePolicy(policy).compute_dtype if stored else policy
+
+
+def start_training(settings, data: list[str]):
+    """Set the seed; meet the other workers, if any, and return the strategy to train under.
+
+    Args:
+        settings: of the verb.
+        data: fingerprints. All workers must have the same settings and data: with other rows they
+            would wait for each other for ever.
+
+    Raises:
+        InputError: they differ, or XLA is to compile a step of several devices.
+    """
+    import keras
+
+    from tfmodels.training.distribution import choose_strategy, is_chief
+
+    keras.utils.set_random_seed(settings.seed)
+    same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
+    strategy = choose_strategy(
+        settings.strategy, settings={**same, "data": data}, wait=settings.peer_wait
+    )
+    replicas = strategy.num_replicas_in_sync
+    if replicas > 1 and settings.xla == "on":
+        # It cannot reach the variables of another device.
+        raise InputError(f"--xla on: works on one device, and there are {replicas}; give auto")
+    if replicas > 1 and is_chief(strategy):
+        print(
+            f"{type(strategy).__name__}: {replicas} replicas, each with its rows of every batch "
+            f"of {settings.batch_size}",
+            file=sys.stderr,
+        )
+    return strategy
+
+
+@contextlib.contextmanager
+def training_of(settings, data: list[str]):
+    """Give the directory that a training writes, and the folder that it resumes from.
+
+    Args:
+        settings: dataclass of the verb; has `output_dir`, `strategy`.
+        data: fingerprints of the training data.
+
+    Yields:
+        `(output_dir, folder)`.
+
+    Raises:
+        InputError: the directory exists, or as `unfinished`.
+    """
+    with _output_of(settings) as output_dir:
+        refuse_existing(output_dir, "another --output_dir")
+        with unfinished(output_dir, {**vars(settings), "data": data}, FREE) as folder:
+            yield output_dir, folder
+
+
+@contextlib.contextmanager
+def _output_of(settings):
+    """Give the path that this process writes: `output_dir` of the chief, else a temporary one."""
+    from tfmodels.training.distribution import read_cluster
+
+    cluster = read_cluster() if settings.strategy in ("auto", "multi_worker") else None
+    if cluster is None or cluster[1] == 0:
+        yield settings.output_dir
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield str(Path(directory) / "model")

@@ -1,0 +1,120 @@
+"""`TextClassifier` in a script: texts and labels in, answers out."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfmodels
+from tfmodels.errors import InputError
+
+TEXTS = ["a warm funny film", "a dull empty film", "I loved it", "I hated it"] * 12
+LABELS = ["pos", "neg"] * 24
+
+
+def new_task(**options):
+    return tfmodels.TextClassifier.from_scratch(
+        TEXTS, size="tiny", vocabulary_size=80, max_length=16, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def task():
+    task = new_task()
+    task.compile(learning_rate=2e-3, ema=0.0)
+    task.fit(TEXTS, LABELS, epochs=10, batch_size=16, validation_split=0.25, verbose=0)
+    return task
+
+
+def test_fit_gives_keras_history_and_learns(task):
+    assert isinstance(task.history, keras.callbacks.History)
+    assert len(task.history.history["val_accuracy"]) == 10
+    assert task.evaluate(TEXTS, LABELS)["accuracy"] > 0.9
+    assert [answer["label"] for answer in task.predict(TEXTS[:2])] == LABELS[:2]
+
+
+def test_predictions_keep_the_order_of_the_texts(task):
+    texts = ["I loved it " * n for n in (9, 1, 5)] + ["a dull empty film"]
+    logits = task.model.predict(task.dataset(texts), verbose=0)
+    wanted = [task.probabilities([text])[0] for text in texts]
+    np.testing.assert_allclose(tf.nn.softmax(logits), wanted, atol=1e-5)
+
+
+def test_saved_loaded_exported(task, tmp_path):
+    task.save(tmp_path / "model")
+    again = tfmodels.load(tmp_path / "model")
+    assert again.predict(TEXTS[:4]) == task.predict(TEXTS[:4])
+    version = tf.saved_model.load(str(task.export(tmp_path / "served")))
+    found = version.signatures["serving_default"](text=tf.constant(TEXTS[:4]))
+    assert [label.decode() for label in found["label"].numpy()] == LABELS[:4]
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["tfmodels"]["labels"] == ["neg", "pos"]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_datasets_of_any_shape_of_element(batched):
+    rows = tf.data.Dataset.from_tensor_slices((TEXTS, [0, 1] * 24))
+    task = new_task(labels=["good", "bad"])
+    history = task.fit(rows.batch(10) if batched else rows, epochs=1, batch_size=16, verbose=0)
+    assert len(history.history["loss"]) == 1
+    assert task.predict(["a warm film"])[0]["label"] in ("good", "bad")
+
+
+def test_an_own_loop_under_an_own_strategy(mirrored):
+    with mirrored.scope():
+        task = new_task(labels=["neg", "pos"])
+    rows = task.dataset(TEXTS, LABELS, batch_size=16, shuffle=True)
+    assert int(rows.cardinality()) == 3
+    with mirrored.scope():
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        task.model.compile("adam", loss)
+    task.model.fit(rows, epochs=2, verbose=0)
+    assert int(task.model.optimizer.iterations.numpy()) == 6
+    task.fit(TEXTS, LABELS, epochs=1, batch_size=16, verbose=0)  # and with the task's own
+
+
+def test_weights_of_rows_and_classes_change_the_loss():
+    def loss(**weights):
+        keras.utils.set_random_seed(0)
+        task = new_task(dropout=0.0)
+        return task.fit(TEXTS, LABELS, epochs=1, shuffle=False, verbose=0, **weights).history[
+            "loss"
+        ]
+
+    plain = loss()
+    assert loss(sample_weight=[1.0] * 48) == pytest.approx(plain, abs=1e-5)
+    assert loss(class_weight="balanced") == pytest.approx(plain, abs=1e-5)
+    assert loss(class_weight={"neg": 5.0, "pos": 0.2}) != pytest.approx(plain, abs=1e-3)
+
+
+def test_callbacks_and_nothing_of_the_process_is_changed():
+    policy, seen = keras.config.dtype_policy(), []
+    task = new_task(dtype="mixed_bfloat16")
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    task.fit(TEXTS, LABELS, epochs=2, evaluations=2, callbacks=[callback], verbose=0)
+    assert seen == [0, 1, 2, 3]
+    assert task.model.dtype_policy.name == "mixed_bfloat16"
+    assert keras.config.dtype_policy().name == policy.name
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: t.fit((TEXTS, LABELS)), "give both as two arguments, fit"),
+        (lambda t: t.fit(TEXTS), "labels are missing"),
+        (lambda t: t.fit(TEXTS, LABELS[:3]), "48 in text and 3 in label"),
+        (lambda t: t.fit([[1, 2]], ["a"]), "text 0 is a list"),
+        (lambda t: t.fit(TEXTS, ["pos"] * 48), "one class only"),
+        (lambda t: t.predict("a film"), "one text: give a list"),
+        (lambda t: t.predict([3]), "text 0 is 3, a int"),
+        (lambda t: t.model, "the model has no head yet"),
+        (lambda t: t.compile("adam", warmup=0.5), "warmup is a setting of optimizer='auto'"),
+        (lambda t: t.fit(tf.data.Dataset.from_tensors(([1], [2]))), "texts of int32"),
+    ],
+)
+def test_first_mistakes_get_the_right_form(call, message):
+    with pytest.raises(InputError, match=message) as refused:
+        call(new_task())
+    assert "\n" not in str(refused.value)

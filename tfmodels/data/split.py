@@ -1,0 +1,81 @@
+"""Parts of a source: the rows to train on, and those held out to measure on.
+
+In: a `Source`. Out: two sources over its rows. The draw is stratified by label, and the same for
+the same seed; see `Source.scan`.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+from tfmodels.data.sources import Row, Scan, Source
+from tfmodels.errors import InputError
+
+
+class Subset(Source):
+    """The rows of a source whose numbers are, or are not, in a set.
+
+    Args:
+        source: the source that is read.
+        numbers: row numbers.
+        inside: whether to keep the rows in `numbers`, or the others.
+        scan: the `Scan` of the whole source.
+    """
+
+    endless = False
+
+    def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan):
+        super().__init__(source.name, source.columns)
+        self._source, self._numbers, self._inside = source, numbers, inside
+        rows = len(numbers) if inside else scan.rows - len(numbers)
+        self._scan = dataclasses.replace(scan, rows=rows, held_out=frozenset())
+
+    def scan(self, label_column: str | None = None, *_, **__) -> Scan:
+        """Return the number of rows, and the label counts of the whole source."""
+        return self._scan
+
+    def stream(self, seed: int | None) -> Iterator[Row]:
+        rows = self._source.stream(seed)
+        return (row for row in rows if (row.number in self._numbers) is self._inside)
+
+    def place(self, line: int) -> str:
+        return self._source.place(line)
+
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()
+
+    def _in_order(self) -> Iterator[Row]:
+        return self.stream(None)
+
+    def _in_block_order(self, rng) -> Iterator[Row]:
+        return self.stream(rng.getrandbits(32))
+
+
+def split(
+    source: Source,
+    fraction: float,
+    label_column: str | None = None,
+    maximum: int = 5000,
+    seed: int = 0,
+) -> tuple[Source, Source]:
+    """Hold rows out of a source.
+
+    Args:
+        source: the rows; read once.
+        fraction: share of each label's rows to hold out, above 0 and up to 0.5.
+        label_column: column of the labels; None draws without regard to labels.
+        maximum: maximum number of rows to hold out.
+        seed: of the draw.
+
+    Returns:
+        `(train, held_out)`.
+
+    Raises:
+        InputError: a row cannot be read, or no row can be held out.
+    """
+    scan = source.scan(label_column, fraction, maximum, seed)
+    if not scan.held_out:
+        raise InputError(
+            f"{source.name}: {scan.rows} rows are too few to hold some out; give rows to measure "
+            "on (--eval_file FILE, or validation_data=)"
+        )
+    return tuple(Subset(source, scan.held_out, inside, scan) for inside in (False, True))

@@ -1,0 +1,228 @@
+"""`EncoderTask`: what the tasks with a head on an encoder share.
+
+In: a preset, or texts to learn a vocabulary from. Out: an encoder with its tokenizer; the head is
+made as soon as the labels are known, in the scope of the strategy that the task was made in.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tfmodels.checkpoints.bert import load_weights, write_bert
+from tfmodels.checkpoints.files import (
+    check_vocabulary_size,
+    find_checkpoint,
+    our_settings,
+)
+from tfmodels.checkpoints.hugging_face import read_bert_config, read_labels, read_tokenizer
+from tfmodels.data.sources import Source
+from tfmodels.errors import InputError
+from tfmodels.models.bert import SIZES, Bert, BertConfig
+from tfmodels.tasks.task import Task
+from tfmodels.text.vocabulary import learn_wordpiece
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+
+def dropout_fields(dropout: float | None) -> dict:
+    """Return the fields of a config that one dropout stands for; none if it is not given."""
+    return {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
+
+
+def check_size(size: str, sizes=SIZES) -> None:
+    """Refuse an unknown size, before a vocabulary is learned for it."""
+    if size not in sizes:
+        raise InputError(f"size {size}: give one of {', '.join(sizes)}")
+
+
+def check_positions(config, max_length: int, name: str = "max_length") -> None:
+    """Refuse texts that are longer than the model has positions for."""
+    if config.max_length < max_length:
+        raise InputError(
+            f"{name} {max_length}: the model has positions for {config.max_length} tokens; give "
+            "at most as many"
+        )
+
+
+def learned_tokenizer(texts: Iterable[str] | Source, vocabulary_size: int, lowercase: bool):
+    """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or rows of them."""
+    if isinstance(texts, Source):
+        texts = (values[0] for _, values in texts.rows())
+    options = {"lowercase": lowercase}
+    return WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size, **options), **options)
+
+
+class EncoderTask(Task):
+    """A head on an encoder.
+
+    Args:
+        backbone: an encoder such as `Bert`, or a model with its head.
+        tokenizer: its `WordPieceTokenizer`.
+        labels: names of the classes; found in the rows by `fit` if not given.
+        max_length: maximum number of tokens of a text; as many as there are positions at most.
+        dropout: before the head; the encoder's if not given.
+        preset: directory that the weights were loaded from.
+        started: see `Task`.
+    """
+
+    head: type  # the Keras model of encoder and head
+
+    def __init__(
+        self, backbone, tokenizer, labels: Sequence[str] | None = None, *, max_length=128,
+        dropout: float | None = None, preset: Path | None = None, started="from scratch",
+    ):  # fmt: skip
+        model = backbone if isinstance(backbone, self.head) else None
+        self.backbone = model.encoder if model else backbone
+        config = self.backbone.config
+        check_vocabulary_size(tokenizer, config)
+        super().__init__(
+            model, tokenizer, max_length=min(max_length, config.max_length), started=started
+        )
+        self._dropout = config.dropout if dropout is None else dropout
+        self._preset = preset
+        self.labels = None if labels is None else list(labels)
+        self._labels_given = labels is not None
+        if self.labels is not None:
+            self._make()
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | Path, labels: Sequence[str] | None = None, *,
+        num_classes: int | None = None, dropout: float | None = None,
+        revision: str | None = None, dtype=None, **options,
+    ) -> "EncoderTask":  # fmt: skip
+        """Start from a checkpoint.
+
+        Args:
+            preset: directory (of Hugging Face's or Google's layout, or one that `save` wrote) or
+                name on the Hugging Face Hub.
+            labels: names of the classes; those of the preset's own head, or those of the rows
+                that `fit` is given, if not given.
+            num_classes: number of classes, in the place of their names.
+            dropout: in the encoder and before the head; the checkpoint's if not given.
+            revision: branch, tag or commit on the Hub.
+            dtype: dtype policy of the model, such as "mixed_bfloat16"; Keras' global one if not
+                given.
+            **options: further arguments of the class.
+
+        Raises:
+            InputError: the checkpoint cannot be found, read or used.
+        """
+        directory = find_checkpoint(preset, revision)
+        config = dataclasses.replace(read_bert_config(directory), **dropout_fields(dropout))
+        options = {**cls._options_of(directory, labels), **options}
+        if num_classes is not None:
+            options["labels"] = [str(number) for number in range(num_classes)]
+        elif labels is not None:
+            options["labels"] = labels
+        backbone = Bert(config, dtype=dtype, name="encoder")
+        started = str(load_weights(backbone, directory))
+        task = cls(
+            backbone, read_tokenizer(directory), dropout=dropout, preset=directory,
+            started=started, **options,
+        )  # fmt: skip
+        task._labels_given = labels is not None or num_classes is not None
+        return task
+
+    @classmethod
+    def from_scratch(
+        cls, texts: Iterable[str] | Source, labels: Sequence[str] | None = None, *,
+        size: str = "mini", vocabulary_size: int = 16000, lowercase: bool = True,
+        max_length: int = 128, dropout: float | None = None, dtype=None, **options,
+    ) -> "EncoderTask":  # fmt: skip
+        """Start from random weights, with a vocabulary learned from texts.
+
+        Args:
+            texts: strings, or rows whose first column is read.
+            labels: names of the classes; found in the rows by `fit` if not given.
+            size: tiny, mini, small, medium, base or large.
+            vocabulary_size: maximum number of tokens to learn.
+            lowercase: whether to fold case and strip accents.
+            max_length, dropout, dtype, **options: see `from_preset`.
+
+        Raises:
+            InputError: there is no such size, or nothing to learn from.
+        """
+        check_size(size)
+        tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase)
+        config = BertConfig.of_size(
+            size, vocabulary_size=tokenizer.vocabulary_size, max_length=max(max_length, 512),
+            **dropout_fields(dropout),
+        )  # fmt: skip
+        backbone = Bert(config, dtype=dtype, name="encoder")
+        return cls(backbone, tokenizer, labels, max_length=max_length, dropout=dropout, **options)
+
+    @classmethod
+    def load(cls, directory: str | Path, *, dtype=None) -> "EncoderTask":
+        """Load what `save` or `tfmodels ... train` wrote, or a published fine-tuned model.
+
+        Args:
+            directory: of the model.
+            dtype: see `from_preset`; a plain type such as "bfloat16" stores the weights in it.
+
+        Raises:
+            InputError: it cannot be read, is of another task, or has no trained head.
+        """
+        task = cls.from_preset(directory, dtype=dtype)
+        name = our_settings(task._preset).get("application", cls.application)
+        if name != cls.application:
+            raise InputError(f"{directory}: a model of `{name}`, not of `{cls.application}`")
+        if task._model is None or task._loaded.new:
+            raise InputError(
+                f"{directory}: has no trained head of a {cls.__name__}; train one with "
+                f"{cls.__name__}.from_preset(...).fit(...), or `tfmodels {cls.application} train "
+                "--checkpoint`"
+            )
+        return task
+
+    @classmethod
+    def _options_of(cls, directory: Path, labels) -> dict:
+        """Return the arguments of the class that a directory names, labels included."""
+        settings = our_settings(directory)
+        if settings.get("application") != cls.application:
+            published = labels is None and cls._is_published(directory)
+            return {"labels": read_labels(directory)} if published else {}
+        names = cls._saved_options()
+        return {name: settings[name] for name in ("labels", *names) if name in settings}
+
+    @classmethod
+    def _saved_options(cls) -> tuple[str, ...]:
+        """Return the names of the arguments that stay with a saved task."""
+        return ("max_length",)
+
+    @classmethod
+    def _is_published(cls, directory: Path) -> bool:
+        """Return whether a directory that others wrote has a head for this task."""
+        raise NotImplementedError
+
+    def _new_model(self):
+        """Return the head on the encoder, for `labels`."""
+        raise NotImplementedError
+
+    def _make(self) -> None:
+        """Make the model for the labels; its head is the preset's if that fits."""
+        if self._model is None:
+            with self._strategy.scope():
+                self._model = self._new_model()
+                self._model.build()
+                if self._preset is not None:
+                    self._loaded = load_weights(self._model, self._preset)
+                    self.started = str(self._loaded)
+        self._functions.clear()
+
+    def _take_labels(self, found: list[str]) -> None:
+        """Take the labels of training rows, unless they were given or are the preset's."""
+        if self._labels_given or (self.labels is not None and set(found) <= set(self.labels)):
+            return
+        self.labels, self._labels_given, self._model = found, True, None
+        self._make()
+
+    def _layers(self):
+        return [self.backbone.embeddings, *self.backbone.blocks]
+
+    def write(self, directory: Path) -> None:
+        settings = {name: getattr(self, name) for name in self._saved_options()}
+        settings = {"application": self.application, "labels": self.labels, **settings}
+        write_bert(
+            self.model, directory, self.tokenizer.vocabulary, self.tokenizer.get_config(),
+            self.labels, settings,
+        )  # fmt: skip

@@ -1,0 +1,55 @@
+"""`load`: the task of any model directory, whichever application wrote it."""
+
+import importlib
+from pathlib import Path
+
+from tfmodels.checkpoints.files import config_path, find_checkpoint, our_settings, read_json
+from tfmodels.errors import InputError
+
+# What the directory says: the application that wrote it, or the class of `transformers`.
+TASKS = {
+    "sentiment": ("text_classifier", "TextClassifier"),
+    "ner": ("token_classifier", "TokenClassifier"),
+    "summarization": ("seq2seq_lm", "Seq2SeqLM"),
+    "gpt": ("causal_lm", "CausalLM"),
+    "bert": ("masked_lm", "MaskedLM"),
+}
+PUBLISHED = {
+    "BertForSequenceClassification": "sentiment", "BertForTokenClassification": "ner",
+    "BartForConditionalGeneration": "summarization", "GPT2LMHeadModel": "gpt",
+    "BertForMaskedLM": "bert", "BertForPreTraining": "bert",
+}  # fmt: skip
+
+
+def load(directory: str | Path, *, dtype=None):
+    """Load the task of a directory.
+
+    Args:
+        directory: what `save` or `tfmodels ... train` wrote, or a published model with a head.
+        dtype: dtype policy of the model; Keras' global one if not given.
+
+    Returns:
+        The task: a `TextClassifier`, `TokenClassifier`, `Seq2SeqLM`, `CausalLM` or `MaskedLM`.
+
+    Raises:
+        InputError: the directory cannot be read, or says of no task.
+    """
+    name = application_of(find_checkpoint(directory))
+    if name is None:
+        raise InputError(
+            f"{directory}: does not say which task it is of; use the load or from_preset of a "
+            "class, such as tfmodels.TextClassifier.from_preset(...)"
+        )
+    module, kind = TASKS[name]
+    return getattr(importlib.import_module(f"tfmodels.tasks.{module}"), kind).load(
+        directory, dtype=dtype
+    )
+
+
+def application_of(directory: Path) -> str | None:
+    """Return the name of the application whose model a directory holds, or None."""
+    name = our_settings(directory).get("application")
+    if name is None:
+        classes = read_json(config_path(directory)).get("architectures") or ()
+        name = next((PUBLISHED[kind] for kind in classes if kind in PUBLISHED), None)
+    return name if name in TASKS else None

@@ -1,0 +1,510 @@
+"""`Task`: text in, answers out; the one object between a user's rows and a served model.
+
+In: texts (lists, arrays, `tf.data`, or rows of `tfmodels.data`). Out: a trained model, answers
+that a person reads, a directory that can be loaded again, a SavedModel that takes strings. A task
+holds a Keras model (`task.model`) and its tokenizer (`task.tokenizer`); its verbs have the names
+and signatures of Keras. What differs between tasks stands in the file of each.
+
+Nothing here changes the process: no seed, no dtype policy, no strategy is set.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmodels.data.datasets import source_errors
+from tfmodels.data.memory import as_source
+from tfmodels.data.sources import Source
+from tfmodels.data.split import split
+from tfmodels.errors import InputError
+from tfmodels.files import whole_directory
+from tfmodels.serving import saved_model
+from tfmodels.training import loop
+from tfmodels.training.optimizer import make_optimizer
+
+if keras.backend.backend() != "tensorflow":
+    raise InputError(
+        f"KERAS_BACKEND is {keras.backend.backend()}: tasks read text with TensorFlow; set "
+        "KERAS_BACKEND=tensorflow (tfmodels.layers and tfmodels.models run on other backends)"
+    )
+
+# Largest learning rates where none is given.
+RATE_FROM_SCRATCH, RATE_FROM_PRESET = 5e-4, 1e-4
+
+
+class TrainingData(NamedTuple):
+    """What `fit` trains on.
+
+    Attributes:
+        batches: function of a step: the endless dataset of training batches from there on.
+        steps: steps of one pass over the rows.
+        validation: batches to measure on, or None.
+        line: what it is, for a person.
+        callbacks: measure on held-out rows what Keras' metrics cannot.
+    """
+
+    batches: Callable[[int], tf.data.Dataset]
+    steps: int
+    validation: tf.data.Dataset | None
+    line: str
+    callbacks: tuple = ()
+
+
+class Task:
+    """The base of all tasks.
+
+    Args:
+        model: a Keras model; None if it is made in `fit`, when the labels are known.
+        tokenizer: its tokenizer.
+        max_length: maximum number of tokens of a text.
+        started: what the weights start from, for a person; "from scratch" without a preset.
+
+    Attributes:
+        application: name of the task in `config.json`, in exports and on the command line.
+        columns: what a row has.
+        labelled: whether the second column is a label, by which held-out rows are stratified.
+        monitor: name in the logs of the value that decides which weights are kept.
+        default_epochs: epochs of `fit` if none are given.
+        history: Keras' `History` of the last `fit`, or None.
+    """
+
+    application: str
+    columns: tuple[str, ...] = ("text", "label")
+    labelled = False
+    monitor: str | None = None
+    default_epochs = 2
+
+    def __init__(self, model, tokenizer, *, max_length: int, started: str = "from scratch"):
+        self._model, self.tokenizer, self.max_length = model, tokenizer, max_length
+        self.started = started
+        self.history = None
+        self._strategy = tf.distribute.get_strategy()
+        self._recipe: dict[str, Any] = {}
+        self._functions: dict[Any, Any] = {}
+        self.compile()
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model; for your own `compile` and `fit` with `dataset`."""
+        if self._model is None:
+            raise InputError(
+                f"{type(self).__name__}: the model has no head yet; give labels=[...] when you "
+                "make the task, or call fit or dataset with labels first"
+            )
+        return self._model
+
+    def compile(
+        self,
+        optimizer="auto",
+        loss="auto",
+        metrics="auto",
+        *,
+        learning_rate: float | None = None,
+        warmup: float = 0.1,
+        weight_decay: float = 0.01,
+        clip_norm: float = 1.0,
+        ema: float = 0.999,
+        schedule: str = "linear",
+        accumulate_steps: int = 1,
+        layer_decay: float = 1.0,
+        label_smoothing: float = 0.0,
+        **options,
+    ) -> None:
+        """Say how to train. What is "auto" is chosen in `fit`, when the number of steps is known.
+
+        Args:
+            optimizer, loss, metrics: as of `keras.Model.compile`, or "auto": AdamW with warm-up,
+                the loss and the metrics of the task.
+            learning_rate: maximum learning rate; 1e-4 from a preset and 5e-4 from scratch if not
+                given.
+            warmup: share of all steps until the maximum learning rate.
+            weight_decay: decoupled, not on biases and layer normalizations.
+            clip_norm: maximum global norm of the gradients.
+            ema: momentum of the average of the weights over the steps, which is what is kept; 0
+                keeps the last weights.
+            schedule: "linear" (down to zero) or "inverse_sqrt" (of the step), after the warm-up.
+            accumulate_steps: steps whose gradients move the weights together.
+            layer_decay: factor of the learning rate from each encoder block to the one below.
+            label_smoothing: share of the probability that the loss spreads over all labels.
+            **options: further arguments of `keras.Model.compile`, such as `jit_compile`.
+
+        Raises:
+            InputError: a setting of the automatic optimizer beside an optimizer of your own.
+        """
+        recipe = {
+            "learning_rate": learning_rate, "warmup": warmup, "weight_decay": weight_decay,
+            "clip_norm": clip_norm, "ema": ema, "schedule": schedule,
+            "accumulate_steps": accumulate_steps, "layer_decay": layer_decay,
+        }  # fmt: skip
+        defaults = Task.compile.__kwdefaults__
+        changed = [name for name, value in recipe.items() if value != defaults[name]]
+        if optimizer != "auto" and changed:
+            raise InputError(
+                f"compile: {changed[0]} is a setting of optimizer='auto'; set it in your own "
+                "optimizer, or leave the optimizer out"
+            )
+        self._recipe = recipe
+        self._compiling = {"optimizer": optimizer, "loss": loss, "metrics": metrics, **options}
+        self._label_smoothing = label_smoothing
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size: int = 32,
+        epochs: int | None = None,
+        verbose="auto",
+        callbacks=(),
+        validation_split: float = 0.0,
+        validation_data=None,
+        shuffle: bool = True,
+        class_weight=None,
+        sample_weight=None,
+        *,
+        steps_per_epoch: int | None = None,
+        steps: int | None = None,
+        evaluations: int = 1,
+        evaluate_every: int | None = None,
+        patience: int | None = None,
+        seed: int = 0,
+        states: str | Path | None = None,
+        save_every: int | None = None,
+        nonfinite: str = "stop",
+        **data_options,
+    ) -> keras.callbacks.History:
+        """Train.
+
+        Args:
+            x: texts: a list, an array, a `tf.data.Dataset` of `(text, label)`, or rows of
+                `tfmodels.data`, which have their labels.
+            y: the labels, one for each text.
+            batch_size: texts of a step, on all devices together.
+            epochs: passes over the rows.
+            verbose: "auto": one line of progress for each evaluation on standard error (on a
+                terminal the same line again); 0: none; 1 or 2: as of Keras.
+            callbacks: Keras callbacks; an "epoch" of theirs ends with each evaluation.
+            validation_split: share of the rows to hold out and measure on, drawn at random and
+                stratified by label.
+            validation_data: `(texts, labels)`, a dataset or rows to measure on instead.
+            shuffle: read the rows in another order in every pass; batches are of similar length.
+            class_weight: dict from label (name or number) to its weight, or "balanced".
+            sample_weight: weight of each row.
+            steps_per_epoch: steps that count as an epoch, for rows without an end.
+            steps: total number of steps, in the place of epochs.
+            evaluations: evaluations in each epoch; the best weights of all are kept.
+            evaluate_every: steps between two evaluations, in the place of `evaluations`.
+            patience: evaluations without a better one after which training ends.
+            seed: of the order of the rows and of what is held out.
+            states: directory for the state of the training; `fit` resumes from the newest there.
+            save_every: steps between two states besides those at each evaluation.
+            nonfinite: "stop" or "skip" after a loss that is not finite.
+            **data_options: of the task's own kind of rows.
+
+        Returns:
+            Keras' `History`: one value for each evaluation; `best` says which was kept.
+
+        Raises:
+            InputError: the data cannot be read or used, or the loss is not finite.
+        """
+        with self._strategy.scope():
+            data = self._training_data(
+                x, y, sample_weight, validation_data, validation_split, batch_size,
+                seed if shuffle else None, steps_per_epoch, **data_options,
+            )  # fmt: skip
+            of_pass = steps_per_epoch or data.steps
+            epochs = self.default_epochs if epochs is None else epochs
+            total = steps or epochs * of_pass
+            ends = (
+                loop.regular_steps(total, evaluate_every)
+                if evaluate_every or steps
+                else loop.evaluation_steps(of_pass, epochs, evaluations)
+            )
+            rate = self._compile_for(total)
+            if verbose != 0:
+                print(f"{data.line}; {self.started}", file=sys.stderr)
+            with source_errors(*self._sources):
+                self.history = loop.fit(
+                    self.model,
+                    data.batches,
+                    total,
+                    ends,
+                    epochs=total / of_pass,
+                    validation=data.validation,
+                    callbacks=(*data.callbacks, *callbacks),
+                    class_weight=self._class_weight(class_weight),
+                    monitor=self.monitor if data.validation is not None else None,
+                    patience=patience,
+                    warmup_steps=int(self._recipe["warmup"] * total),
+                    states=states,
+                    save_every=save_every,
+                    nonfinite=nonfinite,
+                    advice=f"give a smaller learning rate than {rate:g}",
+                    verbose=verbose,
+                )
+        return self.history
+
+    def evaluate(self, x=None, y=None, batch_size: int = 32, *, mistakes: int = 0) -> dict:
+        """Measure the model on labelled texts.
+
+        Args:
+            x, y: as of `fit`.
+            batch_size: texts of a step.
+            mistakes: number of the worst mistakes to return, under "worst_mistakes".
+
+        Returns:
+            dict of JSON values: the metrics of the task.
+
+        Raises:
+            InputError: the data cannot be read or used.
+        """
+        raise NotImplementedError
+
+    def predict(self, x, batch_size: int = 32) -> list:
+        """Answer texts, in their order.
+
+        Args:
+            x: a list or array of strings, or a dataset of them.
+            batch_size: texts of a step.
+
+        Returns:
+            list: for each text what a person reads.
+
+        Raises:
+            InputError: no texts.
+        """
+        texts = self._texts(x)
+        return [answer for part in _parts(texts, 256) for answer in self.answers(part, batch_size)]
+
+    def answers(self, texts: list[str], batch_size: int = 32) -> list:
+        """Return the answers to a list of texts; what `predict` calls for parts of its texts."""
+        raise NotImplementedError
+
+    def dataset(
+        self, x, y=None, sample_weight=None, *, batch_size: int = 32, shuffle=False, seed: int = 0
+    ) -> tf.data.Dataset:
+        """Make the batches that `task.model` takes, for your own loop.
+
+        Args:
+            x, y, sample_weight: as of `fit`; without `y` batches have no labels.
+            batch_size: texts of a batch.
+            shuffle: for training: another order in every pass, texts of similar length together;
+                else the rows stay in their order.
+            seed: of the order.
+
+        Returns:
+            A dataset of known length, of `batch` or `(batch, labels)`.
+
+        Raises:
+            InputError: the data cannot be read or used.
+        """
+        if y is None and not isinstance(x, Source | tf.data.Dataset):
+            return self._batches_of_texts(self._texts(x), batch_size)
+        rows = self._read(x, y, sample_weight)
+        self._learn(rows)
+        return self._batches(rows, batch_size, seed if shuffle else None, in_order=not shuffle)
+
+    def save(self, directory: str | Path) -> None:
+        """Write a directory that `load` and the command line read, whole or not at all.
+
+        Args:
+            directory: must not exist yet, or be empty.
+
+        Raises:
+            InputError: it exists, or cannot be written.
+        """
+        with whole_directory(directory, "another directory") as path:
+            self.write(path)
+
+    def write(self, directory: Path) -> None:
+        """Write the files of `save` into an existing directory."""
+        raise NotImplementedError
+
+    def signatures(self) -> dict:
+        """Return the functions of an export with their inputs; see `serving.saved_model.save`."""
+        raise NotImplementedError
+
+    def export(
+        self, root: str | Path, *, frozen: bool = False, card: str | Path | None = None
+    ) -> Path:
+        """Write the next version of a SavedModel that takes strings and returns answers.
+
+        Args:
+            root: directory of the versions, such as `saved_models/reviews`.
+            frozen: whether the weights become constants of the graph.
+            card: a model card to put beside the graph.
+
+        Returns:
+            Path of the new version.
+
+        Raises:
+            InputError: the model cannot be exported, or `root` cannot be written.
+        """
+        return saved_model.save(
+            root, self.signatures(), self.model, self.tokenizer, task=self.application, card=card,
+            frozen=frozen, **self._warmup(),
+        )  # fmt: skip
+
+    def freeze(self, layers: int = 0, embeddings: bool = True) -> None:
+        """Keep the embeddings, and the first blocks of the encoder, as they are in training.
+
+        Args:
+            layers: number of encoder blocks, counted from below.
+            embeddings: whether the embeddings stay; they do with `layers`.
+
+        Raises:
+            InputError: the encoder has fewer blocks.
+        """
+        table, *blocks = self._layers()
+        if layers > len(blocks):
+            raise InputError(f"freeze_layers {layers}: the encoder has {len(blocks)} blocks")
+        table.trainable = not (embeddings or layers)
+        for block in blocks[:layers]:
+            block.trainable = False
+
+    # What the tasks say.
+
+    def _read(self, x, y=None, sample_weight=None) -> Source:
+        """Return the rows of what `fit` was given."""
+        return as_source(x, y, sample_weight, self.columns)
+
+    def _learn(self, rows: Source) -> None:
+        """Take from the rows what the model needs to be made, such as labels."""
+
+    def _batches(self, rows: Source, batch_size, seed=None, in_order=False) -> tf.data.Dataset:
+        """Return one pass over the rows, of known length; see `dataset`."""
+        raise NotImplementedError
+
+    def _batches_of_texts(self, texts, batch_size) -> tf.data.Dataset:
+        """Return batches without labels, in the order of the texts."""
+        raise NotImplementedError
+
+    def _objective(self) -> dict:
+        """Return the loss and the metrics of the task, as arguments of `compile`."""
+        raise NotImplementedError
+
+    def _measuring(self, rows: Source, batch_size) -> tuple:
+        """Return callbacks that put more into the logs of each evaluation."""
+        return ()
+
+    def _describe(self, rows: Source) -> str:
+        """Return one line about the training rows."""
+        return f"{self._scan(rows).rows} training rows"
+
+    def _layers(self) -> list:
+        """Return the embeddings and the blocks of the encoder, from below."""
+        raise NotImplementedError
+
+    def _warmup(self) -> dict:
+        """Return what the warm-up requests of an export must respect."""
+        return {}
+
+    # What they share.
+
+    def _label_column(self, rows: Source) -> str | None:
+        return rows.columns[1] if self.labelled else None
+
+    def _scan(self, rows: Source):
+        """Return the number of rows and of each label."""
+        return rows.scan(self._label_column(rows))
+
+    def _training_data(
+        self, x, y, sample_weight, validation_data, validation_split, batch_size, seed, steps
+    ) -> TrainingData:
+        rows = self._read(x, y, sample_weight)
+        held_out = None
+        if validation_data is not None:
+            held_out = self._read(*_as_pair(validation_data))
+        elif validation_split:
+            rows, held_out = split(rows, validation_split, self._label_column(rows), seed=seed or 0)
+        self._sources = [rows, *([] if held_out is None else [held_out])]
+        self._learn(rows)
+
+        def batches(step):
+            return self._batches(rows, batch_size, seed).repeat().skip(step)
+
+        if not steps:
+            with source_errors(rows):
+                steps = int(self._batches(rows, batch_size, seed).cardinality())
+        validation, callbacks = None, ()
+        if held_out is not None:
+            self._check(held_out)
+            validation = self._batches(held_out, batch_size)
+            callbacks = self._measuring(held_out, batch_size)
+        return TrainingData(batches, steps, validation, self._describe(rows), callbacks)
+
+    def _check(self, rows: Source) -> None:
+        """Refuse rows to measure on that do not fit those that are trained on."""
+
+    def _compile_for(self, total_steps: int) -> float:
+        """Compile the model for a number of steps; return the maximum learning rate."""
+        recipe, arguments = dict(self._recipe), dict(self._compiling)
+        objective = self._objective()
+        for name in ("loss", "metrics"):
+            if arguments[name] == "auto":
+                arguments[name] = objective[name]
+        rate = recipe.pop("learning_rate")
+        if rate is None:
+            rate = RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
+        if arguments["optimizer"] == "auto":
+            if recipe["accumulate_steps"] > total_steps:
+                raise InputError(
+                    f"accumulate_steps {recipe['accumulate_steps']}: the training has "
+                    f"{total_steps} steps, so that nothing would move the weights; give fewer"
+                )
+            arguments["optimizer"] = make_optimizer(
+                total_steps,
+                learning_rate=rate,
+                layers=self._layers(),
+                float16=self.model.dtype_policy.compute_dtype == "float16",
+                **recipe,
+            )
+        self.model.compile(**arguments)
+        self._functions.clear()
+        return rate
+
+    def _class_weight(self, given):
+        """Return Keras' `class_weight`: dict from the number of a class to its weight."""
+        return given
+
+    def _texts(self, x) -> Iterator[str]:
+        """Return the texts to answer."""
+        source = as_source(x, columns=("text",))
+        with source_errors(source):
+            for _, (text, *_rest) in source.rows():
+                yield text
+
+    def _function(self, name, make):
+        """Return the traced function of a name, made once."""
+        if name not in self._functions:
+            self._functions[name] = make()
+        return self._functions[name]
+
+
+def batches_by_length(texts: list, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield texts in batches of similar length, with the rows where they stand in the list."""
+    texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    for first in range(0, len(texts), batch_size):
+        rows = order[first : first + batch_size]
+        yield rows, texts[rows]
+
+
+def _as_pair(data) -> tuple:
+    """Return `validation_data` as the arguments of `_read`."""
+    return data if isinstance(data, tuple) else (data,)
+
+
+def _parts(items: Iterator, size: int) -> Iterator[list]:
+    part = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
