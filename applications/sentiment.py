@@ -80,9 +80,9 @@ class Sentiment(Application):
         return TextClassifier
 
     def open(self, settings, file):
-        from tfmodels.data import table
+        from tfmodels.data import open_table
 
-        return table(file, settings.text_column, settings.label_column)
+        return open_table(file, settings.text_column, settings.label_column)
 
     def start(self, settings, rows, folder):
         options = {

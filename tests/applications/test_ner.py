@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from applications.ner import coloured, entity_predictor, load
+import tfmodels
+from applications.ner import coloured
 from tests.applications.conftest import TRAIN_FLAGS, write_conll
 from tests.applications.verbs import printed, refused
 
@@ -51,7 +52,7 @@ def test_evaluate(ner_dir, tagged, tmp_path, capsys, monkeypatch):
     assert len(mistakes) <= 10
     assert "| PER |" in (report / "types.md").read_text()
     # Said before the work is done again, not after.
-    monkeypatch.setattr("applications.ner._Measure", None)
+    monkeypatch.setattr("applications.flow.Application.load", None)
     line = refused(
         capsys, "ner", "evaluate", "--model_dir", ner_dir, "--eval_file", tagged,
         "--report_dir", report,
@@ -84,8 +85,8 @@ def test_predict(ner_dir, capsys):
 
 @pytest.fixture(scope="module")
 def find(ner_dir):
-    model, tokenizer, config = load(ner_dir, "float32")
-    return entity_predictor(model, tokenizer, config["max_length"], config["stride"], 8)
+    task = tfmodels.load(ner_dir)
+    return lambda texts: task.find(texts, 8)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -48,7 +48,7 @@ def columns_of(*sentences):
 
 
 def read(spec, **options):
-    return [row[:2] for row in open_entities(spec, **options).rows()]
+    return [values for _, values in open_entities(spec, **options).rows()]
 
 
 def message(tmp_path, content, name="rows.txt", **options):
@@ -75,7 +75,7 @@ def test_columns(tmp_path, name, change):
 def test_places_and_passes(tmp_path):
     path = write(tmp_path / "a.txt", PARAGRAPHS)
     source = open_entities(path)
-    places = [place for _, _, place in source.rows()]
+    places = [source.place(row.line) for row in source.stream(None)]
     assert places == [f"{path}:{line}" for line in (3, 9, 13)]
     assert list(source.rows()) == list(source.rows())
     assert sorted(source.rows(seed=1)) == sorted(source.rows())
@@ -271,14 +271,14 @@ def many(tmp_path, rows=200, name="many.txt"):
 
 def test_scan(tmp_path):
     source = open_entities(many(tmp_path))
-    scan = source.scan(0.1, seed=3)
-    assert scan.rows == 200 and scan.type_counts == {"L": 50, "P": 50}
+    scan = source.scan(None, 0.1, seed=3)
+    assert scan.rows == 200 and scan.label_counts == {"L": 50, "P": 50}
     # Of the texts with and of those without entities the same share.
     assert sum(number < 100 for number in scan.held_out) == 10 == len(scan.held_out) / 2
-    assert scan == source.scan(0.1, seed=3) != source.scan(0.1, seed=4)
+    assert scan == source.scan(None, 0.1, seed=3) != source.scan(None, 0.1, seed=4)
     assert source.scan().held_out == frozenset()
     with pytest.raises(InputError, match="held_out_fraction 0.7"):
-        source.scan(0.7)
+        source.scan(None, 0.7)
 
 
 @pytest.mark.parametrize("name", ["many.txt", "many.txt.gz"])
@@ -369,10 +369,10 @@ def prepared(tmp_path_factory):
 
 def test_tfds(prepared):
     source = open_entities("tfds:wikiann/en", data_dir=prepared)
-    assert [row[:2] for row in source.rows()] == ROWS
-    assert [place for *_, place in source.rows()][1] == "tfds:wikiann/en row 1"
+    assert [values for _, values in source.rows()] == ROWS
+    assert [source.place(row.line) for row in source.stream(None)][1] == "tfds:wikiann/en row 1"
     assert sorted(source.rows(seed=1)) == sorted(source.rows())
-    assert source.scan().type_counts == {"LOC": 1, "PER": 2}
+    assert source.scan().label_counts == {"LOC": 1, "PER": 2}
     assert read("tfds:wikiann/en:train[1:]", data_dir=prepared) == ROWS[1:]
 
 

@@ -2,13 +2,13 @@
 
 from tfmodels import data
 
-data.table("reviews.csv", "text", "label")      # rows of named columns
-data.entities("train.conll")                    # texts with named entities
-data.texts("books/*.txt")                       # documents for language models
+data.open_table("reviews.csv", "text", "label")      # rows of named columns
+data.open_entities("train.conll")                    # texts with named entities
+data.open_texts("books/*.txt")                       # documents for language models
 """
 
 
-def table(spec, *columns):
+def open_table(spec, *columns):
     """Open the rows of a table; see `tables.open_source`.
 
     Args:
@@ -24,14 +24,14 @@ def table(spec, *columns):
     return open_source(spec, columns or ("text", "label"))
 
 
-def entities(spec, **options):
+def open_entities(spec, **options):
     """Open texts with named entities; see `entities.open_entities`."""
-    from tfmodels.data.entities import open_entities
+    from tfmodels.data import entities
 
-    return open_entities(spec, **options)
+    return entities.open_entities(spec, **options)
 
 
-def texts(files, text_column="text"):
+def open_texts(files, text_column="text"):
     """Open the documents of text files or tables; see `documents.TextFiles`."""
     from tfmodels.data.documents import TextFiles
 

@@ -18,17 +18,18 @@ starts with `file:line`; see `sources`, which reads the files.
 """
 
 import collections
+import dataclasses
 import functools
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfmodels.data import datasets
-from tfmodels.data.sources import FileSource, LineFile, Row, Source, TfdsSource
+from tfmodels.data.memory import MemorySource
+from tfmodels.data.sources import FileSource, LineFile, Row, Scan, Source, TfdsSource
 from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, check_scheme, detect_scheme, labels_of, split_tag, to_spans
 from tfmodels.text.wordpiece import EITHER_PUNCTUATION
@@ -44,21 +45,6 @@ _TFDS_TOKENS, _TFDS_TAGS = "tokens", ("ner", "ner_tags", "tags")
 _CJK = re.compile(
     r"[\u2e80-\u312f\u3190-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 )
-
-
-@dataclass(frozen=True)
-class EntityScan:
-    """What one pass over a source found.
-
-    Attributes:
-        rows: number of texts.
-        type_counts: entities of each type, sorted by type.
-        held_out: numbers of the rows chosen for evaluation; empty unless asked for.
-    """
-
-    rows: int
-    type_counts: dict[str, int]
-    held_out: frozenset[int]
 
 
 def open_entities(
@@ -96,41 +82,25 @@ def open_entities(
     return EntitySource(_ColumnEntities(spec, scheme, token_column, tag_column, join))
 
 
-class EntitySource:
-    """Texts and their entities, read anew in every pass.
-
-    Attributes:
-        name: what messages call the source.
-        failure: the error that ended a dataset made of this source; see
-            `datasets.source_errors`.
-    """
+class EntitySource(Source):
+    """Texts and their entities: a `Source` whose rows have the values `(text, entities)`."""
 
     def __init__(self, source: Source):
-        """`source`: its rows have the values `(text, entities)`."""
+        super().__init__(source.name, ("text", "entities"))
         self._source = source
-        self.name = source.name
-        self.failure: InputError | None = None
-
-    def rows(self, *, seed: int | None = None) -> Iterator[tuple[str, tuple[Entity, ...], str]]:
-        """Reads every text once; `seed`: see `Source.rows`.
-
-        Yields:
-            `(text, entities, place)`; the place is `file:line`, for messages.
-
-        Raises:
-            InputError: a row cannot be read.
-        """
-        for row in self.stream(seed):
-            yield *row.values, self.place(row.line)
 
     def scan(
-        self, held_out_fraction: float = 0.0, held_out_max: int = 5000, seed: int = 0
-    ) -> EntityScan:
-        """Reads the source once, counts texts and entities and chooses rows for evaluation.
+        self, label_column: str | None = None, held_out_fraction: float = 0.0,
+        held_out_max: int = 5000, seed: int = 0,
+    ) -> Scan:  # fmt: skip
+        """Read the source once; count texts and entities, and choose rows for evaluation.
 
         Args:
-            held_out_fraction, held_out_max, seed: see `Source.scan`; the labels there are here
-                whether a text has entities or none.
+            label_column: not looked at: rows are drawn by whether they have entities.
+            held_out_fraction, held_out_max, seed: see `Source.scan`.
+
+        Returns:
+            `Scan` whose `label_counts` are the entities of each type, sorted by type.
 
         Raises:
             InputError: a row cannot be read, or no text has any entity.
@@ -141,19 +111,90 @@ class EntitySource:
             raise InputError(
                 f"{self.name}: no entity in {scan.rows} texts; give texts with entities marked"
             )
-        return EntityScan(scan.rows, dict(sorted(counted.types.items())), scan.held_out)
+        return dataclasses.replace(scan, label_counts=dict(sorted(counted.types.items())))
+
+    def fingerprint(self) -> str:
+        return self._source.fingerprint()
 
     def place(self, line: int) -> str:
-        """Where a row stands, for messages."""
         return self._source.place(line)
 
     def stream(self, seed: int | None) -> Iterator[Row]:
-        """The rows with their numbers; values are `(text, entities)`."""
         return self._source.stream(seed)
+
+    def _in_order(self) -> Iterator[Row]:
+        return self._source._in_order()
+
+    def _in_block_order(self, rng) -> Iterator[Row]:
+        return self._source._in_block_order(rng)
+
+
+def as_entities(x, y=None) -> Source:
+    """Return the rows of what a verb of a tagger was given.
+
+    Args:
+        x: an `EntitySource`, or a list of texts, or of lists of words.
+        y: for texts: of each a list of `{"type": "PER", "start": 0, "end": 3}` or
+            `(type, start, end)` in characters; for words: of each a list of tags.
+
+    Raises:
+        InputError: something else; the message says the right form.
+    """
+    if isinstance(x, Source):
+        if "entities" not in x.columns:
+            raise InputError(
+                f"{x.name} has the columns {', '.join(x.columns)}; open it with "
+                "tfmodels.data.open_entities(...)"
+            )
+        return x
+    if y is None:
+        raise InputError(
+            "entities are missing: give fit(texts, entities), fit(words, tags) or rows of "
+            "tfmodels.data.open_entities(...)"
+        )
+    x, y = list(x), list(y)
+    if len(x) != len(y):
+        raise InputError(f"{len(x)} texts and {len(y)} lists of entities or tags; give one each")
+    if not x:
+        raise InputError("no texts: give one or more")
+    rows = _of_words(x, y) if not isinstance(x[0], str) else [_of_spans(*row) for row in zip(
+        range(len(x)), x, y, strict=True)]  # fmt: skip
+    texts, entities = zip(*rows, strict=True)
+    return EntitySource(MemorySource({"text": texts, "entities": entities}))
+
+
+def _of_spans(number: int, text: str, spans) -> tuple[str, tuple[Entity, ...]]:
+    try:
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is no text; give strings")
+        spans = [[s[1], s[2], s[0]] if isinstance(s, tuple) else s for s in spans]
+        return text, _spans(spans, text)
+    except TypeError as error:
+        raise InputError(f"row {number}: {error}") from None
+
+
+def _of_words(words: list, tags: list) -> list[tuple[str, tuple[Entity, ...]]]:
+    tags = [list(map(str, row)) for row in tags]
+    words = [list(map(str, row)) for row in words]
+    for number, (some, marked) in enumerate(zip(words, tags, strict=True)):
+        if len(some) != len(marked):
+            raise InputError(
+                f"row {number}: {len(some)} words and {len(marked)} tags; give one for each word"
+            )
+        if not all(word.strip() for word in some):
+            raise InputError(f"row {number}: a word of nothing; leave it out, with its tag")
+    scheme = detect_scheme(tags)
+    rows = []
+    for number, (some, marked) in enumerate(zip(words, tags, strict=True)):
+        try:
+            rows.append(_joined(some, marked, scheme, None))
+        except TagError as error:
+            raise InputError(f"row {number}: {error}") from None
+    return rows
 
 
 def entity_dataset(
-    source: EntitySource,
+    source: Source,
     types: Sequence[str],
     *,
     rows: str = "all",
@@ -321,17 +362,10 @@ class _JsonEntities(FileSource):
         try:
             if len(keys) != 1 or not isinstance(row[keys[0]], list):
                 raise TypeError('give one list, under "entities" or "spans"')
-            entities = sorted((_span(item, text) for item in row[keys[0]]), key=lambda e: e[1:])
-            for left, right in zip(entities, entities[1:], strict=False):
-                if right[1] < left[2]:
-                    raise TypeError(
-                        f"{_described(left, text)} and {_described(right, text)} overlap; keep one"
-                    )
-            for kind, _, _ in entities:
-                kind.encode()
+            entities = _spans(row[keys[0]], text)
         except (TypeError, UnicodeEncodeError) as error:
             raise InputError(f"{self.place(line)}: {error}") from None
-        return text, tuple(entities)
+        return text, entities
 
 
 class _TfdsEntities(TfdsSource):
@@ -432,6 +466,19 @@ def _blank_between(left: str, right: str) -> str:
     wide = [bool(_CJK.match(side)) for side in (left, right)]
     close = all(w or side in EITHER_PUNCTUATION for w, side in zip(wide, left + right, strict=True))
     return "" if any(wide) and close else " "
+
+
+def _spans(items, text: str) -> tuple[Entity, ...]:
+    """Return the entities of a JSON list, in order; `TypeError` says what is wrong."""
+    entities = sorted((_span(item, text) for item in items), key=lambda e: e[1:])
+    for left, right in zip(entities, entities[1:], strict=False):
+        if right[1] < left[2]:
+            raise TypeError(
+                f"{_described(left, text)} and {_described(right, text)} overlap; keep one"
+            )
+    for kind, _, _ in entities:
+        kind.encode()
+    return tuple(entities)
 
 
 def _span(item, text: str) -> Entity:

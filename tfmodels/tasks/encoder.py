@@ -220,9 +220,12 @@ class EncoderTask(Task):
         return [self.backbone.embeddings, *self.backbone.blocks]
 
     def write(self, directory: Path) -> None:
-        settings = {name: getattr(self, name) for name in self._saved_options()}
-        settings = {"application": self.application, "labels": self.labels, **settings}
         write_bert(
             self.model, directory, self.tokenizer.vocabulary, self.tokenizer.get_config(),
-            self.labels, settings,
+            self.labels, self._settings(),
         )  # fmt: skip
+
+    def _settings(self) -> dict:
+        """Return what `config.json` keeps for `load`."""
+        options = {name: getattr(self, name) for name in self._saved_options()}
+        return {"application": self.application, "labels": self.labels, **options}

@@ -6,7 +6,7 @@ model, the best path through the tags and the way back to characters are all in 
 
 import tensorflow as tf
 
-from tfmodels.serving.saved_model import BATCH, TEXT, WORDS, longest_text, save
+from tfmodels.serving.saved_model import BATCH, TEXT, WORDS, longest_text
 from tfmodels.text.spans import PADDING, entity_spans
 from tfmodels.text.windows import default_stride, merge_words, paragraphs, tag_inputs
 
@@ -88,21 +88,3 @@ def entity_signatures(model, tokenizer, max_length=None, stride=None):
 def _of_tags(probabilities, tags):
     """The probability of each chosen tag: float32 `[B, W]` of `[B, W, C]`."""
     return tf.gather(probabilities, tf.maximum(tags, 0), batch_dims=2)
-
-
-def export_tagger(root, model, tokenizer, max_length=None, stride=None, **saving):
-    """Writes a tagger as the next version of a SavedModel.
-
-    Args:
-        root: directory that holds the versions, for example `saved_models/ner`.
-        model, tokenizer, max_length, stride: see `entity_finder`.
-        **saving: `card` and `frozen`, see `saved_model.save`.
-
-    Returns:
-        `Path` of the new version.
-
-    Raises:
-        InputError: as `entity_finder`; or the directory cannot be written.
-    """
-    signatures = entity_signatures(model, tokenizer, max_length, stride)
-    return save(root, signatures, model, task="ner", **saving)

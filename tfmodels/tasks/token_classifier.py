@@ -1,0 +1,304 @@
+"""`TokenClassifier`: the named entities of a text.
+
+In: texts with entities in characters, or words with tags. Out: for each text a list of
+`{"entity": "Ada Lovelace", "type": "PER", "start": 0, "end": 12, "score": 0.98}`, and a SavedModel
+that answers strings with the same. Preprocessing, head, answers, in that order.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmodels.checkpoints.files import config_path, read_json
+from tfmodels.data.datasets import source_errors
+from tfmodels.data.entities import as_entities, entity_dataset
+from tfmodels.data.sources import Source
+from tfmodels.errors import InputError
+from tfmodels.metrics.entities import confusions, entity_metrics
+from tfmodels.models.tagger import Tagger
+from tfmodels.tasks.encoder import EncoderTask
+from tfmodels.tasks.entity_finder import entity_finder, entity_signatures
+from tfmodels.tasks.task import batches_by_length
+from tfmodels.text.batching import of_length
+from tfmodels.text.tags import labels_of, types_of
+from tfmodels.text.windows import (
+    default_stride,
+    tag_inputs,
+    tagged_batches,
+    text_labels,
+    word_labels,
+)
+from tfmodels.training.sequence import tagging_objective
+
+
+class TokenClassifier(EncoderTask):
+    """Find the entities of each text.
+
+    Args:
+        backbone: an encoder such as `Bert`, or a `Tagger`.
+        tokenizer: its `WordPieceTokenizer`.
+        labels: the tags, "O", "B-PER", "I-PER", ...; found in the rows by `fit` if not given.
+        max_length: maximum number of tokens of a window; longer paragraphs are read in windows
+            that overlap, and tagged as one.
+        stride: number of tokens that two windows share; a quarter of `max_length` if not given.
+        crf: score whole sequences of tags (a linear-chain CRF), not each tag by itself.
+        emission_loss: with a CRF, weight of the loss of each tag by itself, which is added; 1
+            helps a network from scratch.
+        **options: see `EncoderTask`.
+
+    Example:
+        >>> task = TokenClassifier.from_preset("google-bert/bert-base-cased")
+        >>> task.fit([["Ada", "flew", "to", "Paris"]], [["B-PER", "O", "O", "B-LOC"]])
+        >>> task.predict(["Ada is in Paris."])
+    """
+
+    application = "ner"
+    columns = ("text", "entities")
+    monitor = "val_f1"
+    default_epochs = 3
+    head = Tagger
+
+    def __init__(
+        self, backbone, tokenizer, labels=None, *, crf=True, stride=None, emission_loss=0.0,
+        **options,
+    ):  # fmt: skip
+        if isinstance(backbone, Tagger):
+            crf, labels = backbone.crf is not None, labels or backbone.labels
+        self.crf, self.emission_loss, self._weights = crf, emission_loss, None
+        super().__init__(backbone, tokenizer, labels, **options)
+        self.stride = default_stride(self.max_length) if stride is None else stride
+
+    # Preprocessing: rows to batches of windows.
+
+    def _read(self, x, y=None, sample_weight=None):
+        if sample_weight is not None:
+            raise InputError('sample_weight: texts have many labels; use class_weight="balanced"')
+        return as_entities(x, y)
+
+    def _learn(self, rows: Source) -> None:
+        self._take_labels(labels_of(list(rows.scan().label_counts)))
+
+    def _batches(self, rows, batch_size, seed=None, in_order=False):
+        chunks = entity_dataset(rows, types_of(self.labels), seed=seed)
+        size, length = batch_size, self.max_length
+        if in_order:
+            return chunks.unbatch().ragged_batch(size).map(self._windows)
+        batches = tagged_batches(chunks, self.tokenizer, size, length, self.stride, seed)
+        return of_length(batches, self._windows_of(rows, batches), size)
+
+    def _windows(self, text, *entities):
+        batch, words = tag_inputs(self.tokenizer, text, self.max_length, self.stride)
+        return batch, word_labels(words, *entities)
+
+    def _windows_of(self, rows, batches):
+        """Return how many windows there are: texts are cut, so they must be read once for it."""
+        known = self._functions.setdefault("windows", {})
+        if rows not in known:
+            known[rows] = sum(int(labels.shape[0]) for _, labels in batches)
+        return known[rows]
+
+    def _batches_of_texts(self, texts, batch_size):
+        chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(batch_size)
+        return chunks.map(
+            lambda text: tag_inputs(self.tokenizer, text, self.max_length, self.stride)[0]
+        )
+
+    def _training_data(self, *arguments):
+        data = super()._training_data(*arguments)
+        if self._weights is None:
+            return data
+        return data._replace(batches=lambda step: data.batches(step).map(self._weighted))
+
+    def _class_weight(self, given):
+        return None  # weights of words or rows instead, see `_weighted`
+
+    def fit(self, *arguments, class_weight=None, **options):
+        """Train; see `Task.fit`.
+
+        Args:
+            class_weight: "balanced" gives every type of entity the same weight in the loss.
+        """
+        if class_weight not in (None, "balanced"):
+            raise InputError('class_weight: give "balanced" or leave it out')
+        self._weights = class_weight
+        return super().fit(*arguments, **options)
+
+    def _weighted(self, batch, labels):
+        """Add weights under which every type counts the same and an average one 1.
+
+        They are of words; with a CRF, whose likelihood is of the whole row, of rows: the mean
+        over their words.
+        """
+        counts = np.array(list(self._sources[0].scan().label_counts.values()), float)
+        weights = np.repeat(counts.sum() / (len(counts) * counts), 2)
+        weights = tf.constant(np.concatenate([[1.0], weights]), tf.float32)  # [C]
+        weight = tf.gather(weights, tf.maximum(labels, 0))
+        if self.crf:
+            real = tf.cast(labels >= 0, tf.float32)
+            weight = tf.reduce_sum(weight * real, 1) / tf.maximum(tf.reduce_sum(real, 1), 1.0)
+        return batch, labels, weight
+
+    def _check(self, rows):
+        unknown = sorted(rows.scan().label_counts.keys() - set(types_of(self.labels)))
+        if unknown:
+            raise InputError(
+                f"{rows.name}: entities of type {unknown[0]!r}, which the training rows do not "
+                f"have; their types are {', '.join(types_of(self.labels))}"
+            )
+
+    def _describe(self, rows):
+        scan = rows.scan()
+        counts = ", ".join(f"{kind} {count}" for kind, count in scan.label_counts.items())
+        return f"{scan.rows} training texts, entities {counts}"
+
+    # Head.
+
+    def _new_model(self):
+        return Tagger(self.backbone, len(self.labels), self.labels, self.crf, self._dropout)
+
+    def _objective(self):
+        return tagging_objective(self.model, self.emission_loss)
+
+    # Answers.
+
+    def answers(self, texts, batch_size=32):
+        return [entities for entities, *_ in self.find(texts, batch_size)]
+
+    def find(self, texts, batch_size: int = 32) -> list[tuple]:
+        """Find the entities of texts, with their words.
+
+        Args:
+            texts: list of str or bytes.
+            batch_size: texts of a step.
+
+        Returns:
+            for each text `(entities, starts, ends, tags)`: a list of dicts with `entity`, `type`,
+            `start`, `end` (characters) and `score`; where its words stand, and the numbers of
+            their tags: int arrays.
+        """
+        find = self._function("find", self._find)
+        answers = [None] * len(texts)
+        for rows, part in batches_by_length(texts, batch_size):
+            found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(part))
+            for row, number in enumerate(rows):
+                answers[number] = _of_row(row, found, *words)
+        return answers
+
+    def _find(self):
+        return tf.function(
+            entity_finder(self.model, self.tokenizer, self.max_length, self.stride),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
+        )
+
+    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
+        """Measure whole entities, as `seqeval` counts them strictly.
+
+        Args, errors: as of `Task.evaluate`.
+
+        Returns:
+            dict: `texts`; what `entity_metrics` gives; `token_accuracy`; `confusions`; with
+            `mistakes` also `worst_mistakes`, the surest wrong answers.
+        """
+        rows = self._read(x, y)
+        types = types_of(self.labels)
+        gold, predicted, worst, right, words = [], [], [], 0, 0
+        with source_errors(rows):
+            for texts, *spans in entity_dataset(rows, types):
+                texts = texts.numpy()
+                found = self.find(texts, batch_size)
+                right += _tags_right(found, *spans)
+                columns = (part.to_list() for part in spans)
+                for text, answer, *entities in zip(texts, found, *columns, strict=True):
+                    words += len(answer[3])
+                    gold.append([(types[t], a, b) for t, a, b in zip(*entities, strict=True)])
+                    predicted.append([(e["type"], e["start"], e["end"]) for e in answer[0]])
+                    if set(gold[-1]) != set(predicted[-1]):
+                        worst.append(_mistake(text, gold[-1], answer[0]))
+                worst = sorted(worst, key=lambda m: -m["sureness"])[:mistakes]
+        metrics = {"texts": len(gold), **entity_metrics(gold, predicted)}
+        metrics["token_accuracy"] = right / max(words, 1)
+        metrics["confusions"] = confusions(gold, predicted)
+        return {**metrics, "worst_mistakes": worst} if mistakes else metrics
+
+    def _measuring(self, rows, batch_size):
+        return (_Entities(self, rows, batch_size),)
+
+    def signatures(self):
+        return entity_signatures(self.model, self.tokenizer, self.max_length, self.stride)
+
+    # What stays with a saved task.
+
+    @classmethod
+    def _saved_options(cls):
+        return ("max_length", "stride", "crf")
+
+    def _settings(self):
+        return {**super()._settings(), "pooling": "tokens"}
+
+    @classmethod
+    def _is_published(cls, directory: Path):
+        names = read_json(config_path(directory)).get("architectures") or ()
+        return "BertForTokenClassification" in names
+
+    @classmethod
+    def _options_of(cls, directory, labels):
+        options = super()._options_of(directory, labels)
+        # A published tagger has no CRF; a new one is made with it.
+        published = "labels" in options and "crf" not in options
+        return {**options, "crf": False} if published else options
+
+
+class _Entities(keras.callbacks.Callback):
+    """Puts precision, recall and F1 of whole entities into the logs of each evaluation."""
+
+    def __init__(self, task, rows, batch_size):
+        super().__init__()
+        self._task, self._rows, self._size = task, rows, batch_size
+
+    def on_epoch_end(self, epoch, logs=None):
+        metrics = self._task.evaluate(self._rows, batch_size=self._size)
+        logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
+
+
+def _of_row(row, found, starts, ends, tags):
+    number = int((found["start"][row] >= 0).sum())
+    entities = [
+        {
+            "entity": found["entity"][row, i].decode(),
+            "type": found["type"][row, i].decode(),
+            "start": int(found["start"][row, i]),
+            "end": int(found["end"][row, i]),
+            "score": round(float(found["score"][row, i]), 6),
+        }
+        for i in range(number)
+    ]
+    words = int((starts[row] >= 0).sum())
+    return entities, starts[row, :words], ends[row, :words], tags[row, :words]
+
+
+def _tags_right(found, types, starts, ends):
+    """Return how many words of a chunk have the tag that the gold entities give them."""
+
+    def padded(column):
+        rows = [row[column].tolist() for row in found]
+        return tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor(-1)
+
+    wanted = text_labels(padded(1), padded(2), types, starts, ends)  # [C, L]
+    tags = padded(3)  # -1 where there is no word, which no label is
+    return int(tf.math.count_nonzero(wanted == tags))
+
+
+def _mistake(text, gold, predicted):
+    """Return what was wanted and what was found, with how sure the surest wrong answer was."""
+    text = text.decode("utf-8", "replace")
+    right = set(gold)
+    wrong = [e["score"] for e in predicted if (e["type"], e["start"], e["end"]) not in right]
+    return {
+        "text": text[:500],
+        "gold": [{"type": kind, "entity": text[a:b], "start": a, "end": b} for kind, a, b in gold],
+        "predicted": predicted,
+        "sureness": max(wrong, default=0.0),
+    }
