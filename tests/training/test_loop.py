@@ -1,8 +1,9 @@
-"""Trainings that stop inside of a Keras epoch and go on, with averages and best weights kept."""
+"""`fit`: every batch once, whenever it is measured; stopped and resumed; the best weights kept."""
 
 import json
 import os
 import signal
+from unittest import mock
 
 import keras
 import numpy as np
@@ -10,36 +11,27 @@ import pytest
 import tensorflow as tf
 
 from tests.training.test_state import BATCH, IDS, LABELS, model
-from tfmodels.errors import InputError
-from tfmodels.training.loop import KeepBest, NonFinite, fit_parts
-from tfmodels.training.state import LEFT, STATE, SaveState, restore_newest, states
+from tfmodels.errors import InputError, LostWorker
+from tfmodels.training.loop import evaluation_steps, fit, lost_workers, regular_steps
+from tfmodels.training.state import LEFT, STATE, states
 
-INTERVAL, PARTS = 3, 4
+STEPS, ENDS = 12, [4, 7, 12]
 
 
 def batches(step=0):
-    dataset = tf.data.Dataset.from_tensor_slices(({"token_ids": IDS}, LABELS)).batch(BATCH)
+    dataset = tf.data.Dataset.from_tensor_slices((IDS, LABELS)).batch(BATCH)
     return dataset.repeat().skip(step)
 
 
-def trained(directory, *callbacks, patience=9, **options):
+def trained(directory, *callbacks, ends=ENDS, **options):
     """A model that is trained to its end from what lies in a directory, and its history."""
     classifier = model()
-    best = KeepBest(classifier, "val_accuracy", patience)
-    step, history = 0, {}
-    if state := restore_newest(directory, classifier, best.variables):
-        step, history = state["step"], state["history"]
-        best.replay(history)
-    saved = SaveState(directory, INTERVAL, history, start=step, more=best.variables,
-                      averaged=True, **options)  # fmt: skip
-    averages = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    if step < INTERVAL * PARTS and not best.ended:
-        fit_parts(
-            classifier, batches(step), INTERVAL, PARTS, step, [averages, best, saved, *callbacks],
-            validation_data=batches().take(5), verbose=0,
-        )  # fmt: skip
-    best.put_back(classifier)
-    return classifier, saved
+    options = {"monitor": "val_accuracy", "verbose": 0, "states": directory, **options}
+    history = fit(
+        classifier, batches, STEPS, ends, validation=batches().take(5), callbacks=callbacks,
+        **options,
+    )  # fmt: skip
+    return classifier, history
 
 
 class At(keras.callbacks.Callback):
@@ -52,101 +44,248 @@ class At(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.step -= 1
         if self.step == 0:
-            self.action()
+            self.action(self.model)
 
 
-class Killed(Exception):
-    pass
+class Gives(keras.callbacks.Callback):
+    """Puts values into the logs, one an evaluation."""
+
+    def __init__(self, **values):
+        super().__init__()
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.update({name: values[epoch] for name, values in self.values.items()})
 
 
-def kill():
-    raise Killed
+class Weight(keras.callbacks.Callback):
+    """The one weight of `bits`, at each evaluation."""
+
+    def on_train_begin(self, logs=None):
+        self.found = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.found.append(int(self.model.weights[0].numpy()[0, 0]))
 
 
-def test_killed_anywhere_and_going_on(tmp_path):
-    whole, saved = trained(tmp_path / "alone")
-    for step in (4, 6):
+def bits(strategy, steps_per_execution=1):
+    """A model whose weight adds up 2 to the power of the number of each batch it is given."""
+    with strategy.scope():
+        classifier = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+        classifier.layers[0].kernel.assign([[0.0]])
+        classifier.compile(
+            keras.optimizers.SGD(1.0), lambda y, found: -found,
+            steps_per_execution=steps_per_execution,
+        )  # fmt: skip
+    return classifier
+
+
+def numbered(step=0):
+    numbers = tf.data.Dataset.range(20).map(lambda n: tf.repeat(2.0 ** tf.cast(n, "float32"), 2))
+    return numbers.map(lambda x: (x[:, None], x[:, None])).repeat().skip(step)
+
+
+def test_steps_of_evaluations():
+    assert evaluation_steps(10, 1, 1) == regular_steps(10, None) == [10]
+    assert evaluation_steps(10, 2, 3) == [3, 7, 10, 13, 17, 20]
+    assert evaluation_steps(2, 1, 5) == [1, 2]
+    assert regular_steps(10, 4) == [4, 8, 10] and regular_steps(8, 4) == [4, 8]
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_every_batch_once_however_often_it_is_measured(devices, mirrored, recwarn):
+    """Of unknown length is the data that is measured on, as from a filter or a generator."""
+    classifier = bits(mirrored if devices == 2 else tf.distribute.get_strategy())
+    validation = numbered().take(3).filter(lambda x, y: True)
+    weight, ends = Weight(), evaluation_steps(10, 1, 7)
+    arguments = {"callbacks": [weight], "validation": validation, "verbose": 0}
+    history = fit(classifier, numbered, 10, ends, **arguments)
+    assert weight.found == [2**end - 1 for end in ends]
+    assert history.epoch == list(range(7)) and len(history.history["val_loss"]) == 7
+    assert history.best is None and history.ended == "all 10 steps were taken"
+    assert not [warning for warning in recwarn if "ran out of data" in str(warning.message)]
+
+
+@pytest.mark.parametrize(("step", "seen"), [(3, [1, 7]), (4, [1, 15])])
+def test_a_callback_may_end_it(step, seen):
+    """Within a stretch, and together with one."""
+    stop, weight = At(step, lambda model: setattr(model, "stop_training", True)), Weight()
+    history = fit(
+        bits(tf.distribute.get_strategy()), numbered, 6, [1, 4, 6], callbacks=[stop, weight],
+        verbose=0,
+    )  # fmt: skip
+    assert weight.found == seen
+    assert history.ended == f"stopped by a callback after step {step} of 6"
+
+
+def test_keras_early_stopping_ends_it():
+    early, weight = keras.callbacks.EarlyStopping("val_f1", patience=1, mode="max"), Weight()
+    fit(
+        bits(tf.distribute.get_strategy()), numbered, 4, [1, 2, 3, 4],
+        callbacks=[Gives(val_f1=[0.5, 0.4, 0.6, 0.7]), early, weight], verbose=0,
+    )  # fmt: skip
+    assert weight.found == [1, 3]
+
+
+def test_batches_that_end_are_named():
+    with pytest.raises(ValueError, match="ended after step 3 of 4; repeat the dataset"):
+        fit(bits(tf.distribute.get_strategy()), lambda step: numbered().take(3), 4, [4], verbose=0)
+
+
+def test_the_device_is_not_waited_for_at_every_step(monkeypatch):
+    seen = []
+    tensor = type(tf.constant(0.0)).__mro__[1]
+    numpy = tensor.numpy
+    monkeypatch.setattr(tensor, "__float__", lambda self: seen.append(1) or float(numpy(self)))
+    monkeypatch.setattr(tensor, "numpy", lambda self: seen.append(1) or numpy(self))
+    fit(bits(tf.distribute.get_strategy()), numbered, 40, [40], verbose=0)
+    assert 0 < len(seen) < 20
+
+
+def test_killed_anywhere_and_resumed(tmp_path):
+    def kill(model):
+        raise KeyboardInterrupt
+
+    whole, history = trained(tmp_path / "alone")
+    assert len(history.history["val_accuracy"]) == len(ENDS)
+    for step in (5, 7):
         directory = tmp_path / str(step)
-        with pytest.raises(Killed):
-            trained(directory, At(step, kill), every=2)
-        again, callback = trained(directory, every=2)
-        assert callback.step == saved.step == INTERVAL * PARTS
+        with pytest.raises(KeyboardInterrupt):
+            trained(directory, At(step, kill), save_every=2)
+        again, resumed = trained(directory, save_every=2)
+        assert resumed.epoch == history.epoch and resumed.best == history.best
         for name in ("val_accuracy", "val_loss"):
-            assert callback.history[name] == saved.history[name]
+            assert resumed.history[name] == history.history[name]
         for a, b in zip(whole.weights, again.weights, strict=True):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=f"{step} {a.path}")
+    again, resumed = trained(tmp_path / "alone")  # nothing is left to train
+    assert resumed.history == history.history and resumed.ended == history.ended
+    np.testing.assert_array_equal(again.weights[0], whole.weights[0])
+    message = "of 12 steps with 3 evaluations, and now it is 12 with 1; give the same"
+    with pytest.raises(InputError, match=message):
+        trained(tmp_path / "alone", ends=[STEPS])
 
 
 def test_sigterm_saves_and_leaves(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as left:
-        trained(tmp_path, At(5, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        trained(tmp_path / "run", At(5, lambda _: os.kill(os.getpid(), signal.SIGTERM)))
     assert left.value.code == LEFT == 143
     assert signal.getsignal(signal.SIGTERM) is before
-    # In the list after the state's own callback: it is noticed at the end of the part.
-    assert json.loads((states(tmp_path)[-1] / STATE).read_text())["step"] == 6
-    again, _ = trained(tmp_path)
-    for a, b in zip(again.weights, trained(tmp_path / "alone")[0].weights, strict=True):
+    assert json.loads((states(tmp_path / "run")[-1] / STATE).read_text())["step"] == 6
+    again, _ = trained(tmp_path / "run")
+    for a, b in zip(again.weights, trained(None)[0].weights, strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=a.path)
 
 
-def test_the_best_are_kept_and_patience_counts_on(tmp_path):
-    classifier = model()
-    best = KeepBest(classifier, "val_accuracy", 2)
-    best.set_model(classifier)
-    first = [np.asarray(v) for v in classifier.trainable_variables]
-    best.on_epoch_end(0, {"val_accuracy": 0.7})
-    for variable in classifier.trainable_variables:
-        variable.assign(variable + 1)
-    best.on_epoch_end(1, {"val_accuracy": 0.7})
-    assert not best.ended
-    best.on_epoch_end(2, {"val_accuracy": 0.6})
-    assert best.ended and classifier.stop_training
-    best.put_back(classifier)
-    for variable, value in zip(classifier.trainable_variables, first, strict=True):
-        np.testing.assert_array_equal(variable, value)
-    other = KeepBest(classifier, "val_accuracy", 2)
-    other.replay({"val_accuracy": [0.7, 0.7, 0.6]})
-    assert other.ended
+def test_the_last_weights_are_the_averages(tmp_path):
+    """Also where a callback has ended the training early."""
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append([np.asarray(w) for w in note.model.weights])
+    )
+    stop = At(7, lambda model: setattr(model, "stop_training", True))
+    for callbacks, evaluations in (([note], 3), ([note, stop], 2)):
+        seen.clear()
+        classifier, _ = trained(None, *callbacks, monitor=None)
+        assert len(seen) == evaluations
+        for weight, noted in zip(classifier.weights, seen[-1], strict=True):
+            np.testing.assert_allclose(weight, noted, atol=1e-6)
+
+
+def best_of(capsys, patience, warmup_steps=0, **values):
+    """A training of 6 evaluations, of `bits`; its history, its weight and the last line."""
+    values.setdefault("val_loss", [1.0] * 6)
+    classifier = bits(tf.distribute.get_strategy())
+    history = fit(
+        classifier, numbered, 6, [1, 2, 3, 4, 5, 6], callbacks=[Gives(**values)],
+        monitor="val_f1", patience=patience, warmup_steps=warmup_steps,
+    )  # fmt: skip
+    weight = int(classifier.get_weights()[0][0, 0])
+    return history, weight, capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_best_weights_are_kept_and_said(capsys):
+    history, weight, line = best_of(capsys, 2, val_f1=[0.1, 0.7, 0.6, 0.7, 0.9, 0.9])
+    assert history.best == 1 and weight == 0b11 and history.epoch == [0, 1, 2, 3]
+    assert history.ended == "stopped: no better one in 2 evaluations"
+    assert line == f"kept the weights of evaluation 2 of 4 (val_f1 0.7000); {history.ended}"
+
+
+def test_patience_counts_after_the_warm_up(capsys):
+    values = [0.2, 0.1, 0.1, 0.1, 0.1, 0.3]
+    assert best_of(capsys, 2, val_f1=values)[0].best == 0
+    assert best_of(capsys, 2, warmup_steps=3, val_f1=values)[0].epoch == [0, 1, 2, 3, 4]
+    history, weight, line = best_of(capsys, 2, warmup_steps=4, val_f1=values)
+    assert history.best == 5 and weight == 0b111111
+    assert line.endswith("evaluation 6 of 6 (val_f1 0.3000); all 6 steps were taken")
+
+
+def test_ties_are_broken_by_the_loss(capsys):
+    losses = [3.0, 2.5, 2.7, 2.0, 1.5, np.nan]
+    history, weight, _ = best_of(capsys, 2, val_f1=[0.0] * 6, val_loss=losses)
+    assert history.best == 4 and weight == 0b11111
+
+
+def test_a_value_that_is_not_measured_is_named():
+    with pytest.raises(InputError, match="monitor val_f1: measured are loss"):
+        fit(bits(tf.distribute.get_strategy()), numbered, 1, [1], monitor="val_f1", verbose=0)
+
+
+def test_progress_is_a_line_an_evaluation_in_the_users_epochs(capsys):
+    gives = Gives(val_accuracy=[0.5, 0.75])
+    options = {"callbacks": [gives], "epochs": 3, "tokens": 10}
+    history = fit(bits(tf.distribute.get_strategy()), numbered, 6, [3, 6], **options)
+    shown = capsys.readouterr()
+    first, second = shown.err.splitlines()
+    assert first.startswith("epoch 1.50 of 3, step 3 of 6, loss ")
+    assert ", val_accuracy 0.5, " in first and " tokens/s, " in first and first.endswith("left")
+    assert second.startswith("epoch 3.00 of 3, step 6 of 6, loss ") and not shown.out
+    assert len(history.history["tokens_per_second"]) == 2
 
 
 class Spoiled:
-    """A loss that is no number in one batch, whose first label is 7."""
+    """A loss that is not finite in one batch, whose first label is 7."""
 
     def __call__(self, labels, logits):
         loss = keras.losses.sparse_categorical_crossentropy(labels % 2, logits, from_logits=True)
         return tf.where(labels[0] == 7, np.nan, 1.0) * tf.reduce_mean(loss)
 
 
-def spoiled(path, skip=False):
-    """Trains two parts of three steps, the fifth of them without a number; `(model, saved)`."""
-    classifier = model()
+def spoiled(path, number, **options):
+    """Trains two stretches of three steps, one of them not finite; `(model, history)`."""
+    classifier, labels = model(), LABELS.copy()
     classifier.compile(classifier.optimizer, Spoiled())
-    labels = LABELS.copy()
-    labels[4 * BATCH] = 7
-    dataset = tf.data.Dataset.from_tensor_slices(({"token_ids": IDS}, labels)).batch(BATCH)
-    saved = SaveState(path / "states", INTERVAL)
-    guard = NonFinite(
-        saved, path / "batch.npz", lambda step: next(iter(dataset.skip(step))), skip, "do this"
-    )
-    fit_parts(classifier, dataset.repeat(), INTERVAL, 2, 0, [saved, guard], verbose=0)
-    return classifier, saved
+    labels[(number - 1) * BATCH] = 7
+    dataset = tf.data.Dataset.from_tensor_slices((IDS, labels)).batch(BATCH)
+    history = fit(
+        classifier, lambda step: dataset.repeat().skip(step), 6, [3, 6], states=path, verbose=0,
+        **options,
+    )  # fmt: skip
+    return classifier, history
 
 
-def test_no_number_stops_with_the_batch_and_the_state_before(tmp_path):
-    with pytest.raises(InputError, match=r"step 5: .* no longer a number; .*batch.npz; do this"):
-        spoiled(tmp_path)
-    with np.load(tmp_path / "batch.npz") as batch:
-        np.testing.assert_array_equal(batch["0/token_ids"], IDS[4 * BATCH : 5 * BATCH])
-        assert batch["1"][0] == 7
-    assert json.loads((states(tmp_path / "states")[-1] / STATE).read_text())["step"] == 5
-    restored = model()
-    restore_newest(tmp_path / "states", restored)
-    assert all(np.isfinite(np.asarray(v)).all() for v in restored.variables)
+def test_a_loss_that_is_not_finite_stops_with_the_state_before(tmp_path):
+    with pytest.raises(
+        InputError, match="steps 4 to 6: the loss is not finite; do this, or leave such batches out"
+    ):
+        spoiled(tmp_path / "run", 5, advice="do this", save_every=1)
+    # Neither that of the step nor those after it, whose means show it still.
+    assert json.loads((states(tmp_path / "run")[-1] / STATE).read_text())["step"] == 4
 
 
-def test_no_number_left_out(tmp_path, capsys):
-    classifier, saved = spoiled(tmp_path, skip=True)
-    assert "step 5: the loss is no number; the batch is left out" in capsys.readouterr().err
-    assert np.isfinite(saved.history["loss"]).all()
-    assert all(np.isfinite(np.asarray(v)).all() for v in classifier.weights)
+@pytest.mark.parametrize("number", [5, 6])
+def test_a_batch_without_a_finite_loss_is_left_out(number, tmp_path, capsys):
+    classifier, history = spoiled(tmp_path / "run", number, nonfinite="skip")
+    said = f"step {number}: the loss is not finite; the batch is left out"
+    assert said in capsys.readouterr().err
+    assert len(history.history["loss"]) == 2
+    for value in (*history.history["loss"], *classifier.get_weights()):
+        assert np.isfinite(value).all() and np.any(value)
+
+
+def test_a_lost_worker_is_told_from_other_errors():
+    several = mock.Mock(tf.distribute.MultiWorkerMirroredStrategy)
+    for strategy, error in ((several, LostWorker), (object(), tf.errors.UnavailableError)):
+        with pytest.raises(error), lost_workers(mock.Mock(distribute_strategy=strategy)):
+            raise tf.errors.UnavailableError(None, None, "connection reset")

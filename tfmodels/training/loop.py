@@ -1,23 +1,22 @@
-"""The one training loop: `model.fit` from any step on, in stretches between evaluations.
+"""The one training loop: `model.fit` in stretches of steps, which resumes where it was stopped.
 
-In: a compiled model and a function that gives its batches from a step on. Out: a trained model
-with its best weights, and Keras' `History`. What a training resumes from is in `state.py`.
+In: a compiled model and its batches from a step on. Out: a trained model with its best weights, and
+the history. The callbacks are in `callbacks.py`; what a training resumes from is in `state.py`.
 """
 
-import math
+import bisect
+import contextlib
 import sys
-import time
+import warnings
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError, LostWorker
-from tfmodels.training.distribution import from_chief
+from tfmodels.training.callbacks import Finite, KeepBest, Progress, Stretches, floats
+from tfmodels.training.distribution import is_chief
 from tfmodels.training.state import SaveState, restore_newest
-
-LOOK_EVERY = 50  # steps between two looks at the loss: each waits for the device
 
 
 def evaluation_steps(steps_of_pass: int, epochs: int, evaluations: int) -> list[int]:
@@ -37,308 +36,187 @@ def regular_steps(steps: int, every: int | None) -> list[int]:
 
 
 def fit(
-    model,
-    batches,
-    steps,
-    ends,
-    *,
-    epochs=1,
-    validation=None,
-    callbacks=(),
-    class_weight=None,
-    monitor=None,
-    patience=None,
-    warmup_steps=0,
-    states=None,
-    save_every=None,
-    nonfinite="stop",
-    advice="give a smaller learning rate",
-    verbose="auto",
-):
-    """Train, from the newest state if there is one; keep the best weights.
+    model, batches, steps, ends, *, epochs=1, validation=None, callbacks=(), class_weight=None,
+    monitor=None, patience=None, warmup_steps=0, states=None, save_every=None, nonfinite="stop",
+    advice="give a smaller learning rate", tokens=None, verbose="auto",
+):  # fmt: skip
+    """Train a compiled model to its end, from the newest state if there is one.
 
     Args:
-        model: compiled and built.
-        batches: function of a step that gives the endless dataset of the batches from there on.
-        steps: total number of steps.
-        ends: the steps after which is measured, the last one `steps`. What lies between two of
-            them is what Keras calls an epoch.
-        epochs: passes over the data, for the progress.
-        validation: batches to measure on, or None.
-        callbacks: further ones. They see the weights that are measured; what they put into the
-            logs can be the `monitor`.
-        class_weight: as of `fit`.
-        monitor: name in the logs of what decides which weights are kept, larger is better; None
-            keeps the last weights.
-        patience: evaluations in a row without a better one after which training ends.
-        warmup_steps: steps before which `patience` does not count.
-        states: directory of the states of the training, with the logs of TensorBoard beside it in
-            `logs`; None for neither.
-        save_every: steps between two states, besides those at each evaluation.
-        nonfinite: "stop" after a loss that is not finite, or "skip" such batches.
-        advice: what the user can do then, for the message.
-        verbose: "auto": one line an evaluation on standard error; 0, 1, 2: as of Keras.
+        model: built and compiled.
+        batches: function of a number of steps that gives the endless dataset of the batches after
+            them.
+        steps: of the whole training.
+        ends: increasing list of the steps after which the training is measured, the last of them
+            `steps`; see `evaluation_steps`. Each stretch is what Keras calls an epoch.
+        epochs: passes over the data, for the progress; `None`: it says steps alone.
+        validation: dataset to measure on, or `None`.
+        callbacks: further ones. They see the averaged weights where the optimizer has `use_ema`,
+            and what they put into the logs can be the `monitor`.
+        class_weight: dict from class to the weight of its examples, or `None`.
+        monitor: name in the logs, the larger the better; of the evaluation where it is largest the
+            weights are kept. `None`: the last weights.
+        patience: evaluations in a row without a better one, after which training ends.
+        warmup_steps: evaluations up to this step do not count for `patience`.
+        states: directory to save states in and resume from, with logs for TensorBoard beside it,
+            in `logs`; `None`: neither.
+        save_every: steps between two states beside those at the `ends`.
+        nonfinite: `"stop"` at a loss that is not finite, or `"skip"` its batch.
+        advice: for the message about such a loss: what the user can do.
+        tokens: of a step, for `tokens_per_second` in the history.
+        verbose: `"auto"`: a line an evaluation on stderr, on a terminal one that moves; 0: nothing;
+            1 and 2: as Keras.
 
     Returns:
-        `keras.callbacks.History` with a value for each evaluation, those before it was resumed
-        included, and the attributes `best` (index of the evaluation whose weights were kept, or
-        None) and `ended` (why the training ended).
+        `keras.callbacks.History` with one value an evaluation, those before a resumption included;
+        also `best`, the index of the evaluation whose weights were kept, or `None`, and `ended`,
+        why the training ended.
 
     Raises:
-        InputError: the loss is not finite, or the state cannot be used.
-        LostWorker: another worker is gone.
+        InputError: the loss is not finite; the states are of another training or cannot be written.
+        LostWorker: another worker has gone.
     """
-    averaged = bool(getattr(model.optimizer, "use_ema", False))
-    best = KeepBest(model, monitor, patience, warmup_steps, ends)
-    step, past = 0, {}
-    if states is not None and (state := restore_newest(states, model, best.variables)):
-        step, past = state["step"], state["history"]
-        best.replay(past)
-        if verbose != 0:
-            print(f"resuming at step {step} of {steps}", file=sys.stderr)
-    saved = SaveState(states, ends, past, every=save_every, start=step, more=best.variables,
-                      averaged=averaged)  # fmt: skip
-    history = keras.callbacks.History()
-    if step < steps and not best.ended:
-        logs = None if states is None else Path(states).with_name("logs")
-        progress = [Progress(steps, ends, epochs, step)] if verbose == "auto" else []
-        with _lost_workers(model):
-            model.fit(
-                batches(step),
-                steps_per_epoch=max(np.diff([0, *ends])),
-                initial_epoch=int(np.searchsorted(ends, step, side="right")),
-                epochs=len(ends),
-                shuffle=False,
-                validation_data=validation,
-                class_weight=class_weight,
-                verbose=0 if verbose == "auto" else verbose,
-                callbacks=[
-                    _Stretches(ends, step),
-                    # Before the callbacks that measure, and the one that keeps the best weights.
-                    *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if averaged else []),
-                    *callbacks,
-                    *progress,
-                    best,
-                    *([] if logs is None else [_tensorboard(logs)]),
-                    saved,
-                    NonFinite(saved, nonfinite == "skip", advice),
-                    history,
-                ],
+    ends, said = list(ends), verbose != 0 and is_chief(model.distribute_strategy)
+    if ends[-1] != steps:
+        raise ValueError(f"ends must end with steps, got ends={ends} and steps={steps}")
+    best, start, past = None, 0, {}
+    if monitor is not None:
+        with model.distribute_strategy.scope():
+            best = KeepBest(model, monitor, patience, ends, warmup_steps)
+    more = best.variables if best else ()
+    states = None if states is None else Path(states)
+    if states and (state := restore_newest(states, model, more)):
+        start, past = state["step"], state["history"]
+        if state.get("ends", ends) != ends:
+            raise InputError(
+                f"{states}: an unfinished training of {state['ends'][-1]} steps with "
+                f"{len(state['ends'])} evaluations, and now it is {steps} with {len(ends)}; give "
+                "the same to resume, or remove it"
             )
-    best.put_back(model, averaged)
-    history.history, history.epoch = saved.history, list(range(len(saved.history.get("loss", ()))))
-    history.best, history.ended = best.kept, best.reason()
-    if verbose != 0 and monitor is not None:
-        print(history.ended, file=sys.stderr)
+        if best:
+            best.replay(past)
+        if said:
+            print(f"resuming at step {start} of {steps}", file=sys.stderr)
+    stretches = Stretches(ends, start)
+    history = keras.callbacks.History()
+    if start < steps and not (best and best.ended):
+        finite = Finite(stretches, nonfinite == "skip", advice)
+        progress = Progress(stretches, epochs, tokens, said and verbose == "auto")
+        saved = ()
+        if states:
+            logs = states.with_name("logs")
+            logs.mkdir(parents=True, exist_ok=True)
+            saved = (
+                keras.callbacks.TensorBoard(str(logs), write_graph=False),
+                SaveState(states, ends, past, every=save_every, start=start, more=more),
+            )
+        ours = stretches, finite, progress, *saved
+        listed = [stretches, finite, *_averaged(model, [*callbacks, *filter(None, [best])])]
+        history = _fit(
+            model, batches(start), [*listed, progress, *saved], ours, stretches, validation,
+            class_weight, 0 if verbose == "auto" else verbose,
+        )  # fmt: skip
+    return _finished(model, history, past, stretches, best, said)
+
+
+def _fit(model, dataset, callbacks, ours, stretches, validation, class_weight, verbose):
+    """`model.fit` over the stretches that are left; returns its history."""
+    ends, start = stretches.ends, stretches.step
+    first = bisect.bisect_right(ends, start)
+    longest = max(b - a for a, b in zip([start, *ends[first:]], ends[first:], strict=False))
+    listed = _Callbacks(
+        callbacks, ours, add_history=True, add_progbar=verbose != 0, model=model, verbose=verbose,
+        epochs=len(ends), steps=longest,
+    )  # fmt: skip
+    with lost_workers(model), warnings.catch_warnings():
+        # Of validation data whose length Keras does not know; `Stretches` sees to the other.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        return model.fit(
+            dataset, steps_per_epoch=longest, initial_epoch=first, epochs=len(ends), shuffle=False,
+            callbacks=listed, validation_data=validation, class_weight=class_weight,
+            verbose=verbose,
+        )  # fmt: skip
+
+
+def _averaged(model, callbacks):
+    """The callbacks, between two that put the averages of the weights into the model and back."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not getattr(optimizer, "use_ema", False):
+        return callbacks
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    back = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: swap.on_epoch_begin(epoch)
+    )
+    return [swap, *callbacks, back]
+
+
+def _finished(model, history, past, stretches, best, said):
+    """Puts the best weights back, and completes the history."""
+    names = past.keys() | history.history.keys()
+    history.history = {
+        name: [*past.get(name, ()), *history.history.get(name, ())] for name in sorted(names)
+    }
+    number = max(map(len, history.history.values()), default=0)
+    history.epoch, history.best = list(range(number)), best.kept if best else None
+    if best and best.ended:
+        history.ended = f"stopped: no better one in {max(best.patience, 1)} evaluations"
+    elif stretches.step < stretches.ends[-1]:
+        history.ended = f"stopped by a callback after step {stretches.step} of {stretches.ends[-1]}"
+    else:
+        history.ended = f"all {stretches.ends[-1]} steps were taken"
+    if history.best is not None:
+        best.put_back(model)
+        if said:
+            print(
+                f"kept the weights of evaluation {best.kept + 1} of {number} ({best.monitor} "
+                f"{best.values[best.kept]:.4f}); {history.ended}",
+                file=sys.stderr,
+            )
     return history
 
 
-def _tensorboard(logs):
-    logs.mkdir(parents=True, exist_ok=True)
-    return keras.callbacks.TensorBoard(str(logs), write_graph=False)
-
-
-class _lost_workers:
-    """Turn the errors of a worker that has gone into `LostWorker`."""
-
-    def __init__(self, model):
-        strategy = model.distribute_strategy
-        self._several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        errors = tf.errors
-        gone = (errors.UnavailableError, errors.AbortedError, errors.CancelledError,
-                errors.DeadlineExceededError, errors.InternalError)  # fmt: skip
-        if self._several and isinstance(error, gone):
-            raise LostWorker(
-                "lost another worker, or the way to it; start all again with the same command "
-                f"({type(error).__name__})"
-            ) from error
-        return False
-
-
-class _Stretches(keras.callbacks.Callback):
-    """End each Keras epoch where its stretch ends, whatever its length.
-
-    Stands first, so that a callback that ends the training at the end of an epoch is heard.
-    """
-
-    def __init__(self, ends, step):
-        super().__init__()
-        self._ends, self._step = ends, step
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._length, self._over = self._ends[epoch] - self._step, False
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self._length:
-            self.model.stop_training = self._over = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._step = self._ends[epoch]
-        if self._over:
-            self.model.stop_training = False
-
-
-class KeepBest(keras.callbacks.Callback):
-    """Keep the weights that did best in an evaluation; end a training that gets no better.
-
-    What it keeps are variables, so that they can be part of a state; in the scope of a strategy
-    make it there. Of equal evaluations the one with the smaller loss is better.
+class _Callbacks(keras.callbacks.CallbackList):
+    """Keras' list, which does not wait for the device at every step to show the logs as floats.
 
     Args:
-        model: compiled.
-        monitor: name in the logs, larger is better; None keeps nothing.
-        patience: evaluations in a row without a better one, after which training ends; None
-            never ends it.
-        warmup_steps: steps before which no evaluation counts as one without a better one.
-        ends: the step of each evaluation.
-
-    Attributes:
-        variables: the best weights, in the order of `model.trainable_variables`.
-        kept: index of the best evaluation, or None.
+        callbacks: all of them.
+        ours: those of them that take the logs of a step as tensors.
+        **kwargs: as of `keras.callbacks.CallbackList`.
     """
 
-    def __init__(self, model, monitor, patience=None, warmup_steps=0, ends=()):
-        super().__init__()
-        self.monitor, self.patience = monitor, patience
-        self._warmup, self._ends = warmup_steps, list(ends)
-        weights = model.trainable_variables if monitor is not None else ()
-        self.variables = [
-            keras.Variable("zeros", shape=v.shape, dtype=v.dtype, trainable=False) for v in weights
+    def __init__(self, callbacks, ours, **kwargs):
+        super().__init__(callbacks, **kwargs)
+        self._ours, base = ours, keras.callbacks.Callback
+        self._theirs = [
+            callback
+            for callback in self.callbacks
+            if callback not in ours
+            and any(
+                getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
+                for name in ("on_train_batch_end", "on_batch_end")
+            )
         ]
-        self._best, self._wait, self._number, self.kept = (-np.inf, 0.0), 0, 0, None
-
-    def replay(self, history):
-        """Take in the evaluations before: dict from metric name to its values."""
-        values = history.get(self.monitor, ())
-        losses = history.get("val_loss", [0.0] * len(values))
-        for value, loss in zip(values, losses, strict=False):
-            self._better(value, loss)
-
-    @property
-    def ended(self):
-        """Whether there were as many evaluations without a better one as `patience` says."""
-        return self.patience is not None and self._wait >= max(self.patience, 1)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.monitor is None:
-            return
-        if self.monitor not in logs:
-            raise InputError(f"monitor {self.monitor!r}: measured are {', '.join(sorted(logs))}")
-        # All workers must keep the same and end together.
-        values = np.float32([logs[self.monitor], logs.get("val_loss", 0.0)])
-        value, loss = np.asarray(from_chief(self.model.distribute_strategy, values)).reshape(-1)
-        if self._better(float(value), float(loss)):
-            for best, variable in zip(self.variables, self.model.trainable_variables, strict=True):
-                best.assign(variable)
-        elif self.ended:
-            self.model.stop_training = True
-
-    def put_back(self, model, averaged=False):
-        """Give the model the best weights; where none are kept, the averaged ones if there are."""
-        if self.kept is not None:
-            for best, variable in zip(self.variables, model.trainable_variables, strict=True):
-                variable.assign(best)
-
-    def reason(self):
-        """Return which weights were kept, and why the training ended, in one line."""
-        if self.kept is None:
-            return "kept the last weights"
-        line = (
-            f"kept the weights of evaluation {self.kept + 1} of {self._number} "
-            f"({self.monitor} {self._best[0]:.4f})"
-        )
-        return f"{line}; stopped: no better one in {self._wait} evaluations" if self.ended else line
-
-    def _better(self, value, loss):
-        step = self._ends[self._number] if self._number < len(self._ends) else self._warmup
-        self._number += 1
-        if (value, -loss) > self._best:
-            self._best, self._wait, self.kept = (value, -loss), 0, self._number - 1
-            return True
-        self._wait += step >= self._warmup
-        return False
-
-
-class NonFinite(keras.callbacks.Callback):
-    """End a training after a loss that is not finite, or leave such batches out.
-
-    `optimizer.AdamW` takes no step from gradients that are not finite, so the weights are good.
-    The loss is looked at every `LOOK_EVERY` steps and at each evaluation: a mean stays not finite
-    once one batch was.
-
-    Args:
-        saved: the `SaveState` of the training, which must stand before this in the list.
-        skip: leave such batches out and train on.
-        advice: what the user can do, for the message.
-    """
-
-    def __init__(self, saved, skip=False, advice="give a smaller learning rate"):
-        super().__init__()
-        self._saved, self._skip, self._advice, self._looked = saved, skip, advice, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._saved.step - self._looked >= LOOK_EVERY or self.model.stop_training:
-            self._look(logs)
-
-    def _look(self, logs):
-        first, self._looked = self._looked + 1, self._saved.step
-        if math.isfinite(float(logs["loss"])):
-            return
-        where = f"steps {first} to {self._looked}: the loss is not finite"
-        if self._skip:
-            self.model.reset_metrics()  # means that are not finite any more
-            print(f"{where}; these batches are left out", file=sys.stderr)
-            return
-        raise InputError(f"{where}; {self._advice}, or --nonfinite skip")
+        for callback in self._ours:
+            callback.on_train_batch_end(batch, logs)
+        logs = floats(logs) if self._theirs else {}
+        for callback in self._theirs:
+            callback.on_train_batch_end(batch, logs)
 
 
-class Progress(keras.callbacks.Callback):
-    """Say on standard error how far the training is, in the epochs that the user gave.
-
-    On a terminal one line is written again and again; elsewhere a line for each evaluation.
-
-    Args:
-        steps: total number of steps.
-        ends: the step of each evaluation.
-        epochs: passes over the data.
-        step: steps that were taken before.
-    """
-
-    SHOWN = ("loss", "accuracy", "f1", "rougeL", "perplexity")
-
-    def __init__(self, steps, ends, epochs, step=0):
-        super().__init__()
-        self._steps, self._ends, self._epochs, self._step = steps, ends, epochs, step
-        self._first, self._terminal = step, sys.stderr.isatty()
-
-    def on_train_begin(self, logs=None):
-        self._start = self._shown = time.monotonic()
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._begun = self._step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._step = self._begun + batch + 1
-        if self._terminal and time.monotonic() - self._shown > 0.5:
-            self._shown = time.monotonic()
-            print(f"\r\x1b[K{self._line(logs)}", end="", file=sys.stderr, flush=True)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._step = self._ends[epoch]
-        start = "\r\x1b[K" if self._terminal else ""
-        print(f"{start}{self._line(logs)}", file=sys.stderr, flush=True)
-
-    def _line(self, logs):
-        names = [n for n in logs or () if n.removeprefix("val_").endswith(self.SHOWN)]
-        values = "".join(f", {name} {float(logs[name]):.4g}" for name in names[:8])
-        done = max(self._step - self._first, 1)
-        left = (time.monotonic() - self._start) / done * (self._steps - self._step)
-        return (
-            f"epoch {self._epochs * self._step / self._steps:.2f} of {self._epochs:g}, "
-            f"step {self._step} of {self._steps}{values}, {math.ceil(left / 60)} min left"
-        )
+@contextlib.contextmanager
+def lost_workers(model):
+    """Raises `LostWorker` where TensorFlow says that another worker does not answer."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        several = isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+                tf.errors.DeadlineExceededError, tf.errors.InternalError)  # fmt: skip
+        if not several or not isinstance(error, gone):
+            raise
+        raise LostWorker(
+            "lost another worker, or the way to it; start all again with the same command "
+            f"({type(error).__name__})"
+        ) from error

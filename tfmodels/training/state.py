@@ -154,71 +154,56 @@ class SaveState(keras.callbacks.Callback):
     the state after a loss that is no number.
 
     Args:
-        directory: see `save_state`; None saves nothing and only counts.
-        ends: the steps at which a Keras epoch ends.
+        directory: see `save_state`.
+        ends: the steps after which a Keras epoch ends.
         history: dict from metric name to its values in the epochs before; goes on here.
         keep: see `save_state`.
         every: steps between two states within an epoch; none are saved there if not given.
         start: steps that were taken before.
         more: further variables of the state, see `save_state`.
-        averaged: whether `SwapEMAWeights` puts averages into the model at the end of an epoch,
-            which must then stand before this in the list: the state is saved when the weights
-            are back, as the next epoch begins, and as the training ends.
 
     Attributes:
         step: steps taken, the ones before included.
     """
 
     def __init__(
-        self, directory, ends, history=(), keep=2, *, every=None, start=0, more=(), averaged=False
+        self, directory, ends, history=(), keep=2, *, every=None, start=0, more=()
     ):  # fmt: skip
         super().__init__()
         self.directory, self.ends, self.every, self.keep = directory, set(ends), every, keep
         self.history = {name: list(values) for name, values in dict(history).items()}
         self.step = self._begun = start
-        self.more, self._averaged = tuple(more), averaged
-        self._due, self._leave = False, None  # when SIGTERM came: step, seconds
+        self.more, self._leave = tuple(more), None  # when SIGTERM came: step, seconds
         self._before = None  # who answered the signal
 
     def on_train_begin(self, logs=None):
-        if self.directory and threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._asked_to_leave)
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._due:
-            self.save()
         self._begun = self.step
 
     def on_train_batch_end(self, batch, logs=None):
         self.step = self._begun + batch + 1
-        inside = self.step not in self.ends  # at an end the metrics are not there yet
-        if inside and (self._leaves() or (self.every and self.step % self.every == 0)):
-            self.save()
+        if self.step in self.ends:  # that state has the metrics of the epoch
+            return
+        if self._leaves() or (self.every and self.step % self.every == 0):
+            self.save(np.isfinite(float(logs["loss"])))
 
     def on_epoch_end(self, epoch, logs=None):
-        if not np.isfinite(float(logs["loss"])):
-            return  # the state before is the last good one
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        self._due = True
-        if not self._averaged:
-            self.save()
+        self.save(np.isfinite(float(logs["loss"])))
 
     def on_train_end(self, logs=None):
-        if self._due:
-            self.save()
         self._answer_as_before()
 
-    def save(self):
-        """Saves the state after the newest step; leaves if that was asked for."""
-        self._due = False
-        if self.directory is None:
-            return
+    def save(self, finite=True):
+        """Saves the state after the newest step, if it is good; leaves if that was asked for."""
         said = "leaves; the chief has the states"
-        if is_chief(self.model.distribute_strategy):
-            save_state(
-                self.directory, self.model, self.step, self.keep, self.more, history=self.history
-            )
+        if is_chief(self.model.distribute_strategy) and finite:
+            state = {"history": self.history, "ends": sorted(self.ends)}
+            save_state(self.directory, self.model, self.step, self.keep, self.more, **state)
             said = f"the state after step {self.step} is saved"
         if self._leaves():
             self._answer_as_before()

@@ -1,0 +1,225 @@
+"""The callbacks of `loop.fit`: stretches of steps, best weights, finite losses, progress.
+
+In: the logs of a training. Out: weights kept, a training that ends early, lines on stderr. The one
+that saves what a training resumes from is in `state.py`.
+"""
+
+import sys
+import time
+
+import keras
+import numpy as np
+
+from tfmodels.errors import InputError
+from tfmodels.training.distribution import from_chief
+
+# What `stop_training` is set to where a stretch ends, so that `True` of another callback differs.
+STRETCH = "the stretch has ended"
+LOOK = 50  # steps between two looks at the loss, each of which waits for the device
+
+
+def floats(logs):
+    """The logs of a step as floats, in one dict: waits for the device."""
+    found = {}
+    for name, value in logs.items():
+        found |= floats(value) if isinstance(value, dict) else {name: float(value)}
+    return found
+
+
+class Stretches(keras.callbacks.Callback):
+    """Ends each Keras epoch after a step of its own; the first in the list.
+
+    Args:
+        ends: increasing list of step numbers.
+        start: steps taken before.
+
+    Attributes:
+        step: steps taken, those before included.
+    """
+
+    def __init__(self, ends, start=0):
+        super().__init__()
+        self.ends, self.step = ends, start
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun, self._end = self.step, self.ends[epoch]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = self._begun + batch + 1
+        if self.step >= self._end:
+            self.model.stop_training = STRETCH
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not self.model.stop_training:
+            raise ValueError(
+                f"the batches ended after step {self.step} of {self.ends[-1]}; repeat the dataset"
+            )
+        if self.model.stop_training == STRETCH:
+            self.model.stop_training = False
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Keeps the weights that did best in an evaluation; ends a training that no longer gets better.
+
+    What it keeps are variables, so that they can be part of a state; in the scope of a strategy
+    make it there. `keras.callbacks.EarlyStopping` starts anew with every `fit`.
+
+    Args:
+        model: compiled.
+        monitor: name in the logs: the larger the better; of two that are equal, that of the smaller
+            loss.
+        patience: evaluations in a row without a better one, after which training ends; never if
+            not given.
+        ends: the steps of the evaluations.
+        warmup_steps: evaluations up to this step do not count for `patience`.
+
+    Attributes:
+        variables: the best weights, in the order of `model.trainable_variables`.
+        values: the monitored values so far.
+        kept: the index of the best evaluation, or `None`.
+    """
+
+    def __init__(self, model, monitor, patience=None, ends=(), warmup_steps=0):
+        super().__init__()
+        self.monitor, self.patience = monitor, patience
+        self.variables = [
+            keras.Variable("zeros", shape=v.shape, dtype=v.dtype, trainable=False)
+            for v in model.trainable_variables
+        ]
+        self.values, self.kept = [], None
+        self._ends, self._warmup_steps, self._best, self._wait = ends, warmup_steps, (), 0
+
+    def replay(self, history):
+        """Resumes after evaluations before: dict from metric name to its values."""
+        values = history.get(self.monitor, ())
+        losses = history.get("val_loss", history.get("loss", [np.inf] * len(values)))
+        for value, loss in zip(values, losses, strict=True):
+            self._better(value, loss)
+
+    @property
+    def ended(self):
+        """Whether there were as many evaluations without a better one as `patience` says."""
+        return self.patience is not None and self._wait >= max(self.patience, 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.monitor not in logs:
+            raise InputError(f"monitor {self.monitor}: measured are {', '.join(sorted(logs))}")
+        # All workers must keep the same and end together.
+        pair = np.float32([logs[self.monitor], logs.get("val_loss", logs.get("loss", np.inf))])
+        if self._better(*from_chief(self.model.distribute_strategy, pair)):
+            for best, variable in zip(self.variables, self.model.trainable_variables, strict=True):
+                best.assign(variable)
+        elif self.ended:
+            self.model.stop_training = True
+
+    def put_back(self, model):
+        """Gives the model the best weights."""
+        for best, variable in zip(self.variables, model.trainable_variables, strict=True):
+            variable.assign(best)
+
+    def _better(self, value, loss):
+        value, loss = np.float32([value, loss])
+        score = (-np.inf if np.isnan(value) else value, -np.inf if np.isnan(loss) else -loss)
+        number = len(self.values)
+        self.values.append(float(value))
+        if score > self._best:
+            self.kept, self._best, self._wait = number, score, 0
+            return True
+        if number >= len(self._ends) or self._ends[number] > self._warmup_steps:
+            self._wait += 1
+        return False
+
+
+class Finite(keras.callbacks.Callback):
+    """Ends a training whose loss is not finite, or leaves such batches out.
+
+    `optimizer.AdamW` takes no step from gradients that are not finite. The loss that Keras
+    shows is a mean, so that it is enough to look at it from time to time.
+
+    Args:
+        stretches: the `Stretches` of the training, before this in the list.
+        skip: leave such batches out, and train on. Every step is looked at.
+        advice: what the user can do, for the message.
+    """
+
+    def __init__(self, stretches, skip=False, advice="give a smaller learning rate"):
+        super().__init__()
+        self._stretches, self._skip, self._advice = stretches, skip, advice
+        self._finite, self._logs, self._left_out = stretches.step, {}, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._logs = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._stretches.step
+        if not (self._skip or self.model.stop_training or step % LOOK == 0):
+            return
+        if np.isfinite(float(logs.get("loss", 0.0))):
+            self._finite, self._logs = step, logs
+        elif self._skip:
+            print(f"step {step}: the loss is not finite; the batch is left out", file=sys.stderr)
+            self.model.reset_metrics()  # means that would stay as they are
+            self._left_out = step
+        else:
+            first = self._finite + 1
+            where = f"step {step}" if first == step else f"steps {first} to {step}"
+            raise InputError(
+                f"{where}: the loss is not finite; {self._advice}, or leave such batches out "
+                '(nonfinite "skip")'
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._left_out == self._stretches.step:  # else the means are of no batch
+            logs.update(floats(self._logs) or {"loss": np.nan})
+
+
+class Progress(keras.callbacks.Callback):
+    """Says on stderr how far a training is: a line an evaluation; on a terminal one that moves.
+
+    Args:
+        stretches: the `Stretches` of the training, before this in the list.
+        epochs: as the user gave them; not said if `None`.
+        tokens: of a step; with them `tokens_per_second` is put into the logs.
+        shown: whether anything is printed.
+    """
+
+    def __init__(self, stretches, epochs=None, tokens=None, shown=True):
+        super().__init__()
+        self._stretches, self._epochs, self._tokens = stretches, epochs, tokens
+        self._shown, self._moves = shown, shown and sys.stderr.isatty()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._from, self._start = self._stretches.step, time.perf_counter()
+        self._trained = self._said = self._start
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._trained = time.perf_counter()
+        if self._moves and self._trained - self._said > 1.0:
+            self._said = self._trained
+            print(f"\r{self._line({'loss': float(logs['loss'])})}\x1b[K", end="", file=sys.stderr)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._tokens:
+            taken = self._stretches.step - self._from
+            seconds = max(self._trained - self._start, 1e-9)
+            logs["tokens_per_second"] = self._tokens * taken / seconds
+        if self._shown:
+            end = "\x1b[K\n" if self._moves else "\n"
+            print(("\r" if self._moves else "") + self._line(logs), end=end, file=sys.stderr)
+
+    def _line(self, logs):
+        step, steps = self._stretches.step, self._stretches.ends[-1]
+        parts = [f"step {step} of {steps}"]
+        if self._epochs:
+            parts.insert(0, f"epoch {self._epochs * step / steps:.2f} of {self._epochs:g}")
+        names = [name for name in logs if name.startswith("val_") and name != "val_loss"]
+        names = names or [name for name in logs if name == "val_loss"]
+        parts += [f"{name} {logs[name]:.4g}" for name in ("loss", *names) if name in logs]
+        if "tokens_per_second" in logs:
+            parts.append(f"{logs['tokens_per_second']:,.0f} tokens/s")
+        seconds = (time.perf_counter() - self._start) / max(step - self._from, 1) * (steps - step)
+        if step < steps:
+            parts.append(
+                f"{seconds:.0f} s left" if seconds < 90 else f"{seconds / 60:.0f} min left"
+            )
+        return ", ".join(parts)
