@@ -76,7 +76,7 @@ class TestPredict:
         assert [row["summary"] for row in together[3:]] == ["", ""]
         assert all(row["summary"] for row in together[:3])
         assert [row["score"] < 0 for row in together] == [True] * 3 + [False] * 2
-        assert not any(row["truncated"] for row in together)
+        assert [row["truncated"] for row in together] == [False] * len(TEXTS)
         alone = answers(capsys, "predict", "--model_dir", writer_dir, *SEARCH, TEXTS[2])
         assert alone[0]["summary"] == together[2]["summary"]
         assert alone[0]["score"] == pytest.approx(together[2]["score"], abs=1e-4)

@@ -148,6 +148,7 @@ def test_shuffled_order_depends_on_the_seed_alone(tmp_path, small_limits, name):
     assert first == list(source.rows(seed=1)) == list(open_source(path, COLUMNS).rows(seed=1))
     assert first != list(source.rows(seed=2))
     assert sorted(first) == list(source.rows())
+    assert len(first) == 500
     assert all(values[0] == f"text {number}" for number, values in first)
 
 

@@ -281,7 +281,7 @@ def test_gradient_of_contradictory_labels_is_finite():
     labels = np.array([[2, 4, 6, -1], [0, 0, 2, 1]], "int32")
     emissions, mask = normal(2, 4, 7), real_tokens(4, 4, size=4)
     found = gradients_of(crf, emissions, labels, mask, np.ones(2, "float32"))
-    assert all(np.isfinite(np.asarray(g)).all() for g in found)
+    assert found and all(np.isfinite(np.asarray(g)).all() for g in found)
     assert np.abs(np.asarray(found[0])).max() <= 1.0
 
 

@@ -66,4 +66,4 @@ def test_a_replica_without_rows(mirrored):
     """The mean of no rows is no NaN."""
     history, weights = fitted(mirrored, 9, weighted=False)
     assert np.isfinite(history["loss"]).all()
-    assert all(np.isfinite(weight).all() for weight in weights)
+    assert weights and all(np.isfinite(weight).all() for weight in weights)

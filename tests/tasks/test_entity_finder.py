@@ -79,8 +79,8 @@ def test_answers_are_those_of_predict(asked, ner_dir):  # noqa: F811
 
 def test_nothing_asked_and_nothing_found(asked):
     none, blank = asked[1][1:3]
-    assert all(value == [] for value in none.values())
-    assert all(value == [[], []] for value in blank.values())
+    assert none and all(value == [] for value in none.values())
+    assert blank and all(value == [[], []] for value in blank.values())
 
 
 def test_ids(asked):
