@@ -56,7 +56,7 @@ def test_masks_are_filled_as_the_model_fills_them(exported, bert_dir):  # noqa: 
             np.array(scores[:n]).reshape(n, 4), np.take_along_axis(expected, best, 1), atol=1e-5
         )
         assert tokens[:n] == [[tokenizer.vocabulary[i] for i in row] for row in best]
-        assert n < most and tokens[n:] == [[""] * 4] * (most - n)
+        assert tokens[n:] == [[""] * 4] * (most - n)
         assert not np.any(scores[n:])
 
 
