@@ -5,9 +5,7 @@ In: the two packages of `demo-requirements.txt`. Out: `runs/demo` (model directo
 TensorFlow.
 """
 
-import hashlib
 import importlib.util
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from applications.__main__ import main as tfmodels
 from applications.sentiment import APPLICATION, Export
 from tfmodels.errors import InputError
+from tfmodels.files import hash_of, read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "runs" / "demo"
@@ -36,7 +35,7 @@ def minilm():
             "--require-hashes -r applications/demo-requirements.txt"
         )
     directory = Path(spec.submodule_search_locations[0]) / "model"
-    digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+    digest = hash_of(directory / "model.safetensors")
     if digest != WEIGHTS_SHA256:
         raise InputError(f"{directory}: model.safetensors has sha256 {digest}; install it again")
     return directory
@@ -55,7 +54,7 @@ def main():
         ])  # fmt: skip
         if status:
             return status
-    metrics = json.loads((MODEL / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(MODEL / "metrics.json")
     print(f"   accuracy {metrics['accuracy']:.4f} on {metrics['examples']} held-out reviews")
     print(f"   plots: {MODEL.relative_to(ROOT) / 'plots'}")
 

@@ -20,12 +20,12 @@ from tfmodels.checkpoints.files import (
     config_path,
     find_checkpoint,
     is_google,
-    read_json,
 )
 from tfmodels.checkpoints.hugging_face import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
 from tfmodels.data import datasets
 from tfmodels.errors import InputError
+from tfmodels.files import read_json
 from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
 from tfmodels.text.pairs import PairTokens, pair_tokens
 from tfmodels.text.vocabulary import learn_wordpiece

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfmodels.errors import first_line
-from tfmodels.files import refuse_existing
+from tfmodels.files import read_json, refuse_existing
 
 
 def _figure(width, height):
@@ -126,7 +126,7 @@ def _public(value):
 
 def exported(version):
     """Says where a version of a SavedModel is, and how large it has become; returns its path."""
-    sizes = json.loads((version / "signatures.json").read_text(encoding="utf-8"))["bytes"]
+    sizes = read_json(version / "signatures.json")["bytes"]
     before, after = (f"{sizes[key] / 1e6:.1f} MB" for key in ("float32_weights", "exported"))
     print(f"{after} exported; the weights in float32 are {before}", file=sys.stderr)
     print(version)

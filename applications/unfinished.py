@@ -5,13 +5,12 @@ the settings, the vocabulary, the states and the logs; gone when the training ha
 """
 
 import contextlib
-import fcntl
 import json
 import shutil
 from pathlib import Path
 
 from tfmodels.errors import InputError
-from tfmodels.files import FULL
+from tfmodels.files import FULL, locked, read_json, write_json
 from tfmodels.training.state import states
 
 SETTINGS, LOCK, STATES = "settings.json", ".lock", "states"
@@ -35,20 +34,14 @@ def unfinished(output_dir, settings, free=()):
             working in it, or it cannot be written.
     """
     path = Path(f"{str(output_dir).rstrip('/')}.unfinished")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = open(path / LOCK, "wb")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); give another --output_dir"
-        ) from error
-    with lock:
+    busy = f"{path}: another process is training there; wait for it, or give another --output_dir"
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path / LOCK, busy))
         except OSError as error:
             raise InputError(
-                f"{path}: another process is training there; wait for it, or give another "
-                "--output_dir"
+                f"{path}: cannot be written ({error.strerror}); give another --output_dir"
             ) from error
         settings = json.loads(json.dumps(settings))
         if states(path / STATES):
@@ -60,8 +53,7 @@ def unfinished(output_dir, settings, free=()):
         try:
             with _full_disk(path):
                 if not (path / SETTINGS).exists():
-                    text = json.dumps(settings, indent=2) + "\n"
-                    (path / SETTINGS).write_text(text, encoding="utf-8")
+                    write_json(path / SETTINGS, settings)
                 yield path
         except BaseException:
             if not states(path / STATES):
@@ -85,13 +77,7 @@ def _full_disk(path):
 
 
 def _check_same(path, settings, free):
-    try:
-        before = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: {SETTINGS} cannot be read ({error}), so what its states are of is not known; "
-            "remove the folder to start over"
-        ) from error
+    before = read_json(path / SETTINGS, "remove the folder to start over")
     for name in sorted(settings.keys() | before.keys()):
         if name not in free and before.get(name) != settings.get(name):
             raise InputError(

@@ -1,21 +1,21 @@
-"""Directories that are whole or not there at all.
+"""Files that are whole or not there at all, and what everybody reads and writes in them.
 
-What a process was writing when it was killed, or when the disk was full, is never
-found under the final name.
+What a process was writing when it was killed, or when the disk was full, is never found under
+its final name.
 """
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import shutil
 import uuid
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from tfmodels.errors import InputError, first_line
 
-LOCK = ".lock"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no space
 # What the caller can mend: that, no permission, a file in the way, a failing disk.
 _OF_THE_CALLER = FULL | {
@@ -23,28 +23,14 @@ _OF_THE_CALLER = FULL | {
 }  # fmt: skip
 
 
-def write_json(path, value):
-    """Write a JSON value, indented, in UTF-8."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    Path(path).write_text(text, encoding="utf-8")
-
-
-def hash_of(path):
-    """Return the SHA-256 of a file."""
-    found = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
-
-
 @contextlib.contextmanager
 def whole_directory(path, instead):
-    """A directory to fill, which gets its name only when the block has ended well.
+    """Yield a directory to fill, which gets its name only when the block has ended well.
 
     Until then it is `.partial-<random>` beside it; after an exception nothing is left. What
-    earlier processes left when they were killed is removed as well: a lock, which ends with
-    its process, tells a directory that is being written from one that was left.
+    earlier processes left when they were killed is removed as well: the lock
+    `.partial-<random>.lock`, which ends with its process, tells a directory that is being
+    written from one that was left.
 
     Args:
         path: the final name; must not exist yet, or be an empty directory.
@@ -61,15 +47,16 @@ def whole_directory(path, instead):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path.parent)
-        partial, lock = _locked(path.parent)
-        try:
-            with lock:
+        partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}")
+        lock = partial.with_name(f"{partial.name}.lock")
+        with locked(lock):
+            try:
+                partial.mkdir()
                 yield partial
-                # Under the lock: without it, or without its file, it would count as left.
-                (partial / LOCK).unlink()
                 _rename(partial, path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+                lock.unlink(missing_ok=True)
     except OSError as error:
         if error.errno not in _OF_THE_CALLER:
             raise
@@ -79,37 +66,96 @@ def whole_directory(path, instead):
 
 
 def refuse_existing(path, instead):
-    """Raises `InputError` where something is; an empty directory is nothing."""
+    """Raise `InputError` where something is; an empty directory is nothing."""
     path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise InputError(f"{path}: already exists; give {instead} or remove it")
 
 
-def _locked(parent):
-    """A new directory to write into, and the open lock that says so."""
-    while True:
-        partial = parent / f".partial-{uuid.uuid4().hex[:12]}"
-        partial.mkdir()
-        lock = open(partial / LOCK, "wb")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (partial / LOCK).exists():
-            return partial, lock
-        lock.close()  # another process took it for left before it was locked
-
-
 def _remove_left(parent):
-    for old in parent.glob(".partial-*"):
+    for lock in parent.glob(".partial-*.lock"):
         # Locked by a living process, or just now removed by another one.
-        with contextlib.suppress(OSError), open(old / LOCK, "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(OSError, InputError), locked(lock, "being written"):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _rename(partial, path):
-    """Gives `partial` its name; another one if somebody took it while it was written."""
+    """Give `partial` its name; another one if somebody took it while it was written."""
     try:
         partial.rename(path)
     except OSError as error:
         kept = path.with_name(path.name + partial.name.removeprefix(".partial"))
         partial.rename(kept)
         raise InputError(f"{path}: exists by now; the result is in {kept}") from error
+
+
+@contextlib.contextmanager
+def locked(path, busy=None):
+    """Hold a lock while the block runs: of all processes, only one is in it at a time.
+
+    The lock ends with its process, however that ends; its file stays.
+
+    Args:
+        path: of the file to lock; it is made if it is missing.
+        busy: the message if another process holds the lock; waits for it if not given.
+
+    Raises:
+        InputError: another process holds the lock, and `busy` is given.
+        OSError: the file cannot be made.
+    """
+    lock = FileLock(path, timeout=-1 if busy is None else 0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(busy) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_json(path, remedy="copy or download the file again, or give a directory that has it"):
+    """Return the JSON object in a file.
+
+    Args:
+        path: of the file.
+        remedy: what the caller can do, for the messages.
+
+    Raises:
+        InputError: the file is missing or holds no JSON object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    except ValueError as error:  # broken UTF-8 and broken JSON
+        raise InputError(f"{path}: no JSON ({first_line(error)}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; {remedy}")
+    return content
+
+
+def write_json(path, content):
+    """Write indented JSON in UTF-8; under its name it is whole or not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def hash_of(path):
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

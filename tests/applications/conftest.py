@@ -1,11 +1,12 @@
 """A small data set written here, and one model trained on it for all tests of a run."""
 
-import fcntl
 import json
 import os
 import random
 
 import pytest
+
+from tfmodels.files import locked
 
 
 def once(factory, name, make):
@@ -15,8 +16,7 @@ def once(factory, name, make):
         root = root.parent
     path = root / "shared" / name / "model"  # nothing beside it: the tests look
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(root / "shared" / f"{name}.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(root / "shared" / f"{name}.lock"):
         if not path.exists():
             make(path)
     return path

@@ -37,7 +37,7 @@ def test_states_of_unknown_settings_are_refused(text, tmp_path):
     (folder / SETTINGS).unlink()
     if text is not None:
         (folder / SETTINGS).write_bytes(text.encode("latin-1"))
-    message = "settings.json cannot be read .* remove the folder"
+    message = "settings.json: .* remove the folder"
     with pytest.raises(InputError, match=message), unfinished(tmp_path / "model", {"epochs": 3}):
         pass
 

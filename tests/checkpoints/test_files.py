@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.checkpoints.conftest import SMALL
-from tfmodels.checkpoints.files import TensorFiles, find_checkpoint, read_json, write_tensors
+from tfmodels.checkpoints.files import TensorFiles, find_checkpoint, write_tensors
 from tfmodels.errors import InputError
+from tfmodels.files import read_json
 
 
 def message(call, *arguments, **options):

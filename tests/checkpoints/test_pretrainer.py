@@ -16,7 +16,7 @@ from tfmodels.checkpoints.bert import (
     load_weights,
     save_bert,
 )
-from tfmodels.checkpoints.files import read_json
+from tfmodels.files import read_json
 from tfmodels.models.bert import Bert
 from tfmodels.models.pretrainer import BertPretrainer
 

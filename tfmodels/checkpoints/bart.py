@@ -27,7 +27,6 @@ from tfmodels.checkpoints.files import (
     config_path,
     find_checkpoint,
     load_tensors,
-    read_json,
     write_tensors,
 )
 from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
@@ -39,11 +38,10 @@ from tfmodels.checkpoints.hugging_face import (
     read_fields,
     read_tokenizer,
     write_activation,
-    write_json,
     write_tokenizer,
 )
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory
+from tfmodels.files import read_json, whole_directory, write_json
 from tfmodels.models.transformer import Transformer, TransformerConfig
 from tfmodels.text.wordpiece import WordPieceTokenizer
 

@@ -20,7 +20,6 @@ from tfmodels.checkpoints.files import (
     is_google,
     listed,
     load_tensors,
-    read_json,
     write_tensors,
 )
 from tfmodels.checkpoints.google import GoogleTensors, write_google_config, write_google_tensors
@@ -35,7 +34,7 @@ from tfmodels.checkpoints.hugging_face import (
     write_vocabulary,
 )
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory
+from tfmodels.files import read_json, whole_directory
 from tfmodels.models.bert import Bert
 from tfmodels.models.classifier import Classifier
 from tfmodels.models.pretrainer import BertPretrainer

@@ -10,13 +10,13 @@ https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` 
 
 import dataclasses
 import errno
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 
 from tfmodels.errors import InputError, first_line
+from tfmodels.files import read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -117,28 +117,6 @@ def is_google(directory):
 def config_path(directory):
     """The file that describes the model of a checkpoint; it may be missing."""
     return Path(directory) / (GOOGLE_CONFIG if is_google(directory) else CONFIG)
-
-
-def read_json(path):
-    """The JSON object in a file.
-
-    Raises:
-        InputError: the file is missing or holds no JSON object.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give a checkpoint directory that has it"
-        ) from error
-    except ValueError as error:  # broken UTF-8 and broken JSON
-        raise InputError(
-            f"{path}: no JSON ({first_line(error)}); copy or download the file again"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object; copy or download the file again")
-    return content
 
 
 def our_settings(directory):

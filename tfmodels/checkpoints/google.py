@@ -24,8 +24,9 @@ import tensorflow as tf
 from keras import ops
 
 from tfmodels.checkpoints.files import GOOGLE_CONFIG
-from tfmodels.checkpoints.hugging_face import FIELDS, read_bert_config, write_json
+from tfmodels.checkpoints.hugging_face import FIELDS, read_bert_config
 from tfmodels.errors import InputError, first_line
+from tfmodels.files import write_json
 from tfmodels.models.bert import BertConfig
 
 CHECKPOINT = "bert_model.ckpt"  # file name to write, without its endings

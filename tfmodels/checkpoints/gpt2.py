@@ -25,7 +25,6 @@ from tfmodels.checkpoints.files import (
     config_path,
     find_checkpoint,
     load_tensors,
-    read_json,
     write_tensors,
 )
 from tfmodels.checkpoints.hugging_face import (
@@ -34,10 +33,9 @@ from tfmodels.checkpoints.hugging_face import (
     read_activation,
     read_fields,
     write_activation,
-    write_json,
 )
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory
+from tfmodels.files import read_json, whole_directory, write_json
 from tfmodels.models.gpt import Gpt, GptConfig
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
 from tfmodels.text.character_tokens import CharacterTokenizer

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from tfmodels.checkpoints.files import CONFIG, TensorFiles, config_path, is_google, read_json
+from tfmodels.checkpoints.files import CONFIG, TensorFiles, config_path, is_google
 from tfmodels.errors import InputError
-from tfmodels.files import write_json
+from tfmodels.files import read_json, write_json
 from tfmodels.models.bert import BertConfig
 from tfmodels.text.wordpiece import WordPieceTokenizer, split_vocabulary
 

@@ -4,11 +4,9 @@ In: the directory of a SavedModel. Out: `signatures.json`, `README.md` and `chec
 a server looks at none of them.
 """
 
-import json
 from pathlib import Path
 
-from tfmodels.errors import InputError
-from tfmodels.files import LOCK, hash_of, write_json
+from tfmodels.files import hash_of, read_json, write_json
 
 SIGNATURES, CARD, CHECKSUMS = "signatures.json", "README.md", "checksums.json"
 
@@ -34,7 +32,7 @@ def copy_card(directory, card):
 
 def write_checksums(directory):
     """Writes the SHA-256 of every file of a version, by its path."""
-    paths = [path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != LOCK]
+    paths = [path for path in sorted(directory.rglob("*")) if path.is_file()]
     sums = {str(path.relative_to(directory)): hash_of(path) for path in paths}
     write_json(directory / CHECKSUMS, sums)
 
@@ -44,10 +42,7 @@ def changed_files(directory):
     path = directory / CHECKSUMS
     if not path.exists():
         return
-    try:
-        sums = dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read; export it again") from error
+    sums = read_json(path, "export it again")
     for name, wanted in sums.items():
         if not (directory / name).is_file():
             yield f"{name} is missing"

@@ -3,8 +3,9 @@
 import importlib
 from pathlib import Path
 
-from tfmodels.checkpoints.files import config_path, find_checkpoint, our_settings, read_json
+from tfmodels.checkpoints.files import config_path, find_checkpoint, our_settings
 from tfmodels.errors import InputError
+from tfmodels.files import read_json
 
 # What the directory says: the application that wrote it, or the class of `transformers`.
 TASKS = {

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.files import config_path, read_json
+from tfmodels.checkpoints.files import config_path
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.sources import Row, Source, canonical_label
 from tfmodels.errors import InputError
+from tfmodels.files import read_json
 from tfmodels.metrics.classification import classification_metrics
 from tfmodels.models.classifier import Classifier
 from tfmodels.serving.saved_model import BATCH, TEXT

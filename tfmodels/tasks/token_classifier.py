@@ -11,11 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.files import config_path, read_json
+from tfmodels.checkpoints.files import config_path
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.entities import as_entities, entity_dataset
 from tfmodels.data.sources import Source
 from tfmodels.errors import InputError
+from tfmodels.files import read_json
 from tfmodels.metrics.entities import confusions, entity_metrics
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.encoder import EncoderTask

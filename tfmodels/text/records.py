@@ -16,7 +16,6 @@ The records are unmasked: `pretraining.training_batches` masks them anew in ever
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -32,6 +31,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
+from tfmodels.files import locked, read_json, write_json
 from tfmodels.text.examples import ExampleMaker, ExampleSettings, tokenized
 from tfmodels.text.masking import hashed
 from tfmodels.text.pretraining import Passes, is_held_out, serialized, shuffled
@@ -41,6 +41,7 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 FORMAT = 1
 SUMMARY = "records.json"
 LOCK = ".lock"
+REMEDY = "write the records anew elsewhere"  # for a file that cannot be read
 _INTERLEAVED = 8  # shards read at the same time
 _FILE_ORDER = 0xF11E  # tells the draw of the order of files from others
 _MOST_SHARDS = 1000  # a process has the files of a part of them open
@@ -244,7 +245,7 @@ class _Shard:
         counts = {split: file.counted() for split, file in self._splits.items()}
         for file in self._splits.values():
             file.partial.replace(file.final)
-        _write_json(self._directory / _mark_name(self._shard), counts)
+        write_json(self._directory / _mark_name(self._shard), counts)
 
     def discard(self):
         """Removes what was not finished."""
@@ -295,7 +296,7 @@ def _started(directory, made_of, tokenizer):
     for left in directory.glob(".partial-*"):
         left.unlink()
     if path.exists():
-        found = _read_json(path)
+        found = read_json(path, REMEDY)
         _check_same(directory, _flat(found), _flat(made_of))
         whole = found["complete"] and all(
             _is_there(directory, part)
@@ -307,19 +308,19 @@ def _started(directory, made_of, tokenizer):
         # Files are gone since: back to the marks, so that only those are written again.
         for shard in range(found["shards"]):
             parts = {split: value["shards"][shard] for split, value in found["splits"].items()}
-            _write_json(directory / _mark_name(shard), parts)
+            write_json(directory / _mark_name(shard), parts)
     elif any(entry.name != LOCK for entry in directory.iterdir()):
         raise InputError(f"{directory}: not empty and holds no {SUMMARY}; give another directory")
     save_vocabulary(tokenizer.vocabulary, directory / "vocab.txt")
     summary = made_of | {"complete": False}
-    _write_json(path, summary)
+    write_json(path, summary)
     return summary
 
 
 def _finished(directory, made_of):
     """Writes the whole `records.json` once all shards are there."""
     marks = [directory / _mark_name(shard) for shard in range(made_of["shards"])]
-    counts = [_read_json(mark) for mark in marks]
+    counts = [read_json(mark, REMEDY) for mark in marks]
     splits = {}
     for split in counts[0]:
         parts = [count[split] for count in counts]
@@ -340,7 +341,7 @@ def _finished(directory, made_of):
                 "give fewer shards, hold out more, or give the task 'sop' or 'mlm'"
             )
     summary = made_of | {"complete": True, "splits": splits}
-    _write_json(directory / SUMMARY, summary)
+    write_json(directory / SUMMARY, summary)
     for mark in marks:
         mark.unlink()
     return summary
@@ -370,7 +371,7 @@ def read_summary(directory: str | os.PathLike) -> dict:
     path = Path(directory) / SUMMARY
     if not path.is_file():
         raise InputError(f"{directory}: holds no {SUMMARY}; give a directory that records are in")
-    summary = _read_json(path)
+    summary = read_json(path, REMEDY)
     if summary.get("format") != FORMAT:
         raise InputError(
             f"{path}: format {summary.get('format')!r} where this version reads {FORMAT}; "
@@ -481,7 +482,9 @@ def _mark_name(shard):
 
 def _is_finished(directory, shard):
     mark = directory / _mark_name(shard)
-    return mark.exists() and all(_is_there(directory, part) for part in _read_json(mark).values())
+    return mark.exists() and all(
+        _is_there(directory, part) for part in read_json(mark, REMEDY).values()
+    )
 
 
 def _is_there(directory, part):
@@ -497,37 +500,12 @@ def _crc32(path):
     return value
 
 
-def _read_json(path):
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({first_line(error)}); write the records anew elsewhere"
-        ) from error
-    return content
-
-
-def _write_json(path, content):
-    """Whole or not at all."""
-    partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
-    try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def _locked(directory) -> Iterator[None]:
     """Keeps a second run out of a directory; the lock ends with the process."""
     directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / LOCK, "wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{directory}: another process is writing records there; wait for it"
-            ) from error
+    busy = f"{directory}: another process is writing records there; wait for it"
+    with locked(directory / LOCK, busy):
         yield
         (directory / LOCK).unlink(missing_ok=True)
 
