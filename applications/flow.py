@@ -134,8 +134,7 @@ class Application:
         drawn = report.plot(directory / "plots", **self.plots(history, metrics, task))
         report.write_card(directory, self.title, self.card(metrics, settings, task), settings,
                           drawn)  # fmt: skip
-        kept = {key: value for key, value in metrics.items() if key != "confusion"}
-        write_json(directory / "metrics.json", {**kept, "history": history})
+        write_json(directory / "metrics.json", {**_numbers(metrics), "history": history})
 
     def evaluate(self, settings) -> dict:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
@@ -146,13 +145,12 @@ class Application:
         task = self.load(settings)
         metrics = task.evaluate(rows, batch_size=settings.batch_size, mistakes=WORST_MISTAKES)
         mistakes = metrics.pop("worst_mistakes")
-        kept = {key: value for key, value in metrics.items() if key != "confusion"}
-        report.print_measured(kept, mistakes)
+        report.print_measured(_numbers(metrics), mistakes)
         if settings.report_dir is not None:
             with whole_directory(settings.report_dir, "another --report_dir") as directory:
                 self.write_report(directory, metrics)
                 report.write_mistakes(directory, mistakes)
-        return kept
+        return _numbers(metrics)
 
     def predict(self, settings) -> None:
         """Answer texts: one JSON object a line."""
@@ -185,6 +183,11 @@ class Application:
         task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
         self.configure(task, settings)
         return task
+
+
+def _numbers(metrics) -> dict:
+    """Return the metrics without what has a file of its own in a report."""
+    return {key: value for key, value in metrics.items() if key not in ("confusion", "table")}
 
 
 def _given(settings, names, renamed=()) -> dict:

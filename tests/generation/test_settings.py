@@ -46,13 +46,13 @@ def test_a_wrong_value_is_named(name, value):
     with pytest.raises(InputError) as error:
         Generation(**{name: value})
     message = str(error.value)
-    assert message.startswith(f"{name}={value!r}; give ") and "\n" not in message
+    assert message.startswith(f"{name} {value!r}: give ") and "\n" not in message
 
 
 def test_values_that_do_not_go_together():
-    with pytest.raises(InputError, match="min_new_tokens=5; give at most max_new_tokens=4"):
+    with pytest.raises(InputError, match="min_new_tokens 5: give at most max_new_tokens=4"):
         Generation(max_new_tokens=4, min_new_tokens=5)
-    with pytest.raises(InputError, match="num_beams=2; give 1 with sample=True"):
+    with pytest.raises(InputError, match="num_beams 2: give 1 with sample=True"):
         Generation(num_beams=2, sample=True)
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfmodels
 from applications.__main__ import main
-from applications.summarization import Predict, load
 from tests.applications.conftest import pairs, writer_dir  # noqa: F401 - fixtures
 from tests.applications.verbs import printed
 from tests.serving.fresh import ask
@@ -70,9 +70,9 @@ def test_ids(served):
 
 def test_many_parts_are_what_they_are_alone(writer_dir):  # noqa: F811
     """More parts than are searched for together, of texts of unequal lengths."""
-    model, tokenizer, tokens, *_ = load(Predict(model_dir=str(writer_dir)))
+    task = tfmodels.load(writer_dir)
     settings = Generation(max_new_tokens=4, num_beams=2)
-    writer = TextWriter(model, tokenizer, tokens, settings, 8, "parts")
+    writer = TextWriter(task.model, task.tokenizer, task.tokens, settings, 8, "parts")
     words = ["the", "captain", "saw", "the", "moon", "and", "the", "old", "ship"]
     texts = [" ".join(words[i % 9] for i in range(n)) for n in (150, 3, 70)]
     together = {name: value.numpy() for name, value in writer(tf.constant(texts)).items()}
@@ -109,6 +109,6 @@ def test_parts_are_joined_as_the_language_does():
     ],
 )
 def test_refusals(fields, others, message, writer_dir):  # noqa: F811
-    model, tokenizer, tokens, *_ = load(Predict(model_dir=str(writer_dir)))
+    task = tfmodels.load(writer_dir)
     with pytest.raises(InputError, match=message):
-        TextWriter(model, tokenizer, tokens, Generation(**fields), **others)
+        TextWriter(task.model, task.tokenizer, task.tokens, Generation(**fields), **others)

@@ -88,7 +88,7 @@ class Generation:
             raise self._wrong("num_beams", "1 with sample=True, or sample=False with beams")
 
     def _wrong(self, name, wanted):
-        return InputError(f"{name}={getattr(self, name)!r}; give {wanted}")
+        return InputError(f"{name} {getattr(self, name)!r}: give {wanted}")
 
 
 # Field: its least value.

@@ -43,10 +43,12 @@ def check_positions(config, max_length: int, name: str = "max_length") -> None:
         )
 
 
-def learned_tokenizer(texts: Iterable[str] | Source, vocabulary_size: int, lowercase: bool):
-    """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or rows of them."""
+def learned_tokenizer(
+    texts: Iterable[str] | Source, vocabulary_size: int, lowercase: bool, columns: int = 1
+):
+    """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or columns of rows."""
     if isinstance(texts, Source):
-        texts = (values[0] for _, values in texts.rows())
+        texts = (text for _, values in texts.rows() for text in values[:columns])
     options = {"lowercase": lowercase}
     return WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size, **options), **options)
 

@@ -78,6 +78,7 @@ class Task:
     labelled = False
     monitor: str | None = None
     default_epochs = 2
+    label_smoothing = 0.0
 
     def __init__(self, model, tokenizer, *, max_length: int, started: str = "from scratch"):
         self._model, self.tokenizer, self.max_length = model, tokenizer, max_length
@@ -112,7 +113,7 @@ class Task:
         schedule: str = "linear",
         accumulate_steps: int = 1,
         layer_decay: float = 1.0,
-        label_smoothing: float = 0.0,
+        label_smoothing: float | None = None,
         **options,
     ) -> None:
         """Say how to train. What is "auto" is chosen in `fit`, when the number of steps is known.
@@ -130,7 +131,8 @@ class Task:
             schedule: "linear" (down to zero) or "inverse_sqrt" (of the step), after the warm-up.
             accumulate_steps: steps whose gradients move the weights together.
             layer_decay: factor of the learning rate from each encoder block to the one below.
-            label_smoothing: share of the probability that the loss spreads over all labels.
+            label_smoothing: share of the probability that the loss spreads over all labels; as
+                the task has it if not given.
             **options: further arguments of `keras.Model.compile`, such as `jit_compile`.
 
         Raises:
@@ -150,7 +152,7 @@ class Task:
             )
         self._recipe = recipe
         self._compiling = {"optimizer": optimizer, "loss": loss, "metrics": metrics, **options}
-        self._label_smoothing = label_smoothing
+        self._label_smoothing = self.label_smoothing if label_smoothing is None else label_smoothing
 
     def fit(
         self,

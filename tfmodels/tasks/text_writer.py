@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import generate
-from tfmodels.serving.saved_model import TEXT, save
+from tfmodels.serving.saved_model import TEXT
 from tfmodels.text.pairs import in_parts, source_batch
 
 IDS = {
@@ -186,28 +186,3 @@ def text_to_text_signatures(writer):
         return {"token_ids": found.token_ids, "mask": found.mask, "score": found.scores}
 
     return {"serving_default": (writer, TEXT), "token_ids": (on_ids, IDS)}
-
-
-def export_text_to_text(root, writer, **saving):
-    """Writes an encoder-decoder as the next version of a SavedModel.
-
-    Args:
-        root: directory that holds the versions, for example `saved_models/summarization`.
-        writer: a `TextWriter`.
-        **saving: `card` and `frozen`, see `saved_model.save`.
-
-    Returns:
-        `Path` of the new version.
-
-    Raises:
-        InputError: the directory cannot be written.
-    """
-    return save(
-        root,
-        text_to_text_signatures(writer),
-        writer.model,
-        writer.tokenizer,
-        task="summarization",
-        **saving,
-        most_words=writer.max_length,
-    )

@@ -69,7 +69,9 @@ def pair_tokens(tokenizer):
     return PairTokens(*[tokenizer.end_id] * 3)
 
 
-def pair_batches(chunks, tokenizer, tokens, batch_size, max_length, max_target_length, seed=None):
+def pair_batches(
+    chunks, tokenizer, tokens, batch_size, max_length, max_target_length, seed=None, in_order=False
+):
     """Batches of pairs of which both sides are of similar length.
 
     Args:
@@ -80,6 +82,7 @@ def pair_batches(chunks, tokenizer, tokens, batch_size, max_length, max_target_l
         max_length: most tokens of a source, with the special ones; what is beyond is cut.
         max_target_length: of a target, likewise.
         seed: int, for training: the batches in random order.
+        in_order: whether the rows stay in their order, whatever their lengths.
 
     Returns:
         dataset of `(inputs, labels)`: `token_ids` int32 and `padding_mask` bool `[B, S]`,
@@ -111,6 +114,8 @@ def pair_batches(chunks, tokenizer, tokens, batch_size, max_length, max_target_l
         return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
 
     rows = mapped(chunks, tokenized).unbatch()
+    if in_order:
+        return mapped(rows.ragged_batch(batch_size), padded).prefetch(tf.data.AUTOTUNE)
     batches = rows.ragged_batch(batch_size * WINDOW).flat_map(as_it_stands(batches_of))
     if seed is not None:
         batches = batches.shuffle(2 * WINDOW, seed=seed)

@@ -1,0 +1,399 @@
+"""`Seq2SeqLM`: a text written for a text: a summary, a headline, a translation.
+
+In: sources with their targets. Out: for each source `{"summary": ..., "score": ..., "parts": 1,
+"truncated": False}`, and a SavedModel that answers strings with the same; the search runs in its
+graph. Preprocessing, model, answers, in that order.
+"""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tfmodels.checkpoints.bart import (
+    load_bart,
+    load_bart_weights,
+    read_bart_config,
+    read_bart_generation,
+    read_bart_tokenizer,
+    write_bart,
+)
+from tfmodels.checkpoints.files import (
+    check_vocabulary_size,
+    config_path,
+    find_checkpoint,
+    is_google,
+    our_settings,
+    read_json,
+)
+from tfmodels.checkpoints.hugging_face import read_tokenizer
+from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
+from tfmodels.data.datasets import chunk_dataset, source_errors
+from tfmodels.data.sources import Row, Source
+from tfmodels.errors import InputError
+from tfmodels.generation.settings import Generation
+from tfmodels.metrics import rouge
+from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
+from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields, learned_tokenizer
+from tfmodels.tasks.task import Task, batches_by_length
+from tfmodels.tasks.text_writer import TextWriter, text_to_text_signatures
+from tfmodels.text.batching import of_length
+from tfmodels.text.pairs import PairTokens, pair_batches, pair_tokens, source_batch
+from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
+
+# How is searched where neither the user nor the model says otherwise.
+SEARCH = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "max_new_tokens": 64,
+          "no_repeat_ngram": 3}  # fmt: skip
+EXAMPLES = 20  # rows of the table for reading
+
+
+class Seq2SeqLM(Task):
+    """Write a text for each text.
+
+    Args:
+        model: a `Transformer`.
+        tokenizer: of sources and targets.
+        generation: dict as `read_bart_generation` gives it: the tokens around the texts, and the
+            settings of the search; those of a new model with this tokenizer if not given.
+        max_length: maximum number of tokens of a source; what is beyond is cut.
+        max_target_length: of a target, likewise.
+        long_texts: "cut" reads the beginning of a source that is too long; "parts" reads all of
+            it in parts and writes for each.
+        started: see `Task`.
+
+    Example:
+        >>> task = Seq2SeqLM.from_preset("facebook/bart-base")
+        >>> task.fit(["a long story"], ["a story"])
+        >>> task.predict(["another long story"])
+    """
+
+    application = "summarization"
+    columns = ("text", "summary")
+    monitor = "val_rougeL"
+    default_epochs = 10
+    label_smoothing = 0.1
+    measured_rows = 200  # held-out rows that are written for at each evaluation
+    lead_k = 3  # sentences, or lines of a dialogue, that the baseline takes
+
+    def __init__(
+        self, model, tokenizer, generation=None, *, max_length=256, max_target_length=64,
+        long_texts="cut", started="from scratch",
+    ):  # fmt: skip
+        check_vocabulary_size(tokenizer, model.config)
+        check_positions(model.config, max_length)
+        if max_target_length > model.config.max_length - 1:
+            raise InputError(
+                f"max_target_length {max_target_length}: the model has positions for "
+                f"{model.config.max_length - 1} tokens after the start token"
+            )
+        super().__init__(model, tokenizer, max_length=max_length, started=started)
+        self.max_target_length, self.long_texts = max_target_length, long_texts
+        self._given = _new_generation(tokenizer) if generation is None else dict(generation)
+        self.tokens = _tokens_of(self._given)
+        self._search = {}
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | Path, *, num_decoder_layers: int | None = None, max_length=256,
+        max_target_length=64, dropout: float | None = None, revision: str | None = None,
+        dtype=None,
+    ) -> "Seq2SeqLM":  # fmt: skip
+        """Start from a BART, or from a BERT, whose weights then start encoder and decoder.
+
+        Args:
+            preset: directory, or name on the Hugging Face Hub.
+            num_decoder_layers: decoder blocks, where the preset is a BERT.
+            max_length, max_target_length: see the class.
+            dropout: in all blocks; the checkpoint's if not given.
+            revision: branch, tag or commit on the Hub.
+            dtype: dtype policy of the model; Keras' global one if not given.
+
+        Raises:
+            InputError: the checkpoint cannot be found, read or used.
+        """
+        directory = find_checkpoint(preset, revision)
+        fields = dropout_fields(dropout)
+        kind = read_json(config_path(directory)).get("model_type")
+        if is_google(directory) or kind == "bert":
+            if num_decoder_layers is not None:
+                fields["num_decoder_layers"] = num_decoder_layers
+            model = Transformer(read_encoder_config(directory, **fields), dtype=dtype)
+            report = load_encoder_weights(model, directory)
+            tokenizer = read_tokenizer(directory)
+            generation = _new_generation(tokenizer)
+        else:
+            if num_decoder_layers is not None:
+                raise InputError("num_decoder_layers: this checkpoint has its own; leave it out")
+            config = dataclasses.replace(read_bart_config(directory), **fields)
+            model = Transformer(config, dtype=dtype)
+            report = load_bart_weights(model, directory)
+            tokenizer, generation = read_bart_tokenizer(directory), read_bart_generation(directory)
+        generation["max_new_tokens"] = max_target_length
+        return cls(
+            model, tokenizer, generation, max_length=max_length,
+            max_target_length=max_target_length, started=str(report),
+        )  # fmt: skip
+
+    @classmethod
+    def from_scratch(
+        cls, texts, *, size: str = "mini", vocabulary_size: int = 16000, lowercase: bool = True,
+        architecture: str = "transformer", norm_first: bool | None = None,
+        num_decoder_layers: int | None = None, max_length=256, max_target_length=64,
+        max_new_tokens: int | None = None, dropout: float | None = None, dtype=None,
+    ) -> "Seq2SeqLM":  # fmt: skip
+        """Start from random weights, with a vocabulary learned from sources and targets.
+
+        Args:
+            texts: strings, or rows whose columns are all read.
+            size: tiny, mini, small, base or large.
+            vocabulary_size: maximum number of tokens to learn.
+            lowercase: whether to fold case and strip accents.
+            architecture: "transformer" (Vaswani et al. 2017) or "bart".
+            norm_first: normalize before each part, which trains more steadily than behind it, as
+                both papers do; if not given, only a bart is as in its paper.
+            num_decoder_layers: decoder blocks; as many as encoder blocks if not given.
+            max_new_tokens: longest output that there must be positions for.
+            max_length, max_target_length, dropout, dtype: see `from_preset`.
+
+        Raises:
+            InputError: there is no such size, or nothing to learn from.
+        """
+        check_size(size, SIZES)
+        tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns=2)
+        fields = dropout_fields(dropout)
+        if num_decoder_layers is not None:
+            fields["num_decoder_layers"] = num_decoder_layers
+        paper = PAPER if architecture == "transformer" else {}
+        config = TransformerConfig.of_size(
+            size, vocabulary_size=tokenizer.vocabulary_size,
+            max_length=max(max_length, max_target_length + 1, (max_new_tokens or 0) + 1),
+            norm_first=architecture == "transformer" if norm_first is None else norm_first,
+            **paper, **fields,
+        )  # fmt: skip
+        # With the published 0.02 a narrow model looks at all tokens alike for its first steps.
+        config = dataclasses.replace(config, initializer_range=config.hidden_dim**-0.5)
+        model = Transformer(config, dtype=dtype)
+        model.build()
+        generation = {**_new_generation(tokenizer), "max_new_tokens": max_target_length}
+        return cls(model, tokenizer, generation, max_length=max_length,
+                   max_target_length=max_target_length)  # fmt: skip
+
+    @classmethod
+    def load(cls, directory: str | Path, *, dtype=None) -> "Seq2SeqLM":
+        """Load what `save` or `tfmodels summarization train` wrote, or any BART.
+
+        Args:
+            directory: of the model, or a name on the Hub.
+            dtype: see `from_preset`; a plain type such as "bfloat16" stores the weights in it.
+
+        Raises:
+            InputError: it cannot be read, or is of another kind.
+        """
+        directory = find_checkpoint(directory)
+        model, report = load_bart(directory, dtype=dtype)
+        settings = our_settings(directory)
+        longest = model.config.max_length
+        return cls(
+            model, read_bart_tokenizer(directory), read_bart_generation(directory),
+            max_length=settings.get("max_length", longest),
+            max_target_length=settings.get("max_target_length", longest - 1),
+            long_texts=settings.get("long_texts", "cut"), started=str(report),
+        )  # fmt: skip
+
+    def configure(self, *, long_texts: str | None = None, **search) -> None:
+        """Say how texts are written; it stays with the model when it is saved or exported.
+
+        Args:
+            long_texts: see the class.
+            **search: fields of `Generation`, such as `num_beams`, `length_penalty`,
+                `min_new_tokens`, `max_new_tokens`, `no_repeat_ngram`. None changes nothing.
+
+        Raises:
+            InputError: a field is unknown or out of range.
+        """
+        known = {field.name for field in dataclasses.fields(Generation)}
+        unknown = sorted(search.keys() - known)
+        if unknown:
+            raise InputError(f"{unknown[0]}: no setting of a search; give one of {sorted(known)}")
+        self._search |= {name: value for name, value in search.items() if value is not None}
+        self.long_texts = long_texts or self.long_texts
+        self._writer()  # refuses what does not fit the model
+        self._functions.clear()
+
+    # Preprocessing: rows to batches.
+
+    def _chunks(self, rows: Source, seed=None) -> tf.data.Dataset:
+        # Of texts of megabytes only as much as can be read goes on.
+        most, target_most = 100 * self.max_length, 100 * self.max_target_length
+
+        def convert(row: Row):
+            text, target = row.values
+            if not target.strip():
+                raise InputError(
+                    f"{rows.place(row.line)}: column {rows.columns[1]!r} is empty; every row "
+                    "needs a text to write"
+                )
+            return text[:most], target[:target_most]
+
+        return chunk_dataset(rows, convert, (tf.string, tf.string), seed)
+
+    def _read(self, x, y=None, sample_weight=None):
+        if sample_weight is not None:
+            raise InputError("sample_weight: not for pairs of texts; leave it out")
+        return super()._read(x, y)
+
+    def _batches(self, rows, batch_size, seed=None, in_order=False):
+        batches = pair_batches(
+            self._chunks(rows, seed), self.tokenizer, self.tokens, batch_size, self.max_length,
+            self.max_target_length, seed, in_order=in_order,
+        )  # fmt: skip
+        return batches if rows.endless else of_length(batches, self._scan(rows).rows, batch_size)
+
+    def _batches_of_texts(self, texts, batch_size):
+        chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(batch_size)
+        start = self.tokens.start_id
+
+        def batch(text):
+            read = source_batch(self.tokenizer.tokenize(text), self.tokens, self.max_length)
+            first = tf.fill([tf.shape(read["token_ids"])[0], 1], start)
+            return {**read, "decoder_token_ids": first}
+
+        return chunks.map(batch)
+
+    def _describe(self, rows):
+        return f"{self._scan(rows).rows} training pairs"
+
+    # Model.
+
+    def _objective(self):
+        metrics = [Accuracy(), MeanCrossentropy()]
+        return {"loss": Crossentropy(self._label_smoothing), "metrics": metrics}
+
+    def _layers(self):
+        return [self.model.embeddings, *self.model.encoder_blocks]
+
+    # Answers.
+
+    def generate(self, texts, batch_size: int = 32) -> list[str]:
+        """Return the text written for each text."""
+        return [answer["summary"] for answer in self.predict(texts, batch_size)]
+
+    def answers(self, texts, batch_size=32):
+        return self._written(texts, batch_size)
+
+    def _settings_of_search(self) -> dict:
+        given = {name: self._given[name] for name in SEARCH if name in self._given}
+        return {**SEARCH, **given, **self._search}
+
+    def _writer(self, **fields) -> TextWriter:
+        values = {**self._given, **self._settings_of_search(), **fields}
+        names = [field.name for field in dataclasses.fields(Generation)]
+        generation = Generation(**{name: values[name] for name in names if name in values})
+        return TextWriter(
+            self.model, self.tokenizer, self.tokens, generation, self.max_length, self.long_texts
+        )
+
+    def _written(self, texts, batch_size, **fields):
+        """Return the answers to texts, in their order; long work says how far it is."""
+
+        def make():
+            specs = [tf.TensorSpec([None], tf.string)]
+            return tf.function(self._writer(**fields), input_signature=specs, autograph=False)
+
+        write = self._function(("write", *fields.items()), make)
+        found, done, said = [None] * len(texts), 0, time.monotonic()
+        for rows, part in batches_by_length(texts, batch_size):
+            answer = {name: value.numpy() for name, value in write(tf.constant(part)).items()}
+            for row, place in enumerate(rows):
+                found[place] = {
+                    "summary": answer["summary"][row].decode(),
+                    "score": round(float(answer["score"][row]), 6),
+                    "parts": int(answer["parts"][row]),
+                    "truncated": bool(answer["truncated"][row]),
+                }
+            done += len(rows)
+            if time.monotonic() - said > 10:
+                said = time.monotonic()
+                print(f"written for {done} of {len(texts)} texts", file=sys.stderr)
+        return found
+
+    def _sample(self, rows, number=-1):
+        """Return the first pairs of rows, all for -1: lists of sources and of targets."""
+        with source_errors(rows):
+            chunks = self._chunks(rows).unbatch().take(number)
+            pairs = [(text.decode(), target.decode()) for text, target in
+                     chunks.as_numpy_iterator()]  # fmt: skip
+        return tuple(map(list, zip(*pairs, strict=True)))
+
+    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0, rows=-1):
+        """Measure ROUGE of what is written, beside that of the first sentences of the sources.
+
+        Args, errors: as of `Task.evaluate`; `rows`: how many of the first rows, -1 for all.
+
+        Returns:
+            dict; see `metrics.rouge.measure`. `truncated`: sources of which the beginning was
+            read. With `mistakes` also `worst_mistakes`, and `table`, examples in Markdown.
+        """
+        rouge.Tokenizer()  # a missing library is said before hours of writing
+        sources, references = self._sample(self._read(x, y), rows)
+        answers = self._written(sources, batch_size)
+        outputs = [answer["summary"] for answer in answers]
+        metrics = rouge.measure(sources, references, outputs, self.lead_k)
+        metrics["truncated"] = sum(answer["truncated"] for answer in answers)
+        if mistakes:
+            metrics["worst_mistakes"] = rouge.worst(sources, references, outputs, mistakes)
+            metrics["table"] = rouge.examples_table(sources, references, outputs, EXAMPLES)
+        return metrics
+
+    def _measuring(self, rows, batch_size):
+        return (_Rouge(self, *self._sample(rows, self.measured_rows), batch_size),)
+
+    def signatures(self):
+        return text_to_text_signatures(self._writer())
+
+    def _warmup(self):
+        return {"most_words": self.max_length}
+
+    def write(self, directory: Path) -> None:
+        settings = {name: getattr(self, name) for name in
+                    ("application", "max_length", "max_target_length", "long_texts")}  # fmt: skip
+        generation = {**self._given, **self._settings_of_search()}
+        write_bart(self.model, directory, self.tokenizer, generation, settings)
+
+
+class _Rouge(keras.callbacks.Callback):
+    """Puts the ROUGE of what the model writes, without beams, into the logs."""
+
+    def __init__(self, task, sources, references, batch_size):
+        super().__init__()
+        self._task, self._size = task, batch_size
+        self._sources, self._references = sources, references
+
+    def on_epoch_end(self, epoch, logs=None):
+        answers = self._task._written(self._sources, self._size, num_beams=1)
+        outputs = [answer["summary"] for answer in answers]
+        scores = rouge.rouge(outputs, self._references)
+        logs |= {f"val_{name}": scores[name] for name in ("rouge1", "rouge2", "rougeL")}
+        print(f"for example: {outputs[0]}", file=sys.stderr)
+
+
+def _tokens_of(generation) -> PairTokens:
+    missing = [name for name in ("stop_ids", "start_id", "pad_id") if name not in generation]
+    if missing:
+        raise InputError(f"the checkpoint does not say its {missing[0]}; copy its files again")
+    return PairTokens(
+        end_id=generation["stop_ids"][0],
+        start_id=generation["start_id"],
+        pad_id=generation["pad_id"],
+        bos_id=generation.get("bos_id"),
+    )
+
+
+def _new_generation(tokenizer) -> dict:
+    """Return what `read_bart_generation` says of a model that has written nothing yet."""
+    tokens = pair_tokens(tokenizer)
+    found = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}
+    return found if tokens.bos_id is None else {**found, "bos_id": tokens.bos_id}
