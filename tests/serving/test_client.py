@@ -140,7 +140,7 @@ class TestVerbs:
         ids = {name: tf.TensorSpec([None, None], dtype) for name, dtype in kinds.items()}
         signatures = {"serving_default": (other, {"text": tf.TensorSpec([None], tf.string)}),
                       "token_ids": (on_ids, ids)}  # fmt: skip
-        with serving(save(tmp_path / "x", signatures, tf.keras.Sequential()), "sentiment") as stub:
+        with serving(save(tmp_path / "x", signatures), "sentiment") as stub:
             line = refused(capsys, "smoke", stub.rest, version)
         assert "gives another" in line and "does it serve this version?" in line
 

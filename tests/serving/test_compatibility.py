@@ -156,7 +156,7 @@ def test_python_in_a_function_that_is_exported(tmp_path):
 
     signatures = {"serving_default": (call, {"text": tf.TensorSpec([None], tf.string)})}
     with pytest.raises(InputError, match="operation PyFunc"):
-        save(tmp_path, signatures, tf.keras.Sequential())
+        save(tmp_path, signatures)
     assert not list(tmp_path.iterdir())
 
 
@@ -220,7 +220,7 @@ def save_letters(root, **options):
         return {"letters": tf.strings.length(text)}
 
     signatures = {"serving_default": (count, {"text": tf.TensorSpec([None], tf.string)})}
-    return save(root / "letters", signatures, tf.keras.Sequential(), **options)
+    return save(root / "letters", signatures, **options)
 
 
 class TestOurs:
@@ -277,16 +277,19 @@ class TestWarmup:
             "token_ids": tf.TensorSpec([None, None], tf.int32),
             "padding_mask": tf.TensorSpec([None, None], tf.bool),
         }
-        first = next(warmup.requests(specs, most_words=5))
-        assert first["token_ids"].tolist() == [[0]] and first["padding_mask"].tolist() == [[True]]
+        found = list(warmup.requests(specs, max_length=20))
+        shapes = [(1, 1), (8, 1), (1, 16), (8, 16), (1, 20), (8, 20)]
+        assert [request["token_ids"].shape for request in found] == shapes
+        assert found[0]["token_ids"].tolist() == [[0]]
+        assert found[0]["padding_mask"].tolist() == [[True]]
         specs = {
             "prompt": tf.TensorSpec([None], tf.string),
             "top_p": tf.TensorSpec([None], tf.float32),
         }
-        found = list(warmup.requests(specs, most_words=5))
+        found = list(warmup.requests(specs, max_words=5))
         assert [len(i["prompt"][0].split()) for i in found] == [1, 1, 5, 5]
         assert found[1]["top_p"].tolist() == [1.0] * 8
-        assert list(warmup.requests(specs, most_words=0)) == []  # no word may have room
+        assert list(warmup.requests(specs, max_words=0)) == []  # no word may have room
 
     def test_a_model_that_does_not_answer_is_not_exported(self, tmp_path):
         def refuse(text):
@@ -294,8 +297,11 @@ class TestWarmup:
                 return {"same": tf.identity(text)}
 
         signatures = {"serving_default": (refuse, {"text": tf.TensorSpec([None], tf.string)})}
-        with pytest.raises(InputError, match="serving_default does not answer its warm-up"):
-            save(tmp_path, signatures, tf.keras.Sequential())
+        said = (
+            r"serving_default does not .* request text \[8\] of 1 words: .*\[too many\]; a server"
+        )
+        with pytest.raises(InputError, match=said):
+            save(tmp_path, signatures)
         assert not list(tmp_path.iterdir())
 
     def test_none(self, elsewhere):

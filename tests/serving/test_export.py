@@ -5,14 +5,12 @@ import pytest
 import tensorflow as tf
 
 from applications.__main__ import main
-from applications.sentiment import load
 from tests.applications.conftest import model_dir, reviews  # noqa: F401 - fixtures
 from tests.serving.fresh import ask
-from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
-from tfmodels.models.classifier import Classifier
+from tfmodels.serving import warmup
 from tfmodels.serving.saved_model import next_version
-from tfmodels.tasks.text_classifier import classification_signatures
+from tfmodels.tasks.text_classifier import TextClassifier
 from tfmodels.text.batching import encode
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -38,9 +36,9 @@ def exported(model_dir, tmp_path_factory):  # noqa: F811
 
 @pytest.fixture(scope="module")
 def answers(exported, model_dir):  # noqa: F811
-    """What the fresh process says, the model, its tokenizer and its settings."""
-    model, tokenizer, settings = load(model_dir, "float32")
-    batch = encode(tokenizer, tf.constant(TEXTS), settings["max_length"])
+    """What the fresh process says, and the task."""
+    task = TextClassifier.load(model_dir)
+    batch = encode(task.tokenizer, tf.constant(TEXTS), task.max_length)
     types = {"token_ids": "int32", "segment_ids": "int32", "padding_mask": "bool"}
     ids = {name: (types[name], value.numpy().tolist()) for name, value in batch.items()}
     signatures, (text, empty, from_ids) = ask(
@@ -50,7 +48,7 @@ def answers(exported, model_dir):  # noqa: F811
         ("token_ids", ids),
     )
     served = {"signatures": signatures, "text": text, "empty": empty, "ids": from_ids}
-    return served, tf.nn.softmax(model(batch)).numpy(), settings
+    return served, task
 
 
 def test_signatures(answers):
@@ -60,30 +58,32 @@ def test_signatures(answers):
     }
 
 
-def test_strings_are_answered_as_predict_answers(answers):
-    served, expected, settings = answers
-    np.testing.assert_allclose(served["text"]["probabilities"], expected, atol=1e-6)
-    best = [settings["labels"][i] for i in expected.argmax(-1)]
-    assert served["text"]["label"] == best
+@pytest.mark.parametrize("signature", ["text", "ids"])
+def test_answers_are_those_of_predict(signature, answers):
+    served, task = answers
+    probabilities = task.probabilities(TEXTS)
+    np.testing.assert_allclose(served[signature]["probabilities"], probabilities, atol=1e-6)
+    assert served[signature]["label"] == [row["label"] for row in task.predict(TEXTS)]
 
 
-def test_ids_are_answered_alike(answers):
-    served, expected, _ = answers
-    np.testing.assert_allclose(served["ids"]["probabilities"], expected, atol=1e-6)
+def small_task(**options):
+    config = BertConfig(6, 1, hidden_dim=16, num_heads=2, feedforward_dim=32, max_length=20)
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
+    return TextClassifier(Bert(config), tokenizer, ["x", "y"], **options)
 
 
 def test_an_empty_batch_of_a_model_that_reads_the_first_token():
     """Its rows are gathered by position, where an empty batch has none."""
-    model = Classifier(Bert(BertConfig.of_size("tiny", vocabulary_size=9)), 2, pooling="first")
-    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
-    function, _ = classification_signatures(model, tokenizer, ["x", "y"])["serving_default"]
+    function, _ = small_task(pooling="first").signatures()["serving_default"]
     assert function(tf.constant([], tf.string))["probabilities"].shape == (0, 2)
 
 
-def test_more_tokens_than_positions_are_refused():
-    config = BertConfig.of_size("tiny", vocabulary_size=9, max_length=8)
-    with pytest.raises(InputError, match="max_length 9: the model has positions for 8"):
-        classification_signatures(Classifier(Bert(config), 2), None, ["x", "y"], max_length=9)
+def test_a_model_with_few_positions(tmp_path):
+    """Warm-up requests are as wide as the model reads, not the usual 96 tokens."""
+    version = small_task().export(tmp_path)
+    widths = [inputs["token_ids"].shape[1] for name, inputs in warmup.read(version)
+              if name == "token_ids"]  # fmt: skip
+    assert sorted(set(widths)) == [1, 16, 20]
 
 
 def test_an_empty_batch_has_an_empty_answer(answers):

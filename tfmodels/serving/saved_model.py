@@ -18,44 +18,27 @@ from tfmodels.serving.contracts import described
 
 LARGEST_GRAPH = 1.9e9  # bytes of constants; a protocol buffer ends at 2 GiB
 NUMBER = re.compile("[0-9]+")
-# What every model takes, as a signature on ids has it.
-_IDS, _MASK = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
-TEXT = {"text": tf.TensorSpec([None], tf.string)}
-BATCH = {"token_ids": _IDS, "segment_ids": _IDS, "padding_mask": _MASK}
-WORDS = {"word_positions": _IDS, "word_mask": _MASK}
-
-
-def longest_text(model, max_length=None):
-    """The most tokens that a signature lets through to the model.
-
-    Args:
-        model: one on an encoder whose `config` has `max_length`.
-        max_length: as many as the encoder has positions for if not given.
-
-    Raises:
-        InputError: the encoder has fewer positions.
-    """
-    most = model.encoder.config.max_length
-    if max_length is not None and max_length > most:
-        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
-    return most if max_length is None else max_length
 
 
 def save(
-    root, signatures, model, tokenizer=None, *, task=None, card=None, most_words=None, frozen=False
+    root, signatures, *, tokenizer=None, task=None, card=None, max_length=None, max_words=None,
+    frozen=False,
 ):  # fmt: skip
-    """Writes the next version of a SavedModel, warmed up and checked to run on TF Serving 2.20.
+    """Write the next version of a SavedModel, warmed up and checked to run on TF Serving 2.20.
 
     Args:
         root: directory that holds the versions; made if it is not there.
         signatures: dict from signature name to `(function, specs)`: a function of
             tensors that returns a dict of tensors, and its `tf.TensorSpec`s by argument
             name. `"serving_default"` is what the server calls if not told otherwise.
-        model: the Keras model whose variables the functions read.
+            The variables that they read are saved.
         tokenizer: `tf.Module` whose tables they read, if it has any.
         task: name in `contracts.CONTRACTS` of what the signatures promise; `None` for others.
         card: path of a model card that goes with the version, if there is one.
-        most_words: of the texts of the warm-up, where the model takes no long ones.
+        max_length: maximum number of tokens of a row that signatures on ids take; the warm-up
+            has no longer ones.
+        max_words: maximum number of words in the texts of the warm-up, where the signature does
+            not cut texts to what the model takes; with 0 there are no texts.
         frozen: weights are constants of the graph, once for each signature, and not variables in
             files of their own.
 
@@ -91,9 +74,8 @@ def save(
             raise OSError(errno.EIO, first_line(error)) from error
         (graph,) = compatibility.read(partial).meta_graphs
         sizes = {"float32_weights": weights, "exported": bundle.size(partial)}
-        warmup.write(
-            partial, root.name, {n: (f, signatures[n][1]) for n, f in functions.items()}, most_words
-        )
+        warmed = {name: (function, signatures[name][1]) for name, function in functions.items()}
+        warmup.write(partial, root.name, warmed, max_length, max_words)
         bundle.write_signatures(partial, task, described(graph), sizes)
         bundle.copy_card(partial, card)
         bundle.write_checksums(partial)

@@ -21,22 +21,22 @@ _TEXT = "the old captain looked at a quiet river, and nobody said a word about t
 _ROW = {"max_new_tokens": 2, "temperature": 1.0, "top_p": 1.0}
 
 
-def requests(specs, most_words=None):
-    """Inputs of a signature of every length in batches of every size.
+def requests(specs, max_length=None, max_words=None):
+    """Yield the warm-up requests of a signature: dicts from input to array.
+
+    They have every length of `WORDS` in batches of every size of `BATCH_SIZES`.
 
     Args:
         specs: dict from input to `tf.TensorSpec`.
-        most_words: of a text; lengths above it become it. With 0 nothing is asked with a text.
-
-    Yields:
-        dict from input to array.
+        max_length: largest width of ids; longer ones become as wide.
+        max_words: maximum number of words in a text; with 0 there is no request with a text.
     """
     strings = any(spec.dtype == tf.string for spec in specs.values())
-    if strings and most_words == 0:
+    if strings and max_words == 0:
         return
-    most = WORDS[-1] if most_words is None else max(most_words, 1)
-    words = dict.fromkeys(min(n, most) for n in WORDS)
-    for length, size in itertools.product(words, BATCH_SIZES):
+    most = max_words if strings else max_length
+    lengths = dict.fromkeys(n if most is None else min(n, most) for n in WORDS)
+    for length, size in itertools.product(lengths, BATCH_SIZES):
         text = " ".join(itertools.islice(itertools.cycle(_TEXT.split()), length))
         inputs = {}
         for name, spec in specs.items():
@@ -52,14 +52,14 @@ def requests(specs, most_words=None):
         yield inputs
 
 
-def write(directory, model_name, functions, most_words=None):
-    """Runs and writes the warm-up requests of a version.
+def write(directory, model_name, functions, max_length=None, max_words=None):
+    """Run and write the warm-up requests of a version.
 
     Args:
         directory: of the version.
         model_name: which the requests name; a server does not look at it.
         functions: dict from signature to `(concrete function, specs)`.
-        most_words: see `requests`.
+        max_length, max_words: see `requests`.
 
     Raises:
         InputError: the model does not answer one of them.
@@ -70,7 +70,7 @@ def write(directory, model_name, functions, most_words=None):
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, (function, specs) in functions.items():
-            for inputs in requests(specs, most_words):
+            for inputs in requests(specs, max_length, max_words):
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.name, request.model_spec.signature_name = model_name, name
@@ -82,9 +82,26 @@ def write(directory, model_name, functions, most_words=None):
                     function(**{k: tf.constant(v, specs[k].dtype) for k, v in inputs.items()})
                 except tf.errors.OpError as error:
                     raise InputError(
-                        f"signature {name} does not answer its warm-up: {first_line(error)}"
+                        f"signature {name} does not answer the warm-up request "
+                        f"{_described(inputs)}: {_reason(error)}; a server would not load it"
                     ) from error
                 writer.write(log.SerializeToString())
+
+
+def _described(inputs):
+    """A request in a few words: `token_ids [8, 96], text [1] of 16 words`."""
+    return ", ".join(
+        f"{name} {list(value.shape)}"
+        + (f" of {len(value[0].split())} words" if value.dtype == object else "")
+        for name, value in inputs.items()
+    )
+
+
+def _reason(error):
+    """The line of TensorFlow's message that says what is wrong: the one before `[[{{node`."""
+    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
+    nodes = [number for number, line in enumerate(lines) if line.startswith("[[{{node")]
+    return lines[nodes[0] - 1] if nodes and nodes[0] else first_line(error)
 
 
 def read(directory):

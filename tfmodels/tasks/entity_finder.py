@@ -6,7 +6,7 @@ model, the best path through the tags and the way back to characters are all in 
 
 import tensorflow as tf
 
-from tfmodels.serving.saved_model import BATCH, TEXT, WORDS, longest_text
+from tfmodels.tasks.signatures import BATCH, TEXT, WORDS, longest_text
 from tfmodels.text.spans import PADDING, entity_spans
 from tfmodels.text.windows import default_stride, merge_words, paragraphs, tag_inputs
 
@@ -29,7 +29,7 @@ def entity_finder(model, tokenizer, max_length=None, stride=None):
     Raises:
         InputError: the model has fewer positions than `max_length`.
     """
-    max_length = longest_text(model, max_length)
+    max_length = longest_text(model.encoder.config, max_length)
     stride = default_stride(max_length) if stride is None else stride
 
     def find(text):

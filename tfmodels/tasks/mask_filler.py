@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.layers.heads import Pooler
-from tfmodels.serving.saved_model import BATCH, TEXT, longest_text, save
+from tfmodels.serving.saved_model import save
+from tfmodels.tasks.signatures import BATCH, TEXT, longest_text
 from tfmodels.text.batching import encode
 
 
@@ -34,7 +35,7 @@ def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
         InputError: the model has fewer positions than `max_length`, or the vocabulary no
             `[MASK]` or fewer than `top_k` tokens.
     """
-    max_length = longest_text(model, max_length)
+    max_length = longest_text(model.encoder.config, max_length)
     if tokenizer.mask_id is None:
         raise InputError("the vocabulary has no [MASK]; use the one the model was pretrained with")
     if not 1 <= top_k <= tokenizer.vocabulary_size:
@@ -95,4 +96,4 @@ def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None, **saving)
         InputError: as `fill_mask_signatures`; or the directory cannot be written.
     """
     signatures = fill_mask_signatures(model, tokenizer, top_k, max_length)
-    return save(root, signatures, model, task="bert", **saving)
+    return save(root, signatures, task="bert", max_length=model.encoder.config.max_length, **saving)

@@ -354,9 +354,6 @@ class Seq2SeqLM(Task):
     def signatures(self):
         return text_to_text_signatures(self._writer())
 
-    def _warmup(self):
-        return {"most_words": self.max_length}
-
     def write(self, directory: Path) -> None:
         settings = {name: getattr(self, name) for name in
                     ("application", "max_length", "max_target_length", "long_texts")}  # fmt: skip

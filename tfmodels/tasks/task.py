@@ -347,7 +347,7 @@ class Task:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
         return saved_model.save(
-            root, self.signatures(), self.model, self.tokenizer, task=self.application, card=card,
+            root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
             frozen=frozen, **self._warmup(),
         )  # fmt: skip
 
@@ -402,8 +402,8 @@ class Task:
         raise NotImplementedError
 
     def _warmup(self) -> dict:
-        """Return what the warm-up requests of an export must respect."""
-        return {}
+        """Return `max_length` and `max_words` of the warm-up; see `serving.saved_model.save`."""
+        return {"max_length": self.max_length}
 
     # What they share.
 

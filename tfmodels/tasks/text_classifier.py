@@ -16,8 +16,8 @@ from tfmodels.errors import InputError
 from tfmodels.files import read_json
 from tfmodels.metrics.classification import classification_metrics
 from tfmodels.models.classifier import Classifier
-from tfmodels.serving.saved_model import BATCH, TEXT
 from tfmodels.tasks.encoder import EncoderTask
+from tfmodels.tasks.signatures import BATCH, TEXT
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
 from tfmodels.training.losses import Accuracy, Crossentropy

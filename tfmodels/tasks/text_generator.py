@@ -14,13 +14,10 @@ from tfmodels.errors import InputError
 from tfmodels.generation.decoding import Decoding, generate
 from tfmodels.generation.settings import Generation
 from tfmodels.serving.saved_model import save
+from tfmodels.tasks.signatures import TOKENS
 from tfmodels.text.packing import pack_prompts
 
 PROMPT = {"prompt": tf.TensorSpec([None], tf.string)}
-IDS = {
-    "token_ids": tf.TensorSpec([None, None], tf.int32),
-    "padding_mask": tf.TensorSpec([None, None], tf.bool),
-}
 # What a request may say of each of its rows.
 REQUEST = {
     "max_new_tokens": tf.TensorSpec([None], tf.int32),
@@ -196,7 +193,7 @@ def generation_signatures(model, tokenizer, settings, stop=(), before="", seed=0
     return {
         "serving_default": (on_prompt, PROMPT),
         "generate": (on_request, PROMPT | REQUEST),
-        "token_ids": (on_ids, IDS),
+        "token_ids": (on_ids, TOKENS),
     }
 
 
@@ -228,6 +225,7 @@ def export_generation(root, model, tokenizer, settings, stop=(), before="", seed
         InputError: as `TextGenerator`; or the directory cannot be written.
     """
     signatures = generation_signatures(model, tokenizer, settings, stop, before, seed)
-    # Room for the prompts of the warm-up: no word has more tokens than bytes.
-    most_words = max((model.config.max_length - settings.max_new_tokens) // 16, 0)
-    return save(root, signatures, model, tokenizer, task="gpt", most_words=most_words, **saving)
+    room = model.config.max_length - settings.max_new_tokens
+    # A prompt is not cut: no word of the warm-up has more tokens than bytes.
+    sizes = {"max_length": room, "max_words": room // 16}
+    return save(root, signatures, tokenizer=tokenizer, task="gpt", **sizes, **saving)

@@ -13,13 +13,8 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import generate
-from tfmodels.serving.saved_model import TEXT
+from tfmodels.tasks.signatures import TEXT, TOKENS, longest_text
 from tfmodels.text.pairs import in_parts, source_batch
-
-IDS = {
-    "token_ids": tf.TensorSpec([None, None], tf.int32),
-    "padding_mask": tf.TensorSpec([None, None], tf.bool),
-}
 
 ROWS = 32  # parts of long texts that are searched for together
 SEPARATOR = "\x1f"  # U+001F, the unit separator: hardly any text has it
@@ -52,8 +47,7 @@ class TextWriter:
     def __init__(self, model, tokenizer, tokens, settings, max_length=None, long_texts="cut"):
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
         most = model.config.max_length
-        if max_length is not None and max_length > most:
-            raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
+        self.max_length = longest_text(model.config, max_length)
         if settings.max_new_tokens >= most:
             raise InputError(
                 f"max_new_tokens {settings.max_new_tokens}: the model has positions for {most} "
@@ -63,7 +57,7 @@ class TextWriter:
             raise InputError("sample: texts are searched for, not drawn; leave it out")
         if long_texts not in ("cut", "parts"):
             raise InputError(f"long_texts {long_texts!r}: give cut or parts")
-        self.max_length, self.long_texts = max_length or most, long_texts
+        self.long_texts = long_texts
         first = tokens.target_bos[0] if tokens.target_bos else settings.forced_first_id
         self.settings = dataclasses.replace(
             settings,
@@ -185,4 +179,4 @@ def text_to_text_signatures(writer):
         found = writer.write({"token_ids": token_ids, "padding_mask": padding_mask})
         return {"token_ids": found.token_ids, "mask": found.mask, "score": found.scores}
 
-    return {"serving_default": (writer, TEXT), "token_ids": (on_ids, IDS)}
+    return {"serving_default": (writer, TEXT), "token_ids": (on_ids, TOKENS)}
