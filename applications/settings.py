@@ -36,11 +36,10 @@ class Training:
         xla: compile the whole step: on, off or auto (as Keras decides).
         accumulate_steps: steps whose gradients move the weights together.
         save_every: steps between two states of the training, besides those at every measurement;
-            the same command goes on from the newest.
-        nonfinite: after a loss that is no number, stop and write the batch to
-            OUTPUT_DIR.nonfinite.npz, or skip such batches.
-        strategy: auto, single, mirrored (all GPUs), multi_worker (see docs/distributed.md) or
-            tpu; auto reads TF_CONFIG and the GPUs.
+            the same command resumes from the newest.
+        nonfinite: after a loss that is not finite, stop or skip such batches.
+        strategy: auto, single, mirrored (all GPUs) or multi_worker (see docs/distributed.md); auto
+            reads TF_CONFIG and the GPUs.
         peer_wait: seconds to wait for the other workers to start.
     """
 
@@ -61,7 +60,7 @@ class Training:
     accumulate_steps: int = 1
     save_every: int | None = None
     nonfinite: Literal["stop", "skip"] = "stop"
-    strategy: Literal["auto", "single", "mirrored", "multi_worker", "tpu"] = "auto"
+    strategy: Literal["auto", "single", "mirrored", "multi_worker"] = "auto"
     peer_wait: int = 300
 
 

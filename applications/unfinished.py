@@ -1,4 +1,4 @@
-"""The folder of a training that has not ended: what the same command goes on from.
+"""The folder of a training that has not ended: what the same command resumes from.
 
 In: the output directory and the settings of a training. Out: `<output_dir>.unfinished/` with
 the settings, the vocabulary, the states and the logs; gone when the training has ended.
@@ -18,16 +18,16 @@ SETTINGS, LOCK, STATES = "settings.json", ".lock", "states"
 
 @contextlib.contextmanager
 def unfinished(output_dir, settings, free=()):
-    """The folder of this training, new or as an earlier process left it.
+    """Give the folder of this training, new or as an earlier process left it.
 
     Args:
         output_dir: of the training; the folder stands beside it.
         settings: dict of JSON values, which make the training what it is.
-        free: names of settings that may be others when it goes on.
+        free: names of settings that may be others when it resumes.
 
     Yields:
         `Path` of the folder. It is removed when the block has ended well, or before there was
-        a state to go on from (`states/`); else it stays.
+        a state to resume from (`states/`); else it stays.
 
     Raises:
         InputError: the folder is of a training with other settings, another process is
@@ -46,7 +46,7 @@ def unfinished(output_dir, settings, free=()):
         settings = json.loads(json.dumps(settings))
         if states(path / STATES):
             _check_same(path, settings, free)
-        else:  # nothing to go on from: left by a process that was killed as it began
+        else:  # nothing to resume from: left by a process that was killed as it began
             for left in path.iterdir():
                 if left.name != LOCK:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -64,7 +64,7 @@ def unfinished(output_dir, settings, free=()):
 
 @contextlib.contextmanager
 def _full_disk(path):
-    """Says in one line that something in the folder could not be written."""
+    """Say in one line that something in the folder could not be written."""
     try:
         yield
     except OSError as error:
@@ -80,7 +80,10 @@ def _check_same(path, settings, free):
     before = read_json(path / SETTINGS, "remove the folder to start over")
     for name in sorted(settings.keys() | before.keys()):
         if name not in free and before.get(name) != settings.get(name):
+            changed = f"with --{name} {before.get(name)}, and now it is {settings.get(name)}"
+            if name == "data":  # fingerprints
+                changed = "of other data"
             raise InputError(
-                f"{path}: an unfinished training with --{name} {before.get(name)}, and now it is "
-                f"{settings.get(name)}; give the same to go on, or remove the folder to start over"
+                f"{path}: an unfinished training {changed}; give the same to resume, or remove the "
+                "folder to start over"
             )

@@ -275,7 +275,7 @@ def test_stopped_and_gone_on(documents, tmp_path, capsys, monkeypatch):
         assert main(stopped) == 130
     assert not (tmp_path / "stopped").exists()
     assert main(stopped) == 0
-    assert "going on at step 10 of 30" in capsys.readouterr().err
+    assert "resuming at step 10 of 30" in capsys.readouterr().err
     assert main([*command, "--output_dir", str(tmp_path / "alone")]) == 0
     one, two = (
         json.loads((tmp_path / name / "metrics.json").read_text())["history"]

@@ -16,17 +16,23 @@ def stopped(tmp_path):
     return folder
 
 
-def test_goes_on_with_the_same_settings_and_is_gone_at_the_end(tmp_path):
+def test_resumes_with_the_same_settings_and_is_gone_at_the_end(tmp_path):
     folder = stopped(tmp_path)
     with unfinished(tmp_path / "model", {"epochs": 3, "strategy": "single"}, ["strategy"]) as again:
         assert again == folder and (again / STATES / "step-000000001").exists()
     assert not list(tmp_path.iterdir())
 
 
-def test_other_settings_are_refused_and_lose_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 4}, "training with --epochs 3, and now it is 4; give the same to resume"),
+        ({"epochs": 3, "data": ["0a1b"]}, "training of other data; give the same to resume"),
+    ],
+)
+def test_other_settings_are_refused_and_lose_nothing(settings, message, tmp_path):
     folder = stopped(tmp_path)
-    message = "with --epochs 3, and now it is 4; give the same"
-    with pytest.raises(InputError, match=message), unfinished(tmp_path / "model", {"epochs": 4}):
+    with pytest.raises(InputError, match=message), unfinished(tmp_path / "model", settings):
         pass
     assert (folder / STATES / "step-000000001").exists()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.layers.contract import H, S, integers, real_tokens
+from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
 
@@ -67,3 +68,13 @@ def test_a_replica_without_rows(mirrored):
     history, weights = fitted(mirrored, 9, weighted=False)
     assert np.isfinite(history["loss"]).all()
     assert weights and all(np.isfinite(weight).all() for weight in weights)
+
+
+def test_a_distributed_dataset_is_refused(mirrored):
+    with mirrored.scope():
+        model = Classifier(Bert(CONFIG), NUM_CLASSES)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss)
+    distributed = mirrored.experimental_distribute_dataset(dataset(8, weighted=False))
+    with pytest.raises(InputError, match="give the dataset itself, fit distributes it"):
+        model.fit(distributed, verbose=0)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfmodels.errors import InputError
 from tfmodels.training.losses import (
     IGNORED,
     Accuracy,
@@ -52,6 +53,25 @@ def test_one_label_a_row_is_keras_own():
         np.testing.assert_allclose(
             Crossentropy()(labels, LOGITS[:, 0]), loss(labels, LOGITS[:, 0]), rtol=1e-6
         )
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.eye(5, dtype="float32")[LABELS[:2, 0]], r"float32 \[B, 5\]: use argmax or keras.loss"),
+        (np.array(["good", "bad"]), r"string \[B\]: give the number of each label's class"),
+    ],
+)
+@pytest.mark.parametrize("measured", ["loss", "metrics"])
+def test_other_labels_are_named(labels, message, measured):
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(5)])
+    objective = {"loss": Crossentropy()}
+    if measured == "metrics":
+        objective = {"loss": lambda y, logits: logits, "metrics": [Accuracy()]}
+    model.compile("sgd", **objective)
+    dataset = tf.data.Dataset.from_tensor_slices((LOGITS[:2, 0], labels)).batch(2)
+    with pytest.raises(InputError, match=rf"labels are int \[B\], got {message}"):
+        model.fit(dataset, verbose=0)
 
 
 def test_nothing_counts():

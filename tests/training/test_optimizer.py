@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from tfmodels.training.optimizer import AdamW, LossScale, WarmupInverseSqrt, WarmupLinear
+from tfmodels.errors import InputError
+from tfmodels.training.optimizer import (
+    AdamW,
+    LossScale,
+    WarmupInverseSqrt,
+    WarmupLinear,
+    make_optimizer,
+)
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the compiled update is TensorFlow's", allow_module_level=True)
@@ -272,3 +279,30 @@ def test_scaled_learning_rates():
         np.testing.assert_allclose(
             other.numpy() - start, factor * (one.numpy() - start), rtol=1e-4, atol=1e-7
         )
+
+
+def test_the_optimizer_of_a_training():
+    """Half of 20 updates, of 2 steps each, are the warm-up; the lower layer moves half as fast."""
+    layers = [keras.layers.Dense(1), keras.layers.Dense(1)]
+    for layer in layers:
+        layer.build((None, 1))
+    options = {"warmup": 0.5, "ema": 0.0, "accumulate_steps": 2, "layer_decay": 0.5}
+    optimizer = make_optimizer(40, learning_rate=0.11, layers=layers, **options)
+    assert not optimizer.use_ema and optimizer.global_clipnorm == 1.0
+    variables = [variable for layer in layers for variable in layer.trainable_variables]
+    before = [variable.numpy() for variable in variables]
+    for _ in range(2):
+        optimizer.apply([tf.ones(v.shape) for v in variables], variables)
+    # The first step of Adam is as long as its rate: 0.11 / (10 + 1); kernels decay as well.
+    moved = [(v.numpy() - b).item() for v, b in zip(variables, before, strict=True)]
+    np.testing.assert_allclose([moved[1], moved[3]], [-0.005, -0.01], rtol=1e-3)
+    scaled = make_optimizer(40, learning_rate=0.1, schedule="inverse_sqrt", float16=True)
+    assert type(scaled) is LossScale and scaled.inner_optimizer.ema_momentum == 0.999
+    assert float(scaled.inner_optimizer.learning_rate) == pytest.approx(0.1 / 4)
+
+
+def test_an_optimizer_that_would_move_nothing_is_refused():
+    with pytest.raises(InputError, match="accumulate_steps 8: the training has 7 steps, so that"):
+        make_optimizer(7, learning_rate=0.1, accumulate_steps=8)
+    with pytest.raises(ValueError, match="got 'cosine'"):
+        make_optimizer(7, learning_rate=0.1, schedule="cosine")

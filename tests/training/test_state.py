@@ -87,7 +87,7 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, capsys):
     newest = states(tmp_path)[-1]
     (newest / "variables.npz").write_bytes(b"half")
     assert restore_newest(tmp_path, model())["step"] == 1
-    assert f"{newest}: damaged; going on from {states(tmp_path)[0]}" in capsys.readouterr().err
+    assert f"{newest}: damaged; resuming from {states(tmp_path)[0]}" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import dataclasses
 import keras
 from keras import tree
 
+from tfmodels.errors import InputError
 from tfmodels.models import workers
 
 
@@ -28,9 +29,9 @@ class Model(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None and self._distribute_strategy is not None:
             spec = iterator.data_adapter.get_tf_dataset().element_spec
-            # A dataset that the caller has distributed already has specs of another kind.
-            if all(hasattr(leaf, "shape") for leaf in tree.flatten(spec)):
-                iterator, data_batch = None, spec
+            if not all(hasattr(leaf, "shape") for leaf in tree.flatten(spec)):
+                raise InputError("distributed data: give the dataset itself, fit distributes it")
+            iterator, data_batch = None, spec
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
 

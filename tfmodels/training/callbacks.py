@@ -19,7 +19,7 @@ LOOK = 50  # steps between two looks at the loss, each of which waits for the de
 
 
 def floats(logs):
-    """The logs of a step as floats, in one dict: waits for the device."""
+    """Return the logs of a step as floats, in one dict: waits for the device."""
     found = {}
     for name, value in logs.items():
         found |= floats(value) if isinstance(value, dict) else {name: float(value)}
@@ -27,7 +27,7 @@ def floats(logs):
 
 
 class Stretches(keras.callbacks.Callback):
-    """Ends each Keras epoch after a step of its own; the first in the list.
+    """End each Keras epoch after a step of its own; the first in the list.
 
     Args:
         ends: increasing list of step numbers.
@@ -59,7 +59,7 @@ class Stretches(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Keeps the weights that did best in an evaluation; ends a training that no longer gets better.
+    """Keep the weights that did best in an evaluation; end a training that no longer gets better.
 
     What it keeps are variables, so that they can be part of a state; in the scope of a strategy
     make it there. `keras.callbacks.EarlyStopping` starts anew with every `fit`.
@@ -90,7 +90,7 @@ class KeepBest(keras.callbacks.Callback):
         self._ends, self._warmup_steps, self._best, self._wait = ends, warmup_steps, (), 0
 
     def replay(self, history):
-        """Resumes after evaluations before: dict from metric name to its values."""
+        """Resume after evaluations before: dict from metric name to its values."""
         values = history.get(self.monitor, ())
         losses = history.get("val_loss", history.get("loss", [np.inf] * len(values)))
         for value, loss in zip(values, losses, strict=True):
@@ -98,7 +98,7 @@ class KeepBest(keras.callbacks.Callback):
 
     @property
     def ended(self):
-        """Whether there were as many evaluations without a better one as `patience` says."""
+        """Return whether there were as many evaluations without a better one as `patience` says."""
         return self.patience is not None and self._wait >= max(self.patience, 1)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -113,7 +113,7 @@ class KeepBest(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def put_back(self, model):
-        """Gives the model the best weights."""
+        """Give the model the best weights."""
         for best, variable in zip(self.variables, model.trainable_variables, strict=True):
             variable.assign(best)
 
@@ -131,7 +131,7 @@ class KeepBest(keras.callbacks.Callback):
 
 
 class Finite(keras.callbacks.Callback):
-    """Ends a training whose loss is not finite, or leaves such batches out.
+    """End a training whose loss is not finite, or leave such batches out.
 
     `optimizer.AdamW` takes no step from gradients that are not finite. The loss that Keras
     shows is a mean, so that it is enough to look at it from time to time.
@@ -174,7 +174,7 @@ class Finite(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Says on stderr how far a training is: a line an evaluation; on a terminal one that moves.
+    """Say on stderr how far a training is: a line an evaluation; on a terminal one that moves.
 
     Args:
         stretches: the `Stretches` of the training, before this in the list.

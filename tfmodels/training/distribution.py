@@ -11,22 +11,21 @@ import os
 
 import tensorflow as tf
 
-from tfmodels.errors import InputError, first_line
+from tfmodels.errors import InputError
 from tfmodels.training.meeting import meet
 
-STRATEGIES = ("auto", "single", "mirrored", "multi_worker", "tpu")
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 WAIT = 300  # seconds for the other workers to start
 
 
 def choose_strategy(name="auto", settings=None, wait=WAIT):
-    """The strategy of a name.
+    """Return the strategy of a name.
 
     Args:
         name: `"single"`: one device; `"mirrored"`: copies of the model on every GPU, or
             on every logical CPU where there is no GPU; `"multi_worker"`: on all workers that
-            `TF_CONFIG` names; `"tpu"`: on the TPU that `TPU_NAME` names, or the local one;
-            `"auto"`: multi_worker where there is a `TF_CONFIG` of several workers, mirrored if
-            there is more than one GPU, else single.
+            `TF_CONFIG` names; `"auto"`: multi_worker where there is a `TF_CONFIG` of several
+            workers, mirrored if there is more than one GPU, else single.
         settings: dict of JSON values that must be the same on all workers.
         wait: seconds to wait for the other workers.
 
@@ -34,8 +33,8 @@ def choose_strategy(name="auto", settings=None, wait=WAIT):
         A `tf.distribute.Strategy`.
 
     Raises:
-        InputError: there is no such strategy, `TF_CONFIG` is wrong, a worker does not come in
-            time or has other settings, or there is no TPU.
+        InputError: there is no such strategy, `TF_CONFIG` is wrong, or a worker does not come in
+            time or has other settings.
     """
     if name not in STRATEGIES:
         raise InputError(f"--strategy {name}: give one of {', '.join(STRATEGIES)}")
@@ -45,8 +44,6 @@ def choose_strategy(name="auto", settings=None, wait=WAIT):
         raise InputError("--strategy multi_worker: TF_CONFIG is not set; see docs/distributed.md")
     if cluster is not None and (name == "multi_worker" or len(cluster[0]) > 1):
         return _multi_worker(cluster, settings or {}, wait)
-    if name == "tpu":
-        return _tpu()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "single" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -55,7 +52,7 @@ def choose_strategy(name="auto", settings=None, wait=WAIT):
 
 
 def read_cluster():
-    """What `TF_CONFIG` says, checked before TensorFlow waits for machines that do not exist.
+    """Read `TF_CONFIG`, and check it before TensorFlow waits for machines that do not exist.
 
     Returns:
         `(addresses, index)`: the workers as `host:port`, the chief first, and which this process
@@ -99,12 +96,12 @@ def read_cluster():
 
 
 def is_chief(strategy):
-    """Whether this process is the one that writes."""
+    """Return whether this process is the one that writes."""
     return worker_of(strategy) == 0
 
 
 def worker_of(strategy):
-    """The number of this process among the workers of a strategy; 0 is the chief."""
+    """Return the number of this process among the workers of a strategy; 0 is the chief."""
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0
@@ -113,7 +110,7 @@ def worker_of(strategy):
 
 
 def from_chief(strategy, values):
-    """The chief's numbers, on every worker; as they are where there is one process.
+    """Return the chief's numbers, on every worker; where there is one process, as they are.
 
     Args:
         strategy: the one that all workers made.
@@ -148,18 +145,6 @@ def _multi_worker(cluster, settings, wait):
 def _workers():
     # One a process, as TensorFlow allows.
     return tf.distribute.MultiWorkerMirroredStrategy()
-
-
-def _tpu():
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", ""))
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver)
-    except (tf.errors.OpError, ValueError, OSError, RuntimeError) as error:
-        raise InputError(
-            f"--strategy tpu: no TPU found ({first_line(error)}); set TPU_NAME"
-        ) from error
 
 
 @functools.cache

@@ -120,7 +120,7 @@ def fit(
 
 
 def _fit(model, dataset, callbacks, ours, stretches, validation, class_weight, verbose):
-    """`model.fit` over the stretches that are left; returns its history."""
+    """Run `model.fit` over the stretches that are left; return its history."""
     ends, start = stretches.ends, stretches.step
     first = bisect.bisect_right(ends, start)
     longest = max(b - a for a, b in zip([start, *ends[first:]], ends[first:], strict=False))
@@ -139,7 +139,7 @@ def _fit(model, dataset, callbacks, ours, stretches, validation, class_weight, v
 
 
 def _averaged(model, callbacks):
-    """The callbacks, between two that put the averages of the weights into the model and back."""
+    """Return the callbacks, between two that put the averaged weights into the model and back."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not getattr(optimizer, "use_ema", False):
         return callbacks
@@ -151,7 +151,7 @@ def _averaged(model, callbacks):
 
 
 def _finished(model, history, past, stretches, best, said):
-    """Puts the best weights back, and completes the history."""
+    """Put the best weights back, and complete the history."""
     names = past.keys() | history.history.keys()
     history.history = {
         name: [*past.get(name, ()), *history.history.get(name, ())] for name in sorted(names)
@@ -207,7 +207,7 @@ class _Callbacks(keras.callbacks.CallbackList):
 
 @contextlib.contextmanager
 def lost_workers(model):
-    """Raises `LostWorker` where TensorFlow says that another worker does not answer."""
+    """Raise `LostWorker` where TensorFlow says that another worker does not answer."""
     try:
         yield
     except tf.errors.OpError as error:

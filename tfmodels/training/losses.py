@@ -11,6 +11,8 @@ import threading
 import keras
 from keras import ops
 
+from tfmodels.errors import InputError
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 else:
@@ -100,7 +102,7 @@ class MeanCrossentropy(keras.metrics.Mean):
 
 
 def pretraining_objective(next_sentence=True):
-    """Losses and metrics of a `BertPretrainer`, as arguments of `compile`.
+    """Return the losses and metrics of a `BertPretrainer`, as arguments of `compile`.
 
     The total loss is the sum of both heads' (Devlin et al. 2018, appendix A.2).
 
@@ -118,7 +120,7 @@ def pretraining_objective(next_sentence=True):
 
 
 def label_losses(labels, logits, label_smoothing=0.0):
-    """Cross-entropy of each label, float32 `[...]`; of class 0 where the label is negative."""
+    """Return the cross-entropy of each label, float32 `[...]`; of class 0 where it is negative."""
     logits = ops.cast(logits, "float32")
     labels = ops.maximum(labels, 0)
     losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
@@ -130,15 +132,27 @@ def label_losses(labels, logits, label_smoothing=0.0):
 
 
 def int_labels(y_true, y_pred):
-    """Labels as int32 of the shape of the logits without their last axis."""
+    """Return labels as int32, of the shape of the logits without their last axis.
+
+    Raises:
+        InputError: they are strings, or a probability for each class.
+    """
+    y_true, rank = ops.convert_to_tensor(y_true), len(y_pred.shape)
+    dtype, shape = keras.backend.standardize_dtype(y_true.dtype), y_true.shape
+    remedy = None
+    if dtype == "string":
+        remedy = "give the number of each label's class"
+    elif len(shape) == rank and shape[-1] not in (1, None):
+        remedy = "use argmax or keras.losses.CategoricalCrossentropy"
+    if remedy:
+        wanted, got = (", ".join(["B", *map(str, s[1:])]) for s in (y_pred.shape[:-1], shape))
+        raise InputError(f"labels are int [{wanted}], got {dtype} [{got}]: {remedy}")
     labels = ops.cast(y_true, "int32")
-    if len(labels.shape) == len(y_pred.shape):  # Keras may give `[B]` as `[B, 1]`
-        labels = ops.squeeze(labels, -1)
-    return labels
+    return ops.squeeze(labels, -1) if len(shape) == rank else labels  # Keras may give `[B, 1]`
 
 
 def label_weights(labels, sample_weight=None):
-    """1 where a label counts, else 0, times its own or its row's weight: float32 `[...]`."""
+    """Return 1 where a label counts, else 0, times its own or its row's weight: float32 `[...]`."""
     weights = ops.cast(labels >= 0, "float32")
     if sample_weight is None:
         return weights
@@ -151,7 +165,7 @@ def label_weights(labels, sample_weight=None):
 
 
 def global_mean(loss, total, number):
-    """The mean over all replicas, as Keras wants it of each of them.
+    """Return the mean over all replicas, as Keras wants it of each of them.
 
     Keras adds up the gradients of the replicas, so each one's is that of its part. The value is
     the whole mean over the number of replicas on every one of them: what Keras reports is then
@@ -179,7 +193,7 @@ def global_mean(loss, total, number):
 
 
 def labels_of_step():
-    """How many labels the gradients of this step are the mean over, of all replicas.
+    """Return how many labels the gradients of this step are the mean over, of all replicas.
 
     To be asked once a step, after the loss and in its graph, by who gets its gradients.
 

@@ -9,6 +9,7 @@ decay on biases and layer normalizations. As the Transformer was trained (Vaswan
 import keras
 from keras import ops
 
+from tfmodels.errors import InputError
 from tfmodels.training.losses import labels_of_step
 
 if keras.backend.backend() == "tensorflow":
@@ -113,9 +114,20 @@ def make_optimizer(
         layers: the layers of the encoder, from below; built.
         layer_decay: factor of the learning rate from each of `layers` to the one below.
         float16: whether the loss is scaled.
+
+    Raises:
+        InputError: the training ends before the first update.
+        ValueError: there is no such schedule.
     """
     updates = total_steps // accumulate_steps
+    if not updates:
+        raise InputError(
+            f"accumulate_steps {accumulate_steps}: the training has {total_steps} steps, so that "
+            "nothing would move the weights; give fewer"
+        )
     warm = int(warmup * updates)
+    if schedule not in ("linear", "inverse_sqrt"):
+        raise ValueError(f'schedule must be "linear" or "inverse_sqrt", got {schedule!r}')
     if schedule == "linear":
         rate = WarmupLinear(learning_rate, updates, warm)
     else:
@@ -147,14 +159,14 @@ class AdamW(keras.optimizers.AdamW):
     the momentum of the average rises from 0 at step 1, as (t - 1) / (t + 9), up to
     `ema_momentum`, so that a short training does not average in where it started.
 
-    Gradients that are no numbers move nothing (`keras.optimizers.AdamW` spoils the weights for
+    Gradients that are not finite move nothing (`keras.optimizers.AdamW` spoils the weights for
     good); the step is counted.
 
     With `gradient_accumulation_steps` N every N-th step moves the weights, under every strategy;
     schedule, averages and bias correction count these updates. N batches are one batch of N times
     the size: with `Crossentropy` or `SequenceLoss` alone, each weighs as many labels as it has that
     count; with another loss, or two of these, each of the N weighs the same. A batch whose
-    gradients are no numbers is left out of the N. On other backends than TensorFlow accumulation
+    gradients are not finite is left out of the N. On other backends than TensorFlow accumulation
     is Keras' own.
 
     Args:
@@ -245,7 +257,7 @@ class AdamW(keras.optimizers.AdamW):
             norm = tf.cast(norm, tf.float32) * scale
             if self.global_clipnorm:
                 scale *= self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
-            # 0 says that a gradient is no number: the step changes nothing.
+            # 0 says that a gradient is not finite: the step changes nothing.
             scale = tf.where(tf.math.is_finite(norm), scale, 0.0)
             # The scale goes where the learning rate goes, and is applied in the same pass.
             tf.__internal__.distribute.interim.maybe_merge_call(

@@ -12,7 +12,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 
 
 def dtype_policy(precision="auto"):
-    """The Keras dtype policy of a precision.
+    """Return the Keras dtype policy of a precision.
 
     Args:
         precision: `"float32"`, `"bfloat16"`, `"float16"` (for training, where Keras then scales the

@@ -32,7 +32,7 @@ class SequenceLoss(keras.losses.Loss):
         crf: the `CRF` of the model that is trained.
         emission_weight: of the cross-entropy of each label by itself, which is added. A chain
             knows most tags from their neighbours, and so teaches the encoder little about them;
-            an encoder from zero needs to be told.
+            an encoder from scratch needs to be told.
 
     Call arguments:
         y_true: int `[B, W]`.
@@ -83,7 +83,7 @@ class SequenceLoss(keras.losses.Loss):
 
 
 def tagging_objective(model, emission_weight=0.0):
-    """Loss and metric of a `Tagger`, as arguments of `compile`.
+    """Return the loss and metric of a `Tagger`, as arguments of `compile`.
 
     Args:
         model: a `Tagger`.

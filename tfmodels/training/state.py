@@ -1,4 +1,4 @@
-"""The state of a training on disk, from which it goes on as if it had never stopped.
+"""The state of a training on disk, from which it resumes as if it had never stopped.
 
 In: a compiled model. Out: directories `step-<number>` with `variables.npz` (weights, random
 states, optimizer) and `state.json` (what the caller adds: the history, the position in the
@@ -26,8 +26,8 @@ from tfmodels.training.distribution import from_chief, is_chief
 NAME = re.compile("step-([0-9]+)")
 VARIABLES, STATE = "variables.npz", "state.json"
 LEFT = 128 + signal.SIGTERM  # the exit status of a process that this signal ends
-# What a worker that is not the chief goes on for after SIGTERM: where all of them get it, none may
-# leave before the chief has taken its step and saved.
+# How long a worker that is not the chief trains on after SIGTERM: where all of them get it, none
+# may leave before the chief has taken its step and saved.
 STEPS_MORE, SECONDS_MORE = 2, 2.0
 
 
@@ -36,7 +36,7 @@ class DamagedState(InputError):
 
 
 def save_state(directory, model, step, keep=2, more=(), **state):
-    """Writes the state after a step.
+    """Write the state after a step.
 
     Args:
         directory: holds the states of one training.
@@ -64,12 +64,12 @@ def save_state(directory, model, step, keep=2, more=(), **state):
 
 
 def states(directory):
-    """The states in a directory, the newest last."""
+    """Return the states in a directory, the newest last."""
     return sorted(path for path in Path(directory).glob("step-*") if NAME.fullmatch(path.name))
 
 
 def restore_state(path, model, more=()):
-    """Gives a model the weights, random states and optimizer that were saved.
+    """Give a model the weights, random states and optimizer that were saved.
 
     Args:
         path: one of `states`.
@@ -108,7 +108,7 @@ def restore_newest(directory, model, more=()):
             except DamagedState:
                 if not found:
                     raise
-                print(f"tfmodels: {newest}: damaged; going on from {found[-1]}", file=sys.stderr)
+                print(f"tfmodels: {newest}: damaged; resuming from {found[-1]}", file=sys.stderr)
     text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype("int32")
     length = int(from_chief(strategy, np.int32(len(text))))
     text = from_chief(strategy, np.resize(text, length))
@@ -147,16 +147,16 @@ def _read(path, variables):
 
 
 class SaveState(keras.callbacks.Callback):
-    """Saves the state at the end of every Keras epoch, and within, with the history up to there.
+    """Save the state at the end of every Keras epoch, and within, with the history up to there.
 
     SIGTERM, which a cluster sends before it takes a machine away, is answered after the step that
     is being taken: the state is saved and the process leaves with the status `LEFT`. Not saved is
-    the state after a loss that is no number.
+    the state after a loss that is not finite.
 
     Args:
         directory: see `save_state`.
         ends: the steps after which a Keras epoch ends.
-        history: dict from metric name to its values in the epochs before; goes on here.
+        history: dict from metric name to its values in the epochs before.
         keep: see `save_state`.
         every: steps between two states within an epoch; none are saved there if not given.
         start: steps that were taken before.
@@ -199,7 +199,7 @@ class SaveState(keras.callbacks.Callback):
         self._answer_as_before()
 
     def save(self, finite=True):
-        """Saves the state after the newest step, if it is good; leaves if that was asked for."""
+        """Save the state after the newest step, if it is good; leaves if that was asked for."""
         said = "leaves; the chief has the states"
         if is_chief(self.model.distribute_strategy) and finite:
             state = {"history": self.history, "ends": sorted(self.ends)}
@@ -207,9 +207,7 @@ class SaveState(keras.callbacks.Callback):
             said = f"the state after step {self.step} is saved"
         if self._leaves():
             self._answer_as_before()
-            print(
-                f"tfmodels: SIGTERM: {said}; the same command goes on from there", file=sys.stderr
-            )
+            print(f"tfmodels: SIGTERM: {said}; the same command resumes there", file=sys.stderr)
             sys.exit(LEFT)
 
     def _asked_to_leave(self, number, frame):
