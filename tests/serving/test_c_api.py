@@ -10,19 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from applications.__main__ import main
-from tests.applications.conftest import (  # noqa: F401 - fixtures
-    OPTIONS,
-    bert_dir,
-    documents,
-    gpt_dir,
-    model_dir,
-    ner_dir,
-    pairs,
-    reviews,
-    tagged,
-    writer_dir,
-)
 from tfmodels.serving import warmup
 from tfmodels.serving.compatibility import read
 
@@ -100,12 +87,8 @@ SLOW = [
 
 
 @pytest.mark.parametrize("fixture", ["model_dir", "ner_dir", *SLOW])
-def test_the_same_answers(fixture, request, program, tmp_path):
-    model = request.getfixturevalue(fixture)
-    options = OPTIONS.get(fixture, "{}")
-    arguments = ["--model_dir", str(model), "--export_dir", str(tmp_path / "x")]
-    assert main(["export", *arguments, "--options", options]) == 0
-    version = tmp_path / "x" / "1"
+def test_the_same_answers(fixture, version_of, program):
+    version = version_of(fixture)
     loaded = tf.saved_model.load(str(version))
     # The first requests of each signature, and texts that are no ASCII.
     calls = []

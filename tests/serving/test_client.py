@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.applications.conftest import model_dir, reviews  # noqa: F401 - fixtures
-from tests.applications.verbs import main, printed, refused
+from tests.applications.verbs import printed, refused
 from tests.serving.server import serving
 from tfmodels.errors import InputError
 from tfmodels.serving.client import Client, ServerError
@@ -18,10 +17,8 @@ KINDS = ["rest", "grpc"]
 
 
 @pytest.fixture(scope="module")
-def version(model_dir, tmp_path_factory):  # noqa: F811
-    root = tmp_path_factory.mktemp("served") / "sentiment"
-    assert main(["export", "--model_dir", str(model_dir), "--export_dir", str(root)]) == 0
-    return root / "1"
+def version(version_of):
+    return version_of("model_dir")
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +122,10 @@ class TestVerbs:
 
     def test_smoke(self, url, version, capsys):
         (found,) = printed(capsys, "smoke", url, version)
-        assert found.keys() == {"serving_default", "token_ids"}
-        assert all(row["requests"] == 6 and row["difference"] < 1e-5 for row in found.values())
+        assert {name: row["requests"] for name, row in found.items()} == {
+            "serving_default": 6, "token_ids": 4,
+        }  # fmt: skip
+        assert max(row["difference"] for row in found.values()) < 1e-5
 
     def test_smoke_of_another_version(self, version, tmp_path, capsys):
         def other(text):
@@ -146,7 +145,7 @@ class TestVerbs:
 
 
 class TestExport:
-    def test_options_of_another_application(self, model_dir, capsys):  # noqa: F811
+    def test_options_of_another_application(self, model_dir, capsys):
         line = refused(capsys, "export", "--model_dir", model_dir, "--options", '{"top_k": 3}')
         assert "--options: sentiment has no 'top_k'; it has none" in line
 
@@ -154,4 +153,4 @@ class TestExport:
         assert "no such directory" in refused(capsys, "export", "--model_dir", tmp_path / "none")
         (tmp_path / "config.json").write_text("{}")
         line = refused(capsys, "export", "--model_dir", tmp_path)
-        assert "names no application; use `tfmodels APPLICATION export`" in line
+        assert "use `tfmodels APPLICATION export`" in line

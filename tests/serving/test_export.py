@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from applications.__main__ import main
-from tests.applications.conftest import model_dir, reviews  # noqa: F401 - fixtures
 from tests.serving.fresh import ask
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.serving import warmup
-from tfmodels.serving.saved_model import next_version
 from tfmodels.tasks.text_classifier import TextClassifier
 from tfmodels.text.batching import encode
 from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -26,16 +23,12 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def exported(model_dir, tmp_path_factory):  # noqa: F811
-    """Version 1 of the model, exported by the command line."""
-    root = tmp_path_factory.mktemp("served") / "sentiment"
-    arguments = ["--model_dir", str(model_dir), "--export_dir", str(root)]
-    assert main(["sentiment", "export", *arguments]) == 0
-    return root / "1"
+def exported(version_of):
+    return version_of("model_dir")
 
 
 @pytest.fixture(scope="module")
-def answers(exported, model_dir):  # noqa: F811
+def answers(exported, model_dir):
     """What the fresh process says, and the task."""
     task = TextClassifier.load(model_dir)
     batch = encode(task.tokenizer, tf.constant(TEXTS), task.max_length)
@@ -95,12 +88,3 @@ def test_no_training_graph_and_no_compiled_function_inside(exported):
     graph = (exported / "saved_model.pb").read_bytes()
     for forbidden in (b"_XlaMustCompile\x12\x02(\x01", b"train_function", b"Bitwise", b"PyFunc"):
         assert forbidden not in graph
-
-
-def test_versions_are_counted_up(exported, model_dir, capsys):  # noqa: F811
-    root = exported.parent
-    assert next_version(root) == 2
-    arguments = ["--model_dir", str(model_dir), "--export_dir", str(root)]
-    assert main(["sentiment", "export", *arguments]) == 0
-    assert capsys.readouterr().out.strip() == str(root / "2")
-    assert sorted(path.name for path in root.iterdir()) == ["1", "2"]

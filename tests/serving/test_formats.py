@@ -6,18 +6,7 @@ import numpy as np
 import pytest
 
 from applications.__main__ import main
-from tests.applications.conftest import (  # noqa: F401 - fixtures
-    OPTIONS,
-    bert_dir,
-    documents,
-    gpt_dir,
-    model_dir,
-    ner_dir,
-    pairs,
-    reviews,
-    tagged,
-    writer_dir,
-)
+from tests.applications.conftest import OPTIONS
 from tests.serving.fresh import ask
 from tfmodels.serving import saved_model
 
@@ -27,8 +16,7 @@ TEXTS = ["a joy", "", "Ada 😀", "很难看", "a [MASK] king"]
 def exported(directory, root, options, *flags):
     arguments = ["--model_dir", str(directory), "--export_dir", str(root), "--options", options]
     assert main(["export", *arguments, *flags]) == 0
-    versions = sorted(root.iterdir(), key=lambda path: int(path.name))
-    return versions[-1]
+    return root / "1"
 
 
 def answers(version):
@@ -39,12 +27,11 @@ def answers(version):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["model_dir", "gpt_dir", "ner_dir", "bert_dir", "writer_dir"])
-def test_frozen_answers_as_variables_do(fixture, request, tmp_path, capsys):
+def test_frozen_answers_as_variables_do(fixture, request, version_of, tmp_path, capsys):
     directory, options = request.getfixturevalue(fixture), OPTIONS.get(fixture, "{}")
-    variables = exported(directory, tmp_path / "x", options)
-    frozen = exported(directory, tmp_path / "x", options, "--weights", "frozen")
+    variables = version_of(fixture)
+    frozen = exported(directory, tmp_path, options, "--weights", "frozen")
     assert "MB exported; the weights in float32 are" in capsys.readouterr().err
-    assert variables.name == "1" and frozen.name == "2"
     data = [sum(p.stat().st_size for p in v.glob("variables/*")) for v in (variables, frozen)]
     assert data[1] < 1000 < data[0]
     expected, found = answers(variables), answers(frozen)
@@ -63,10 +50,9 @@ def test_frozen_answers_as_variables_do(fixture, request, tmp_path, capsys):
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("ner_dir", "bert_dir")),
     ],
 )
-def test_bfloat16_takes_half_the_room(fixture, request, tmp_path):
-    directory = request.getfixturevalue(fixture)
-    versions = [exported(directory, tmp_path / "x", "{}", "--precision", precision)
-                for precision in ("float32", "bfloat16")]  # fmt: skip
+def test_bfloat16_takes_half_the_room(fixture, request, version_of, tmp_path):
+    bfloat16 = exported(request.getfixturevalue(fixture), tmp_path, "{}", "--precision", "bfloat16")
+    versions = [version_of(fixture), bfloat16]
     data = [sum(p.stat().st_size for p in v.glob("variables/*data*")) for v in versions]
     assert 0.45 < data[1] / data[0] < 0.55
     if fixture == "model_dir":
@@ -78,7 +64,7 @@ def test_bfloat16_takes_half_the_room(fixture, request, tmp_path):
         )
 
 
-def test_weights_that_no_graph_holds(model_dir, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_weights_that_no_graph_holds(model_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(saved_model, "LARGEST_GRAPH", 1e5)
     root = tmp_path / "x"
     arguments = ["--model_dir", str(model_dir), "--export_dir", str(root), "--weights", "frozen"]

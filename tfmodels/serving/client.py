@@ -1,4 +1,4 @@
-"""Asks a running TF Serving, by REST or gRPC.
+"""Ask a running TF Serving, by REST or gRPC.
 
 In: a URL that names a model, and inputs by name. Out: its answers as arrays, or a `ServerError`
 in one line. A server that is away or busy is asked again, with pauses that double.
@@ -21,13 +21,12 @@ import numpy as np
 
 from tfmodels.errors import InputError, first_line
 
-_REST = re.compile(r"/v1/models/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
-_GRPC = re.compile(r"/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
+# The path of a URL; group 1 is there with REST.
+_PATH = re.compile(r"(/v1/models)?/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
 # The server is starting, stopping or has a full queue: it may answer the next time.
 _AGAIN = {429, 502, 503, 504}
-# Dtypes of REST's JSON, where the server says what an output is.
-_DTYPES = {"DT_STRING": object, "DT_INT32": np.int32, "DT_INT64": np.int64, "DT_FLOAT": np.float32,
-           "DT_BOOL": np.bool_}  # fmt: skip
+# Dtypes in REST's metadata whose names are not those of NumPy.
+_DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
 class ServerError(InputError):
@@ -54,22 +53,23 @@ class Client:
     def __init__(self, url, timeout=10.0, retries=3, pause=0.2):
         parts = urllib.parse.urlsplit(url)
         grpc = parts.scheme == "grpc"
-        match = (_GRPC if grpc else _REST).fullmatch(parts.path.rstrip("/"))
-        if parts.scheme not in ("http", "https", "grpc") or not parts.netloc or match is None:
+        match = _PATH.fullmatch(parts.path.rstrip("/"))
+        known = parts.scheme in ("http", "https", "grpc") and parts.netloc
+        if not known or match is None or grpc == bool(match[1]):
             raise InputError(
                 f"{url}: give http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME"
             )
         if timeout <= 0 or retries < 0:
             raise InputError(f"timeout {timeout}, retries {retries}: give above 0, and 0 or more")
         self.url, self.timeout, self.retries, self.pause = url.rstrip("/"), timeout, retries, pause
-        self.name, kind, which = match.groups()
+        _, self.name, kind, which = match.groups()
         if kind == "versions" and not which.isdecimal():
             raise InputError(f"{url}: version {which!r} is no number")
         self._which = {kind: which} if kind else {}
         self._transport = _Grpc(self, parts.netloc) if grpc else _Rest(self)
 
     def predict(self, inputs, signature="serving_default"):
-        """The model's answers.
+        """Return the model's answers.
 
         Args:
             inputs: dict from input to array or list; text as str or bytes.
@@ -84,7 +84,7 @@ class Client:
         return self._tried(lambda: self._transport.predict(inputs, signature))
 
     def signatures(self):
-        """What the model takes and gives: as `signatures` of `contracts.described`."""
+        """Return what the model takes and gives, as `contracts.described` does."""
         return self._tried(self._transport.signatures)
 
     def _tried(self, ask):
@@ -110,7 +110,7 @@ class _Rest:
         self._client, self._dtypes = client, {}
 
     def predict(self, inputs, signature):
-        values = {name: _plain(np.asarray(value)) for name, value in inputs.items()}
+        values = {name: _plain(np.asarray(value).tolist()) for name, value in inputs.items()}
         found = self._json(":predict", {"signature_name": signature, "inputs": values})
         if "outputs" not in found:
             raise ServerError(f"{self._client.url}: not an answer of TF Serving")
@@ -124,20 +124,11 @@ class _Rest:
 
     def signatures(self):
         found = self._json("/metadata")["metadata"]["signature_def"]["signature_def"]
-
-        def tensors(side):
-            return {
-                name: {
-                    "dtype": np.dtype(_DTYPES[tensor["dtype"]]).name.replace("object", "string"),
-                    "shape": None
-                    if tensor["tensor_shape"].get("unknown_rank")
-                    else [int(dim["size"]) for dim in tensor["tensor_shape"].get("dim", [])],
-                }
-                for name, tensor in sorted(side.items())
-            }
-
         return {
-            name: {side: tensors(signature[side]) for side in ("inputs", "outputs")}
+            name: {
+                side: {key: _tensor(info) for key, info in sorted(signature[side].items())}
+                for side in ("inputs", "outputs")
+            }
             for name, signature in sorted(found.items())
             if not name.startswith("__")
         }
@@ -156,14 +147,11 @@ class _Rest:
             raise ServerError(f"{client.url}: {said} (status {error.code})") from error
         except ValueError as error:
             raise ServerError(f"{client.url}: its answer is no JSON; is it TF Serving?") from error
-        except TimeoutError as error:
-            client.late(error)
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, TimeoutError):
-                client.late(error)
-            raise _Busy(first_line(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise _Busy(first_line(error)) from error
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                client.late(error)
+            raise _Busy(first_line(reason)) from error
 
 
 class _Grpc:
@@ -222,38 +210,45 @@ class _Grpc:
             raise ServerError(f"{self._client.url}: {said} ({code.name})") from error
 
 
-def _plain(array):
-    """An array as JSON; bytes that are no text as the server wants them."""
+def _tensor(info):
+    """Return what REST's metadata say of a tensor: a dict of `dtype` and `shape`."""
+    shape = info["tensor_shape"]
+    sizes = [int(dimension["size"]) for dimension in shape.get("dim", [])]
+    return {
+        "dtype": _DTYPES.get(info["dtype"], info["dtype"].removeprefix("DT_").lower()),
+        "shape": None if shape.get("unknown_rank") else sizes,
+    }
 
-    def plain(value):
-        if isinstance(value, list):
-            return [plain(part) for part in value]
-        try:
-            return value.decode() if isinstance(value, bytes) else value
-        except UnicodeDecodeError:
-            return {"b64": base64.b64encode(value).decode()}
 
-    return plain(array.tolist())
+def _plain(value):
+    """Return an array's list as JSON; bytes that are no text as the server wants them."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
+
+
+def _encoded(value):
+    """Return the strings of JSON as bytes."""
+    if isinstance(value, list):
+        return [_encoded(part) for part in value]
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value.encode()
 
 
 def _array(value, tensor):
-    """JSON as the array that the server says it is."""
-
-    def encoded(value):
-        if isinstance(value, list):
-            return [encoded(part) for part in value]
-        return base64.b64decode(value["b64"]) if isinstance(value, dict) else value.encode()
-
+    """Return JSON as the array that the server says it is."""
     shape = tensor["shape"]
     text = tensor["dtype"] == "string"
-    array = np.array(encoded(value) if text else value, object if text else tensor["dtype"])
+    array = np.array(_encoded(value) if text else value, object if text else tensor["dtype"])
     if not array.size and shape is not None:  # JSON does not say how wide nothing is
         return array.reshape([*array.shape, *[max(n, 0) for n in shape[array.ndim :]]])
     return array
 
 
 def _said(error):
-    """The message of a refusal, in one line."""
+    """Return the message of a refusal, in one line."""
     body = error.read()
     try:
         return str(json.loads(body)["error"]).splitlines()[0]

@@ -7,7 +7,6 @@ In: a directory with `saved_model.pb` (or `.pbtxt`), ours or anybody's. Out: wha
 
 import dataclasses
 import functools
-import json
 import re
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmodels.errors import InputError
+from tfmodels.files import read_json
 from tfmodels.serving import bundle
 from tfmodels.serving.contracts import CONTRACTS, broken_promises, described
 
@@ -26,8 +26,6 @@ PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 ABSOLUTE = re.compile(
     rb"(?:file://)?/[\w.+-]+(?:/[\w.+ -]+)+|file:///\S+|[A-Za-z]:\\[^\\/:*?\"<>|]+\S*"
 )
-# Names made of files, as that of a table that was read from one.
-_NAMES, _NAMED = ("shared_name", "container"), re.compile(rb"(?:^|table_)(/[\w.+-]+/[\w.+/-]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,25 +45,20 @@ class Version:
     task: str | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """What it has: `operations`, dict from name to set of attributes; `version` of graphs."""
-
-    operations: dict
-    version: int
-
-
 @functools.cache
 def server():
-    """The `Server` of `op_list.txt`."""
+    """Return what the server has: its version of graphs, and a dict from operation to attributes.
+
+    The attributes are a set of names.
+    """
     text = Path(__file__).with_name("op_list.txt").read_text(encoding="ascii")
     first, *lines = text.splitlines()
     rows = (line.split() for line in lines)
-    return Server({name: set(names) for name, *names in rows}, int(first.split()[-1]))
+    return int(first.split()[-1]), {name: set(names) for name, *names in rows}
 
 
 def read(directory):
-    """The `SavedModel` protocol buffer of a version.
+    """Return the `SavedModel` protocol buffer of a version.
 
     Raises:
         InputError: there is none that can be read.
@@ -77,10 +70,10 @@ def read(directory):
             f"{directory}: the graph is over 2 GB and in parts (saved_model.cpb), which cannot be "
             "checked; export the weights as variables"
         )
+    text = path.with_suffix(".pbtxt")
     try:
-        if not path.exists() and path.with_suffix(".pbtxt").exists():
-            path = path.with_suffix(".pbtxt")
-            return text_format.Parse(path.read_text("utf-8"), saved_model_pb2.SavedModel())
+        if text.exists() and not path.exists():
+            return text_format.Parse(text.read_text("utf-8"), saved_model_pb2.SavedModel())
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except OSError as error:
         raise InputError(
@@ -92,7 +85,7 @@ def read(directory):
 
 
 def check_all(directory):
-    """Checks a version, or all versions in a directory.
+    """Check a version, or all versions in a directory.
 
     Returns:
         list of `Version`, by number.
@@ -108,7 +101,7 @@ def check_all(directory):
 
 
 def check(directory):
-    """Checks a SavedModel against the server, its own description and its checksums.
+    """Check a SavedModel against the server, its own description and its checksums.
 
     Args:
         directory: of the version.
@@ -139,70 +132,51 @@ def check(directory):
 
 
 def _missing(directory, graph, kinds):
-    """What the server does not have, one line each; puts the operations of the graph to `kinds`."""
-    definition, has = graph.graph_def, server()
+    """Yield what the server does not have, one line each; add the graph's operations to `kinds`."""
+    definition, (version, operations) = graph.graph_def, server()
     own = {function.signature.name for function in definition.library.function}
     for function, node in _nodes(definition):
         where = f"(node {node.name!r}{f' of function {function}' if function else ''})"
         kinds.add(node.op)
         if node.op in PYTHON:
             yield f"operation {node.op} {where} calls Python"
-        elif node.op not in has.operations and node.op not in own:
-            yield f"operation {node.op} {where} is not in it"
-        elif node.op not in own:
+        elif node.op in operations:
             names = {name for name in node.attr if not name.startswith("_")}
-            for name in sorted(names - has.operations[node.op]):
+            for name in sorted(names - operations[node.op]):
                 yield f"operation {node.op} {where} has the attribute {name}, which is newer"
-        for path in _paths(node):
-            yield f"the absolute path {path.decode(errors='replace')} {where}"
+        elif node.op not in own:
+            yield f"operation {node.op} {where} is not in it"
+        # A constant of many strings is a vocabulary, in which anything may look like a path.
+        values = node.attr["value"].tensor.string_val if "value" in node.attr else ()
+        if len(values) == 1 and ABSOLUTE.fullmatch(values[0]):
+            yield f"the absolute path {values[0].decode(errors='replace')} {where}"
     for asset in graph.asset_file_def:
         if asset.filename.startswith("/"):
             yield f"the asset {asset.filename} has an absolute path"
         elif not (directory / "assets" / asset.filename).is_file():
             yield f"the asset {asset.filename} is missing"
     versions = definition.versions
-    if versions.min_consumer > has.version:
-        yield (
-            f"it needs graph version {versions.min_consumer} or more, the server's is {has.version}"
-        )
-    if has.version in versions.bad_consumers:
-        yield f"it refuses the graph version of its reader, the server's is {has.version}"
+    if versions.min_consumer > version:
+        yield f"it needs graph version {versions.min_consumer} or more, the server's is {version}"
+    if version in versions.bad_consumers:
+        yield f"it refuses the graph version of its reader, the server's is {version}"
     if not described(graph):
         yield "it has no signature; give `signatures=` when it is saved"
 
 
 def _nodes(definition):
-    """`(name of the function or None, node)` of the graph and of its library."""
+    """Yield `(name of the function or None, node)` of the graph and of its library."""
     yield from ((None, node) for node in definition.node)
     for function in definition.library.function:
         yield from ((function.signature.name, node) for node in function.node_def)
 
 
-def _paths(node):
-    """Absolute paths in a node: as its one string, or in a name of a table or file.
-
-    A constant of many strings is a vocabulary, in which anything may look like a path.
-    """
-    values = (
-        [bytes(v) for v in node.attr["value"].tensor.string_val] if "value" in node.attr else []
-    )
-    if len(values) == 1 and ABSOLUTE.fullmatch(values[0]):
-        yield values[0]
-    for name in _NAMES:
-        if name in node.attr and (found := _NAMED.search(node.attr[name].s)):
-            yield found[1]
-
-
 def _task(directory):
-    """The task that `signatures.json` names; `None` without the file."""
+    """Return the task that `signatures.json` names; `None` without the file."""
     path = directory / bundle.SIGNATURES
     if not path.exists():
         return None
-    try:
-        said = json.loads(path.read_bytes())
-        task, _ = said["task"], said["signatures"]
-        if task is None or task in CONTRACTS:
-            return task
-    except (ValueError, TypeError, KeyError):
-        pass
-    raise InputError(f"{path}: signatures.json does not describe a model of ours; export it again")
+    said = read_json(path, "export it again")
+    if not said.keys() >= {"task", "signatures"} or said["task"] not in (None, *CONTRACTS):
+        raise InputError(f"{path}: does not describe a model of ours; export it again")
+    return said["task"]

@@ -1,4 +1,4 @@
-"""Writes SavedModels in the layout that TF Serving watches: `<root>/<integer version>/`.
+"""Write SavedModels in the layout that TF Serving watches: `<root>/<integer version>/`.
 
 In: named functions on tensors, with the specs of their inputs, and the variables they
 use. Out: a directory that a stock TF Serving (2.20) loads. It is written under a name
@@ -7,12 +7,13 @@ that the server does not look at and renamed when it is whole.
 
 import errno
 import re
+import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
-from tfmodels.files import whole_directory
+from tfmodels.files import whole_directory, write_json
 from tfmodels.serving import bundle, compatibility, warmup
 from tfmodels.serving.contracts import described
 
@@ -73,18 +74,21 @@ def save(
         except tf.errors.OpError as error:  # of the file system: nothing else runs here
             raise OSError(errno.EIO, first_line(error)) from error
         (graph,) = compatibility.read(partial).meta_graphs
-        sizes = {"float32_weights": weights, "exported": bundle.size(partial)}
+        files = [path for path in partial.rglob("*") if path.is_file()]
+        sizes = {"float32_weights": weights, "exported": sum(p.stat().st_size for p in files)}
         warmed = {name: (function, signatures[name][1]) for name, function in functions.items()}
         warmup.write(partial, root.name, warmed, max_length, max_words)
-        bundle.write_signatures(partial, task, described(graph), sizes)
-        bundle.copy_card(partial, card)
+        content = {"task": task, "signatures": described(graph), "bytes": sizes}
+        write_json(partial / bundle.SIGNATURES, content)
+        if card is not None and Path(card).is_file():
+            shutil.copyfile(card, partial / bundle.CARD)
         bundle.write_checksums(partial)
         compatibility.check(partial)
     return version
 
 
 def _frozen(functions):
-    """Functions with constants in the place of their variables; dict as given.
+    """Return functions with constants in the place of their variables; dict as given.
 
     Raises:
         InputError: the graph would have more bytes than a protocol buffer can.
@@ -121,6 +125,6 @@ def _frozen(functions):
 
 
 def next_version(root):
-    """1 more than the largest version in `root`, which need not exist."""
+    """Return 1 more than the largest version in `root`, which need not exist."""
     versions = [int(path.name) for path in Path(root).glob("*") if NUMBER.fullmatch(path.name)]
     return max(versions, default=0) + 1
