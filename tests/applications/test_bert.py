@@ -230,7 +230,6 @@ class TestMistakes:
             (["--size", "huge"], "--size huge"),
             (["--steps", "0"], "--steps 0"),
             (["--mask_rate", "1"], "--mask_rate 1"),
-            (["--held_out", "0.0001"], "--held_out 0.0001: no document fell into that share"),
             (["--checkpoint", "no/such-model"], "no/such-model"),
             (["--max_length", "4"], "max_length=4"),
         ],

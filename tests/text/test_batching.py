@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import WINDOW, encode, length_bucketed
+from tfmodels.text.batching import WINDOW, encode, in_order_batches, length_bucketed
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
@@ -31,6 +31,28 @@ def test_every_row_once_in_full_batches():
     assert sorted(numbers(batches)) == list(range(1003))
     sizes = sorted(len(number) for _, number in batches)
     assert sizes == [3] + [8] * 125
+
+
+def test_keras_knows_the_length():
+    """Else it counts one optimizer step too many a pass."""
+    assert int(length_bucketed(rows(), TOKENIZER, 8, 512, seed=1).cardinality()) == 126
+    endless = length_bucketed(rows().repeat(), TOKENIZER, 8, 512, seed=1)
+    assert int(endless.cardinality()) < 0
+    of_file = tf.data.Dataset.from_generator(lambda: rows(), output_signature=rows().element_spec)
+    assert int(length_bucketed(of_file, TOKENIZER, 8, 512).cardinality()) < 0
+    dataset = length_bucketed(of_file, TOKENIZER, 8, 512, rows=1003)
+    assert int(dataset.cardinality()) == len(list(dataset)) == 126
+
+
+def test_in_order_for_predictions():
+    dataset = in_order_batches(rows(), TOKENIZER, 8, 20)
+    found = list(dataset.as_numpy_iterator())
+    assert int(dataset.cardinality()) == len(found) == 126
+    assert numbers(found).tolist() == list(range(1003))
+    for batch, number in found:
+        real = np.minimum(LENGTHS[number] + 2, 20)
+        np.testing.assert_array_equal(batch["padding_mask"].sum(1), real)
+        assert batch["token_ids"].shape[1] == real.max()
 
 
 def test_rows_keep_their_tokens():
@@ -106,7 +128,7 @@ def test_word_dropout_hides_others_in_every_pass_and_the_same_for_a_seed():
 
     first, second, again = map(hidden, (first, second, again))
     assert first.keys() == second.keys() == again.keys()
-    assert all((first[n] == again[n]).all() for n in first)
+    assert len(first) == 1003 and all((first[n] == again[n]).all() for n in first)
     assert sum((first[n] != second[n]).any() for n in first) > len(first) / 2
 
 

@@ -92,12 +92,28 @@ def test_going_on():
 
 
 def test_parts_of_a_split():
-    texts = [running(40)[n : n + 10] for n in range(0, 30)]
+    texts = [running(300)[n : n + 10] for n in range(0, 300, 10)]
     parts = {}
     for split in ("train", "validation", "all"):
         one_pass = block_passes(Source(texts), TOKENIZER, 8, split=split, held_out=0.3)
-        parts[split] = np.concatenate(list(one_pass(0).as_numpy_iterator())).size
-    assert 0 < parts["validation"] < parts["train"] < parts["all"]
+        ids = np.stack(list(one_pass(0).as_numpy_iterator()))[:, 1:]
+        parts[split] = {int(token) // 10 for token in ids.flat if 0 <= token < 300}
+    assert parts["all"] == set(range(30))
+    assert 2 < len(parts["validation"]) < len(parts["train"])
+    assert not parts["train"] & parts["validation"]
+
+
+@pytest.mark.parametrize("texts", [[running(2900)], [running(900), running(2000)]])
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_text_of_few_passages_a_little_is_held_out(texts, seed):
+    sizes = {}
+    for split in ("train", "validation"):
+        options = {"split": split, "held_out": 0.05, "hold_seed": seed}
+        one_pass = block_passes(Source(texts), TOKENIZER, 16, **options)
+        ids = np.stack(list(one_pass(0).as_numpy_iterator()))[:, 1:]
+        sizes[split] = (ids >= 0).sum()
+    assert 2800 < sum(sizes.values()) < 2960
+    assert 100 < sizes["validation"] < 800
 
 
 def test_no_whole_block():
@@ -155,6 +171,14 @@ def test_too_long_loses_the_beginning_of_the_prompt():
     ((inputs, labels),) = responses([(text[:30], text[30:])])
     assert inputs["token_ids"].numpy()[0].tolist() == [*range(29, 44), END]
     assert labels.numpy()[0].tolist() == [*range(30, 44), END, NONE]
+
+
+def test_the_last_batch_of_responses_counts():
+    """Sixty rows in batches of 32 are two steps."""
+    chunks = tf.data.Dataset.from_tensors((["一"] * 60, ["丁"] * 60))
+    dataset = response_batches(chunks, TOKENIZER, 32, 16, seed=1)
+    assert int(dataset.cardinality()) == 2
+    assert sum(len(labels) for _, labels in dataset) == 60
 
 
 def test_prompts_are_padded_left():

@@ -112,6 +112,16 @@ class TestBatches:
 
         assert first(1) == first(1) != first(2)
 
+    @pytest.mark.parametrize("in_order", [False, True])
+    def test_keras_knows_the_length(self, in_order):
+        arguments = (TOKENIZER, BART, 8, 64, 32)
+        dataset = pair_batches(chunks(pairs(90)), *arguments, in_order=in_order)
+        assert int(dataset.cardinality()) == len(list(dataset)) == 12
+        endless = pair_batches(chunks(pairs(90)).repeat(), *arguments, in_order=in_order)
+        assert int(endless.cardinality()) < 0
+        known = pair_batches(chunks(pairs(90)).repeat(), *arguments, in_order=in_order, rows=90)
+        assert int(known.cardinality()) == 12
+
 
 class TestParts:
     @pytest.mark.parametrize("room", [1, 3, 7, 50])

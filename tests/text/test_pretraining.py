@@ -11,7 +11,7 @@ from tfmodels.text import examples as example_making
 from tfmodels.text import pretraining
 from tfmodels.text.examples import ExampleSettings, examples
 from tfmodels.text.masking import most_masked
-from tfmodels.text.pretraining import is_held_out, text_passes, training_batches
+from tfmodels.text.pretraining import text_passes, training_batches
 from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 FIRST = len(SPECIAL_TOKENS)
@@ -236,20 +236,43 @@ def test_dynamic_masks_differ_between_passes_and_static_ones_do_not():
     np.testing.assert_array_equal(*masked(dynamic=False))
 
 
-def test_held_out_documents():
-    documents = corpus(300)
-    origin = origins(documents)
-    settings = ExampleSettings(max_length=32, task="mlm")
+def parts_of(documents, share, **settings):
+    """The numbers of the documents of both splits."""
+    origin, settings = origins(documents), ExampleSettings(max_length=32, **settings)
 
     def numbers(split):
-        one_pass = text_passes(Source(documents), TOKENIZER, settings, split=split, held_out=0.2)
+        one_pass = text_passes(Source(documents), TOKENIZER, settings, split=split, held_out=share)
         parsed = (pretraining.parsed(s[None], 0, settings) for s in one_pass(0))
         return {origin[int(batch["token_ids"][0, 1])] for batch in parsed}
 
-    train, validation = numbers("train"), numbers("validation")
+    return numbers("train"), numbers("validation")
+
+
+def test_held_out_documents():
+    train, validation = parts_of(corpus(300), 0.2, task="mlm")
     assert train | validation == set(range(300)) and not train & validation
-    assert validation == {n for n in range(300) if is_held_out(n, 0.2, 0)}
     assert 30 < len(validation) < 90
+    assert parts_of(corpus(300), 0.2, task="mlm", seed=1)[1] != validation
+    # The choice does not depend on what follows.
+    assert parts_of(corpus(299), 0.2, task="mlm")[1] == validation - {299}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_few_documents_enough_are_held_out_for_pairs(seed):
+    train, validation = parts_of(corpus(60), 0.02, seed=seed)
+    assert 2 <= len(validation) <= 8 and len(train) >= 52
+    train, validation = parts_of(corpus(4), 0.02, seed=seed)
+    assert len(train) == len(validation) == 2
+    assert len(parts_of(corpus(2), 0.02, seed=seed, task="sop")[1]) == 1
+
+
+def test_too_few_documents_to_hold_some_out():
+    source, settings = Source(corpus(3)), ExampleSettings()
+    one_pass = text_passes(source, TOKENIZER, settings, split="train", held_out=0.02)
+    with pytest.raises(tf.errors.OpError):
+        list(one_pass(0))
+    assert "3 documents are too few to hold 2 out" in str(source.failure)
+    assert "--held_out 0" in str(source.failure)
 
 
 def test_an_error_in_the_text_is_kept_for_the_caller():

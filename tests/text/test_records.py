@@ -10,12 +10,10 @@ import tensorflow as tf
 
 from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
-from tfmodels.text import records
 from tfmodels.text.examples import ExampleSettings
 from tfmodels.text.pretraining import training_batches
 from tfmodels.text.records import (
-    read_records,
-    read_settings,
+    read_summary,
     read_tokenizer,
     record_passes,
     vocabulary_fingerprint,
@@ -71,12 +69,12 @@ def test_a_directory_of_records_is_self_contained(written, text):
     )
     summary = json.loads((written / "records.json").read_text())
     assert summary["texts"] == text.fingerprint() and summary["complete"]
-    assert read_settings(written) == SETTINGS
+    assert ExampleSettings(**summary["settings"]) == SETTINGS
     tokenizer = read_tokenizer(written)
     assert vocabulary_fingerprint(tokenizer) == vocabulary_fingerprint(TOKENIZER)
     documents = 0
     for split, found in summary["splits"].items():
-        strings = list(read_records(written, tokenizer, split))
+        strings = list(record_passes(written, tokenizer, split=split)(0))
         assert len(strings) == found["examples"] == sum(s["examples"] for s in found["shards"])
         documents += found["documents"]
     assert documents == 400
@@ -88,23 +86,25 @@ def test_a_finished_directory_is_left_as_it_is(copy, text):
     assert stamps(copy, "*") == before
 
 
-def test_after_a_kill_finished_shards_stay(written, text, tmp_path, monkeypatch):
-    directory, finish, done = tmp_path / "killed", records._Shard.finish, []
+def test_after_a_kill_finished_shards_stay(written, text, tmp_path):
+    directory, read = tmp_path / "killed", []
 
-    def killed_at_the_third(shard):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        finish(shard)
-        done.append(shard)
+    class Killed(TextFiles):
+        """The process is killed in its third pass over the text."""
 
-    monkeypatch.setattr(records._Shard, "finish", killed_at_the_third)
+        def documents(self):
+            for number, sentences in super().documents():
+                read.append(number)
+                if read.count(399) == 2 and number == 200:
+                    raise KeyboardInterrupt
+                yield number, sentences
+
     with pytest.raises(KeyboardInterrupt):
-        write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS)
-    monkeypatch.undo()
+        write_records(Killed(text.files), TOKENIZER, directory, SETTINGS, **OPTIONS)
     finished = stamps(directory, "*.tfrecord.gz")
     assert len(finished) == 4 and not list(directory.glob(".partial-*"))
     with pytest.raises(InputError, match="not finished"):
-        read_records(directory, TOKENIZER)
+        record_passes(directory, TOKENIZER)
     (directory / ".partial-0123-train-00003-of-00004.tfrecord.gz").write_bytes(b"left")
     write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS)
     after = stamps(directory, "*.tfrecord.gz")
@@ -115,7 +115,7 @@ def test_after_a_kill_finished_shards_stay(written, text, tmp_path, monkeypatch)
 def test_a_shard_that_is_gone_is_written_again(written, copy, text):
     (copy / "train-00002-of-00004.tfrecord.gz").unlink()
     with pytest.raises(InputError, match="train-00002-of-00004.tfrecord.gz: is missing"):
-        read_records(copy, TOKENIZER)
+        record_passes(copy, TOKENIZER)
     kept = stamps(copy, "train-0000[013]*")
     write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS)
     assert stamps(copy, "train-0000[013]*") == kept
@@ -212,17 +212,17 @@ def test_damaged_records(copy):
 
 def test_directories_that_hold_no_records(written, text, tmp_path):
     with pytest.raises(InputError, match="holds no records.json"):
-        read_records(tmp_path, TOKENIZER)
+        read_summary(tmp_path)
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty.*give another directory"):
         write_records(text, TOKENIZER, tmp_path, SETTINGS, **OPTIONS)
     with pytest.raises(InputError, match="no split 'test', only train, validation"):
-        read_records(written, TOKENIZER, "test")
+        record_passes(written, TOKENIZER, split="test")
 
 
 def test_order_of_passes(written):
     def order(seed, pass_number):
-        return [s.numpy() for s in read_records(written, TOKENIZER, "train", seed, pass_number)]
+        return [s.numpy() for s in record_passes(written, TOKENIZER, seed=seed)(pass_number)]
 
     plain = order(None, 0)
     assert order(None, 1) == plain

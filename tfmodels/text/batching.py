@@ -72,7 +72,8 @@ def length_bucketed(
         word_dropout: share of the tokens of texts of 4 and more that `[MASK]` takes the place
             of, others in every batch and pass: for training, so that no single word decides.
             Needs a seed and a vocabulary with `[MASK]`.
-        rows: how many rows there are in all, if known: Keras then knows where the dataset ends.
+        rows: number of rows in all; counted where `chunks` knows its own length. With it, Keras
+            knows the length of the dataset.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
@@ -99,13 +100,14 @@ def length_bucketed(
         ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
         return ({**batch, "token_ids": ids}, *others)
 
-    batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed)
+    rows = number_of_rows(chunks) if rows is None else rows
+    batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed, rows)
     batches = mapped(batches, packed_row)
     if word_dropout:
         # Other numbers in every pass, and the same ones again for the same seed.
         numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
         batches = mapped(tf.data.Dataset.zip(numbers, batches), with_words_dropped)
-    return of_length(batches, rows, batch_size).prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def in_order_batches(chunks, tokenizer, batch_size, max_length, rows=None):
@@ -117,6 +119,7 @@ def in_order_batches(chunks, tokenizer, batch_size, max_length, rows=None):
     def encoded(text, *others):
         return (encode(tokenizer, text, max_length), *others)
 
+    rows = number_of_rows(chunks) if rows is None else rows
     return of_length(mapped(chunks.unbatch().batch(batch_size), encoded), rows, batch_size)
 
 
@@ -127,23 +130,39 @@ def of_length(batches, rows, batch_size):
     return batches.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
 
 
-def by_length(rows, batch_size, seed=None):
-    """Batches of rows whose first part, a ragged one, is of similar length.
+def number_of_rows(chunks, counted=lambda first, *others: tf.shape(first, tf.int64)[0]):
+    """Count the rows of chunks; `None` where these may have no end.
 
     Args:
-        rows: dataset of `(int32 [T], *others)`.
+        chunks: dataset of `(values [C], *others)`.
+        counted: function of a chunk that gives its number of rows.
+    """
+    if int(chunks.cardinality()) < 0:
+        return None
+    return int(mapped(chunks, counted).reduce(tf.constant(0, tf.int64), lambda a, b: a + b))
+
+
+def by_length(rows, batch_size, seed=None, number=None, order=None):
+    """Batches of rows of similar length.
+
+    Args:
+        rows: dataset of tuples whose first part is int32 `[T]`.
         batch_size, seed: see `length_bucketed`.
+        number: number of rows, if known.
+        order: function of the parts of a window that gives the order to cut it in; `None`: by
+            the length of the first part.
 
     Returns:
-        dataset of `(int32 [B, (T)], *others)`, the others with B in front.
+        dataset of the same tuples, the parts with B in front: int32 `[B, (T)]`.
     """
 
     def batches_of(*parts):
-        order = tf.argsort(parts[0].row_lengths(), stable=True)
-        ordered = tuple(tf.gather(values, order) for values in parts)
+        places = order(*parts) if order else tf.argsort(parts[0].row_lengths(), stable=True)
+        ordered = tuple(tf.gather(values, places) for values in parts)
         return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
 
     batches = rows.ragged_batch(batch_size * WINDOW).flat_map(as_it_stands(batches_of))
+    batches = of_length(batches, number, batch_size)
     return batches if seed is None else batches.shuffle(2 * WINDOW, seed=seed)
 
 
@@ -166,6 +185,19 @@ def packed_to_few_lengths(tokenizer, ids, max_length):
         batch[name] = tf.pad(batch[name], [[0, 0], [0, missing]], constant_values=filler)
     batch["padding_mask"] = tf.pad(batch["padding_mask"], [[0, 0], [0, missing]])
     return batch
+
+
+def to_few_lengths(ids, filler, most, **lengths):
+    """Ragged `[B, (T)]` as dense `[B, S]`, S one of the few lengths that batches have.
+
+    Args:
+        filler: value of the padding.
+        most: maximum S.
+        lengths: see `rounded_up`.
+    """
+    longest = tf.cast(ids.bounding_shape(axis=1), tf.int32)
+    length = tf.minimum(rounded_up(longest, **lengths), most)
+    return ids.to_tensor(filler, shape=tf.stack([-1, tf.cast(length, tf.int64)]))
 
 
 def rounded_up(length, parts=8, least_step=LEAST_STEP):

@@ -11,15 +11,17 @@ blocks: a block may hold the end of one document and the beginning of another, a
 B = examples of a batch, S = tokens of an example, T = tokens of a text.
 """
 
+import itertools
+import re
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import as_it_stands, by_length, mapped, rounded_up
+from tfmodels.text.batching import as_it_stands, by_length, mapped, number_of_rows, to_few_lengths
 from tfmodels.text.masking import hashed_int
-from tfmodels.text.pretraining import Passes, is_held_out, shuffled
+from tfmodels.text.pretraining import FEW, Passes, held_out_numbers, shuffled
 
 NONE = -1  # label of a place that does not count
 
@@ -83,7 +85,8 @@ def block_passes(
         tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
         length: S.
         split: "all" passages, "train" without those held out, or "validation", only those.
-        held_out: the share of passages held out.
+        held_out: the share of passages held out, of a text of few passages the share of smaller
+            pieces; at least one.
         seed: shuffles the blocks and moves where they are cut, anew in every pass; None does
             neither, and fills the last block up with `NONE`.
         hold_seed: of the choice of what is held out.
@@ -93,14 +96,18 @@ def block_passes(
         block is the first of the next.
     """
 
-    def chosen(number):
-        return split == "all" or is_held_out(number, held_out, hold_seed) == (split == "validation")
+    def chosen_tokens():
+        if split == "all":
+            return tokenized_passages(source.passages(), tokenizer)
+        is_held_out = held_out_numbers(_enough(source.passages()), held_out, hold_seed)
+        chosen = lambda number: is_held_out(number) == (split == "validation")  # noqa: E731
+        return tokenized_passages(_enough(source.passages()), tokenizer, chosen)
 
     def generate(pass_number):
         skipped = 0 if seed is None else hashed_int(_OFFSET, seed, int(pass_number)) % length
         rest, found = np.zeros(0, np.int32), False
         try:
-            for tokens in tokenized_passages(source.passages(), tokenizer, chosen):
+            for tokens in chosen_tokens():
                 rest = np.concatenate([rest, tokens])
                 if not found:  # a text shorter than two blocks has none to lose
                     rest = rest[skipped if len(rest) > skipped + length else 0 :]
@@ -117,7 +124,8 @@ def block_passes(
             yield np.pad(rest, (0, length + 1 - len(rest)), constant_values=NONE)[None]
         elif not found:
             source.failure = InputError(
-                f"{split} text: no block of {length} tokens; give more text or a smaller max_length"
+                f"{split} text: no block of {length} tokens; give more text, a smaller max_length "
+                "or, where much of it is held out, text to measure on (--eval_files)"
             )
             raise source.failure
 
@@ -130,6 +138,23 @@ def block_passes(
         return blocks if seed is None else shuffled(blocks, seed, pass_number)
 
     return one_pass
+
+
+def _enough(passages):
+    """Passages; those of a text of less than `FEW` in smaller pieces, so that few are held out."""
+    first = list(itertools.islice(passages, FEW))
+    if len(first) == FEW:
+        yield from itertools.chain(first, passages)
+        return
+    size = max(sum(len(text) for _, text, _ in first) // FEW, 1)
+    numbers = itertools.count()
+    for _, text, ends in first:
+        pieces = re.findall(rf"(?s:.{{1,{size}}})\S{{0,99}}", text) or [
+            text
+        ]  # to the end of a word
+        for piece in pieces[:-1]:
+            yield next(numbers), piece, False
+        yield next(numbers), pieces[-1], ends
 
 
 def block_batches(
@@ -157,16 +182,13 @@ def block_batches(
     def parted(blocks):
         return {"token_ids": tf.maximum(blocks[:, :-1], 0)}, blocks[:, 1:]
 
-    blocks = (
-        tf.data.Dataset.range(2**40 if passes is None else passes)
-        .flat_map(as_it_stands(one_pass))
-        .skip(start * batch_size)
-        .batch(batch_size, drop_remainder=drop_remainder)
-    )
-    return mapped(blocks, parted).prefetch(tf.data.AUTOTUNE)
+    numbers = tf.data.Dataset.range(2**40 if passes is None else passes)
+    blocks = numbers.flat_map(as_it_stands(one_pass)).skip(start * batch_size)
+    batches = blocks.batch(batch_size, drop_remainder=drop_remainder)
+    return mapped(batches, parted).prefetch(tf.data.AUTOTUNE)
 
 
-def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=None):
+def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=None, rows=None):
     """Batches of prompts with their responses; the loss is on the responses alone.
 
     A response ends with `tokenizer.end_id`, if there is one. An example that is too long loses
@@ -178,6 +200,7 @@ def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=N
         batch_size: B.
         max_length: most tokens of prompt and response together.
         seed: int, for training: the batches in random order.
+        rows: number of rows, see `batching.length_bucketed`.
 
     Returns:
         dataset of `(inputs, labels)`: `token_ids` int32 `[B, S]`, `padding_mask` bool
@@ -197,16 +220,14 @@ def response_batches(chunks, tokenizer, batch_size: int, max_length: int, seed=N
         return tf.concat([prompt, response], 1), tf.cast(prompt.row_lengths(), tf.int32)
 
     def padded(ids, prompt_length):
-        ids = ids.to_tensor(NONE)  # [B, T]
-        length = tf.minimum(rounded_up(tf.shape(ids)[1]), max_length)
-        ids = tf.pad(ids, [[0, 0], [0, length - tf.shape(ids)[1]]], constant_values=NONE)
+        ids = to_few_lengths(ids, NONE, max_length)  # [B, S]
         after = tf.pad(ids[:, 1:], [[0, 0], [0, 1]], constant_values=NONE)
-        of_response = tf.range(1, length + 1)[None] >= prompt_length[:, None]
+        of_response = tf.range(1, tf.shape(ids)[1] + 1)[None] >= prompt_length[:, None]
         inputs = {"token_ids": tf.maximum(ids, 0), "padding_mask": ids != NONE}
         return inputs, tf.where(of_response, after, NONE)
 
-    rows = mapped(chunks, tokenized).unbatch()
-    batches = by_length(rows, batch_size, seed)
+    rows = number_of_rows(chunks) if rows is None else rows
+    batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed, rows)
     return mapped(batches, padded).prefetch(tf.data.AUTOTUNE)
 
 

@@ -71,6 +71,11 @@ class ExampleSettings:
         """The most tokens of an example that are not special."""
         return self.max_length - (2 if self.task == "mlm" else 3)
 
+    @property
+    def least_documents(self) -> int:
+        """How many documents a text needs: the second of a pair may come from another one."""
+        return 2 if self.task == "nsp" else 1
+
 
 class Example(NamedTuple):
     """An unmasked example: [CLS] first [SEP], or [CLS] first [SEP] second [SEP]."""

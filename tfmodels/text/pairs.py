@@ -12,13 +12,13 @@ import dataclasses
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import WINDOW, as_it_stands, mapped, rounded_up
+from tfmodels.text.batching import by_length, mapped, number_of_rows, of_length, to_few_lengths
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 NONE = -1  # label of a place that does not count
 GROUP = 8  # batches of similar sources that are sorted by their targets
 # Both lengths take part in the shapes that are compiled, so there are fewer of each.
-PARTS, LEAST_STEP = 4, 8
+FEWER_LENGTHS = {"parts": 4, "least_step": 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,9 @@ def pair_tokens(tokenizer):
 
 
 def pair_batches(
-    chunks, tokenizer, tokens, batch_size, max_length, max_target_length, seed=None, in_order=False
-):
+    chunks, tokenizer, tokens, batch_size, max_length, max_target_length, seed=None,
+    in_order=False, rows=None,
+):  # fmt: skip
     """Batches of pairs of which both sides are of similar length.
 
     Args:
@@ -83,6 +84,7 @@ def pair_batches(
         max_target_length: of a target, likewise.
         seed: int, for training: the batches in random order.
         in_order: whether the rows stay in their order, whatever their lengths.
+        rows: number of pairs, see `length_bucketed`.
 
     Returns:
         dataset of `(inputs, labels)`: `token_ids` int32 and `padding_mask` bool `[B, S]`,
@@ -95,10 +97,10 @@ def pair_batches(
         return source, target
 
     def padded(source, target):
-        labels = _to_few_lengths(target, NONE, max_target_length)  # [B, T]
+        labels = to_few_lengths(target, NONE, max_target_length, **FEWER_LENGTHS)  # [B, T]
         before = tf.fill([tf.shape(labels)[0], 1], tokens.start_id)
         read = tf.concat([before, labels[:, :-1]], 1)
-        token_ids = _to_few_lengths(source, NONE, max_length)
+        token_ids = to_few_lengths(source, NONE, max_length, **FEWER_LENGTHS)
         inputs = {
             "token_ids": tf.where(token_ids == NONE, tokens.pad_id, token_ids),
             "padding_mask": token_ids != NONE,
@@ -106,19 +108,17 @@ def pair_batches(
         }
         return inputs, labels
 
-    def batches_of(source, target):
+    def order(source, target):
         rank = tf.argsort(tf.argsort(source.row_lengths(), stable=True), stable=True)
         group = tf.cast(rank // (batch_size * GROUP), tf.int64)
-        order = tf.argsort(group * max_target_length + target.row_lengths(), stable=True)
-        ordered = (tf.gather(source, order), tf.gather(target, order))
-        return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
+        return tf.argsort(group * max_target_length + target.row_lengths(), stable=True)
 
-    rows = mapped(chunks, tokenized).unbatch()
+    rows = number_of_rows(chunks) if rows is None else rows
+    pairs = mapped(chunks, tokenized).unbatch()
     if in_order:
-        return mapped(rows.ragged_batch(batch_size), padded).prefetch(tf.data.AUTOTUNE)
-    batches = rows.ragged_batch(batch_size * WINDOW).flat_map(as_it_stands(batches_of))
-    if seed is not None:
-        batches = batches.shuffle(2 * WINDOW, seed=seed)
+        batches = of_length(pairs.ragged_batch(batch_size), rows, batch_size)
+    else:
+        batches = by_length(pairs, batch_size, seed, rows, order)
     return mapped(batches, padded).prefetch(tf.data.AUTOTUNE)
 
 
@@ -176,10 +176,3 @@ def in_parts(ids, room):
     place = tf.ragged.range(number) * tf.expand_dims(size, 1)
     starts = place + tf.expand_dims(ids.row_starts(), 1)
     return tf.RaggedTensor.from_row_starts(ids.values, starts.values), number
-
-
-def _to_few_lengths(ids, filler, most):
-    """Dense `[B, S]`, S one of the few lengths that batches have."""
-    longest = tf.cast(ids.bounding_shape(axis=1), tf.int32)
-    length = tf.minimum(rounded_up(longest, PARTS, LEAST_STEP), most)
-    return ids.to_tensor(filler, shape=tf.stack([-1, tf.cast(length, tf.int64)]))

@@ -7,7 +7,8 @@ what stood there and whether one text follows the other.
 B = examples of a batch, S = padded length, M = masked places.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
@@ -18,6 +19,8 @@ from tfmodels.text.masking import WordMasker, hashed_int
 
 SPLITS = ("all", "train", "validation")
 
+FEW = 20  # among so many texts, some are held out in any case
+
 _SHUFFLED = 16_384  # examples that are shuffled together
 _YIELDED = 64  # examples that leave Python at once
 _HELD_OUT, _SHUFFLE = 1, 4  # where hashes start, to be independent of each other
@@ -26,9 +29,40 @@ _HELD_OUT, _SHUFFLE = 1, 4  # where hashes start, to be independent of each othe
 Passes = Callable[[tf.Tensor | int], tf.data.Dataset]
 
 
-def is_held_out(number: int, share: float, seed: int) -> bool:
-    """Whether a document is one of the share kept for validation; depends on nothing else."""
-    return hashed_int(_HELD_OUT, seed, number) < share * 2**32
+def held_out_numbers(
+    texts: Iterable[tuple], share: float, seed: int, least: int = 1
+) -> Callable[[int], bool]:
+    """Choose what is kept for validation.
+
+    A hash draws a share of the texts, and of the first few at least so many. It is the same
+    for every process that reads them.
+
+    Args:
+        texts: tuples that begin with a number; the first `FEW` are read.
+        share: of the texts; 0: none.
+        seed: of the draw.
+        least: minimum number of texts to hold out, and to leave.
+
+    Returns:
+        function of a text's number that says whether it is held out.
+
+    Raises:
+        InputError: there are fewer than two times `least` texts.
+    """
+    if not share:
+        return lambda number: False
+    first = [number for number, *_ in itertools.islice(texts, FEW)]
+    if len(first) < 2 * least:
+        raise InputError(
+            f"{len(first)} documents are too few to hold {least} out; put blank lines between "
+            "documents, or hold none out (--held_out 0)"
+        )
+
+    def drawn(number):
+        return hashed_int(_HELD_OUT, seed, number)
+
+    in_any_case = sorted(first, key=drawn)[:least]
+    return lambda number: number in in_any_case or drawn(number) < share * 2**32
 
 
 def serialized(example: Example, settings: ExampleSettings) -> bytes:
@@ -121,10 +155,11 @@ def text_passes(
     _check_split(split, held_out)
 
     def chosen():
-        for number, sentences in documents_source.documents():
-            if split == "all" or is_held_out(number, held_out, settings.seed) == (
-                split == "validation"
-            ):
+        share = 0.0 if split == "all" else held_out
+        documents = documents_source.documents
+        is_held_out = held_out_numbers(documents(), share, settings.seed, settings.least_documents)
+        for number, sentences in documents():
+            if is_held_out(number) == (split == "validation"):
                 yield number, sentences
 
     def generate(pass_number):
@@ -242,12 +277,8 @@ def training_batches(
             labels["next_sentence"] = batch["label"]
         return inputs, labels
 
-    batches = (
-        tf.data.Dataset.range(min(first, limit), limit)
-        .flat_map(as_it_stands(numbered))
-        .skip(skipped)
-        .batch(batch_size, drop_remainder=drop_remainder)
-    )
+    rows = tf.data.Dataset.range(min(first, limit), limit).flat_map(as_it_stands(numbered))
+    batches = rows.skip(skipped).batch(batch_size, drop_remainder=drop_remainder)
     if passes is not None and length > 0:
         left = max(passes * length - start * batch_size, 0)
         count = left // batch_size if drop_remainder else -(-left // batch_size)

@@ -17,6 +17,7 @@ The records are unmasked: `pretraining.training_batches` masks them anew in ever
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -34,7 +35,7 @@ from tfmodels.errors import InputError, first_line
 from tfmodels.files import locked, read_json, write_json
 from tfmodels.text.examples import ExampleMaker, ExampleSettings, tokenized
 from tfmodels.text.masking import hashed
-from tfmodels.text.pretraining import Passes, is_held_out, serialized, shuffled
+from tfmodels.text.pretraining import Passes, held_out_numbers, serialized, shuffled
 from tfmodels.text.vocabulary import save_vocabulary
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -42,10 +43,11 @@ FORMAT = 1
 SUMMARY = "records.json"
 LOCK = ".lock"
 REMEDY = "write the records anew elsewhere"  # for a file that cannot be read
+_SPLITS = ("train", "validation")
 _INTERLEAVED = 8  # shards read at the same time
 _FILE_ORDER = 0xF11E  # tells the draw of the order of files from others
 _MOST_SHARDS = 1000  # a process has the files of a part of them open
-_PASSES = 4  # of a process over the text
+_PASSES = 4  # of a process over the text: a kill costs no more than one of them
 
 
 def write_records(
@@ -58,13 +60,12 @@ def write_records(
     processes: int = 2,
     held_out: float = 0.0,
 ) -> dict:
-    """Makes the examples of a text once and writes them to a directory.
+    """Make the examples of a text once and write them to a directory.
 
     Every process reads the whole text up to four times, and each time finishes some shards of its
-    own. A run that was killed goes on with the shards that are not finished; a finished directory
-    is left as it is. Started
-    as a program, the caller's module needs the usual `if __name__ == "__main__":`, because
-    processes are spawned.
+    own. A run that was killed resumes with the shards that are not finished; a finished directory
+    is left as it is. Started as a program, the caller's module needs the usual
+    `if __name__ == "__main__":`, because processes are spawned.
 
     Args:
         documents_source: has `documents()`, which yields `(number, sentences)`, and
@@ -105,11 +106,8 @@ def write_records(
         summary = _started(directory, made_of, tokenizer)
         if summary["complete"]:
             return summary
-        job = _Job(
-            documents_source, tokenizer.vocabulary, tokenizer.get_config(), str(directory),
-            settings, shards, held_out,
-        )  # fmt: skip
         missing = [i for i in range(shards) if not _is_finished(directory, i)]
+        job = (documents_source, directory, settings, shards, held_out)
         _work(job, missing, processes, tokenizer)
         return _finished(directory, made_of)
 
@@ -120,41 +118,27 @@ def vocabulary_fingerprint(tokenizer: WordPieceTokenizer) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """What a process needs to write shards."""
-
-    documents_source: object
-    vocabulary: tuple[str, ...]
-    options: dict[str, bool]
-    directory: str
-    settings: ExampleSettings
-    shards: int
-    held_out: float
-
-
 def _work(job, missing, processes, tokenizer):
-    """Writes the missing shards, some at a time."""
+    """Write the missing shards, some at a time."""
     processes = min(processes, len(missing))
-    # Each part is a pass over the text, and what a kill costs at most.
     parts = min(len(missing), _PASSES * processes)
     parts = [missing[part::parts] for part in range(parts)]
     if processes <= 1:
         for part in parts:
-            _write_shards(job, part, tokenizer, lambda: False)
+            _write_shards(part, tokenizer, *job)
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    executor = ProcessPoolExecutor(processes, context, _prepare, (stop,))
-    with executor:
-        tasks = [executor.submit(_write_in_process, job, part) for part in parts]
+    options = (tokenizer.vocabulary, tokenizer.get_config())
+    with ProcessPoolExecutor(processes, context, _prepare, (stop,)) as executor:
+        tasks = [executor.submit(_write_in_process, part, *options, *job) for part in parts]
         try:
             for task in as_completed(tasks):
                 task.result()
         except BrokenProcessPool as error:
             raise InputError(
-                f"{job.directory}: a process that wrote records was killed (for lack of memory?) "
-                "or could not start (no `if __name__ == '__main__':`?); start again with "
+                f"{job[1]}: a process that wrote records was killed (for lack of memory?) or "
+                "could not start (no `if __name__ == '__main__':`?); start again with "
                 "processes=1, finished shards stay"
             ) from error
         finally:
@@ -177,117 +161,85 @@ def _end_with_parent():
     os._exit(1)  # what was being written is removed by the next start
 
 
-def _write_in_process(job, shards):
-    tokenizer = WordPieceTokenizer(job.vocabulary, **job.options)
-    with _disk_errors(Path(job.directory)):
-        _write_shards(job, shards, tokenizer, _stop.is_set)
+def _write_in_process(part, vocabulary, options, documents_source, directory, *others):
+    with _disk_errors(directory):
+        tokenizer = WordPieceTokenizer(vocabulary, **options)
+        _write_shards(part, tokenizer, documents_source, directory, *others, _stop.is_set)
 
 
-def _write_shards(job, shards, tokenizer, stopped):
-    """One pass over the text that writes some shards."""
-    wanted = set(shards)
+def _write_shards(
+    part, tokenizer, source, directory, settings, shards, held_out, stopped=lambda: False
+):
+    """Write some shards in one pass over the text."""
+    is_held_out = held_out_numbers(
+        source.documents(), held_out, settings.seed, settings.least_documents
+    )
 
-    def shard_of(number):
+    def place_of(number):
         # A few held-out documents would be alone in their shards.
-        held_out = is_held_out(number, job.held_out, job.settings.seed)
-        return 0 if held_out else number % job.shards
+        return (0, 1) if is_held_out(number) else (number % shards, 0)
 
     def chosen():
-        for number, sentences in job.documents_source.documents():
-            if shard_of(number) in wanted:
+        for number, sentences in source.documents():
+            if place_of(number)[0] in part:
                 yield number, sentences
 
     with contextlib.ExitStack() as stack:
-        writers = {}
-        for shard in shards:
-            writers[shard] = _Shard(job, shard, tokenizer)
-            stack.callback(writers[shard].discard)
-        documents = tokenized(chosen(), tokenizer, job.settings.segmented)
+        files = {}
+        for shard, split in itertools.product(part, range(2 if held_out else 1)):
+            maker = ExampleMaker(tokenizer, settings, stream=2 * shard + split)
+            name = _file_name(_SPLITS[split], shard, shards)
+            files[shard, split] = file = _File(directory / name, maker, settings)
+            stack.callback(file.discard)
+        documents = tokenized(chosen(), tokenizer, settings.segmented)
         for count, document in enumerate(documents):
-            writers[shard_of(document.number)].add(document)
+            file = files[place_of(document.number)]
+            file.write(file.maker.add(document))
             if count % 64 == 0 and stopped():
                 return
-        for writer in writers.values():
-            writer.finish()
+        for file in files.values():
+            file.finish()
+        for shard in part:  # the mark comes last
+            counts = {
+                _SPLITS[split]: file.counted for (i, split), file in files.items() if i == shard
+            }
+            write_json(directory / _mark_name(shard), counts)
 
 
-class _Shard:
-    """The files of one shard while they are written."""
+class _File:
+    """A file of examples while it is written; `finish` gives it its name."""
 
-    def __init__(self, job, shard, tokenizer):
-        self._directory, self._shard, self._job = Path(job.directory), shard, job
-        self._splits: dict[str, _SplitFile] = {}
-        try:
-            for stream, split in enumerate(("train", "validation")[: 2 if job.held_out else 1]):
-                self._open(split, ExampleMaker(tokenizer, job.settings, stream=2 * shard + stream))
-        except BaseException:
-            self.discard()
-            raise
-
-    def _open(self, split, maker):
-        name = _file_name(split, self._shard, self._job.shards)
-        partial = self._directory / f".partial-{uuid.uuid4().hex[:12]}-{name}"
-        with _as_disk_error(partial):
-            writer = tf.io.TFRecordWriter(str(partial), "GZIP")
-        final = self._directory / name
-        self._splits[split] = _SplitFile(partial, final, writer, maker, self._job.settings)
-
-    def add(self, document):
-        held_out = is_held_out(document.number, self._job.held_out, self._job.settings.seed)
-        file = self._splits["validation" if held_out else "train"]
-        file.write(file.maker.add(document))
-
-    def finish(self):
-        """Gives the files their names; the last one marks the shard as finished."""
-        for file in self._splits.values():
-            file.write(file.maker.finish())
-            file.close()
-        counts = {split: file.counted() for split, file in self._splits.items()}
-        for file in self._splits.values():
-            file.partial.replace(file.final)
-        write_json(self._directory / _mark_name(self._shard), counts)
-
-    def discard(self):
-        """Removes what was not finished."""
-        for file in self._splits.values():
-            with contextlib.suppress(tf.errors.OpError):
-                file.writer.close()
-            with contextlib.suppress(OSError):
-                file.partial.unlink(missing_ok=True)
-
-
-@dataclasses.dataclass
-class _SplitFile:
-    """A file of examples while it is written."""
-
-    partial: Path
-    final: Path
-    writer: tf.io.TFRecordWriter
-    maker: ExampleMaker
-    settings: ExampleSettings
-    examples: int = 0
-    tokens: int = 0
+    def __init__(self, path, maker, settings):
+        self.maker, self._path, self._settings = maker, path, settings
+        self._partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
+        self._writer = tf.io.TFRecordWriter(str(self._partial), "GZIP")
+        self._examples = self._tokens = 0
 
     def write(self, examples):
         for example in examples:
-            with _as_disk_error(self.final):
-                self.writer.write(serialized(example, self.settings))
-            self.examples += 1
-            self.tokens += len(example.token_ids)
+            self._writer.write(serialized(example, self._settings))
+            self._examples += 1
+            self._tokens += len(example.token_ids)
 
-    def close(self):
-        with _as_disk_error(self.final):
-            self.writer.close()
-
-    def counted(self):
-        return {
-            "file": self.final.name,
+    def finish(self):
+        self.write(self.maker.finish())
+        self._writer.close()
+        self.counted = {
+            "file": self._path.name,
             "documents": self.maker.documents,
-            "examples": self.examples,
-            "tokens": self.tokens,
-            "bytes": self.partial.stat().st_size,
-            "crc32": _crc32(self.partial),
+            "examples": self._examples,
+            "tokens": self._tokens,
+            "bytes": self._partial.stat().st_size,
+            "crc32": _crc32(self._partial),
         }
+        self._partial.replace(self._path)
+
+    def discard(self):
+        """Remove what was not finished."""
+        with contextlib.suppress(tf.errors.OpError):
+            self._writer.close()
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
 
 def _started(directory, made_of, tokenizer):
@@ -382,11 +334,6 @@ def read_summary(directory: str | os.PathLike) -> dict:
     return summary
 
 
-def read_settings(directory: str | os.PathLike) -> ExampleSettings:
-    """The settings that records were made with; errors as of `read_summary`."""
-    return ExampleSettings(**read_summary(directory)["settings"])
-
-
 def read_tokenizer(directory: str | os.PathLike) -> WordPieceTokenizer:
     """The tokenizer that records were made with; errors as of `read_summary`."""
     options = read_summary(directory)["tokenizer"]
@@ -461,17 +408,6 @@ def record_passes(
     return one_pass
 
 
-def read_records(
-    directory: str | os.PathLike,
-    tokenizer: WordPieceTokenizer,
-    split: str = "train",
-    seed: int | None = None,
-    pass_number: int = 0,
-) -> tf.data.Dataset:
-    """One pass of `record_passes`: string [], serialized examples."""
-    return record_passes(directory, tokenizer, split=split, seed=seed)(pass_number)
-
-
 def _file_name(split, shard, shards):
     return f"{split}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
 
@@ -512,20 +448,11 @@ def _locked(directory) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _disk_errors(directory) -> Iterator[None]:
-    """What the disk refuses is the caller's to mend."""
+    """What the disk refuses, Python or TensorFlow, is the caller's to mend."""
     try:
         yield
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:
         raise InputError(
             f"{directory}: cannot be written ({first_line(error)}); free space there or give "
             "another directory"
         ) from error
-
-
-@contextlib.contextmanager
-def _as_disk_error(path) -> Iterator[None]:
-    """The same, of a TensorFlow writer, which has error types of its own."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        raise OSError(f"{path.name}: {first_line(error)}") from error

@@ -164,7 +164,7 @@ def word_labels(words: Words, types, starts, ends) -> tf.Tensor:
         return tf.where(held >= 0, _begun(labels), -1)
 
 
-def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None):
+def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None, rows=None):
     """Batches of windows of similar length with the labels of their words.
 
     No window reaches over a blank line. Windows without words are left out; all others come once,
@@ -178,6 +178,8 @@ def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None)
         batch_size: windows of a batch, on all replicas together.
         max_length, stride: see `tag_inputs`.
         seed: int, for training; None keeps each stretch of rows sorted by length.
+        rows: number of windows with words; counted, by tokenizing all texts once, where `chunks`
+            knows its own length.
 
     Returns:
         dataset of `(batch dict, labels)`: see `tag_inputs` and `word_labels`.
@@ -206,8 +208,9 @@ def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None)
         return batch, labels.to_tensor(-1, shape=shape)
 
     _check(max_length, stride)
-    rows = batching.mapped(chunks, windows).unbatch()
-    batches = batching.by_length(rows, batch_size, seed)
+    held = batching.mapped(chunks, windows)
+    rows = batching.number_of_rows(held, lambda ids, *_: ids.nrows()) if rows is None else rows
+    batches = batching.by_length(held.unbatch(), batch_size, seed, rows)
     return batching.mapped(batches, packed).prefetch(tf.data.AUTOTUNE)
 
 
