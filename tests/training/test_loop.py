@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.test_state import BATCH, IDS, LABELS, model
+from tests.training.test_state import BATCH, IDS, LABELS, STEPS, model
 from tfmodels.errors import InputError, LostWorker
 from tfmodels.training.loop import evaluation_steps, fit, lost_workers, regular_steps
 from tfmodels.training.state import LEFT, STATE, states
 
-STEPS, ENDS = 12, [4, 7, 12]
+ENDS = [4, 7, STEPS]
 
 
 def batches(step=0):
@@ -68,15 +68,12 @@ class Weight(keras.callbacks.Callback):
         self.found.append(int(self.model.weights[0].numpy()[0, 0]))
 
 
-def bits(strategy, steps_per_execution=1):
+def bits(strategy):
     """A model whose weight adds up 2 to the power of the number of each batch it is given."""
     with strategy.scope():
         classifier = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         classifier.layers[0].kernel.assign([[0.0]])
-        classifier.compile(
-            keras.optimizers.SGD(1.0), lambda y, found: -found,
-            steps_per_execution=steps_per_execution,
-        )  # fmt: skip
+        classifier.compile(keras.optimizers.SGD(1.0), lambda y, found: -found)
     return classifier
 
 
@@ -155,8 +152,9 @@ def test_killed_anywhere_and_resumed(tmp_path):
     assert resumed.epoch == history.epoch and resumed.best == history.best
     for name in ("val_accuracy", "val_loss"):
         assert resumed.history[name] == history.history[name]
-    for a, b in zip(whole.weights, again.weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=a.path)
+    for one, other in ((whole, again), (whole.optimizer, again.optimizer)):
+        for a, b in zip(one.variables, other.variables, strict=True):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=a.path)
     again, resumed = trained(tmp_path / "alone")  # nothing is left to train
     assert resumed.history == history.history and resumed.ended == history.ended
     np.testing.assert_array_equal(again.weights[0], whole.weights[0])
@@ -170,6 +168,9 @@ def test_sigterm_saves_and_leaves(tmp_path):
     with pytest.raises(SystemExit) as left:
         trained(tmp_path / "run", At(5, lambda _: os.kill(os.getpid(), signal.SIGTERM)))
     assert left.value.code == LEFT == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(InputError, match="monitor"):
+        trained(tmp_path / "other", monitor="f1")
     assert signal.getsignal(signal.SIGTERM) is before
     assert json.loads((states(tmp_path / "run")[-1] / STATE).read_text())["step"] == 6
     again, _ = trained(tmp_path / "run")

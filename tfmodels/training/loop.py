@@ -108,7 +108,7 @@ def fit(
             logs.mkdir(parents=True, exist_ok=True)
             saved = (
                 keras.callbacks.TensorBoard(str(logs), write_graph=False),
-                SaveState(states, ends, past, every=save_every, start=start, more=more),
+                SaveState(states, stretches, past, save_every, more),
             )
         ours = stretches, finite, progress, *saved
         listed = [stretches, finite, *_averaged(model, [*callbacks, *filter(None, [best])])]
@@ -128,7 +128,10 @@ def _fit(model, dataset, callbacks, ours, stretches, validation, class_weight, v
         callbacks, ours, add_history=True, add_progbar=verbose != 0, model=model, verbose=verbose,
         epochs=len(ends), steps=longest,
     )  # fmt: skip
-    with lost_workers(model), warnings.catch_warnings():
+    with lost_workers(model), warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        for callback in ours:
+            if isinstance(callback, SaveState):
+                stack.enter_context(callback.answering())
         # Of validation data whose length Keras does not know; `Stretches` sees to the other.
         warnings.filterwarnings("ignore", "Your input ran out of data")
         return model.fit(

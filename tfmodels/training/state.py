@@ -5,6 +5,7 @@ states, optimizer) and `state.json` (what the caller adds: the history, the posi
 data). Each is written whole or not at all, and only then are older ones removed.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -44,7 +45,7 @@ def save_state(directory, model, step, keep=2, more=(), **state):
         step: int, how many steps were taken.
         keep: how many of the newest states stay.
         more: further variables, of the caller, that belong to the state.
-        **state: JSON values, given back by `restore_state`.
+        **state: JSON values, given back by `restore_newest`.
 
     Raises:
         InputError: the directory cannot be written; the states in it are as they were.
@@ -68,34 +69,22 @@ def states(directory):
     return sorted(path for path in Path(directory).glob("step-*") if NAME.fullmatch(path.name))
 
 
-def restore_state(path, model, more=()):
-    """Give a model the weights, random states and optimizer that were saved.
+def restore_newest(directory, model, more=()):
+    """Give a model the weights, random states and optimizer of the newest state.
+
+    On all workers of a strategy it is the chief's. One that is damaged (power was lost) is passed
+    over, with a line, where there is one before it.
 
     Args:
-        path: one of `states`.
+        directory: see `save_state`.
         model: made and compiled as the one that was saved.
         more: see `save_state`.
 
     Returns:
-        dict: `step`, and what `save_state` was given.
+        dict: `step`, and what `save_state` was given; None if there is no state.
 
     Raises:
         InputError: the files are damaged, or are of another model.
-    """
-    variables = _variables(model, more)
-    state, stored = _read(Path(path), variables)
-    for name, variable in variables.items():
-        variable.assign(stored[name])
-    return state
-
-
-def restore_newest(directory, model, more=()):
-    """`restore_state` of the newest state; the chief's, on all workers of a strategy.
-
-    One that is damaged (power was lost) is passed over, with a line, where there is one before it.
-
-    Returns:
-        dict, see `restore_state`; None if there is no state.
     """
     strategy = model.distribute_strategy
     variables, state, stored = _variables(model, more), None, {}
@@ -155,39 +144,35 @@ class SaveState(keras.callbacks.Callback):
 
     Args:
         directory: see `save_state`.
-        ends: the steps after which a Keras epoch ends.
+        stretches: the `Stretches` of the training, before this in the list.
         history: dict from metric name to its values in the epochs before.
-        keep: see `save_state`.
         every: steps between two states within an epoch; none are saved there if not given.
-        start: steps that were taken before.
         more: further variables of the state, see `save_state`.
-
-    Attributes:
-        step: steps taken, the ones before included.
     """
 
-    def __init__(
-        self, directory, ends, history=(), keep=2, *, every=None, start=0, more=()
-    ):  # fmt: skip
+    def __init__(self, directory, stretches, history=(), every=None, more=()):
         super().__init__()
-        self.directory, self.ends, self.every, self.keep = directory, set(ends), every, keep
+        self.directory, self.every, self.more = directory, every, more
         self.history = {name: list(values) for name, values in dict(history).items()}
-        self.step = self._begun = start
-        self.more, self._leave = tuple(more), None  # when SIGTERM came: step, seconds
-        self._before = None  # who answered the signal
+        self._stretches, self._leave = stretches, None  # when SIGTERM came: step, seconds
 
-    def on_train_begin(self, logs=None):
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._asked_to_leave)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._begun = self.step
+    @contextlib.contextmanager
+    def answering(self):
+        """Answer SIGTERM within the block, where it is of the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._asked_to_leave)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step = self._begun + batch + 1
-        if self.step in self.ends:  # that state has the metrics of the epoch
+        step = self._stretches.step
+        if step in self._stretches.ends:  # that state has the metrics of the epoch
             return
-        if self._leaves() or (self.every and self.step % self.every == 0):
+        if self._leaves() or (self.every and step % self.every == 0):
             self.save(np.isfinite(float(logs["loss"])))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -195,34 +180,27 @@ class SaveState(keras.callbacks.Callback):
             self.history.setdefault(name, []).append(float(value))
         self.save(np.isfinite(float(logs["loss"])))
 
-    def on_train_end(self, logs=None):
-        self._answer_as_before()
-
     def save(self, finite=True):
         """Save the state after the newest step, if it is good; leaves if that was asked for."""
         said = "leaves; the chief has the states"
+        step, ends = self._stretches.step, list(self._stretches.ends)
         if is_chief(self.model.distribute_strategy) and finite:
-            state = {"history": self.history, "ends": sorted(self.ends)}
-            save_state(self.directory, self.model, self.step, self.keep, self.more, **state)
-            said = f"the state after step {self.step} is saved"
+            state = {"history": self.history, "ends": ends}
+            save_state(self.directory, self.model, step, more=self.more, **state)
+            said = f"the state after step {step} is saved"
         if self._leaves():
-            self._answer_as_before()
             print(f"tfmodels: SIGTERM: {said}; the same command resumes there", file=sys.stderr)
             sys.exit(LEFT)
 
     def _asked_to_leave(self, number, frame):
-        self._leave = self._leave or (self.step, time.monotonic())
+        self._leave = self._leave or (self._stretches.step, time.monotonic())
 
     def _leaves(self):
         if self._leave is None or is_chief(self.model.distribute_strategy):
             return self._leave is not None
         step, seconds = self._leave
-        return self.step - step >= STEPS_MORE and time.monotonic() - seconds >= SECONDS_MORE
-
-    def _answer_as_before(self):
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-            self._before = None
+        taken = self._stretches.step - step
+        return taken >= STEPS_MORE and time.monotonic() - seconds >= SECONDS_MORE
 
 
 def _variables(model, more=()):
