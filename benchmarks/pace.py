@@ -62,7 +62,10 @@ def run_tfmodels(texts, vocabulary):
 
     keras.config.set_dtype_policy(dtype_policy("auto"))
     tokenizer = WordPieceTokenizer.from_file(vocabulary)
-    model = Classifier(Bert(BertConfig(30522, *SHAPES["minilm"])), 2, pooling="mean")
+    layers, hidden, heads, feedforward = SHAPES["minilm"]
+    shape = {"num_layers": layers, "hidden_dim": hidden, "num_heads": heads}
+    config = BertConfig(**shape, feedforward_dim=feedforward)
+    model = Classifier(Bert(config), 2, pooling="mean")
     optimizer = AdamW(5e-5, global_clipnorm=1.0, use_ema=True, ema_momentum=0.999)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     chunks = tf.data.Dataset.from_tensor_slices((texts, [0, 1] * (len(texts) // 2))).batch(256)

@@ -64,7 +64,13 @@ def run_tfmodels(size, batch, length):
 
     keras.config.set_dtype_policy(dtype_policy("auto"))
     layers, hidden, heads, feedforward = SHAPES[size]
-    config = BertConfig(VOCABULARY, layers, hidden, heads, feedforward)
+    config = BertConfig(
+        vocabulary_size=VOCABULARY,
+        num_layers=layers,
+        hidden_dim=hidden,
+        num_heads=heads,
+        feedforward_dim=feedforward,
+    )
     ids, labels = random_batch(batch, length)
     inputs = {
         "token_ids": ids.astype("int32"),

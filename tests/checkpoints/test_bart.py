@@ -241,9 +241,32 @@ class TestDoesNotFit:
 class TestSave:
     def test_refused(self, tmp_path):
         where = tmp_path / "new"
-        small = random_model(TransformerConfig(200, None, 1, 1, 8, 2, 8, 8))
+        small = random_model(
+            TransformerConfig(
+                vocabulary_size=200,
+                target_vocabulary_size=None,
+                num_encoder_layers=1,
+                num_decoder_layers=1,
+                hidden_dim=8,
+                num_heads=2,
+                feedforward_dim=8,
+                max_length=8,
+            )
+        )
         assert "264 tokens and the model 200" in message(save_bart, small, where, tokenizer())
-        other = random_model(TransformerConfig(300, None, 1, 1, 8, 2, 8, 8, activation="elu"))
+        other = random_model(
+            TransformerConfig(
+                vocabulary_size=300,
+                target_vocabulary_size=None,
+                num_encoder_layers=1,
+                num_decoder_layers=1,
+                hidden_dim=8,
+                num_heads=2,
+                feedforward_dim=8,
+                max_length=8,
+                activation="elu",
+            )
+        )
         assert "activation 'elu' has no name" in message(save_bart, other, where, tokenizer())
         text = message(save_bart, random_model(OURS), where, tokenizer())
         assert "a Transformer with norm_first=True has no class in transformers" in text

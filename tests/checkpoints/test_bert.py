@@ -289,7 +289,17 @@ class TestSave:
         assert "give 3 different" in message(save_bert, model, where, TOKENS, {}, ["a", "a", "b"])
         assert "121 tokens and the model 120" in message(save_bert, model, where, small, {})
         assert "leave them out" in message(save_bert, model.encoder, where, TOKENS, {}, ["a"])
-        plain = Bert(BertConfig(120, 1, 8, 2, 8, 8, num_segments=0))
+        plain = Bert(
+            BertConfig(
+                vocabulary_size=120,
+                num_layers=1,
+                hidden_dim=8,
+                num_heads=2,
+                feedforward_dim=8,
+                max_length=8,
+                num_segments=0,
+            )
+        )
         assert "num_segments" in message(save_bert, plain, where, TOKENS, {})
         assert list(tmp_path.iterdir()) == []
 

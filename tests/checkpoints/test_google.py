@@ -583,7 +583,17 @@ class TestWrite:
         assert text == "Classifier cannot be written as Google's BERT; save its encoder"
 
         def other(**fields):
-            return Bert(BertConfig(120, 1, 8, 2, 8, 8, **fields))
+            return Bert(
+                BertConfig(
+                    vocabulary_size=120,
+                    num_layers=1,
+                    hidden_dim=8,
+                    num_heads=2,
+                    feedforward_dim=8,
+                    max_length=8,
+                    **fields,
+                )
+            )
 
         assert "num_segments" in message(save_google, other(num_segments=0), where, TOKENS)
         text = message(save_google, other(activation="silu"), where, TOKENS)

@@ -24,7 +24,15 @@ from tfmodels.text.character_tokens import CharacterTokenizer
 
 # Logits are about 1. Largest difference seen in float32: 7e-6.
 TOLERANCE = 1e-4
-CONFIG = GptConfig(300, 2, 32, 4, 48, 24, epsilon=1e-4)
+CONFIG = GptConfig(
+    vocabulary_size=300,
+    num_layers=2,
+    hidden_dim=32,
+    num_heads=4,
+    feedforward_dim=48,
+    max_length=24,
+    epsilon=1e-4,
+)
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the")]
 TOKENS = [*printable_bytes(), "th", "the", "Ġthe", END_OF_TEXT]
 TEXTS = ["the other", "é ...", f"a{END_OF_TEXT}b"]
@@ -188,10 +196,29 @@ class TestDoesNotFit:
 
 class TestSave:
     def test_refused(self, tmp_path):
-        small = random_model(GptConfig(200, 1, 8, 2, 8, 8))
+        small = random_model(
+            GptConfig(
+                vocabulary_size=200,
+                num_layers=1,
+                hidden_dim=8,
+                num_heads=2,
+                feedforward_dim=8,
+                max_length=8,
+            )
+        )
         where = tmp_path / "new"
         assert "260 tokens and the model 200" in message(save_gpt, small, where, tokenizer())
-        other = random_model(GptConfig(300, 1, 8, 2, 8, 8, activation="elu"))
+        other = random_model(
+            GptConfig(
+                vocabulary_size=300,
+                num_layers=1,
+                hidden_dim=8,
+                num_heads=2,
+                feedforward_dim=8,
+                max_length=8,
+                activation="elu",
+            )
+        )
         assert "activation 'elu' has no name" in message(save_gpt, other, where, tokenizer())
         assert list(tmp_path.iterdir()) == []
         where.write_text("")

@@ -33,7 +33,20 @@ def test_config():
 
 
 def test_every_field_comes_from_the_file(tmp_path):
-    config = BertConfig(99, 1, 8, 4, 17, 33, 3, "relu", 0.25, 0.3, 1e-6, 0.5)
+    config = BertConfig(
+        vocabulary_size=99,
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=4,
+        feedforward_dim=17,
+        max_length=33,
+        num_segments=3,
+        activation="relu",
+        dropout=0.25,
+        attention_dropout=0.3,
+        epsilon=1e-6,
+        initializer_range=0.5,
+    )
     differing = [getattr(config, f) != getattr(BertConfig, f) for f in config.__dataclass_fields__]
     assert all(differing)
     write_bert_config(tmp_path, config, "BertModel")

@@ -79,5 +79,16 @@ def test_another_shape_is_refused(fields):
 
 
 def test_nothing_is_assigned_to_another_shape():
-    model = Transformer(TransformerConfig(300, None, 1, 1, 8, 2, 8, 8))
+    model = Transformer(
+        TransformerConfig(
+            vocabulary_size=300,
+            target_vocabulary_size=None,
+            num_encoder_layers=1,
+            num_decoder_layers=1,
+            hidden_dim=8,
+            num_heads=2,
+            feedforward_dim=8,
+            max_length=8,
+        )
+    )
     assert "make the model from the config" in message(load_encoder_weights, model, SMALL)

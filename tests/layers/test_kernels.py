@@ -97,7 +97,9 @@ def test_add_norm(dtype, rate):
     upstream = normal(ROWS, WIDTH, seed=4)
 
     def kernel(x, residual, gamma, beta):
-        return kernels.add_norm(x, residual, gamma, beta, EPSILON, rate, SEED)
+        return kernels.add_norm(
+            x, residual, gamma, beta, EPSILON, True, rate, SEED if rate else None
+        )
 
     inputs = [*tensors(dtype, x, residual), *tensors("float32", gamma, beta)]
     found = value_and_gradients(kernel, inputs, upstream)
@@ -125,7 +127,7 @@ def test_add_norm(dtype, rate):
 
 def test_norm_without_a_residual():
     x, gamma, beta = tensors("float32", normal(ROWS, WIDTH), normal(WIDTH), normal(WIDTH, seed=1))
-    trained = kernels.add_norm(x, None, gamma, beta, EPSILON, 0.0, SEED)
+    trained = kernels.add_norm(x, None, gamma, beta, EPSILON, True)
     used = kernels.add_norm(x, None, gamma, beta, EPSILON)
     np.testing.assert_allclose(trained, used, atol=1e-5)
 
@@ -146,7 +148,7 @@ def test_masked_softmax(name, dtype, rate):
     scores, upstream = 2 * normal(*shape), normal(*shape, seed=1)
 
     def kernel(scores, rate=rate):
-        return kernels.masked_softmax(scores, mask, scale, rate, SEED)
+        return kernels.masked_softmax(scores, mask, scale, True, rate, SEED if rate else None)
 
     [inputs] = tensors(dtype, scores)
     found = value_and_gradients(kernel, [inputs], upstream)

@@ -28,7 +28,15 @@ from tfmodels.training.sequence import tagging_objective
 ROOT = Path(__file__).parents[2]
 BATCH_SIZE, CLASSES = 4, 3
 FIELDS = {"dropout": 0.0, "attention_dropout": 0.0}
-BERT = BertConfig(11, 1, H, 2, 16, S, **FIELDS)
+BERT = BertConfig(
+    vocabulary_size=11,
+    num_layers=1,
+    hidden_dim=H,
+    num_heads=2,
+    feedforward_dim=16,
+    max_length=S,
+    **FIELDS,
+)
 
 
 def objective():
@@ -61,7 +69,17 @@ def tagger(crf=False):
 def gpt():
     ids = integers(11, 10, S + 1)
     labels = np.where(real_tokens(*(1 + np.arange(10) * 2 % S)), ids[:, 1:], -1)
-    model = Gpt(GptConfig(11, 1, H, 2, 16, S, **FIELDS))
+    model = Gpt(
+        GptConfig(
+            vocabulary_size=11,
+            num_layers=1,
+            hidden_dim=H,
+            num_heads=2,
+            feedforward_dim=16,
+            max_length=S,
+            **FIELDS,
+        )
+    )
     return model, ({"token_ids": ids[:, :-1]}, labels.astype("int32")), objective()
 
 

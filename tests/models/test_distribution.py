@@ -20,7 +20,16 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 BATCH_SIZE, NUM_CLASSES = 4, 3
-CONFIG = BertConfig(11, 1, H, 2, 16, S, dropout=0.0, attention_dropout=0.0)
+CONFIG = BertConfig(
+    vocabulary_size=11,
+    num_layers=1,
+    hidden_dim=H,
+    num_heads=2,
+    feedforward_dim=16,
+    max_length=S,
+    dropout=0.0,
+    attention_dropout=0.0,
+)
 
 
 def dataset(rows, weighted):

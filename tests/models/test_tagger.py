@@ -140,7 +140,18 @@ def trained(model, batch, labels, epochs):
 
 def wordwise():
     """An encoder that sees a word by itself: embeddings only."""
-    return Bert(BertConfig(5, 0, H, 2, 16, 8, num_segments=0, dropout=0.0))
+    return Bert(
+        BertConfig(
+            vocabulary_size=5,
+            num_layers=0,
+            hidden_dim=H,
+            num_heads=2,
+            feedforward_dim=16,
+            max_length=8,
+            num_segments=0,
+            dropout=0.0,
+        )
+    )
 
 
 @pytest.mark.slow

@@ -71,7 +71,15 @@ def test_config_round_trip():
     assert type(again) is SequenceLoss and again.get_config() == loss.get_config()
 
 
-CONFIG = BertConfig(11, 0, H, 2, 16, 6, dropout=0.0)  # embeddings only: quick
+CONFIG = BertConfig(
+    vocabulary_size=11,
+    num_layers=0,
+    hidden_dim=H,
+    num_heads=2,
+    feedforward_dim=16,
+    max_length=6,
+    dropout=0.0,
+)  # embeddings only: quick
 
 
 def tagger(crf):

@@ -15,11 +15,11 @@ import keras
 from keras import ops
 
 from tfmodels.layers import kernels
-from tfmodels.layers.dense import dense
+from tfmodels.layers.dense import Layer, dense
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Attention(keras.layers.Layer):
+class Attention(Layer):
     """Multi-head scaled dot-product attention.
 
     Args:
@@ -41,10 +41,13 @@ class Attention(keras.layers.Layer):
             used as it is and `value` is not looked at.
             Positions of the cache not yet written must be zero and masked, and the cache must
             have room: `cache_index + Q <= K` (not checked where the index is a tensor).
+        return_attention_scores: whether to return the weights of the values too, as
+            `keras.layers.MultiHeadAttention` does.
         training: bool.
 
     Returns:
-        float `[B, Q, H]`; with `cache_index` a pair of that and the new cache.
+        float `[B, Q, H]`; a tuple of that, with `cache_index` the new cache, and with
+        `return_attention_scores` float `[B, N, Q, K]`.
 
     Raises:
         ValueError: if `num_heads` does not divide `hidden_dim`.
@@ -89,7 +92,14 @@ class Attention(keras.layers.Layer):
         return keys, self._heads(self.value(value, training=training))
 
     def call(
-        self, query, value=None, attention_mask=None, cache=None, cache_index=None, training=False
+        self,
+        query,
+        value=None,
+        attention_mask=None,
+        cache=None,
+        cache_index=None,
+        return_attention_scores=False,
+        training=False,
     ):
         queries = self._heads(self.query(query, training=training))  # [B, N, Q, D]
         if cache is None:
@@ -109,19 +119,22 @@ class Attention(keras.layers.Layer):
         mask = attention_mask
         if mask is not None:
             mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; from the end: it may lack B
-        attended = kernels.attend(
+        attended, scores = kernels.attend(
             queries,
             keys,
             values,
             mask,
             1.0 / math.sqrt(self.head_dim),
+            training,
             self.dropout,
-            self.seed_generator.next() if training else None,
+            self.seed_generator.next() if training and self.dropout else None,
         )
         attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
         attended = ops.reshape(attended, (-1, ops.shape(query)[1], self.hidden_dim))
         output = self.output_projection(attended, training=training)
-        return output if cache_index is None else (output, cache)
+        outputs = (output,) if cache_index is None else (output, cache)
+        outputs = (*outputs, scores) if return_attention_scores else outputs
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def _heads(self, x):
         """`[B, S, H]` to `[B, N, S, D]`."""
@@ -130,12 +143,3 @@ class Attention(keras.layers.Layer):
 
     def compute_output_shape(self, query_shape, *args, **kwargs):
         return (*query_shape[:-1], self.hidden_dim)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "hidden_dim": self.hidden_dim,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-        }

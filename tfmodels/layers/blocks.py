@@ -7,11 +7,11 @@ al. 2017, section 3.1; `norm_first` is the order of Xiong et al. 2020 (and of GP
 import keras
 
 from tfmodels.layers.attention import Attention
-from tfmodels.layers.dense import LayerNorm, dense
+from tfmodels.layers.dense import Layer, LayerNorm, dense
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class FeedForward(keras.layers.Layer):
+class FeedForward(Layer):
     """Two dense layers with an activation between them, position by position.
 
     Args:
@@ -51,17 +51,8 @@ class FeedForward(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.hidden_dim)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "feedforward_dim": self.feedforward_dim,
-            "activation": self.activation,
-            "initializer_range": self.initializer_range,
-        }
 
-
-class _Block(keras.layers.Layer):
+class _Block(Layer):
     """What the blocks share: their settings, self-attention, feed-forward, residuals.
 
     Args:
@@ -152,20 +143,6 @@ class _Block(keras.layers.Layer):
     def compute_output_shape(self, input_shape, *args, **kwargs):
         return input_shape
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "num_heads": self.num_heads,
-            "feedforward_dim": self.feedforward_dim,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "attention_dropout": self.attention_dropout,
-            "epsilon": self.epsilon,
-            "norm_first": self.norm_first,
-            "initializer_range": self.initializer_range,
-        }
-
 
 @keras.saving.register_keras_serializable("tfmodels")
 class EncoderBlock(_Block):
@@ -176,17 +153,21 @@ class EncoderBlock(_Block):
     Call arguments:
         inputs: float `[B, S, H]`.
         attention_mask: bool that broadcasts to `[B, S, S]`, `True` = may be attended to.
+        return_attention_scores: whether to return the attention weights too.
         training: bool.
 
     Returns:
-        float `[B, S, H]`.
+        float `[B, S, H]`; with `return_attention_scores` a pair of that and `[B, N, S, S]`.
     """
 
-    def call(self, inputs, attention_mask=None, training=False):
+    def call(self, inputs, attention_mask=None, return_attention_scores=False, training=False):
         x = self._before(inputs, self.attention_norm, training)
-        x = self.attention(x, attention_mask=attention_mask, training=training)
+        x, scores = self.attention(
+            x, attention_mask=attention_mask, return_attention_scores=True, training=training
+        )
         x = self._after(inputs, x, self.attention_norm, training)
-        return self._feed_forward(x, training)
+        x = self._feed_forward(x, training)
+        return (x, scores) if return_attention_scores else x
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -205,10 +186,12 @@ class DecoderBlock(_Block):
         cache_index: scalar int, position of the first of `inputs` in the cache.
         encoded_cache: two float `[B, N, S, D]`, `cross_attention.project(encoded)`,
             in place of `encoded`.
+        return_attention_scores: whether to return the weights of the self-attention too.
         training: bool.
 
     Returns:
-        float `[B, T, H]`; with `cache_index` a pair of that and the new cache.
+        float `[B, T, H]`; a tuple of that, with `cache_index` the new cache, and with
+        `return_attention_scores` float `[B, N, T, K]`.
     """
 
     def __init__(self, *args, cross_attention=True, **kwargs):
@@ -231,18 +214,18 @@ class DecoderBlock(_Block):
         cache=None,
         cache_index=None,
         encoded_cache=None,
+        return_attention_scores=False,
         training=False,
     ):
         x = self._before(inputs, self.attention_norm, training)
-        x = self.attention(
+        x, *others = self.attention(
             x,
             attention_mask=attention_mask,
             cache=cache,
             cache_index=cache_index,
+            return_attention_scores=True,
             training=training,
         )
-        if cache_index is not None:
-            x, cache = x
         x = self._after(inputs, x, self.attention_norm, training)
         if self.cross_attention is not None:
             if encoded is None and encoded_cache is None:
@@ -258,7 +241,8 @@ class DecoderBlock(_Block):
             )
             x = self._after(x, attended, self.cross_attention_norm, training)
         x = self._feed_forward(x, training)
-        return x if cache_index is None else (x, cache)
+        others = others if return_attention_scores else others[:-1]
+        return (x, *others) if others else x
 
     def get_config(self):
         return {**super().get_config(), "cross_attention": self.cross_attention is not None}

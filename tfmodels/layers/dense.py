@@ -1,12 +1,25 @@
-"""`Dense` and `LayerNorm`: the two layers with weights that every block is made of.
+"""`Dense` and `LayerNorm`: the two layers with weights that every block is made of, and `Layer`.
 
 In: float `[..., I]`; out: float `[..., O]`. Weight names and shapes are those of
 `keras.layers.Dense` and `keras.layers.LayerNormalization`.
 """
 
+import inspect
+
 import keras
 
 from tfmodels.layers import kernels
+
+
+class Layer(keras.layers.Layer):
+    """A Keras layer that keeps the arguments of its constructor under their names: its config."""
+
+    def get_config(self):
+        config, kinds = super().get_config(), type(self).__mro__
+        for kind in kinds[: kinds.index(Layer)]:
+            spec = inspect.getfullargspec(kind.__init__)
+            config |= {name: getattr(self, name) for name in spec.args[1:] + spec.kwonlyargs}
+        return config
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -41,7 +54,7 @@ class Dense(keras.layers.Dense):
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class LayerNorm(keras.layers.Layer):
+class LayerNorm(Layer):
     """Layer normalization (Ba et al. 2016) of `residual + dropout(inputs)`.
 
     Residual connection, dropout and normalization are one layer because they are
@@ -74,16 +87,13 @@ class LayerNorm(keras.layers.Layer):
         self.beta = self.add_weight((width,), initializer="zeros", name="beta", **kind)
 
     def call(self, inputs, residual=None, training=False):
-        seed = self.seed_generator.next() if training else None
+        seed = self.seed_generator.next() if training and self.dropout else None
         return kernels.add_norm(
-            inputs, residual, self.gamma, self.beta, self.epsilon, self.dropout, seed
+            inputs, residual, self.gamma, self.beta, self.epsilon, training, self.dropout, seed
         )
 
     def compute_output_shape(self, input_shape):
         return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon, "dropout": self.dropout}
 
 
 def dense(units, initializer_range, activation=None, **kwargs):

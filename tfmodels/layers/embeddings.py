@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfmodels.layers.dense import LayerNorm
+from tfmodels.layers.dense import Layer, LayerNorm
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Embeddings(keras.layers.Layer):
+class Embeddings(Layer):
     """Token plus position plus segment embeddings, normalized.
 
     Args:
@@ -73,7 +73,7 @@ class Embeddings(keras.layers.Layer):
             self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
-    def build(self, token_ids_shape, *other_shapes):
+    def build(self, token_ids_shape=None, *other_shapes):
         def table(rows, name):
             initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
             return self.add_weight((rows, self.hidden_dim), initializer=initializer, name=name)
@@ -85,7 +85,7 @@ class Embeddings(keras.layers.Layer):
             self.position = sinusoids(self.max_length, self.hidden_dim)
         self.segment = table(self.num_segments, "segment") if self.num_segments else None
         if self.norm is not None:
-            self.norm.build((*token_ids_shape, self.hidden_dim))
+            self.norm.build((None, None, self.hidden_dim))
 
     def call(
         self, token_ids, segment_ids=None, position_ids=None, token_table=None, training=False
@@ -122,20 +122,6 @@ class Embeddings(keras.layers.Layer):
 
     def compute_output_shape(self, token_ids_shape, *other_shapes):
         return (*token_ids_shape, self.hidden_dim)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "hidden_dim": self.hidden_dim,
-            "max_length": self.max_length,
-            "num_segments": self.num_segments,
-            "epsilon": self.epsilon,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-            "positions": self.positions,
-            "scale": self.scale,
-        }
 
 
 def sinusoids(length, width):

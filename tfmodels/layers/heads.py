@@ -8,13 +8,13 @@ import keras
 from keras import ops
 
 from tfmodels.layers import kernels
-from tfmodels.layers.dense import LayerNorm, dense
+from tfmodels.layers.dense import Layer, LayerNorm, dense
 
 POOLINGS = ("first", "mean")
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class Pooler(keras.layers.Layer):
+class Pooler(Layer):
     """One vector for a sequence.
 
     Args:
@@ -66,17 +66,9 @@ class Pooler(keras.layers.Layer):
     def compute_output_shape(self, states_shape, padding_mask_shape=None):
         return (states_shape[0], self.hidden_dim)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "pooling": self.pooling,
-            "initializer_range": self.initializer_range,
-        }
-
 
 @keras.saving.register_keras_serializable("tfmodels")
-class ClassificationHead(keras.layers.Layer):
+class ClassificationHead(Layer):
     """Dropout and a dense layer, to float32 logits.
 
     Args:
@@ -112,17 +104,9 @@ class ClassificationHead(keras.layers.Layer):
     def compute_output_spec(self, inputs, training=False):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "dropout": self.dropout,
-            "initializer_range": self.initializer_range,
-        }
-
 
 @keras.saving.register_keras_serializable("tfmodels")
-class MaskedLMHead(keras.layers.Layer):
+class MaskedLMHead(Layer):
     """Which token stands at a position: a transformation, then the token table once more.
 
     Devlin et al. 2018, appendix A.2, and `BertLMPredictionHead` in `transformers`: dense,
@@ -184,13 +168,3 @@ class MaskedLMHead(keras.layers.Layer):
 
     def compute_output_spec(self, states, table=None, training=False):
         return keras.KerasTensor(self.compute_output_shape(states.shape), dtype="float32")
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "hidden_dim": self.hidden_dim,
-            "activation": self.activation,
-            "epsilon": self.epsilon,
-            "initializer_range": self.initializer_range,
-        }

@@ -12,8 +12,8 @@ three forms:
   five to ten times, and TensorFlow's bfloat16 elementwise kernels are slower than
   its float32 ones. The matrix products stay outside: XLA's are slower on CPUs.
 
-A `seed` given to a function means training; `None` means inference. This and
-`models.workers` are the only modules of `layers` and `models` that import TensorFlow.
+Without a `seed` nothing is dropped, and nothing hashed. This and `models.workers` are the only
+modules of `layers` and `models` that import TensorFlow.
 """
 
 import math
@@ -63,23 +63,24 @@ def dense(x, kernel, bias=None, activation=None, training=False):
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [kernel.shape[1]]], 0))
 
 
-def add_norm(x, residual, gamma, beta, epsilon, rate=0.0, seed=None):
+def add_norm(x, residual, gamma, beta, epsilon, training=False, rate=0.0, seed=None):
     """`LayerNorm(residual + dropout(x))` over the last axis (Ba et al. 2016).
 
-    Mean and variance are float32 whatever the dtype of `x`.
+    Sum, mean and variance are float32 whatever the dtype of `x`.
 
     Args:
         x: float `[..., H]`.
         residual: float `[..., H]`, or `None` for nothing to add.
         gamma, beta: float32 `[H]`.
         epsilon: float, added to the variance.
-        rate: share of `x` that is dropped in training; what stays is scaled up.
-        seed: integers `[2]`, fresh at every call, in training; else `None`.
+        training: whether gradients will be taken.
+        rate: share of `x` that is dropped; what stays is scaled up.
+        seed: integers `[2]`, fresh at every call; `None` where nothing is dropped.
 
     Returns:
         float `[..., H]`, of the dtype of `x`.
     """
-    if tf is not None and seed is not None:
+    if tf is not None and training:
         width = gamma.shape[0]
         residual = tf.zeros_like(x) if residual is None else residual
         y = _add_norm(
@@ -88,35 +89,37 @@ def add_norm(x, residual, gamma, beta, epsilon, rate=0.0, seed=None):
             _drop(seed, rate), epsilon,
         )  # fmt: skip
         return tf.reshape(y, tf.shape(x))
-    if seed is not None and rate > 0:
+    if seed is not None:
         x = keras.random.dropout(x, rate, seed=seed)
-    total = ops.cast(x if residual is None else x + residual, "float32")
+    total = ops.cast(x, "float32")
+    if residual is not None:
+        total = total + ops.cast(residual, "float32")
     normalized, _ = _normalize(total, epsilon)
     return ops.cast(normalized * gamma + beta, x.dtype)
 
 
-def attend(queries, keys, values, mask, scale, rate=0.0, seed=None):
+def attend(queries, keys, values, mask, scale, training=False, rate=0.0, seed=None):
     """`dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
 
     Args:
         queries: float `[B, N, Q, D]`.
         keys, values: float `[B, N, K, D]`.
         mask: bool that broadcasts to `[B, N, Q, K]`, or `None`.
-        scale, rate, seed: see `masked_softmax`.
+        scale, training, rate, seed: see `masked_softmax`.
 
     Returns:
-        float `[B, N, Q, D]`.
+        pair of float `[B, N, Q, D]` and the weights `[B, N, Q, K]`.
     """
     if tf is None:
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))
     else:
         # Eigen and oneDNN read the keys as they lie; `ops` would copy them first.
         scores = tf.matmul(queries, keys, transpose_b=True)
-    weights = masked_softmax(scores, mask, scale, rate, seed)  # [B, N, Q, K]
-    return ops.matmul(weights, values)
+    weights = masked_softmax(scores, mask, scale, training, rate, seed)  # [B, N, Q, K]
+    return ops.matmul(weights, values), weights
 
 
-def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
+def masked_softmax(scores, mask, scale=1.0, training=False, rate=0.0, seed=None):
     """`dropout(softmax(scale * scores))` over the last axis, nothing for masked keys.
 
     The softmax is float32 whatever the dtype of `scores`.
@@ -126,13 +129,14 @@ def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
         mask: bool that broadcasts to `[B, N, Q, K]`, `True` = may be attended to,
             or `None`.
         scale: float.
-        rate: share of the weights that is dropped in training.
-        seed: integers `[2]`, fresh at every call, in training; else `None`.
+        training: whether gradients will be taken.
+        rate: share of the weights that is dropped.
+        seed: integers `[2]`, fresh at every call; `None` where nothing is dropped.
 
     Returns:
         float `[B, N, Q, K]`, of the dtype of `scores`.
     """
-    if tf is not None and seed is not None:
+    if tf is not None and training:
         mask = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask
         return _masked_softmax(scores, mask, _drop(seed, rate), scale)
     weights = ops.cast(scores, "float32") * scale
@@ -141,7 +145,7 @@ def masked_softmax(scores, mask, scale=1.0, rate=0.0, seed=None):
     # Keras' own warns of an axis of length 1, as a prompt of one token has.
     softmax = ops.softmax if tf is None else tf.nn.softmax
     weights = ops.cast(softmax(weights, axis=-1), scores.dtype)
-    if seed is not None and rate > 0:
+    if seed is not None:
         weights = keras.random.dropout(weights, rate, seed=seed)
     return weights
 
@@ -228,8 +232,11 @@ if tf is not None:
     def _drop(seed, rate):
         """What the compiled functions are told about dropout: seed, threshold and scale.
 
-        As tensors, so that one compiled function serves every rate.
+        As tensors, so that one compiled function serves every rate; `None` where nothing is
+        dropped.
         """
+        if seed is None:
+            return None
         seed = tf.cast(seed, tf.uint32)
         replica = tf.distribute.get_replica_context()
         if replica is not None and replica.num_replicas_in_sync > 1:
@@ -246,6 +253,8 @@ if tf is not None:
         finds the same elements again without storing them, and XLA fuses it, which it does
         not do with the counter-based generators (40 times slower here).
         """
+        if drop is None:
+            return 1.0
         seed, threshold, scale = drop
         number = tf.cast(tf.range(tf.size(like)), tf.uint32)
         x = _mixed(_mixed(number) + seed[0] + seed[1] * _u32(0x9E3779B9))

@@ -15,11 +15,13 @@ def padding_attention_mask(padding_mask):
     """Every query may look at the real tokens of its row.
 
     Args:
-        padding_mask: bool `[B, K]`, `True` at real tokens.
+        padding_mask: bool `[B, K]`, `True` at real tokens; `None` if all are.
 
     Returns:
-        bool `[B, 1, K]`.
+        bool `[B, 1, K]`; `None` for `None`.
     """
+    if padding_mask is None:
+        return None
     return ops.expand_dims(ops.cast(padding_mask, "bool"), 1)
 
 

@@ -12,51 +12,7 @@ import keras
 from tfmodels.layers.blocks import EncoderBlock
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import padding_attention_mask
-from tfmodels.models.model import ConfigModel, shape_of_size
-
-
-@dataclasses.dataclass(frozen=True)
-class BertConfig:
-    """The shape of a `Bert`; the defaults are BERT-base, uncased.
-
-    Args:
-        vocabulary_size: V, entries of the WordPiece vocabulary.
-        num_layers: L, encoder blocks.
-        hidden_dim: H, width of a state.
-        num_heads: N, attention heads; divides `hidden_dim`.
-        feedforward_dim: F, width inside the feed-forward parts.
-        max_length: longest sequence, in tokens.
-        num_segments: how many segment ids there are.
-        activation: `"gelu"` (the exact one), `"gelu_tanh"` or the name of a Keras activation.
-        dropout: share of each part's output that is dropped in training, 0 to 1.
-        attention_dropout: share of the attention weights dropped in training, 0 to 1.
-        epsilon: of the layer normalizations.
-        initializer_range: standard deviation that new weights start from.
-    """
-
-    vocabulary_size: int = 30522
-    num_layers: int = 12
-    hidden_dim: int = 768
-    num_heads: int = 12
-    feedforward_dim: int = 3072
-    max_length: int = 512
-    num_segments: int = 2
-    activation: str = "gelu"
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    epsilon: float = 1e-12
-    initializer_range: float = 0.02
-
-    @classmethod
-    def of_size(cls, size, **fields):
-        """The config of a size of `SIZES`, with other `fields` as given.
-
-        Raises:
-            ValueError: if there is no such size.
-        """
-        layers, shape = shape_of_size(size, SIZES)
-        return cls(**{"num_layers": layers, **shape, **fields})
-
+from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch
 
 # size: (num_layers, hidden_dim); Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018.
 SIZES = {
@@ -67,6 +23,25 @@ SIZES = {
     "base": (12, 768),
     "large": (24, 1024),
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BertConfig(Config):
+    """The shape of a `Bert`; the defaults are BERT-base, uncased.
+
+    Args:
+        num_layers: L, encoder blocks.
+        num_segments: how many segment ids there are.
+        **others: see `Config`.
+    """
+
+    vocabulary_size: int = 30522
+    num_layers: int = 12
+    max_length: int = 512
+    num_segments: int = 2
+    epsilon: float = 1e-12
+
+    sizes = SIZES
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -93,6 +68,7 @@ class Bert(ConfigModel):
     """
 
     config_type = BertConfig
+    default_name = "encoder"
 
     def __init__(self, config, **kwargs):
         super().__init__(config, **kwargs)
@@ -108,33 +84,35 @@ class Bert(ConfigModel):
             name="embeddings",
         )
         self.blocks = [
-            EncoderBlock(
-                config.hidden_dim,
-                config.num_heads,
-                config.feedforward_dim,
-                config.activation,
-                config.dropout,
-                config.attention_dropout,
-                config.epsilon,
-                initializer_range=config.initializer_range,
-                dtype=self.dtype_policy,
-                name=f"block_{number}",
-            )
+            EncoderBlock(**config.block(), dtype=self.dtype_policy, name=f"block_{number}")
             for number in range(config.num_layers)
         ]
-
-    def build(self, batch_shape=None):
-        self.embeddings.build((None, None))
-        for block in self.blocks:
-            block.build((None, None, self.config.hidden_dim))
+        self.build()
 
     def call(self, batch, training=False):
-        padding_mask = batch.get("padding_mask")
-        mask = None if padding_mask is None else padding_attention_mask(padding_mask)
+        mask = padding_attention_mask(batch.get("padding_mask"))
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
         for block in self.blocks:
             x = block(x, attention_mask=mask, training=training)  # [B, S, H]
         return x
 
+    def inspect(self, batch):
+        """Return what every layer says of a batch, at inference.
+
+        Args:
+            batch: as for a call.
+
+        Returns:
+            dict of `hidden_states`, L + 1 float `[B, S, H]` from the embeddings on, and
+            `attention_scores`, L float `[B, N, S, S]`: of each head, how much of each token goes
+            into each.
+        """
+        batch = read_batch(batch)
+        x = self.embeddings(batch["token_ids"], batch.get("segment_ids"))
+        return inspect_blocks(self.blocks, x, padding_attention_mask(batch.get("padding_mask")))
+
     def compute_output_shape(self, batch_shape):
         return (*batch_shape["token_ids"], self.config.hidden_dim)
+
+    # Of the compute dtype, as Keras has it.
+    compute_output_spec = keras.Model.compute_output_spec

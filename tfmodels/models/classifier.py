@@ -1,12 +1,21 @@
 """`Classifier`: any encoder, one label for the whole text.
 
-In: the batch dict that the encoder takes. Out: float32 logits `[B, C]`.
+In: the batch dict that the encoder takes. Out: float32 logits `[B, C]`, and what they mean.
 """
 
 import keras
+from keras import ops
 
+from tfmodels.errors import InputError
 from tfmodels.layers.heads import ClassificationHead, Pooler
 from tfmodels.models.model import EncoderModel
+
+# What logits are turned into for people.
+ACTIVATIONS = {
+    "softmax": ops.softmax,
+    "sigmoid": ops.sigmoid,
+    "linear": lambda logits: logits,
+}
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -19,6 +28,10 @@ class Classifier(EncoderModel):
         num_classes: C.
         dropout: share of the pooled vector that is dropped in training.
         pooling: `"first"` or `"mean"`, see `Pooler`.
+        activation: what the logits are of: `"softmax"` of classes of which one is right,
+            `"sigmoid"` of classes of which any may be right (or of one that may be), `"linear"`
+            of numbers that are the answer, such as a score. The model gives logits whatever it
+            is; see `probabilities`.
 
     Call arguments:
         batch: dict, see `Bert`.
@@ -26,11 +39,24 @@ class Classifier(EncoderModel):
 
     Returns:
         float32 `[B, C]`: logits.
+
+    Raises:
+        InputError: there is no such activation, or it is a softmax of one class.
     """
 
-    def __init__(self, encoder, num_classes, dropout=0.1, pooling="first", **kwargs):
+    def __init__(
+        self, encoder, num_classes, dropout=0.1, pooling="first", activation="softmax", **kwargs
+    ):
         super().__init__(encoder, **kwargs)
+        if activation not in ACTIVATIONS:
+            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}: {activation!r}")
+        if num_classes == 1 and activation == "softmax":
+            raise InputError(
+                'num_classes=1: a softmax of one class is always 1; give activation="sigmoid" '
+                'for a yes or no, or "linear" for a score'
+            )
         self.num_classes = num_classes
+        self.activation = activation
         self.dropout = dropout
         self.pooling = pooling
         config = encoder.config
@@ -44,23 +70,19 @@ class Classifier(EncoderModel):
         self.head = ClassificationHead(
             num_classes, dropout, config.initializer_range, dtype=self.dtype_policy, name="head"
         )
-
-    def build(self, batch_shape=None):
-        hidden_dim = self.encoder.config.hidden_dim
-        super().build()
-        self.pooler.build((None, None, hidden_dim))
-        self.head.build((None, hidden_dim))
+        self.build()
 
     def call(self, batch, training=False):
         states = self.encoder(batch, training=training)  # [B, S, H]
         pooled = self.pooler(states, batch.get("padding_mask"), training=training)  # [B, H]
         return self.head(pooled, training=training)
 
+    def probabilities(self, logits):
+        """Return what the logits mean, by `activation`: float32 `[B, C]`."""
+        return ACTIVATIONS[self.activation](ops.cast(logits, "float32"))
+
     def compute_output_shape(self, batch_shape):
         return (batch_shape["token_ids"][0], self.num_classes)
-
-    def compute_output_spec(self, batch, training=False):
-        return keras.KerasTensor((batch["token_ids"].shape[0], self.num_classes), dtype="float32")
 
     def get_config(self):
         return {
@@ -68,4 +90,5 @@ class Classifier(EncoderModel):
             "num_classes": self.num_classes,
             "dropout": self.dropout,
             "pooling": self.pooling,
+            "activation": self.activation,
         }

@@ -20,51 +20,7 @@ from tfmodels.layers.blocks import DecoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, combine_masks, padding_attention_mask
-from tfmodels.models.model import ConfigModel, shape_of_size
-
-
-@dataclasses.dataclass(frozen=True)
-class GptConfig:
-    """The shape of a `Gpt`; the defaults are GPT-2, small.
-
-    Args:
-        vocabulary_size: V, entries of the vocabulary.
-        num_layers: L, decoder blocks.
-        hidden_dim: H, width of a state.
-        num_heads: N, attention heads; divides `hidden_dim`.
-        feedforward_dim: F, width inside the feed-forward parts.
-        max_length: longest text, in tokens: prompt and what is generated.
-        activation: `"gelu_tanh"` (the approximation by tanh), `"gelu"` or the name of a Keras
-            activation.
-        dropout: share of the embeddings and of each part's output that is dropped in
-            training, 0 to 1.
-        attention_dropout: share of the attention weights dropped in training, 0 to 1.
-        epsilon: of the layer normalizations.
-        initializer_range: standard deviation that new weights start from.
-    """
-
-    vocabulary_size: int = 50257
-    num_layers: int = 12
-    hidden_dim: int = 768
-    num_heads: int = 12
-    feedforward_dim: int = 3072
-    max_length: int = 1024
-    activation: str = "gelu_tanh"
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    epsilon: float = 1e-5
-    initializer_range: float = 0.02
-
-    @classmethod
-    def of_size(cls, size, **fields):
-        """The config of a size of `SIZES`, with other `fields` as given.
-
-        Raises:
-            ValueError: if there is no such size.
-        """
-        layers, shape = shape_of_size(size, SIZES)
-        return cls(**{"num_layers": layers, **shape, **fields})
-
+from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch
 
 # size: (num_layers, hidden_dim); the last four are those of Radford et al. 2019.
 SIZES = {
@@ -75,6 +31,22 @@ SIZES = {
     "large": (36, 1280),
     "xl": (48, 1600),
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GptConfig(Config):
+    """The shape of a `Gpt`; the defaults are GPT-2, small.
+
+    Args:
+        num_layers: L, decoder blocks.
+        **others: see `Config`.
+    """
+
+    vocabulary_size: int = 50257
+    num_layers: int = 12
+    activation: str = "gelu_tanh"
+
+    sizes = SIZES
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -104,6 +76,7 @@ class Gpt(ConfigModel):
     """
 
     config_type = GptConfig
+    inputs_of_export = ("token_ids", "padding_mask")
 
     def __init__(self, config, **kwargs):
         super().__init__(config, **kwargs)
@@ -120,15 +93,8 @@ class Gpt(ConfigModel):
         )
         self.blocks = [
             DecoderBlock(
-                config.hidden_dim,
-                config.num_heads,
-                config.feedforward_dim,
-                config.activation,
-                config.dropout,
-                config.attention_dropout,
-                config.epsilon,
+                **config.block(),
                 norm_first=True,
-                initializer_range=config.initializer_range,
                 cross_attention=False,
                 dtype=self.dtype_policy,
                 name=f"block_{number}",
@@ -142,21 +108,27 @@ class Gpt(ConfigModel):
         for block in self.blocks:
             for last in (block.attention.output_projection, block.feedforward.outer):
                 last.kernel_initializer = keras.initializers.TruncatedNormal(stddev=deviation)
-
-    def build(self, batch_shape=None):
-        states_shape = (None, None, self.config.hidden_dim)
-        self.embeddings.build((None, None))
-        for block in self.blocks:
-            block.build(states_shape)
-        self.norm.build(states_shape)
+        self.build()
 
     def call(self, batch, training=False):
-        padding_mask = batch.get("padding_mask")
-        x = self._embed(batch["token_ids"], padding_mask, training)
-        mask = _prompt_mask(batch["token_ids"], padding_mask)
+        x, mask = self._embed(batch, training)
         for block in self.blocks:
             x = block(x, attention_mask=mask, training=training)  # [B, S, H]
         return self._logits(x, training)
+
+    def inspect(self, batch):
+        """Return what every layer says of a batch, at inference.
+
+        Args:
+            batch: as for a call.
+
+        Returns:
+            dict of `hidden_states`, L + 1 float `[B, S, H]` from the embeddings to what the logits
+            are made of, and `attention_scores`, L float `[B, N, S, S]`.
+        """
+        found = inspect_blocks(self.blocks, *self._embed(read_batch(batch)))
+        found["hidden_states"][-1] = self.norm(found["hidden_states"][-1])
+        return found
 
     def prompt(self, batch, length, training=False):
         """Reads the prompts, all at once.
@@ -175,21 +147,13 @@ class Gpt(ConfigModel):
             ValueError: if P, or `length`, is known and more than `max_length`, or `length`
                 less than P.
         """
-        token_ids = ops.convert_to_tensor(batch["token_ids"])
-        num_rows, prompt_length = ops.shape(token_ids)
-        if isinstance(length, int):
-            least = token_ids.shape[1] or 1
-            if not least <= length <= self.config.max_length:
-                raise ValueError(
-                    f"length is {length}; it must be from {least}, the prompt's, to "
-                    f"max_length={self.config.max_length}"
-                )
+        batch = read_batch(batch)
+        self._check_room(batch["token_ids"], length)
+        num_rows, prompt_length = ops.shape(batch["token_ids"])
         padding_mask = batch.get("padding_mask")
         if padding_mask is None:
             padding_mask = ops.ones((num_rows, prompt_length), "bool")
-        padding_mask = ops.convert_to_tensor(padding_mask)
-        x = self._embed(token_ids, padding_mask, training)
-        mask = _prompt_mask(token_ids, padding_mask)
+        x, mask = self._embed({**batch, "padding_mask": padding_mask}, training)
         room = length - prompt_length
         caches = []
         for block in self.blocks:
@@ -229,12 +193,16 @@ class Gpt(ConfigModel):
             caches.append(cache)
         return self._logits(x[:, 0]), {**state, "caches": tuple(caches)}
 
-    def _embed(self, token_ids, padding_mask, training):
+    def _embed(self, batch, training=False):
+        """Return the embeddings, and who may look at whom: the real ones up to itself."""
+        token_ids, padding_mask = batch["token_ids"], batch.get("padding_mask")
+        mask = causal_attention_mask(ops.shape(token_ids)[1])
+        mask = combine_masks(mask, padding_attention_mask(padding_mask))  # [1 or B, S, S]
         positions = None
         if padding_mask is not None:  # of real tokens; 0 at padding on the left
             counted = ops.cumsum(ops.cast(padding_mask, "int32"), axis=1)
             positions = ops.maximum(counted - 1, 0)
-        return self.embeddings(token_ids, position_ids=positions, training=training)
+        return self.embeddings(token_ids, position_ids=positions, training=training), mask
 
     def _logits(self, x, training=False):
         x = self.norm(x, training=training)
@@ -243,13 +211,3 @@ class Gpt(ConfigModel):
 
     def compute_output_shape(self, batch_shape):
         return (*batch_shape["token_ids"], self.config.vocabulary_size)
-
-    def compute_output_spec(self, batch, training=False):
-        shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
-        return keras.KerasTensor(shape, "float32")
-
-
-def _prompt_mask(token_ids, padding_mask):
-    """Every token may look at the real ones up to itself: bool `[1 or B, S, S]`."""
-    real = None if padding_mask is None else padding_attention_mask(padding_mask)
-    return combine_masks(causal_attention_mask(ops.shape(token_ids)[1]), real)

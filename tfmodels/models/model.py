@@ -1,26 +1,171 @@
-"""`Model`: `keras.Model`, mended where it does not train under `tf.distribute`.
+"""What every model here is: a `keras.Model` that is built in its constructor and takes a batch.
 
-The base of every model here; `ConfigModel`, that of what a config describes, and `EncoderModel`,
-that of the heads on an encoder. In and out: what `keras.Model` takes and gives.
+`Config` is the base of what describes a model of its own, which is a `ConfigModel`; the heads on
+an encoder are `EncoderModel`s. In: the batch dict, see `BATCH`. Out: what the model says.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import keras
-from keras import tree
+import numpy as np
+from keras import ops, tree
 
 from tfmodels.errors import InputError
 from tfmodels.models import workers
 
+# The entries of a batch that models know, and their types; all but `padding_mask` are ids or
+# positions. Every other entry is handed on as it is.
+BATCH = {
+    "token_ids": "int32",
+    "segment_ids": "int32",
+    "padding_mask": "bool",
+    "decoder_token_ids": "int32",
+    "masked_positions": "int32",
+    "word_positions": "int32",
+}
+_RIGHT = 'give a dict, model({"token_ids": ids, "padding_mask": mask}), of arrays [batch, length]'
+_OTHER_NAMES = {
+    "input_ids": "token_ids",
+    "attention_mask": "padding_mask",
+    "token_type_ids": "segment_ids",
+    "decoder_input_ids": "decoder_token_ids",
+}
+
+
+def read_batch(batch, required=("token_ids",)):
+    """Return a batch with the entries of `BATCH` as tensors of their types.
+
+    Args:
+        batch: dict of tensors, arrays or lists `[B, S]`. Ids may be floats, which Keras' own export
+            makes of them; of a mask, all but 0 is `True`.
+        required: names of entries that must be there.
+
+    Raises:
+        InputError: it is no such dict.
+    """
+    if not isinstance(batch, dict):
+        raise InputError(f"a model was called with a {type(batch).__name__}: {_RIGHT}")
+    for name in required:
+        if name not in batch:
+            other = [theirs for theirs, ours in _OTHER_NAMES.items() if ours == name]
+            hint = [f"{theirs} is called {name} here" for theirs in other if theirs in batch]
+            raise InputError(f"the batch has no {name}: {', '.join(hint) or _RIGHT}")
+    for theirs, ours in _OTHER_NAMES.items():
+        if theirs in batch and ours not in batch:
+            raise InputError(f"the batch has {theirs}: it is called {ours} here")
+    known = {name: _typed(batch[name], name) for name in BATCH if batch.get(name) is not None}
+    return {**batch, **known}
+
+
+def _typed(x, name):
+    if not hasattr(x, "dtype"):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise InputError(
+                f"{name}: rows of unequal length; pad them, and give a padding_mask"
+            ) from error
+    if hasattr(x, "row_splits"):
+        raise InputError(f"{name}: a ragged tensor; give {name}.to_tensor() and a padding_mask")
+    text = isinstance(x, np.ndarray) and x.dtype.kind in "OSU"
+    kind = "string" if text else keras.backend.standardize_dtype(x.dtype)
+    if kind == "string":
+        raise InputError(
+            f"{name}: strings; a model takes token ids, and a task such as TextClassifier texts"
+        )
+    if len(x.shape) != 2:
+        remedy = "batch the dataset: dataset.batch(32)" if len(x.shape) == 1 else _RIGHT
+        raise InputError(f"{name}: shape {tuple(x.shape)}, not [batch, length]; {remedy}")
+    if BATCH[name] == "bool" and kind != "bool":
+        return ops.cast(x, "bool")
+    if BATCH[name] == "int32" and not kind.startswith(("int", "uint")):
+        return ops.cast(x, "int32")
+    return ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x
+
+
+def inspect_blocks(blocks, x, mask):
+    """Return the states that go into the first block and come out of each, and their scores.
+
+    Args:
+        blocks: the L layers, called one after the other.
+        x: float `[B, S, H]`.
+        mask: bool that broadcasts to `[B, S, S]`, or `None`.
+
+    Returns:
+        dict of `hidden_states`, a list of L + 1, and `attention_scores`, L float `[B, N, S, S]`.
+    """
+    states, scores = [x], []
+    for block in blocks:
+        x, weights = block(x, attention_mask=mask, return_attention_scores=True)
+        states.append(x)
+        scores.append(weights)
+    return {"hidden_states": states, "attention_scores": scores}
+
 
 class Model(keras.Model):
-    """A `keras.Model` that trains under every `tf.distribute` strategy.
+    """A `keras.Model` of a batch that trains under every `tf.distribute` strategy.
 
     To find the shapes of a batch, Keras 3.15 takes the first one from the dataset and adds
     up its parts on all replicas, which TensorFlow refuses for bool, and which several workers
     do not understand. The dataset knows the shapes, and no batch is lost. The rest of what
     Keras gets wrong on several workers stands in `workers`.
+
+    Args:
+        name: the class' own if not given: always the same, unlike Keras', which are numbered.
+        **kwargs: as `keras.Model`.
     """
+
+    # The entries of a batch that an exported model takes; `required` must be in every batch.
+    inputs_of_export = ("token_ids", "segment_ids", "padding_mask")
+    required = ("token_ids",)
+    default_name = None
+
+    def __init__(self, name=None, **kwargs):
+        super().__init__(name=name or self.default_name or type(self).__name__.lower(), **kwargs)
+
+    def build(self, batch_shape=None):
+        """Make the weights that are not there yet; constructors call this."""
+        for layer in self.layers:
+            if not layer.built:
+                layer.build((None, None, self.config.hidden_dim))
+
+    def __call__(self, batch, *args, **kwargs):
+        return super().__call__(read_batch(batch, self.required), *args, **kwargs)
+
+    def stateless_call(self, trainable, others, batch, *args, **kwargs):
+        batch = read_batch(batch, self.required)
+        return super().stateless_call(trainable, others, batch, *args, **kwargs)
+
+    def compute_output_spec(self, batch, training=False):
+        shapes = self.compute_output_shape({name: x.shape for name, x in batch.items()})
+        if isinstance(shapes, dict):
+            return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
+        return keras.KerasTensor(shapes, "float32")
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """Export the model as `keras.Model.export` does, for batches of any size and length."""
+        if input_signature is None:
+            input_signature = [
+                {
+                    name: keras.InputSpec(shape=(None, None), dtype=BATCH[name], name=name)
+                    for name in self.inputs_of_export
+                }
+            ]
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """Save the model as `keras.Model.save` does, but not as HDF5, which loses its class."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise InputError(f"{filepath}: a model is saved as .keras, its weights as .weights.h5")
+        super().save(filepath, *args, **kwargs)
+
+    def quantize(self, mode=None, config=None, **kwargs):
+        """Refuse: Keras quantizes its own layers only, and would change nothing here."""
+        raise InputError(
+            f"quantize({mode!r}): not supported; for a small or fast model give "
+            'dtype="bfloat16", or convert an exported one'
+        )
 
     @property
     def distribute_strategy(self):
@@ -35,8 +180,66 @@ class Model(keras.Model):
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The shape of a model.
+
+    Args:
+        vocabulary_size: V, entries of the vocabulary.
+        hidden_dim: H, width of a state.
+        num_heads: N, attention heads; divides `hidden_dim`.
+        feedforward_dim: F, width inside the feed-forward parts.
+        max_length: maximum number of tokens of a text; of a `Gpt`, prompt and continuation.
+        activation: `"gelu"` (the exact one), `"gelu_tanh"` (its approximation by tanh) or the name
+            of a Keras activation.
+        dropout: share of the embeddings and of each part's output that is dropped in training,
+            0 to 1.
+        attention_dropout: share of the attention weights dropped in training, 0 to 1.
+        epsilon: of the layer normalizations.
+        initializer_range: standard deviation that new weights start from. The published 0.02 is
+            that of wide models; narrow ones learn to copy much sooner from 1 / root of H, with
+            which a projection gives numbers as large as it is given.
+    """
+
+    vocabulary_size: int
+    hidden_dim: int = 768
+    num_heads: int = 12
+    feedforward_dim: int = 3072
+    max_length: int = 1024
+    activation: str = "gelu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    epsilon: float = 1e-5
+    initializer_range: float = 0.02
+
+    # size: (layers of a stack, hidden_dim), and the fields that say the layers of each stack.
+    sizes: ClassVar[dict] = {}
+    stacks: ClassVar[tuple] = ("num_layers",)
+
+    @classmethod
+    def of_size(cls, size, **fields):
+        """Return the config of a size of `sizes`, with other `fields` as given.
+
+        Raises:
+            InputError: there is no such size.
+        """
+        if size not in cls.sizes:
+            raise InputError(f"size must be one of {', '.join(cls.sizes)}, got {size!r}")
+        layers, width = cls.sizes[size]
+        shape = {"hidden_dim": width, "num_heads": width // 64, "feedforward_dim": 4 * width}
+        return cls(**{**shape, **dict.fromkeys(cls.stacks, layers), **fields})
+
+    def block(self):
+        """Return the arguments of each block of a model."""
+        names = (
+            "hidden_dim num_heads feedforward_dim activation dropout attention_dropout epsilon "
+            "initializer_range"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
 class ConfigModel(Model):
-    """A model that a frozen dataclass of numbers describes whole, and is saved as.
+    """A model that a `Config` describes whole, and is saved as.
 
     Args:
         config: of the type `config_type`, a class attribute.
@@ -54,37 +257,20 @@ class ConfigModel(Model):
     def from_config(cls, config):
         return cls(**{**config, "config": cls.config_type(**config["config"])})
 
-
-def shape_of_size(size, sizes):
-    """The number of layers and the widths of a published size.
-
-    Args:
-        size: str.
-        sizes: dict from size to `(layers, hidden_dim)`.
-
-    Returns:
-        pair of the layers and a dict of `hidden_dim`, `num_heads` (of 64 each) and
-        `feedforward_dim`.
-
-    Raises:
-        ValueError: if there is no such size.
-    """
-    if size not in sizes:
-        raise ValueError(f"size must be one of {', '.join(sizes)}, got {size!r}")
-    layers, width = sizes[size]
-    return layers, {
-        "hidden_dim": width,
-        "num_heads": width // 64,
-        "feedforward_dim": 4 * width,
-    }
+    def _check_room(self, tokens, length):
+        """Refuse room for `length` tokens that the prompt or the model does not allow."""
+        least, most = tokens.shape[1] or 1, self.config.max_length
+        if isinstance(length, int) and not least <= length <= most:
+            raise InputError(
+                f"length is {length}; it must be from {least}, the prompt's, to max_length={most}"
+            )
 
 
 class EncoderModel(Model):
     """A model that stands on an encoder: of its dtype policy, and saved with it.
 
     Args:
-        encoder: a model with a `config`, for example `Bert`. It may be built already, with
-            weights from a checkpoint.
+        encoder: a model with a `config`, for example `Bert`.
     """
 
     def __init__(self, encoder, **kwargs):
@@ -92,9 +278,10 @@ class EncoderModel(Model):
         super().__init__(**kwargs)
         self.encoder = encoder
 
-    def build(self, batch_shape=None):
-        if not self.encoder.built:
-            self.encoder.build()
+    @property
+    def config(self):
+        """The encoder's."""
+        return self.encoder.config
 
     def get_config(self):
         return {

@@ -38,6 +38,8 @@ class BertPretrainer(EncoderModel):
         {'masked_lm': (1, 1, 30522), 'next_sentence': (1, 2)}
     """
 
+    inputs_of_export = (*EncoderModel.inputs_of_export, "masked_positions")
+
     def __init__(self, encoder, next_sentence=True, **kwargs):
         super().__init__(encoder, **kwargs)
         self.next_sentence = next_sentence
@@ -65,14 +67,7 @@ class BertPretrainer(EncoderModel):
                 dtype=self.dtype_policy,
                 name="next_sentence",
             )
-
-    def build(self, batch_shape=None):
-        hidden_dim = self.encoder.config.hidden_dim
-        super().build()
-        self.masked_lm.build((None, None, hidden_dim))
-        if self.next_sentence:
-            self.pooler.build((None, None, hidden_dim))
-            self.next_sentence_head.build((None, hidden_dim))
+        self.build()
 
     def call(self, batch, training=False):
         states = self.encoder(batch, training=training)  # [B, S, H]
@@ -95,12 +90,5 @@ class BertPretrainer(EncoderModel):
             shapes["next_sentence"] = (positions[0], 2)
         return shapes
 
-    def compute_output_spec(self, batch, training=False):
-        shapes = self.compute_output_shape({name: x.shape for name, x in batch.items()})
-        return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
-
     def get_config(self):
-        return {
-            **super().get_config(),
-            "next_sentence": self.next_sentence,
-        }
+        return {**super().get_config(), "next_sentence": self.next_sentence}

@@ -9,6 +9,7 @@ Lample et al. 2016 (arXiv:1603.01360).
 import keras
 from keras import ops
 
+from tfmodels.errors import InputError
 from tfmodels.layers.crf import CRF, Chain, penalties, viterbi
 from tfmodels.layers.heads import ClassificationHead
 from tfmodels.layers.kernels import take_positions
@@ -46,6 +47,8 @@ class Tagger(EncoderModel):
         (1, 1, 3)
     """
 
+    inputs_of_export = (*EncoderModel.inputs_of_export, "word_positions")
+
     def __init__(self, encoder, num_labels, labels=None, crf=False, dropout=0.1, **kwargs):
         super().__init__(encoder, **kwargs)
         self.num_labels = num_labels
@@ -60,12 +63,7 @@ class Tagger(EncoderModel):
             name="head",
         )
         self.crf = CRF(num_labels, labels, dtype=self.dtype_policy, name="crf") if crf else None
-
-    def build(self, batch_shape=None):
-        super().build()
-        self.head.build((None, None, self.encoder.config.hidden_dim))
-        if self.crf is not None:
-            self.crf.build()
+        self.build()
 
     def call(self, batch, training=False):
         states = self.encoder(batch, training=training)  # [B, S, H]
@@ -106,9 +104,18 @@ class Tagger(EncoderModel):
         words = batch_shape.get("word_positions", batch_shape["token_ids"])
         return (*words, self.num_labels)
 
-    def compute_output_spec(self, batch, training=False):
-        shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
-        return keras.KerasTensor(shape, dtype="float32")
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        """Compile as `keras.Model.compile`; with a CRF the loss must be its own.
+
+        Raises:
+            InputError: the loss would leave the CRF untrained, which `decode` uses.
+        """
+        if self.crf is not None and loss is not None and getattr(loss, "crf", None) is not self.crf:
+            raise InputError(
+                f"loss {loss!r}: it would leave the CRF untrained; give "
+                "model.compile(optimizer, **tagging_objective(model)), which has SequenceLoss"
+            )
+        super().compile(optimizer, loss, *args, **kwargs)
 
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)

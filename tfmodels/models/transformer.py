@@ -21,72 +21,44 @@ from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, padding_attention_mask
-from tfmodels.models.model import ConfigModel, shape_of_size
+from tfmodels.models.model import Config, ConfigModel, read_batch
+
+# size: (layers of each stack, hidden_dim); "small" is the base of Vaswani et al. 2017, the two
+# after it are those of Lewis et al. 2019.
+SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (6, 512), "base": (6, 768)}
+SIZES |= {"large": (12, 1024)}
 
 
-@dataclasses.dataclass(frozen=True)
-class TransformerConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerConfig(Config):
     """The shape of a `Transformer`; the defaults are BART, base.
 
     Args:
-        vocabulary_size: V, entries of the vocabulary.
         target_vocabulary_size: of the target, where it has a vocabulary and a table of its
             own; `None` if it shares those of the source.
         num_encoder_layers: encoder blocks.
         num_decoder_layers: decoder blocks.
-        hidden_dim: H, width of a state.
-        num_heads: N, attention heads; divides `hidden_dim`.
-        feedforward_dim: F, width inside the feed-forward parts.
-        max_length: longest source and longest target, in tokens.
         norm_first: normalize the input of each part, and what comes out of each stack, instead
             of the sum after each part.
         positions: `"learned"` or `"sinusoidal"`.
         embedding_norm: whether the embeddings are normalized.
         scale_embeddings: whether the embeddings of tokens are multiplied by the root of H.
-        activation: `"gelu"` (the exact one), `"gelu_tanh"` or the name of a Keras activation.
-        dropout: share of the embeddings and of each part's output that is dropped in
-            training, 0 to 1.
-        attention_dropout: share of the attention weights dropped in training, 0 to 1.
-        epsilon: of the layer normalizations.
-        initializer_range: standard deviation that new weights start from. The published 0.02 is
-            that of wide models; narrow ones learn to copy much sooner from 1 / root of H, with
-            which a projection gives numbers as large as it is given.
+        **others: see `Config`.
     """
 
     vocabulary_size: int = 50265
     target_vocabulary_size: int | None = None
     num_encoder_layers: int = 6
     num_decoder_layers: int = 6
-    hidden_dim: int = 768
-    num_heads: int = 12
-    feedforward_dim: int = 3072
-    max_length: int = 1024
     norm_first: bool = False
     positions: str = "learned"
     embedding_norm: bool = True
     scale_embeddings: bool = False
-    activation: str = "gelu"
-    dropout: float = 0.1
     attention_dropout: float = 0.0
-    epsilon: float = 1e-5
-    initializer_range: float = 0.02
 
-    @classmethod
-    def of_size(cls, size, **fields):
-        """The config of a size of `SIZES`, with other `fields` as given.
+    sizes = SIZES
+    stacks = ("num_encoder_layers", "num_decoder_layers")
 
-        Raises:
-            ValueError: if there is no such size.
-        """
-        layers, shape = shape_of_size(size, SIZES)
-        shape |= {"num_encoder_layers": layers, "num_decoder_layers": layers}
-        return cls(**{**shape, **fields})
-
-
-# size: (layers of each stack, hidden_dim); "small" is the base of Vaswani et al. 2017, the two
-# after it are those of Lewis et al. 2019.
-SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (6, 512), "base": (6, 768)}
-SIZES |= {"large": (12, 1024)}
 
 # The fields in which Vaswani et al. 2017 differ from BART.
 PAPER = {
@@ -126,6 +98,8 @@ class Transformer(ConfigModel):
     """
 
     config_type = TransformerConfig
+    inputs_of_export = ("token_ids", "padding_mask", "decoder_token_ids")
+    required = ("token_ids", "decoder_token_ids")
 
     def __init__(self, config, **kwargs):
         super().__init__(config, **kwargs)
@@ -140,6 +114,7 @@ class Transformer(ConfigModel):
             else None
             for stack in ("encoder", "decoder")
         )
+        self.build()
 
     def _embeddings(self, vocabulary_size, name):
         config = self.config
@@ -161,15 +136,8 @@ class Transformer(ConfigModel):
         config = self.config
         return [
             kind(
-                config.hidden_dim,
-                config.num_heads,
-                config.feedforward_dim,
-                config.activation,
-                config.dropout,
-                config.attention_dropout,
-                config.epsilon,
+                **config.block(),
                 norm_first=config.norm_first,
-                initializer_range=config.initializer_range,
                 dtype=self.dtype_policy,
                 name=f"{stack}_block_{place}",
             )
@@ -177,14 +145,9 @@ class Transformer(ConfigModel):
         ]
 
     def build(self, batch_shape=None):
-        states_shape = (None, None, self.config.hidden_dim)
-        for embeddings in (self.embeddings, self.decoder_embeddings):
-            embeddings.build((None, None))
-        for block in (*self.encoder_blocks, *self.decoder_blocks):
-            block.build(states_shape)
-        for norm in (self.encoder_norm, self.decoder_norm):
-            if norm is not None:
-                norm.build(states_shape)
+        if self.built:
+            return
+        super().build()
         # BART's `final_logits_bias`; float32 as the logits.
         self.output_bias = self.add_weight(
             (self.target_vocabulary_size,),
@@ -201,7 +164,7 @@ class Transformer(ConfigModel):
 
     def call(self, batch, training=False):
         encoded = self.encode(batch, training)
-        encoded_mask = _source_mask(batch)
+        encoded_mask = padding_attention_mask(batch.get("padding_mask"))
         token_ids = batch["decoder_token_ids"]
         mask = causal_attention_mask(ops.shape(token_ids)[1])
         x = self._embed_target(token_ids, training=training)
@@ -225,7 +188,8 @@ class Transformer(ConfigModel):
         Returns:
             float `[B, S, H]`, of the compute dtype. States at padding positions mean nothing.
         """
-        mask = _source_mask(batch)
+        batch = read_batch(batch)
+        mask = padding_attention_mask(batch.get("padding_mask"))
         x = self.embeddings(batch["token_ids"], training=training)
         for block in self.encoder_blocks:
             x = block(x, attention_mask=mask, training=training)  # [B, S, H]
@@ -248,17 +212,12 @@ class Transformer(ConfigModel):
             ValueError: if T, or `length`, is known and more than `max_length`, or `length`
                 less than T.
         """
-        token_ids = ops.convert_to_tensor(batch["decoder_token_ids"])
+        batch = read_batch(batch, self.required)
+        token_ids = batch["decoder_token_ids"]
+        self._check_room(token_ids, length)
         num_rows, prompt_length = ops.shape(token_ids)
-        if isinstance(length, int):
-            least = token_ids.shape[1] or 1
-            if not least <= length <= self.config.max_length:
-                raise ValueError(
-                    f"length is {length}; it must be from {least}, the prompt's, to "
-                    f"max_length={self.config.max_length}"
-                )
         encoded = self.encode(batch)
-        encoded_mask = _source_mask(batch)
+        encoded_mask = padding_attention_mask(batch.get("padding_mask"))
         if encoded_mask is None:
             encoded_mask = ops.ones((num_rows, 1, ops.shape(encoded)[1]), "bool")
         blocks = self.decoder_blocks
@@ -325,13 +284,3 @@ class Transformer(ConfigModel):
 
     def compute_output_shape(self, batch_shape):
         return (*batch_shape["decoder_token_ids"], self.target_vocabulary_size)
-
-    def compute_output_spec(self, batch, training=False):
-        shape = self.compute_output_shape({name: x.shape for name, x in batch.items()})
-        return keras.KerasTensor(shape, "float32")
-
-
-def _source_mask(batch):
-    """Every token may look at the real ones of the source: bool `[B, 1, S]`, or `None`."""
-    padding_mask = batch.get("padding_mask")
-    return None if padding_mask is None else padding_attention_mask(padding_mask)
