@@ -11,6 +11,7 @@ Names are imported when they are first used, TensorFlow with them.
 """
 
 import importlib
+import importlib.machinery
 import os
 import sys
 
@@ -65,3 +66,66 @@ def _import_tensorflow():
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+# The classes that Keras writes into its files, by module.
+_SAVED = {
+    "layers.attention": "Attention",
+    "layers.blocks": "FeedForward EncoderBlock DecoderBlock",
+    "layers.crf": "CRF",
+    "layers.dense": "Dense LayerNorm",
+    "layers.embeddings": "Embeddings",
+    "layers.heads": "Pooler ClassificationHead MaskedLMHead",
+    "models.bert": "Bert",
+    "models.classifier": "Classifier",
+    "models.gpt": "Gpt",
+    "models.pretrainer": "BertPretrainer",
+    "models.tagger": "Tagger",
+    "models.transformer": "Transformer",
+    "training.losses": "Crossentropy Accuracy MeanCrossentropy",
+    "training.optimizer": "WarmupLinear WarmupInverseSqrt AdamW LossScale",
+    "training.sequence": "SequenceLoss",
+}
+
+
+class _Saved:
+    """A class that is imported when Keras finds its name in a file."""
+
+    def __init__(self, module, name):
+        self.module, self.name = module, name
+
+    def from_config(self, config):
+        module = importlib.import_module(f"tfmodels.{self.module}")
+        return getattr(module, self.name).from_config(config)
+
+
+def _register():
+    """Tell Keras the names of the classes: its files need no import but that of this package."""
+    known = sys.modules["keras"].saving.get_custom_objects()
+    for module, names in _SAVED.items():
+        for name in names.split():
+            known.setdefault(f"tfmodels>{name}", _Saved(module, name))
+
+
+class _WithKeras:
+    """A finder that calls `_register` as soon as somebody has imported Keras."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        spec = importlib.machinery.PathFinder.find_spec(name) if name == "keras" else None
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            _register()
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+if "keras" in sys.modules:
+    _register()
+else:
+    sys.meta_path.insert(0, _WithKeras)

@@ -27,8 +27,9 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 # States and logits are about 1. Largest difference seen in float32: 6e-6.
 TOLERANCE = 1e-4
 CONFIG = TransformerConfig(
-    300, None, 2, 1, 32, 4, 48, 24, scale_embeddings=True, activation="relu", dropout=0.2
-)
+    vocabulary_size=300, num_encoder_layers=2, num_decoder_layers=1, hidden_dim=32, num_heads=4,
+    feedforward_dim=48, max_length=24, scale_embeddings=True, activation="relu", dropout=0.2,
+)  # fmt: skip
 OURS = TransformerConfig(**{**vars(CONFIG), **PAPER, "norm_first": True})
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the")]
 TOKENS = ["<s>", "<pad>", "</s>", "<unk>", *printable_bytes(), "th", "the", "Ġthe", "<mask>"]

@@ -1,5 +1,6 @@
 """Layers against `reference.py`: NumPy in float64, written independently."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -70,6 +71,48 @@ def test_layer_norm_of_residual(training):
     total = case.inputs["inputs"] + case.inputs["residual"]
     expected = reference.layer_norm(total, weights["gamma"], weights["beta"], 1e-12)
     np.testing.assert_allclose(case.run(layer, training=training), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_residual_is_added_in_float32(training):
+    """In bfloat16, 256 and a half are 256."""
+    layer = LayerNorm(dtype="bfloat16")
+    residual = np.full((1, 4), 256.0, "float32")
+    small = np.array([[0.5, -0.5, 0.25, -0.25]], "float32")
+    found = layer(ops.cast(small, "bfloat16"), ops.cast(residual, "bfloat16"), training=training)
+    expected = reference.layer_norm((small + residual).astype("float64"), 1.0, 0.0, 1e-12)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(ops.cast(found, "float32")), expected, rtol=1e-2
+    )
+
+
+@pytest.mark.parametrize("name", ["norm", "self_attention", "encoder_block_post_norm"])
+def test_without_dropout_no_seed_is_drawn(name):
+    case = CASES[name]
+    for settings, drawn in (({}, False), (case.dropout, True)):
+        layer = case.made(**settings)
+        seeds = [v for v in layer.non_trainable_variables if "seed" in v.path]
+        before = [v.numpy() for v in seeds]
+        case.run(layer, training=True)
+        moved = [not np.array_equal(v.numpy(), b) for v, b in zip(seeds, before, strict=True)]
+        assert any(moved) == drawn
+
+
+@pytest.mark.parametrize("mask", [None, TO_KEYS])
+def test_attention_scores(mask):
+    """As `keras.layers.MultiHeadAttention` returns them, with the same weights."""
+    case = CASES["self_attention"]
+    layer = case.made()
+    output, scores = layer(STATES, attention_mask=mask, return_attention_scores=True)
+    np.testing.assert_allclose(output, layer(STATES, attention_mask=mask), atol=1e-6)
+    keras_layer = keras.layers.MultiHeadAttention(2, H // 2)
+    keras_layer.build((B, S, H), (B, S, H))
+    ours = reference.weights_of(layer)
+    for weight in keras_layer.weights:
+        name = "/".join(weight.path.split("/")[-2:]).replace("attention_output", "output")
+        weight.assign(ours[name].reshape(weight.shape))
+    _, expected = keras_layer(STATES, STATES, attention_mask=mask, return_attention_scores=True)
+    np.testing.assert_allclose(scores, ops.convert_to_numpy(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [False, True])

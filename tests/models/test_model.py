@@ -1,5 +1,6 @@
-"""What all models share: built when made, stable names, batches as people give them, Keras' files."""
+"""What all models share: built when made, named, batches as people give them, Keras' files."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -157,14 +158,12 @@ def test_export_of_keras(name, tmp_path):
     case = ALL[name]
     model = case.made()
     model.export(tmp_path / "exported", verbose=False)
-    served = tf.saved_model.load(tmp_path / "exported").serve
+    exported = tf.saved_model.load(tmp_path / "exported")
     longer = case.padded()
     if name == "next_sentence":
         longer["masked_positions"] = np.array([[1], [0], [0]], "int32")
-    found, expected = served(longer), model(longer)
-    for one, other in zip(
-        keras.tree.flatten(found), keras.tree.flatten(expected), strict=True
-    ):
+    found, expected = exported.serve(longer), model(longer)
+    for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
         np.testing.assert_allclose(one, array(other), atol=1e-5)
 
 
@@ -209,6 +208,24 @@ def test_a_keras_file_needs_no_import_but_the_package(crf, tmp_path):
     assert done.stdout.strip() == "1"
     expected = model.predict(batch, verbose=0)
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-6)
+
+
+def test_every_class_in_files_is_known_to_keras():
+    import tfmodels
+
+    modules = [path.relative_to(ROOT) for path in (ROOT / "tfmodels").rglob("*.py")]
+    registering = {
+        ".".join(path.with_suffix("").parts[1:])
+        for path in modules
+        if "@keras.saving.register_keras_serializable" in (ROOT / path).read_text("utf-8")
+    }
+    assert registering == set(tfmodels._SAVED)
+    for module in registering:
+        importlib.import_module(f"tfmodels.{module}")
+    saved = {f"tfmodels>{name}" for names in tfmodels._SAVED.values() for name in names.split()}
+    known = keras.saving.get_custom_objects()
+    assert saved == {name for name in known if name.startswith("tfmodels>")}
+    assert all(isinstance(known[name], type) for name in saved)
 
 
 # What a head says
@@ -259,3 +276,41 @@ def test_inspect(name):
     for weights in map(array, scores):
         np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-5)
         assert weights[1, :, :3, 3:].max() == 0  # its last two tokens are padding
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt"])
+def test_inspect_against_transformers(name, tmp_path):
+    pytest.importorskip("torch")
+    import torch
+    import transformers
+
+    from tfmodels.checkpoints.bert import load_bert
+    from tfmodels.checkpoints.gpt2 import load_gpt
+
+    torch.manual_seed(0)
+    common = {"vocab_size": 11, "hidden_act": "gelu"}
+    if name == "bert":
+        config = transformers.BertConfig(
+            **common, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=16, max_position_embeddings=9, attn_implementation="eager",
+        )  # fmt: skip
+        theirs = transformers.BertModel(config).eval()
+    else:
+        config = transformers.GPT2Config(
+            vocab_size=11, n_embd=8, n_layer=2, n_head=2, n_positions=9, n_inner=16,
+            attn_implementation="eager",
+        )  # fmt: skip
+        theirs = transformers.GPT2LMHeadModel(config).eval()
+    theirs.save_pretrained(tmp_path)
+    ours, _ = (load_bert if name == "bert" else load_gpt)(tmp_path)
+    ids = torch.tensor(IDS[:1].astype("int64"))
+    with torch.no_grad():
+        expected = theirs(ids, output_hidden_states=True, output_attentions=True)
+    found = ours.inspect({"token_ids": IDS[:1]})
+    pairs = [
+        *zip(found["hidden_states"], expected.hidden_states, strict=True),
+        *zip(found["attention_scores"], expected.attentions, strict=True),
+    ]
+    assert len(pairs) == 5
+    for one, other in pairs:
+        np.testing.assert_allclose(array(one), other.numpy(), atol=1e-5)

@@ -5,7 +5,6 @@ an encoder are `EncoderModel`s. In: the batch dict, see `BATCH`. Out: what the m
 """
 
 import dataclasses
-from typing import ClassVar
 
 import keras
 import numpy as np
@@ -213,8 +212,8 @@ class Config:
     initializer_range: float = 0.02
 
     # size: (layers of a stack, hidden_dim), and the fields that say the layers of each stack.
-    sizes: ClassVar[dict] = {}
-    stacks: ClassVar[tuple] = ("num_layers",)
+    sizes = {}  # noqa: RUF012 (no field)
+    stacks = ("num_layers",)
 
     @classmethod
     def of_size(cls, size, **fields):
