@@ -212,7 +212,7 @@ class Config:
     initializer_range: float = 0.02
 
     # size: (layers of a stack, hidden_dim), and the fields that say the layers of each stack.
-    sizes = {}  # noqa: RUF012 (no field)
+    sizes = {}
     stacks = ("num_layers",)
 
     @classmethod
