@@ -60,7 +60,14 @@ def test_answers_are_those_of_predict(signature, answers):
 
 
 def small_task(**options):
-    config = BertConfig(6, 1, hidden_dim=16, num_heads=2, feedforward_dim=32, max_length=20)
+    config = BertConfig(
+        vocabulary_size=6,
+        num_layers=1,
+        hidden_dim=16,
+        num_heads=2,
+        feedforward_dim=32,
+        max_length=20,
+    )
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
     return TextClassifier(Bert(config), tokenizer, ["x", "y"], **options)
 
