@@ -11,6 +11,7 @@ from applications import steps
 from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
 from tfmodels.data import datasets
 from tfmodels.data.documents import TextFiles
+from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.text.blocks import block_batches, block_passes, response_batches
 from tfmodels.text.bpe import BytePairTokenizer
@@ -76,7 +77,7 @@ class Responses:
 
     Args:
         settings: of `finetune`.
-        source, evaluated: `sources.Source`s of the rows to train and to measure on.
+        source, evaluated: `Source`s of the rows to train and to measure on.
         tokenizer, max_length: see `Blocks`.
     """
 
@@ -84,21 +85,22 @@ class Responses:
         self._settings, self._measured = settings, evaluated
         self.tokenizer, self.max_length = tokenizer, max_length
         self.ours = {"separator": settings.separator}
-        share = settings.held_out if evaluated is source else 0.0
-        scan = source.scan(None, share, settings.held_out_examples, settings.seed)
+        if evaluated is source:
+            evaluated, share = None, settings.held_out
+            if share:
+                most = settings.held_out_examples
+                source, evaluated = split(source, share, maximum=most, seed=settings.seed)
 
-        def batches(source, rows, seed):
-            chunks = datasets.text_dataset(source, rows=rows, held_out=scan.held_out, seed=seed)
+        def batches(source, seed=None):
+            chunks = datasets.text_dataset(source, seed=seed)
             # What the prompt ends with when the model is used.
             chunks = chunks.map(lambda prompt, response: (prompt + settings.separator, response))
             return response_batches(chunks, tokenizer, settings.batch_size, max_length, seed)
 
         # Made anew for each pass over them from the start: a dataset has another order every time.
-        self._train = lambda: batches(source, "train" if share else "all", settings.seed)
-        self._held_out = None
-        if evaluated is not source or share:
-            self._held_out = batches(evaluated, "held_out" if share else "all", None)
-        of_pass = max((scan.rows - len(scan.held_out)) // settings.batch_size, 1)
+        self._train = lambda: batches(source, settings.seed)
+        self._held_out = None if evaluated is None else batches(evaluated)
+        of_pass = max(source.scan().rows // settings.batch_size, 1)
         self.steps = settings.steps or settings.epochs * of_pass
         self.say = _line(self)
 

@@ -198,7 +198,7 @@ def finetune(settings: Finetune):
     from applications import run
     from applications.blocks import Blocks, Responses
     from tfmodels.data.documents import TextFiles
-    from tfmodels.data.sources import open_source
+    from tfmodels.data.tables import open_source
 
     check_numbers(settings)
     if settings.checkpoint == "none":
@@ -212,7 +212,7 @@ def finetune(settings: Finetune):
     else:
         columns = (settings.prompt_column, settings.response_column)
         data = evaluated = open_source(settings.train_file, columns)
-        made_of = {"files": run.sizes(settings.train_file, settings.eval_file)}
+        made_of = {"files": run.contents(settings.train_file, settings.eval_file)}
         if settings.eval_file is not None:
             evaluated = open_source(settings.eval_file, columns)
 

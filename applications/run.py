@@ -14,7 +14,7 @@ import tensorflow as tf
 from applications.models import encoder_layers
 from applications.unfinished import STATES, unfinished
 from tfmodels.errors import InputError
-from tfmodels.files import refuse_existing
+from tfmodels.files import hash_of, refuse_existing
 from tfmodels.text.batching import length_bucketed
 from tfmodels.training import loop
 from tfmodels.training.distribution import choose_strategy, is_chief, read_cluster
@@ -200,9 +200,9 @@ def training_of(settings, **made_of):
             yield output_dir, folder
 
 
-def sizes(*files):
-    """The bytes of those that are files; tells a training's data from others."""
-    return {str(file): Path(file).stat().st_size for file in files if file and Path(file).is_file()}
+def contents(*files):
+    """Return the hashes of those that are files; they tell a training's data from others."""
+    return {str(file): hash_of(file) for file in files if file and Path(file).is_file()}
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ PEERS = ("tfmodels", "transformers")
 
 def rows_of(file, column):
     """`BATCHES` + `WARM_UP` batches of rows, drawn at random from the file."""
-    from tfmodels.data.sources import open_source
+    from tfmodels.data.tables import open_source
 
     rows = (values[0] for _, values in open_source(file, [column]).rows(seed=0))
     return [text for text, _ in zip(rows, range(BATCH * (BATCHES + WARM_UP)), strict=False)]

@@ -252,12 +252,13 @@ def _of_labels(options):
 
 def _of_spans(options):
     from benchmarks.ner import sentences
-    from tfmodels.metrics.entities import entity_metrics, spans_of
+    from tfmodels.metrics.entities import entity_metrics
+    from tfmodels.text.tags import to_spans
 
     rows = []
     for tokens, tags in sentences(Path(options.table)):
         starts = np.cumsum([0] + [len(token) + 1 for token in tokens])
-        gold = [(kind, int(starts[a]), int(starts[b]) - 1) for kind, a, b in spans_of(tags)]
+        gold = [(kind, int(starts[a]), int(starts[b]) - 1) for kind, a, b in to_spans(tags, "iob2")]
         rows.append((" ".join(tokens), gold))
 
     def measure(rows, answers):

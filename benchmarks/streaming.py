@@ -1,7 +1,7 @@
 """Peak memory and speed of reading a large file, or peak memory of any command.
 
 Without `--command` this writes a TSV of `--gb` gigabytes to a temporary folder and starts itself
-once more to scan the file and to read it through `text_label_dataset`, shuffled. With `--command`
+once more to scan the file and to read it through `text_dataset`, shuffled. With `--command`
 it runs that command. Either way it prints the peak resident memory of the largest process that
 was started, and exits with 1 when that is above `--limit_gb` (or with the command's own status).
 
@@ -40,29 +40,25 @@ def write_tsv(path: Path, size: float, row_bytes: int) -> None:
 def read(path: str, max_characters: int) -> None:
     """Scans the file and reads it once, shuffled; prints rows a second."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tfmodels.data.datasets import text_label_dataset
-    from tfmodels.data.sources import open_source
+    from tfmodels.data.datasets import text_dataset
+    from tfmodels.data.split import split
+    from tfmodels.data.tables import open_source
 
     source = open_source(path, ("text", "label"))
     start = time.perf_counter()
-    scan = source.scan("label", held_out_fraction=0.05)
+    train, held_out = split(source, 0.05, "label")
     seconds = time.perf_counter() - start
-    print(f"scan: {scan.rows:,} rows, {scan.rows / seconds:,.0f} rows/s", flush=True)
+    expected, others = train.scan().rows, held_out.scan().rows
+    total = expected + others
+    print(f"scan: {total:,} rows, {total / seconds:,.0f} rows/s", flush=True)
 
-    dataset = text_label_dataset(
-        source,
-        list(scan.label_counts),
-        rows="train",
-        held_out=scan.held_out,
-        seed=0,
-        max_characters=max_characters,
-    )
+    dataset = text_dataset(train, seed=0, max_characters=max_characters)
     start = time.perf_counter()
     rows = sum(len(labels) for _, labels in dataset.as_numpy_iterator())
     seconds = time.perf_counter() - start
-    print(f"text_label_dataset, shuffled: {rows:,} rows, {rows / seconds:,.0f} rows/s", flush=True)
-    if rows + len(scan.held_out) != scan.rows:
-        raise SystemExit(f"read {rows} + {len(scan.held_out)} held out of {scan.rows} rows")
+    print(f"text_dataset, shuffled: {rows:,} rows, {rows / seconds:,.0f} rows/s", flush=True)
+    if rows != expected:
+        raise SystemExit(f"read {rows} of {expected} rows")
 
 
 def main() -> int:

@@ -177,7 +177,7 @@ class TestFinetune:
         """Asked for later, it is the one that was trained on."""
         from applications.blocks import Responses
         from applications.gpt import Finetune, load
-        from tfmodels.data.sources import open_source
+        from tfmodels.data.tables import open_source
 
         source = open_source(str(rows), ("prompt", "response"))
         settings = Finetune(train_file=str(rows), output_dir="", steps=9, batch_size=12)

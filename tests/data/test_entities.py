@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from tfmodels.data import sources
+from tfmodels.data import lines
+from tfmodels.data import rows as rows_module
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.entities import entity_dataset, open_entities
+from tfmodels.data.split import split
 from tfmodels.errors import InputError
 
 PARAGRAPHS = """\
@@ -155,8 +157,8 @@ def test_tags_that_contradict_their_scheme(tmp_path):
         ("a\nb\n", ":1: token and tag are read from one column (of 1); give"),
         ("a O\nb PER\n", ":2: 'PER' is no tag; write O, or B-TYPE, I-TYPE and so on"),
         ("a O\nb B-\n", ":2: 'B-' is no tag"),
-        ("a O\n\n\tO\n", ":3: the token is blank; remove the line"),
-        ("a O\n\u3000\tO\n", ":2: the token is blank"),
+        ("a O\n\n\tO\n", ":3: the token is only space; remove the line"),
+        ("a O\n\u3000\tO\n", ":2: the token is only space"),
         (b"a O\n\xff O\n", ":2: byte 1 of the line is not UTF-8; save the file as UTF-8"),
         (b"a\0 O\n", ":1: a NUL byte; the file is damaged or in UTF-16"),
         ("a O\n\nb O\n", ": no entity in 2 texts; give texts with entities marked"),
@@ -173,7 +175,7 @@ def test_columns_that_are_not_there(tmp_path):
 
 
 def test_a_file_without_blank_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfmodels.data.entities._SENTENCE_BYTES", 100)
+    monkeypatch.setattr("tfmodels.data.conll._SENTENCE_BYTES", 100)
     found = message(tmp_path, "a O\n\n" + "bcdefgh O\n" * 20)
     assert found.startswith(":3: the sentence that starts here is longer than")
 
@@ -232,7 +234,7 @@ def test_json_counts_unicode_characters(tmp_path):
         ([[-1, 2, "A"]], "outside of the text"),
         ([[2, 2, "A"]], "A from character 2 to 2 is empty"),
         ([[3, 2, "A"]], "is empty"),
-        ([[3, 4, "A"]], ":2: A from character 3 to 4 is blank; remove it"),
+        ([[3, 4, "A"]], ":2: A from character 3 to 4 is only space; remove it"),
         ([[4, 7, "B"], [0, 5, "A"]], ":2: A 'Ann L' (0 to 5) and B 'Lee' (4 to 7) overlap; keep"),
         ([[0, 3, "A"], [0, 3, "A"]], "A 'Ann' (0 to 3) and A 'Ann' (0 to 3) overlap"),
         ([[0, 3]], '[0, 3] is no entity; write {"type": "PER", "start": 0, "end": 3} or [0, 3,'),
@@ -283,8 +285,8 @@ def test_scan(tmp_path):
 
 @pytest.mark.parametrize("name", ["many.txt", "many.txt.gz"])
 def test_shuffled_passes(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(sources, "_BLOCK_BYTES", 64)
-    monkeypatch.setattr(sources, "_MIX_ROWS", 20)
+    monkeypatch.setattr(lines, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(rows_module, "_MIX_ROWS", 20)
     source = open_entities(many(tmp_path, name=name))
     rows = list(source.rows())
     shuffled = list(source.rows(seed=1))
@@ -325,9 +327,11 @@ def test_dataset_order_and_held_out_rows(tmp_path):
     passes = [texts(first), texts(first)]
     assert passes[0] != passes[1] and sorted(passes[0]) == sorted(in_order) == sorted(passes[1])
     assert passes == [texts(second), texts(second)]
-    held_out = texts(entity_dataset(source, types, rows="held_out", held_out={0, 7}))
-    assert held_out == [b"w0", b"w7"]
-    assert len(texts(entity_dataset(source, types, rows="train", held_out={0, 7}))) == 198
+    train, held_out = split(source, 0.1)
+    assert texts(entity_dataset(held_out, types)) == [
+        f"w{number}".encode() for number in sorted(source.scan(None, 0.1).held_out)
+    ]
+    assert len(texts(entity_dataset(train, types, seed=1))) == 180
 
 
 def test_dataset_mistakes(tmp_path):
@@ -340,8 +344,6 @@ def test_dataset_mistakes(tmp_path):
         list(entity_dataset(source, ["PER"]))
     with pytest.raises(InputError, match="entity types"):
         entity_dataset(source, ["PER", "PER"])
-    with pytest.raises(InputError, match="no rows are held out"):
-        entity_dataset(source, ["PER", "LOC"], rows="held_out")
 
 
 # TFDS
@@ -370,7 +372,7 @@ def prepared(tmp_path_factory):
 def test_tfds(prepared):
     source = open_entities("tfds:wikiann/en", data_dir=prepared)
     assert [values for _, values in source.rows()] == ROWS
-    assert [source.place(row.line) for row in source.stream(None)][1] == "tfds:wikiann/en row 1"
+    assert source.place(1) == "tfds:wikiann/en row 1"
     assert sorted(source.rows(seed=1)) == sorted(source.rows())
     assert source.scan().label_counts == {"LOC": 1, "PER": 2}
     assert read("tfds:wikiann/en:train[1:]", data_dir=prepared) == ROWS[1:]

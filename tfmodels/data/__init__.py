@@ -19,7 +19,7 @@ def open_table(spec, *columns):
     Raises:
         InputError: it cannot be opened, or lacks a column.
     """
-    from tfmodels.data.sources import open_source
+    from tfmodels.data.tables import open_source
 
     return open_source(spec, columns or ("text", "label"))
 

@@ -1,6 +1,6 @@
 """From rows to `tf.data`: the one shape that every application's pipeline starts from.
 
-In: a `Source` (see `sources`), or texts to answer. Out: datasets of chunks of rows,
+In: a `Source`, or texts to answer. Out: datasets of chunks of rows,
 `(string [C], int32 [C])` or a string `[C]` for each column; or plain lists of texts.
 Chunks, because one Python call a row would be slow, and because the pipeline tokenizes
 whole chunks. Texts leave here uncut or cut to a number of characters; everything else
@@ -9,96 +9,17 @@ is done in the graph.
 
 import contextlib
 import itertools
-import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
-from tfmodels.data.sources import Row, Source, canonical_label, open_source
+from tfmodels.data.rows import Row, Source
+from tfmodels.data.tables import open_source
 from tfmodels.errors import InputError
 
 _CHUNK_CHARACTERS = 4 << 20  # a chunk closes here even when it has room for more rows
 _TABLES = (".tsv", ".csv", ".jsonl", ".gz")
-
-_brief = reprlib.Repr()
-
-
-def text_label_dataset(
-    source: Source,
-    labels: Sequence[str],
-    *,
-    rows: str = "all",
-    held_out: Collection[int] = frozenset(),
-    seed: int | None = None,
-    chunk: int = 256,
-    max_characters: int | None = None,
-) -> tf.data.Dataset:
-    """Makes a dataset of chunks of rows: one Python call a row would be slow.
-
-    Args:
-        source: opened with two columns, the text and the label.
-        labels: the labels; a label's position is its id.
-        rows: "all", "train" (all but `held_out`) or "held_out".
-        held_out: row numbers, as `Source.scan` chose them.
-        seed: None reads in the order of the source; a number shuffles. Every pass over the
-            dataset has another order: the n-th pass has the same one in every run.
-        chunk: rows of a chunk at most. Chunks of very long texts have fewer, and the last one
-            of a pass has what is left.
-        max_characters: texts are cut to this many characters.
-
-    Returns:
-        A dataset of `(text, label)`: string [C] and int32 [C], C <= chunk. Errors met while it
-        is read come out of tf.data changed; `source_errors` gives the original.
-
-    Raises:
-        InputError: an argument does not fit; while reading, a row cannot be read or has a label
-            that is not one of `labels`.
-    """
-    if len(source.columns) != 2:
-        raise InputError(f"{source.name}: opened with columns {source.columns}, not text and label")
-    ids = {canonical_label(label): index for index, label in enumerate(labels)}
-    if len(ids) != len(labels):
-        raise InputError(f"the labels {_brief.repr(list(labels))} repeat; name each once")
-
-    def convert(row: Row) -> tuple[str, int]:
-        text, raw = row.values
-        index = ids.get(raw)
-        if index is None:
-            index = ids.get(canonical_label(raw))
-        if index is None:
-            raise InputError(
-                f"{source.place(row.line)}: unknown label {_brief.repr(raw)} in column "
-                f"{source.columns[1]!r}; the labels are {_brief.repr(list(ids))}"
-            )
-        return text[:max_characters], index
-
-    types = (tf.string, tf.int32)
-    return chunk_dataset(source, convert, types, seed, rows, held_out, chunk)
-
-
-def text_dataset(
-    source: Source,
-    *,
-    rows: str = "all",
-    held_out: Collection[int] = frozenset(),
-    seed: int | None = None,
-    chunk: int = 256,
-    max_characters: int | None = None,
-) -> tf.data.Dataset:
-    """Makes a dataset of chunks of rows in which every column is text, such as source and target.
-
-    Args, errors: as of `text_label_dataset`.
-
-    Returns:
-        A dataset of tuples with a string [C] for each column of the source.
-    """
-
-    def convert(row: Row) -> tuple[str, ...]:
-        return tuple(value[:max_characters] for value in row.values)
-
-    types = (tf.string,) * len(source.columns)
-    return chunk_dataset(source, convert, types, seed, rows, held_out, chunk)
 
 
 def chunk_dataset(
@@ -106,30 +27,30 @@ def chunk_dataset(
     convert: Callable[[Row], tuple],
     types: tuple[tf.DType, ...],
     seed: int | None = None,
-    rows: str = "all",
-    held_out: Collection[int] = frozenset(),
     chunk: int = 256,
 ) -> tf.data.Dataset:
-    """Makes a dataset of chunks of converted rows, the columns as vectors of `types`."""
-    if rows not in ("all", "train", "held_out") or chunk < 1:
-        raise InputError(
-            f'rows={rows!r}, chunk={chunk}: give rows "all", "train" or "held_out" '
-            "and a chunk of at least one row"
-        )
-    if rows == "held_out" and not held_out:
-        raise InputError(f"{source.name}: no rows are held out; scan with a held_out_fraction")
-    held_out = frozenset(held_out)
+    """Make a dataset of chunks of converted rows: one Python call a row would be slow.
+
+    Args:
+        source: the rows.
+        convert: function from a row to a tuple of scalars.
+        types: their types.
+        seed: None reads in the order of the source; a number shuffles. Every pass over the
+            dataset has another order: the n-th pass has the same one in every run.
+        chunk: maximum number of rows of a chunk. Chunks of very long texts have fewer, and the
+            last one of a pass has what is left.
+
+    Returns:
+        A dataset of tuples of vectors [C], C <= chunk. Errors met while it is read come out of
+        tf.data changed; `source_errors` gives the original.
+    """
     passes = itertools.count()
 
     def chunks():
         number = next(passes)
         order = None if seed is None else seed * 1_000_003 + number
         try:
-            stream = source.stream(order)
-            if rows != "all":
-                wanted = rows == "held_out"
-                stream = (row for row in stream if (row.number in held_out) is wanted)
-            yield from map(_as_columns, _grouped(map(convert, stream), chunk))
+            yield from map(_as_columns, _grouped(map(convert, source.stream(order)), chunk))
         except InputError as error:
             source.failure = error  # tf.data turns it into an error of its own
             raise
@@ -138,9 +59,32 @@ def chunk_dataset(
     return tf.data.Dataset.from_generator(chunks, output_signature=signature)
 
 
+def text_dataset(
+    source: Source,
+    *,
+    seed: int | None = None,
+    chunk: int = 256,
+    max_characters: int | None = None,
+) -> tf.data.Dataset:
+    """Make a dataset of chunks of rows in which every column is text, such as source and target.
+
+    Args:
+        source, seed, chunk: as of `chunk_dataset`.
+        max_characters: texts are cut to this many characters.
+
+    Returns:
+        A dataset of tuples with a string [C] for each column of the source.
+    """
+
+    def convert(row: Row) -> tuple[str, ...]:
+        return tuple(value[:max_characters] for value in row.values)
+
+    return chunk_dataset(source, convert, (tf.string,) * len(source.columns), seed, chunk)
+
+
 @contextlib.contextmanager
 def source_errors(*sources: Source) -> Iterator[None]:
-    """Lets mistakes in the data reach the caller as the `InputError` they are.
+    """Let mistakes in the data reach the caller as the `InputError` they are.
 
     tf.data reports an exception of its Python code as a TensorFlow error with a traceback for a
     message. Around the code that reads datasets made of the sources, this raises the original:
@@ -163,7 +107,7 @@ def source_errors(*sources: Source) -> Iterator[None]:
 
 
 def _grouped(items: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
-    """Groups neighbours, by number and by length: 256 texts of a megabyte are too many."""
+    """Group neighbours, by number and by length: 256 texts of a megabyte are too many."""
     group: list[tuple] = []
     characters = 0
     for item in items:
@@ -181,13 +125,13 @@ def _as_columns(group: list[tuple]) -> tuple[list, ...]:
 
 
 def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int = 256):
-    """Texts to answer: the ones given, else those of a file, else of standard input.
+    """Yield texts to answer: the ones given, else those of a file, else of standard input.
 
     Args:
         texts: texts of the command line.
         file: a table with the column `column`, or one text a line.
         column: name of the column.
-        chunk: texts of a chunk at most. From standard input every line is a chunk.
+        chunk: maximum number of texts of a chunk. From standard input every line is a chunk.
 
     Yields:
         Lists of str, at least one each.
@@ -217,7 +161,7 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
 
 
 def _lines(file: str | None) -> Iterator[str]:
-    """The lines of a file, or of standard input."""
+    """Yield the lines of a file, or of standard input."""
     name = "standard input" if file is None else file
     try:
         stream = sys.stdin.buffer if file is None else open(file, "rb")

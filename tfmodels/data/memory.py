@@ -1,17 +1,18 @@
 """Rows that a script has in memory: lists, arrays and `tf.data`, as a `Source` like any file.
 
 In: what `fit` is given. Out: a `Source`; for what cannot be used, one sentence that says the
-right form.
+right form. All values of a row are str, as in a file.
 """
 
-import hashlib
+import math
 import random
 from collections.abc import Iterator, Sequence
 
-from tfmodels.data.sources import Row, Source, canonical_label
+from tfmodels.data.rows import Row, Source, canonical_label, text_of
 from tfmodels.errors import InputError
 
 WEIGHT = "weight"  # column of sample weights
+_TEXTS = "give a list of strings, a tf.data.Dataset or rows of tfmodels.data"
 
 
 class MemorySource(Source):
@@ -19,27 +20,17 @@ class MemorySource(Source):
 
     Args:
         columns: dict from column name to its values.
-        name: what messages call the rows.
     """
 
-    def __init__(self, columns: dict[str, Sequence], name: str = "the rows"):
-        super().__init__(name, tuple(columns))
-        lengths = {column: len(values) for column, values in columns.items()}
-        if len(set(lengths.values())) > 1:
-            found = " and ".join(f"{number} in {column}" for column, number in lengths.items())
-            raise InputError(f"{name}: {found}; give as many of each")
-        if not next(iter(lengths.values())):
-            raise InputError(f"{name}: empty; give one row or more")
+    def __init__(self, columns: dict[str, Sequence]):
+        super().__init__("the rows", tuple(columns))
+        lengths = {len(values) for values in columns.values()}
+        if lengths == {0}:
+            raise InputError("no rows: give one or more")
         self._values = columns
 
     def place(self, line: int) -> str:
         return f"row {line}"
-
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256(repr(self.columns).encode())
-        for row in self._in_order():
-            digest.update(repr(row.values).encode())
-        return digest.hexdigest()[:16]
 
     def _in_order(self) -> Iterator[Row]:
         rows = zip(*self._values.values(), strict=True)
@@ -56,7 +47,7 @@ class DatasetSource(Source):
 
     Args:
         dataset: its elements are a text, or a tuple of a text, a label and perhaps a weight.
-        columns: names for the parts of an element.
+        columns: names for the parts of an element. One name takes the texts of any of these.
     """
 
     def __init__(self, dataset, columns: Sequence[str]):
@@ -64,37 +55,40 @@ class DatasetSource(Source):
 
         spec = dataset.element_spec
         parts = spec if isinstance(spec, tuple) else (spec,)
-        columns = (*columns, WEIGHT) if len(columns) > 1 else tuple(columns)
-        right = f"give a dataset of ({', '.join(columns[: len(parts)])})"
-        if not 0 < len(parts) <= len(columns) or not all(
-            isinstance(part, tf.TensorSpec) and part.shape.rank in (0, 1) for part in parts
-        ):
+        right = f"give a dataset of ({', '.join(columns)})" if columns[1:] else "give one of texts"
+        if isinstance(spec, dict):
+            keys = ", ".join(f"row[{key!r}]" for key in list(spec)[: len(columns)])
             raise InputError(
-                f"the dataset has elements of {spec}; {right}, rows or batches of them"
+                f"the dataset has elements of {', '.join(map(str, spec))}, by name; {right}, as "
+                f"dataset.map(lambda row: ({keys})) does"
             )
+        if not all(isinstance(part, tf.TensorSpec) and part.shape.rank in (0, 1) for part in parts):
+            raise InputError(f"the dataset has elements {spec}; {right}, rows or batches of them")
         if parts[0].dtype != tf.string:
             raise InputError(
-                f"the dataset has texts of {parts[0].dtype.name}; {right} with the texts as "
-                "strings, which are tokenized here"
+                f"the dataset has {parts[0].dtype.name} where texts belong; {right}, the texts "
+                "as strings, which are tokenized here"
             )
         if len({part.shape.rank for part in parts}) > 1:
-            raise InputError(f"the dataset has elements of {spec}; batch all parts alike")
-        super().__init__("the dataset", columns[: len(parts)])
+            raise InputError(f"the dataset has elements {spec}; {right}, all parts batched alike")
+        if not len(columns) <= len(parts) <= max(3, len(columns) + 1):
+            raise InputError(f"the dataset has {len(parts)} parts in an element; {right}")
+        columns = (*columns, WEIGHT)[: len(parts)] if columns[1:] else columns
+        super().__init__("the dataset", columns)
         self.endless = int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
         self._dataset = dataset if parts[0].shape.rank else dataset.batch(256)
 
     def place(self, line: int) -> str:
         return f"row {line} of the dataset"
 
-    def fingerprint(self) -> str:
-        raise InputError("a dataset cannot be told from another one; give rows of tfmodels.data")
-
     def _in_order(self) -> Iterator[Row]:
         number = 0
         for batch in self._dataset.as_numpy_iterator():
             batch = batch if isinstance(batch, tuple) else (batch,)
-            for values in zip(*(part.tolist() for part in batch), strict=True):
-                yield Row(number, number, (_text(values[0], number), *_others(values[1:])))
+            for values in zip(*(part.tolist() for part in batch[: len(self.columns)]), strict=True):
+                named = zip(values[1:], self.columns[1:], strict=True)
+                others = (_value(value, number, column) for value, column in named)
+                yield Row(number, number, (check_text(values[0], number), *others))
                 number += 1
 
     def _in_block_order(self, rng: random.Random) -> Iterator[Row]:
@@ -107,79 +101,109 @@ def as_source(x, y=None, sample_weight=None, columns: Sequence[str] = ("text", "
     Args:
         x: rows of `tfmodels.data`, a list or array of texts, or a `tf.data.Dataset`.
         y: the second column, where `x` is a list or array.
-        sample_weight: weights of the rows.
+        sample_weight: weights of the rows, which become a column `weight`.
         columns: names of the columns; one without `y`.
 
     Raises:
         InputError: something else; the message says the right form.
     """
-    if hasattr(x, "element_spec"):
-        if y is not None:
-            raise InputError("a dataset has its labels: give fit(dataset), without y")
-        return DatasetSource(x, columns)
-    if isinstance(x, Source):
-        if y is not None:
-            raise InputError(f"{x.name} has its labels: leave y out")
-        if len(x.columns) < len(columns):
-            raise InputError(
-                f"{x.name} has the columns {', '.join(x.columns)}, and {', '.join(columns)} are "
-                "needed"
-            )
-        return x
-    texts = _texts(x)
+    if isinstance(x, Source) or hasattr(x, "element_spec"):
+        name = x.name if isinstance(x, Source) else "the dataset"
+        for given, what in ((y, "y"), (sample_weight, "sample_weight")):
+            if given is not None:
+                raise InputError(
+                    f"{name} has its {'labels' if what == 'y' else 'weights'} as columns: leave "
+                    f"{what} out"
+                )
+        return _with_columns(x, columns) if isinstance(x, Source) else DatasetSource(x, columns)
+    if isinstance(x, tuple) and len(x) == 2 and not any(isinstance(part, str) for part in x):
+        raise InputError("a tuple (x, y): give texts and labels as two arguments, fit(x, y)")
+    texts = as_list(x, _TEXTS)
+    values = {columns[0]: [check_text(text, number) for number, text in enumerate(texts)]}
     if len(columns) == 1:
-        return MemorySource({columns[0]: texts}, "the texts")
+        return MemorySource(values)
     if y is None:
         raise InputError(
             f"{columns[1]}s are missing: give fit(texts, {columns[1]}s), or rows that have them"
         )
-    values = {columns[0]: texts, columns[1]: _labels(y)}
-    if sample_weight is not None:
-        values[WEIGHT] = [float(weight) for weight in sample_weight]
+    given = {columns[1]: y, **({} if sample_weight is None else {WEIGHT: sample_weight})}
+    for column, values_given in given.items():
+        right = f"give a list of {column}s, one for each text"
+        found = as_list(values_given, right)
+        if len(found) != len(texts):
+            name = "y" if column != WEIGHT else "sample_weight"
+            raise InputError(f"x has {len(texts)} rows and {name} {len(found)}; {right}")
+        values[column] = [_value(value, number, column) for number, value in enumerate(found)]
     return MemorySource(values)
 
 
-def _texts(x) -> list[str]:
-    """Return a list of texts, or say what was given instead."""
-    if isinstance(x, str | bytes):
-        raise InputError(f"one text: give a list, [{x[:30]!r}]")
-    if x is None:
-        raise InputError("no texts: give a list of strings, a dataset or rows of tfmodels.data")
-    if isinstance(x, dict):
+def _with_columns(source: Source, columns: Sequence[str]) -> Source:
+    """Return the source, if a task can read its columns."""
+    found = source.columns
+    extra = found[len(columns) :] if columns[1:] else ()
+    if len(found) < len(columns) or extra not in ((), (WEIGHT,)):
         raise InputError(
-            f"a dict of {', '.join(map(str, x))}: give the texts themselves, as a list of strings; "
-            "token ids go to task.model"
+            f"{source.name} was opened with the columns {', '.join(found)}; open it with those of "
+            f"{' and '.join(columns)}, and {WEIGHT} if there is one"
         )
-    if isinstance(x, tuple) and len(x) == 2 and not any(isinstance(part, str) for part in x):
-        raise InputError("a tuple (x, y): give both as two arguments, fit(x, y)")
-    values = x.tolist() if hasattr(x, "tolist") else list(x)
-    return [_text(value, number) for number, value in enumerate(values)]
+    return source
 
 
-def _text(value, number: int) -> str:
-    if isinstance(value, bytes):
-        try:
+def as_list(x, right: str) -> list:
+    """Return a list of what a script calls one; `right`: the right form, for messages."""
+    if isinstance(x, str | bytes):
+        raise InputError(f"one string, {x[:30]!r}; {right}, such as [{x[:30]!r}]")
+    if isinstance(x, dict) or hasattr(x, "iloc") and hasattr(x, "columns"):
+        names = ", ".join(f"x[{key!r}]" for key in list(x)[:4])
+        raise InputError(f"a {type(x).__name__}; {right}, such as one of {names}")
+    if hasattr(x, "numpy"):
+        x = x.numpy()
+    try:
+        return x.tolist() if hasattr(x, "tolist") else list(x)
+    except TypeError:
+        raise InputError(f"{x!r:.60} ({type(x).__name__}); {right}") from None
+
+
+def check_text(value, number: int) -> str:
+    """Return a text of a list; `number`: its row, for messages."""
+    try:
+        if isinstance(value, bytes):
             return value.decode()
-        except UnicodeDecodeError:
-            raise InputError(f"text {number} is not UTF-8; give strings") from None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        raise InputError(f"text {number} is a list, {str(value)[:60]}; give one string a text")
+        if isinstance(value, str):
+            value.encode()
+            return value
+    except UnicodeError:
+        raise InputError(f"row {number}: the text is not UTF-8; give str or UTF-8 bytes") from None
+    if isinstance(value, list | tuple) and value and not isinstance(value[0], str | bytes):
+        raise InputError(
+            f"row {number}: {str(value)[:60]} where a text belongs; give strings, which are "
+            "tokenized here (token ids go to task.model)"
+        )
     raise InputError(
-        f"text {number} is {value!r}, a {type(value).__name__}; give a string, '' for a missing one"
+        f"row {number}: {value!r:.60} ({type(value).__name__}) where a text belongs; give a "
+        "string, '' for a missing one"
     )
 
 
-def _labels(y) -> list[str]:
-    values = y.tolist() if hasattr(y, "tolist") else list(y)
-    return _others(values)
-
-
-def _others(values) -> list[str]:
-    return [
-        value.decode() if isinstance(value, bytes)
-        else value if isinstance(value, str)
-        else canonical_label(str(value))
-        for value in values
-    ]  # fmt: skip
+def _value(value, number: int, column: str) -> str:
+    """Return a label, a target or a weight as it would stand in a file."""
+    value = value.item() if hasattr(value, "item") else value
+    place = f"row {number}: the {column}"
+    if isinstance(value, list | tuple):
+        raise InputError(
+            f"{place} {str(value)[:60]} is a list; give one for each text (y.argmax(-1) of one-hot "
+            "labels)"
+        )
+    if value is None or value != value:
+        raise InputError(f"{place} is {value}; give one for each text")
+    try:
+        if column == WEIGHT and not 0 <= float(value) < math.inf:
+            raise ValueError
+        if isinstance(value, str | bytes):
+            return check_text(value, number)
+        return canonical_label(text_of(value))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        right = "a number of 0 or more" if column == WEIGHT else "a string or a whole number"
+        raise InputError(f"{place} is {value!r:.60}; give {right}") from None

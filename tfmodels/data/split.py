@@ -7,7 +7,7 @@ the same seed; see `Source.scan`.
 import dataclasses
 from collections.abc import Iterator
 
-from tfmodels.data.sources import Row, Scan, Source
+from tfmodels.data.rows import Row, Scan, Source
 from tfmodels.errors import InputError
 
 
@@ -20,8 +20,6 @@ class Subset(Source):
         inside: whether to keep the rows in `numbers`, or the others.
         scan: the `Scan` of the whole source.
     """
-
-    endless = False
 
     def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan):
         super().__init__(source.name, source.columns)
@@ -40,14 +38,8 @@ class Subset(Source):
     def place(self, line: int) -> str:
         return self._source.place(line)
 
-    def fingerprint(self) -> str:
-        return self._source.fingerprint()
-
-    def _in_order(self) -> Iterator[Row]:
-        return self.stream(None)
-
-    def _in_block_order(self, rng) -> Iterator[Row]:
-        return self.stream(rng.getrandbits(32))
+    def _contents(self) -> tuple:
+        return self._source.fingerprint(), sorted(self._numbers), self._inside
 
 
 def split(

@@ -1,52 +1,17 @@
-"""Entities out of tags, and how well they were found: the numbers of the CoNLL tasks.
+"""How well entities were found: the numbers of the CoNLL tasks.
 
-In: tags as strings, or the spans in them. Out: precision, recall and F1 of whole entities,
-an entity being right if its type and both its ends are; equal to those of `seqeval` with
-`mode="strict", scheme=IOB2`. No tensors.
+In: for each text the spans that are right and those that were found. Out: precision, recall and
+F1 of whole entities, an entity being right if its type and both its ends are; equal to those of
+`seqeval` with `mode="strict"`. No tensors.
 """
 
 import collections
 
 import numpy as np
 
-SCHEMES = ("iob2",)
-
-
-def spans_of(tags, scheme="iob2"):
-    """The entities in a sequence of tags: B-X, and the I-X that follow it directly.
-
-    Strict: an I-X after anything but B-X or I-X belongs to no entity.
-
-    Args:
-        tags: list of `"O"`, `"B-X"`, `"I-X"`, one a word.
-        scheme: `"iob2"`, the one there is.
-
-    Returns:
-        list of `(type, first, last)`: indices of words, `last` exclusive.
-
-    Raises:
-        ValueError: if there is another tag, or no such scheme.
-
-    Example:
-        >>> spans_of(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"])
-        [('PER', 0, 2), ('LOC', 4, 5)]
-    """
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
-    spans, first = [], None  # first word of the entity that is open
-    for position, tag in enumerate([*tags, "O"]):
-        if tag != "O" and not (tag[:2] in ("B-", "I-") and tag[2:]):
-            raise ValueError(f"tag {position} must be O, B-TYPE or I-TYPE, got {tag!r}")
-        if first is not None and tag != f"I-{tags[first][2:]}":
-            spans.append((tags[first][2:], first, position))
-            first = None
-        if tag.startswith("B-"):
-            first = position
-    return spans
-
 
 def entity_metrics(gold, predicted):
-    """Precision, recall and F1 of whole entities. What has no denominator is 0.
+    """Return precision, recall and F1 of whole entities. What has no denominator is 0.
 
     Args:
         gold, predicted: for each text a set or list of `(type, first, last)`.
@@ -74,7 +39,7 @@ def entity_metrics(gold, predicted):
 
 
 def confusions(gold, predicted, most=20):
-    """What goes wrong, the commonest first.
+    """Return what goes wrong, the commonest first.
 
     An entity that was not found is set against a predicted one that is wrong: against that
     of the same words, else one of the same type, else one of any type that shares a word.

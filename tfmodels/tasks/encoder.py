@@ -15,7 +15,7 @@ from tfmodels.checkpoints.files import (
     our_settings,
 )
 from tfmodels.checkpoints.hugging_face import read_bert_config, read_labels, read_tokenizer
-from tfmodels.data.sources import Source
+from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
 from tfmodels.models.bert import SIZES, Bert, BertConfig
 from tfmodels.tasks.task import Task

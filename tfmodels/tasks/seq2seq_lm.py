@@ -32,7 +32,7 @@ from tfmodels.checkpoints.files import (
 from tfmodels.checkpoints.hugging_face import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
 from tfmodels.data.datasets import chunk_dataset, source_errors
-from tfmodels.data.sources import Row, Source
+from tfmodels.data.rows import Row, Source
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
 from tfmodels.metrics import rouge

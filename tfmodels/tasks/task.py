@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.memory import as_source
-from tfmodels.data.sources import Source
+from tfmodels.data.rows import Source
 from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory

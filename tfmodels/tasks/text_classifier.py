@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfmodels.checkpoints.files import config_path
 from tfmodels.data.datasets import chunk_dataset, source_errors
-from tfmodels.data.sources import Row, Source, canonical_label
+from tfmodels.data.rows import Row, Source, canonical_label
 from tfmodels.errors import InputError
 from tfmodels.files import read_json
 from tfmodels.metrics.classification import classification_metrics

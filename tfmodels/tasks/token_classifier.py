@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfmodels.checkpoints.files import config_path
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.entities import as_entities, entity_dataset
-from tfmodels.data.sources import Source
+from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
 from tfmodels.files import read_json
 from tfmodels.metrics.entities import confusions, entity_metrics

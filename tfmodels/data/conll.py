@@ -1,0 +1,284 @@
+"""Tokens with their tags, as texts with entities: files of columns (CoNLL) and TFDS.
+
+In: a token and its tag a line, sentences apart by empty lines; or a TFDS set of `tokens` and tags.
+Out: rows of a text and its entities. A text has one space between two tokens, and none between two
+that meet in Chinese or Japanese characters. Tags are in any scheme of `text/tags.py`.
+"""
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tfmodels.data.lines import LineFile
+from tfmodels.data.rows import Row
+from tfmodels.data.spans import COLUMNS, Entity
+from tfmodels.data.tfds import TfdsSource
+from tfmodels.errors import InputError
+from tfmodels.text.tags import TagError, detect_scheme, split_tag, to_spans
+
+KINDS = "a CoNLL file of columns, a .jsonl file (or .gz of one) or tfds:NAME"
+_SENTENCE_BYTES = 16 << 20  # a file without empty lines must not be read in one piece
+_DOCUMENT_START = "-DOCSTART-"
+_SAMPLE_LINES = 2000  # by which the columns are judged
+_SAMPLE_TOKENS = 20  # and how many tokens say too little about them
+# The types of phrases in the column beside the entities of CoNLL-2000 and CoNLL-2003.
+_CHUNKS = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"}
+_TFDS_TOKENS, _TFDS_TAGS = "tokens", ("ner", "ner_tags", "tags")
+# Written without spaces: ideographs, kana, and the punctuation that goes with them.
+_CJK = re.compile(
+    r"[\u2e80-\u312f\u3190-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
+)
+
+
+class _Sentence(NamedTuple):
+    offset: int  # byte it starts at
+    line: int  # its first line
+    tokens: list[str]
+    tags: list[str]
+    lines: list[int]  # of each token
+
+
+class ColumnFile(LineFile):
+    """A file of columns in UTF-8, apart by tabs or spaces: rows are sentences."""
+
+    def __init__(self, path, scheme, token_column, tag_column, join):
+        super().__init__(path, COLUMNS, KINDS)
+        self._columns, self._join, self._widths = (token_column, tag_column), join, None
+        with self._open() as (stream, offset):
+            lines = self._lines(stream, offset, 1)
+            first = next(self._sentences(lines), None)
+            if first is None:
+                raise InputError(f"{path}:1: no token in the file; give a file with sentences")
+        self._start = first
+        self._check_columns()
+        if scheme is None:
+            with self._open() as (stream, offset):
+                sentences = self._sentences(self._lines(stream, offset, 1))
+                scheme = detect_scheme(sentence.tags for sentence in sentences)
+        self._scheme = scheme
+
+    def _contents(self):
+        return (*super()._contents(), self._scheme, self._columns, self._join)
+
+    def _check_columns(self) -> None:
+        """Refuse columns that hold something else than they are read as, by the first lines."""
+        with self._open() as (stream, offset):
+            lines = itertools.islice(self._lines(stream, offset, 1), _SAMPLE_LINES)
+            rows = [row for row in (_fields(text) for *_, text in lines) if row[1:]]
+        rows = [row for row in rows if len(row) == self._widths and row[0] != _DOCUMENT_START]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        token, tag = (column % self._widths for column in self._columns)
+        others = [column for column in range(self._widths) if column not in (token, tag)]
+        hint = "name the columns, counted from 0, with --token_column and --tag_column"
+        found = _mistaken(columns[token], [columns[column] for column in others])
+        if found:
+            raise InputError(
+                f"{self.name}: column {token} is read as tokens and holds {found}; {hint}"
+            )
+        if self._columns[1] != -1 or (_types(columns[tag]) or set()) - _CHUNKS:
+            return
+        for column in others:
+            types = (_types(columns[column]) or set()) - _CHUNKS
+            if types:
+                raise InputError(
+                    f"{self.name}: column {tag} is read as tags, and column {column} has the "
+                    f"entities ({', '.join(sorted(types)[:5])}); {hint}"
+                )
+
+    def _records(self, stream, block):
+        for sentence in self._sentences(self._lines(stream, block.offset, block.line)):
+            try:
+                values = joined(sentence.tokens, sentence.tags, self._scheme, self._join)
+            except TagError as error:
+                line = sentence.lines[error.position]
+                raise InputError(f"{self.place(line)}: {error.reason}") from None
+            yield sentence.offset, sentence.line, values
+
+    def _sentences(self, lines) -> Iterator[_Sentence]:
+        sentence = None
+        for offset, line, text in lines:
+            fields = _fields(text)
+            if not fields or fields[0] == _DOCUMENT_START:
+                if sentence:
+                    yield sentence
+                sentence = None
+                continue
+            token, tag = self._token_and_tag(fields, line)
+            sentence = sentence or _Sentence(offset, line, [], [], [])
+            if offset - sentence.offset > _SENTENCE_BYTES:
+                raise InputError(
+                    f"{self.place(sentence.line)}: the sentence that starts here is longer than "
+                    f"{_SENTENCE_BYTES >> 20} MiB; put empty lines between sentences"
+                )
+            for values, value in zip(sentence[2:], (token, tag, line), strict=True):
+                values.append(value)
+        if sentence:
+            yield sentence
+
+    def _token_and_tag(self, fields: list[str], line: int) -> tuple[str, str]:
+        if len(fields) != self._widths:
+            self._check_width(len(fields), line)
+        token, tag = (fields[column] for column in self._columns)
+        if not token.strip():
+            raise InputError(f"{self.place(line)}: the token is only space; remove the line")
+        try:
+            split_tag(tag)
+        except TagError as error:
+            raise InputError(f"{self.place(line)}: {error.reason}") from None
+        return token, tag
+
+    def _check_width(self, width: int, line: int) -> None:
+        """Take the first row's number of columns, and refuse another one."""
+        if self._widths is not None:
+            raise InputError(
+                f"{self.place(line)}: {width} columns where the rows above have {self._widths}; "
+                "correct the row"
+            )
+        if any(not -width <= column < width for column in self._columns):
+            raise InputError(
+                f"{self.place(line)}: {width} columns; token_column {self._columns[0]} or "
+                f"tag_column {self._columns[1]} is none of them, counted from 0 (or back from -1)"
+            )
+        if len({column % width for column in self._columns}) == 1:
+            raise InputError(
+                f"{self.place(line)}: token and tag are read from one column (of {width}); give a "
+                "file with a token and a tag a line, or name token_column and tag_column"
+            )
+        self._widths = width
+
+
+class TfdsTokens(TfdsSource):
+    """A TFDS split with a feature of tokens and one of named tags."""
+
+    def __init__(self, spec, scheme, join, data_dir):
+        super().__init__(spec, (_TFDS_TOKENS,), data_dir)
+        column = next((name for name in _TFDS_TAGS if name in self._features), None)
+        names = getattr(self._inner(column), "names", None)
+        if names is None:
+            raise InputError(
+                f"{spec}: no column {' or '.join(_TFDS_TAGS)} of named tags; the columns are "
+                f"{sorted(self._features)}"
+            )
+        self._read_columns, self._names, self._join = (_TFDS_TOKENS, column), names, join
+        self._tag_column = column
+        for tag in names:
+            try:
+                split_tag(tag)
+            except TagError as error:
+                raise InputError(f"{spec}: column {column!r}: {error.reason}") from None
+        self._scheme = scheme or detect_scheme(tags for _, _, tags in self._everything())
+
+    def _inner(self, column):
+        """Return the feature of one element of a sequence; None where the column is no sequence."""
+        return getattr(dict(self._features.items()).get(column), "feature", None)
+
+    def _check_column(self, column):
+        if self._inner(column) is None:
+            raise InputError(
+                f"{self.name}: no column {column!r} of tokens; the columns are "
+                f"{sorted(self._features)}"
+            )
+
+    def _everything(self):
+        for part in self._parts:
+            yield from self._read_tags(*part)
+
+    def _read(self, number, split, first, end):
+        for row, tokens, tags in self._read_tags(number, split, first, end):
+            try:
+                yield Row(row, row, joined(tokens, tags, self._scheme, self._join))
+            except TagError as error:
+                raise InputError(f"{self.place(row)}: {error}") from None
+
+    def _read_tags(self, number, split, first, end):
+        """Yield `(number, tokens, tags)` of a stretch of rows."""
+        import tensorflow as tf
+
+        token_column, tag_column = _TFDS_TOKENS, self._tag_column
+        try:
+            for row in self._dataset(split, first, end).as_numpy_iterator():
+                tokens = [token.decode(errors="replace") for token in row[token_column]]
+                tags = row[tag_column].tolist()
+                if len(tokens) != len(tags) or not all(0 <= t < len(self._names) for t in tags):
+                    raise InputError(
+                        f"{self.place(number)}: a token without a tag; use a split that has tags"
+                    )
+                yield number, tokens, [self._names[tag] for tag in tags]
+                number += 1
+        except tf.errors.OpError as error:
+            raise self._damaged(number, error) from None
+
+
+def _types(column: Sequence[str]) -> set[str] | None:
+    """Return the types in a column of tags; None if it is no such column."""
+    try:
+        return {kind for _, kind in map(split_tag, column) if kind}
+    except TagError:
+        return None
+
+
+def _mistaken(tokens: list[str], others: list[list[str]]) -> str | None:
+    """Return what a column of tokens holds, if not tokens; judged by the others beside it."""
+    if len(tokens) < _SAMPLE_TOKENS:
+        return None
+    if _types(tokens):
+        return "tags"
+    steps = zip(["0", *tokens], tokens, strict=False)
+    if all(
+        b.isdecimal() and (int(b) <= 1 or a.isdecimal() and int(b) == int(a) + 1) for a, b in steps
+    ):
+        return "the numbers of tokens"
+    kinds = set(tokens)
+    if any(map(str.isalpha, kinds)) and all(t.isascii() and t == t.upper() for t in kinds):
+        words = next(
+            (c for c in others if any(map(str.islower, c)) and len(set(c)) > 2 * len(kinds)), None
+        )
+        return (
+            f"labels such as {sorted(kinds)[-1]}, while another column has words" if words else None
+        )
+    return None
+
+
+def _fields(line: str) -> list[str]:
+    """Return the columns of a line; none of an empty one."""
+    if line.isspace():
+        return []
+    line = line.rstrip("\r\n")
+    # Not `split()`: a token may be, or hold, a space of another kind.
+    return line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
+
+
+def joined(
+    tokens: Sequence[str], tags: Sequence[str], scheme: str, join: str | None
+) -> tuple[str, tuple[Entity, ...]]:
+    """Return the text of tokens and the entities that their tags mark.
+
+    Raises:
+        TagError: a tag contradicts the scheme.
+    """
+    pieces, starts, ends, length = [], [], [], 0
+    for before, token in zip(["", *tokens], tokens, strict=False):
+        space = join
+        if not before:
+            space = ""
+        elif join is None:
+            space = _space_between(before[-1], token[0])
+        starts.append(length + len(space))
+        length = starts[-1] + len(token)
+        ends.append(length)
+        pieces += (space, token)
+    spans = to_spans(tags, scheme)
+    entities = tuple((kind, starts[first], ends[end - 1]) for kind, first, end in spans)
+    return "".join(pieces), entities
+
+
+@functools.lru_cache(10_000)
+def _space_between(left: str, right: str) -> str:
+    """Return what stands between two tokens, by the characters that meet."""
+    from tfmodels.text.wordpiece import EITHER_PUNCTUATION
+
+    wide = [bool(_CJK.match(side)) for side in (left, right)]
+    close = all(w or side in EITHER_PUNCTUATION for w, side in zip(wide, left + right, strict=True))
+    return "" if any(wide) and close else " "

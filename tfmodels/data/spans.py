@@ -1,0 +1,87 @@
+"""Texts with character spans: JSONL files, and the check of the spans of one text.
+
+In: rows such as `{"text": "Ann Lee", "entities": [{"type": "PER", "start": 0, "end": 7}]}`; the
+list may be under `spans`, a span may be `{"label", "start", "end"}` or `[0, 7, "PER"]`. Out: rows
+of a text and its entities `(type, start, end)`: characters as Python counts them, the end
+exclusive, in order and without overlap.
+"""
+
+import numbers
+
+from tfmodels.data.tables import FileSource
+from tfmodels.errors import InputError
+
+Entity = tuple[str, int, int]  # type, start, end
+COLUMNS = ("text", "entities")
+
+
+class JsonSpans(FileSource):
+    """Texts and entities of a JSONL file."""
+
+    def __init__(self, path):
+        super().__init__(path, ("text",))
+        self.columns = COLUMNS
+
+    def _json_values(self, row, line):
+        (text,) = super()._json_values(row, line)
+        keys = [key for key in ("entities", "spans") if key in row]
+        try:
+            if len(keys) != 1 or not isinstance(row[keys[0]], list):
+                raise TypeError('give one list, under "entities" or "spans"')
+            return text, checked_entities(row[keys[0]], text)
+        except TypeError as error:
+            raise InputError(f"{self.place(line)}: {error}") from None
+
+
+def checked_entities(items, text: str) -> tuple[Entity, ...]:
+    """Return the entities that the items of a list stand for, in order.
+
+    Args:
+        items: dicts of `type` (or `label`), `start` and `end`, `(type, start, end)` or
+            `[start, end, type]`.
+        text: the text that they mark.
+
+    Raises:
+        TypeError: an item is no entity, is outside of the text, or overlaps another one.
+    """
+    entities = sorted((_entity(item, text) for item in items), key=lambda entity: entity[1:])
+    for left, right in zip(entities, entities[1:], strict=False):
+        if right[1] < left[2]:
+            raise TypeError(
+                f"{_described(left, text)} and {_described(right, text)} overlap; keep one"
+            )
+    return tuple(entities)
+
+
+def _entity(item, text: str) -> Entity:
+    kind = start = end = None
+    if isinstance(item, dict):
+        kind, start, end = item.get("type", item.get("label")), item.get("start"), item.get("end")
+    elif isinstance(item, list | tuple) and len(item) == 3:
+        kind, start, end = item if isinstance(item[0], str) else (item[2], *item[:2])
+    places = all(
+        isinstance(place, numbers.Integral) and not isinstance(place, bool)
+        for place in (start, end)
+    )
+    if not isinstance(kind, str) or not kind.strip() or not places:
+        raise TypeError(
+            f'{str(item)[:60]} is no entity; write {{"type": "PER", "start": 0, "end": 3}} '
+            'or [0, 3, "PER"]'
+        )
+    if not 0 <= start < end <= len(text):
+        raise TypeError(
+            f"{kind} from character {start} to {end} is empty or outside of the text, which has "
+            f"{len(text)} characters; the end is exclusive"
+        )
+    if not text[start:end].strip():
+        raise TypeError(f"{kind} from character {start} to {end} is only space; remove it")
+    try:
+        kind.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(str(error)) from None
+    return kind.strip(), int(start), int(end)
+
+
+def _described(entity: Entity, text: str) -> str:
+    kind, start, end = entity
+    return f"{kind} {text[start:end][:30]!r} ({start} to {end})"

@@ -1,0 +1,185 @@
+"""Rows of TensorFlow Datasets.
+
+In: `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`. Out: rows of its scalar columns as text, read shard by
+shard. TensorFlow Datasets and TensorFlow are imported when a set is opened.
+"""
+
+import os
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tfmodels.data.rows import Row, Source, text_of
+from tfmodels.errors import InputError
+
+_SPEC = re.compile(r"tfds:(?P<set>[^:]+(:\d+\.\d+\.\d+)?)(:(?P<split>.+))?")
+_BLOCK_ROWS = 4096  # shuffled as one; opening a block takes tens of milliseconds
+_MAX_BLOCKS = 4096
+
+
+class TfdsSource(Source):
+    """A split of a TensorFlow Datasets set.
+
+    Class labels become their names, numbers become text. Rows are numbered in the order of the
+    set's shards. A set that is not prepared is downloaded, if TFDS can.
+    """
+
+    def __init__(self, spec: str, columns: Sequence[str], data_dir: str | os.PathLike | None):
+        """Load the description of the set and checks the columns.
+
+        Args:
+            spec: `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`; the split may be anything TFDS reads,
+                such as `train[:10%]` or `train+test`.
+            columns: names of scalar text, number or class label features.
+            data_dir: see `open_source`.
+
+        Raises:
+            InputError: TFDS is not installed, the set is unknown or not prepared, or it has no
+                such split or column.
+        """
+        super().__init__(spec, columns)
+        self._read_columns = self.columns  # of the set
+        match = _SPEC.fullmatch(spec)
+        if not match:
+            raise InputError(f"{spec}: write tfds:NAME or tfds:NAME:SPLIT")
+        data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+        try:
+            import tensorflow_datasets as tfds
+        except ImportError as error:
+            raise InputError(
+                f"{spec}: TensorFlow Datasets cannot be imported ({error}); "
+                "pip install tensorflow-datasets"
+            ) from None
+        self._tfds = tfds
+        self._builder = self._prepared_builder(match["set"], data_dir)
+        self._features = self._builder.info.features
+        for column in self.columns:
+            self._check_column(column)
+        splits = self._builder.info.splits
+        try:
+            instruction = tfds.core.ReadInstruction.from_spec(match["split"] or "train")
+            parts = instruction.to_absolute(splits)
+        except (ValueError, KeyError, AssertionError):
+            raise InputError(
+                f"{spec}: cannot read the split {match['split'] or 'train'!r}; "
+                f"the splits are {list(splits)}"
+            ) from None
+        # (number of the first row, split, first, end) of each stretch of neighbouring rows
+        self._parts: list[tuple[int, str, int, int]] = []
+        self._row_count = 0
+        for part in parts:
+            first = part.from_ or 0
+            end = splits[part.splitname].num_examples if part.to is None else part.to
+            self._parts.append((self._row_count, part.splitname, first, end))
+            self._row_count += max(end - first, 0)
+        if not self._row_count:
+            raise InputError(f"{spec}: the split has no rows; the splits are {list(splits)}")
+
+    def _prepared_builder(self, name: str, data_dir: str | None):
+        tfds = self._tfds
+        try:
+            builder = tfds.builder(name, data_dir=data_dir)
+        except (ValueError, OSError) as error:
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise InputError(
+                f"{self.name}: TensorFlow Datasets knows no such set ({reason}); check the name, "
+                "or name the directory it is prepared in (TFDS_DATA_DIR)"
+            ) from None
+        if builder.is_prepared():
+            return builder
+        try:
+            builder.download_and_prepare()
+        except Exception as error:  # network, disk, checksum, missing packages: all end here
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise InputError(
+                f"{self.name}: not prepared in {builder.data_dir} and cannot be prepared here "
+                f"({type(error).__name__}: {reason}); on a connected machine run "
+                f"`tfds build {name} --data_dir DIR`, copy DIR and set TFDS_DATA_DIR to it"
+            ) from None
+        return builder
+
+    def _check_column(self, column: str) -> None:
+        features = dict(sorted(self._features.items()))
+        if column not in features:
+            raise InputError(
+                f"{self.name}: no column named {column!r}; the columns are {list(features)}"
+            )
+        feature = features[column]
+        if feature.shape != ():
+            raise InputError(
+                f"{self.name}: column {column!r} ({type(feature).__name__}) is not one text, "
+                f"number or label a row; the columns are {list(features)}"
+            )
+
+    def place(self, line: int) -> str:
+        """Return where a row stands, for messages."""
+        return f"{self.name} row {line}"
+
+    def _contents(self) -> tuple:
+        return self._builder.info.full_name, self._parts
+
+    def _in_order(self) -> Iterator[Row]:
+        for part in self._parts:
+            yield from self._read(*part)
+
+    def _in_block_order(self, rng: random.Random) -> Iterator[Row]:
+        size = max(_BLOCK_ROWS, -(-self._row_count // _MAX_BLOCKS))
+        blocks = [
+            (number + at - first, split, at, min(at + size, end))
+            for number, split, first, end in self._parts
+            for at in range(first, end, size)
+        ]
+        rng.shuffle(blocks)
+        for block in blocks:
+            yield from self._read(*block)
+
+    def _read(self, number: int, split: str, first: int, end: int) -> Iterator[Row]:
+        import tensorflow as tf
+
+        dataset = self._dataset(split, first, end)
+        batches = dataset.map(lambda row: tuple(row[column] for column in self.columns)).batch(64)
+        try:
+            for batch in batches.as_numpy_iterator():
+                for values in zip(*(array.tolist() for array in batch), strict=True):
+                    yield Row(number, number, self._texts(values, number))
+                    number += 1
+        except tf.errors.OpError as error:
+            raise self._damaged(number, error) from None
+
+    def _dataset(self, split: str, first: int, end: int):
+        """Return the wanted columns of a stretch of rows, as TFDS gives them."""
+        return self._builder.as_dataset(
+            split=f"{split}[{first}:{end}]",
+            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(self._read_columns, True)),
+            # One shard after the other keeps row numbers the same in every way of reading;
+            # a cache would hold the set in memory.
+            read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+
+    def _damaged(self, number: int, error) -> InputError:
+        reason = error.message.splitlines()[0][:200]
+        return InputError(f"{self.place(number)}: cannot be read ({reason}); prepare the set again")
+
+    def _texts(self, values: tuple[Any, ...], number: int) -> tuple[str, ...]:
+        texts = []
+        for column, value in zip(self.columns, values, strict=True):
+            names = getattr(self._features[column], "names", None)
+            if isinstance(value, bytes):
+                try:
+                    texts.append(value.decode())
+                except UnicodeDecodeError:
+                    raise InputError(
+                        f"{self.place(number)}: column {column!r} is not UTF-8 text; "
+                        "name a column of text"
+                    ) from None
+            elif names is None:
+                texts.append(text_of(value))
+            elif 0 <= value < len(names):
+                texts.append(names[value])
+            else:
+                raise InputError(
+                    f"{self.place(number)}: {value} in column {column!r} is none of the "
+                    f"{len(names)} labels; use a split that has labels"
+                )
+        return tuple(texts)
