@@ -2,16 +2,20 @@
 
 import gzip
 import json
-import os
+import re
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from tests.data.written import write, write_prepared
 from tfmodels.data import lines
 from tfmodels.data import rows as rows_module
 from tfmodels.data.datasets import source_errors
-from tfmodels.data.entities import entity_dataset, open_entities
+from tfmodels.data.entities import as_entities, entity_dataset, open_entities
 from tfmodels.data.split import split
+from tfmodels.data.tables import open_source
 from tfmodels.errors import InputError
 
 PARAGRAPHS = """\
@@ -34,13 +38,6 @@ ROWS = [
     ("Rain", ()),
     ("Bo", (("PER", 0, 2),)),
 ]
-
-
-def write(path, content):
-    """Writes text or bytes, compressed where the name says so; gives the path as a string."""
-    data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return str(path)
 
 
 def columns_of(*sentences):
@@ -168,32 +165,99 @@ def test_mistakes_in_columns(tmp_path, content, problem):
     assert message(tmp_path, content).startswith(problem)
 
 
-def test_columns_that_are_not_there(tmp_path):
-    for options in ({"token_column": 2}, {"tag_column": -3}):
-        assert ":1: 2 columns; token_column" in message(tmp_path, "a O\n", **options)
-    assert "from one column (of 2)" in message(tmp_path, "a O\n", token_column=1)
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"token_column": 2}, ":1: 2 columns; token_column 2 or tag_column -1 is none of them"),
+        ({"tag_column": -3}, ":1: 2 columns; token_column 0 or tag_column -3 is none of them"),
+        ({"token_column": 1}, ":1: token and tag are read from one column (of 2)"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path, options, problem):
+    assert message(tmp_path, "a O\n", **options).startswith(problem)
 
 
-def test_a_file_without_blank_lines(tmp_path, monkeypatch):
+NEWS = "Ann Lee of Oslo saw the old Bank of Rome fall on a grey day in May and went home ."
+NER = "B-PER I-PER O B-LOC O O O B-ORG I-ORG I-ORG O O O O O O O O O O O"
+POS = "NNP NNP IN NNP VBD DT JJ NNP IN NNP VB IN DT JJ NN IN NNP CC VBD NN ."
+CHUNK = "B-NP I-NP B-PP B-NP B-VP B-NP I-NP I-NP B-PP B-NP B-VP O B-NP I-NP I-NP O O O B-VP O O"
+NUMBERS = " ".join(map(str, range(1, 22)))
+OUTSIDE = " ".join(["O"] * 21)
+
+
+def table_of(*columns):
+    """A file of two sentences with these columns."""
+    lines = map(" ".join, zip(*map(str.split, columns), strict=True))
+    return ("\n".join(lines) + "\n\n") * 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "problem"),
+    [
+        ((NER, NEWS, NER), {}, "column 0 is read as tokens and holds tags; name"),
+        ((NEWS, POS, NER), {"token_column": 2, "tag_column": 2}, ":1: token and tag are read from"),
+        ((NUMBERS, NEWS, NER), {}, "column 0 is read as tokens and holds the numbers of tokens"),
+        ((NER, POS, NEWS, NER), {"token_column": 1}, "column 1 .* holds labels such as VBD, while"),
+        ((POS, NEWS, NER), {}, "column 0 is read as tokens and holds labels such as VBD, while"),
+        ((NEWS, NER, POS, CHUNK), {}, r"column 3 .* as tags, and column 1 has .*\(LOC, ORG, PER\)"),
+        ((NEWS, NER, OUTSIDE), {}, r"column 2 is read as tags, and column 1 has the entities"),
+        ((NEWS, NER, POS), {}, r":1: 'NNP' is no tag; write O, or B-TYPE"),
+    ],
+)
+def test_columns_in_another_order_are_refused(tmp_path, columns, options, problem):
+    """Taken as they are, they train to a loss of nothing and find no entity."""
+    found = message(tmp_path, table_of(*columns), **options)
+    assert re.search(problem, found), found
+    assert "--token_column" in found or found.startswith(":1: ")
+
+
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [
+        ((NEWS, POS, CHUNK, NER), {}),
+        ((NEWS, NER, POS, CHUNK), {"tag_column": 3}),  # phrases, as asked for
+        ((NEWS, POS, CHUNK), {}),
+        ((NEWS.upper(), POS, NER), {}),
+        ((NEWS.upper(), POS.lower(), NER), {}),
+        (("ATG CCA GGT " * 7, NER), {}),
+        ((NEWS, OUTSIDE, NER), {}),
+    ],
+)
+def test_columns_that_may_look_odd_are_read(tmp_path, columns, options):
+    (first, second) = read(write(tmp_path / "a.txt", table_of(*columns)), **options)
+    assert first == second and first[0] == " ".join(columns[0].split()) and first[1]
+
+
+def test_fingerprint_knows_how_columns_are_read(tmp_path):
+    path = write(tmp_path / "a.txt", table_of(NEWS, NER, POS, CHUNK))
+    options = [{"tag_column": 1}, {"tag_column": 3}, {"tag_column": 1, "join": "_"}]
+    prints = [open_entities(path, **given).fingerprint() for given in options]
+    assert len(set(prints)) == 3
+    write(tmp_path / "a.txt", table_of(NEWS.replace("Ann", "Eve"), NER, POS, CHUNK))
+    assert open_entities(path, **options[0]).fingerprint() not in prints
+
+
+def test_a_file_without_empty_lines(tmp_path, monkeypatch):
     monkeypatch.setattr("tfmodels.data.conll._SENTENCE_BYTES", 100)
     found = message(tmp_path, "a O\n\n" + "bcdefgh O\n" * 20)
     assert found.startswith(":3: the sentence that starts here is longer than")
 
 
-def test_files_that_cannot_be(tmp_path):
-    for name, problem in [
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
         ("none.txt", "does not exist; give a CoNLL file of columns, a .jsonl file"),
         ("none.jsonl", "does not exist"),
         (".", "is not a regular file"),
         ("a.csv", "unknown kind of source; give a CoNLL file"),
         ("a.json.gz", "unknown kind of source"),
-    ]:
-        with pytest.raises(InputError, match=problem):
-            open_entities(tmp_path / name)
-    damaged = gzip.compress(PARAGRAPHS.encode())[:-12]
-    (tmp_path / "a.txt.gz").write_bytes(damaged)
-    with pytest.raises(InputError, match=r"a\.txt\.gz:\d+: cannot be read .*is whole"):
-        open_entities(tmp_path / "a.txt.gz")
+        ("a.txt.gz", r"a\.txt\.gz:\d+: cannot be read .*is whole"),
+    ],
+)
+def test_files_that_cannot_be(tmp_path, name, problem):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(PARAGRAPHS.encode())[:-12])
+    with pytest.raises(InputError, match=problem):
+        open_entities(tmp_path / name)
 
 
 # JSONL
@@ -328,6 +392,7 @@ def test_dataset_order_and_held_out_rows(tmp_path):
     assert passes[0] != passes[1] and sorted(passes[0]) == sorted(in_order) == sorted(passes[1])
     assert passes == [texts(second), texts(second)]
     train, held_out = split(source, 0.1)
+    assert as_entities(train) is train
     assert texts(entity_dataset(held_out, types)) == [
         f"w{number}".encode() for number in sorted(source.scan(None, 0.1).held_out)
     ]
@@ -351,22 +416,15 @@ def test_dataset_mistakes(tmp_path):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """The real builder's `wikiann/en`, its files written by TFDS' own writer."""
-    tfds = pytest.importorskip("tensorflow_datasets")
-    folder = tmp_path_factory.mktemp("tfds")
-    builder = tfds.builder("wikiann/en", data_dir=folder)
-    os.makedirs(builder.data_dir)
-    writer = tfds.core.SequentialWriter(builder.info, max_examples_per_shard=2)
-    writer.initialize_splits(["train", "test"])
+    """The real builder's `wikiann/en`."""
     tokens = [["Ann", "Lee", "saw", "Paris", "."], ["Rain"], ["Bo"]]
     tags = [[1, 2, 0, 5, 0], [0], [1]]
     rows = [
         {"tokens": t, "tags": g, "langs": ["en"] * len(t), "spans": []}
         for t, g in zip(tokens, tags, strict=True)
     ]
-    writer.add_examples({"train": rows, "test": [{**rows[0], "tags": [2, 2, 0, 1, 0]}, rows[2]]})
-    writer.close_all()
-    return folder
+    splits = {"train": rows, "test": [{**rows[0], "tags": [2, 2, 0, 1, 0]}, rows[2]]}
+    return write_prepared("wikiann/en", tmp_path_factory.mktemp("tfds"), splits, shard=2)
 
 
 def test_tfds(prepared):
@@ -389,3 +447,80 @@ def test_tfds_mistakes(prepared, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(InputError, match="pip install tensorflow-datasets"):
         open_entities("tfds:wikiann/en")
+
+
+# Of a script
+
+TEXT = "Ann Lee saw Paris ."
+WORDS, TAGS = (
+    [["Ann", "Lee", "saw", "Paris", "."], ["Rain"]],
+    {
+        "iob2": [["B-PER", "I-PER", "O", "B-LOC", "O"], ["O"]],
+        "iob1": [["I-PER", "I-PER", "O", "I-LOC", "O"], ["O"]],
+        "iobes": [["B-PER", "E-PER", "O", "S-LOC", "O"], ["O"]],
+    },
+)
+SPANS = [{"type": "LOC", **LOC}, {"label": "PER", **PER}]
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (["Ann Lee saw Paris .", "Rain"], [SPANS, []]),
+        (
+            np.array(["Ann Lee saw Paris .", "Rain"]),
+            [[("LOC", 12, np.int64(17)), ["PER", 0, 7]], ()],
+        ),
+        *((WORDS, tags) for tags in TAGS.values()),
+        (map(tuple, WORDS), map(np.array, TAGS["iob2"])),
+    ],
+)
+def test_entities_of_a_script(x, y):
+    source = as_entities(x, y)
+    assert list(source.rows()) == [(0, ROWS[0]), (1, ROWS[1])]
+    assert source.scan().label_counts == {"LOC": 1, "PER": 1}
+    assert as_entities(source) is source
+    assert source.fingerprint() == as_entities(WORDS, TAGS["iob1"]).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "problem"),
+    [
+        (TEXT, [[]], r"one string, 'Ann Lee.*give fit\(texts, spans\)"),
+        ([TEXT], None, r"entities are missing; give fit\(texts, spans\), .* fit\(words, tags\)"),
+        ([TEXT], [[], []], "x has 1 rows and y 2; give as many of each"),
+        ([], [], "no rows: give one or more"),
+        ([TEXT], ["B-PER"], r"row 0: a text with B-PER, .*no list of entities; give fit"),
+        ([TEXT], [["B-PER", "O"]], r"row 0: a text with \['B-PER', 'O'\], which is no list of ent"),
+        ([TEXT], [{"type": "PER", **PER}], "row 0: a text with .*no list of entities"),
+        ([TEXT, TEXT], [[], [("PER", 0, 70)]], "row 1: PER from character 0 to 70 is .* outside"),
+        ([TEXT], [[("PER", 0, 7), ("LOC", 4, 7)]], "row 0: PER 'Ann Lee' .* overlap; keep one"),
+        ([TEXT, 3], [[], []], r"row 1: 3 \(int\) where a text belongs"),
+        (WORDS, [["O"] * 5, []], "row 1: 1 words and 0 tags; give a tag for each word"),
+        (WORDS, [["O"] * 5, [3]], "row 1: the word 'Rain' with the tag 3; give strings"),
+        ([["a", " "]], [["O", "O"]], "row 0: the word ' ' with the tag 'O'; .* no empty word"),
+        (WORDS, [["O"] * 5, ["PER"]], "'PER' is no tag; write O, or B-TYPE"),
+        (
+            WORDS,
+            [["B-PER", "O", "O", "I-LOC", "O"], ["B-X"]],
+            "row 0: tag 4: I-LOC after O, but in",
+        ),
+        (WORDS, ["OOOOO", "O"], "row 0: .*one string, 'OOOOO'"),
+        (WORDS, [SPANS, []], "row 0: 5 words and 2 tags"),
+    ],
+)
+def test_first_mistakes(x, y, problem):
+    with pytest.raises(InputError, match=problem) as caught:
+        as_entities(x, y)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_hold_no_entities(tmp_path):
+    source = open_entities(write(tmp_path / "a.txt", PARAGRAPHS))
+    with pytest.raises(InputError, match="a.txt has its entities: leave y out"):
+        as_entities(source, [])
+    table = open_source(write(tmp_path / "a.tsv", "text\tlabel\na\tb\n"), ["text", "label"])
+    with pytest.raises(InputError, match=r"rows of text, label, .* tfmodels.data.open_entities\("):
+        as_entities(table)
+    with pytest.raises(InputError, match=r"a tf.data.Dataset cannot hold entities here; give fit"):
+        as_entities(tf.data.Dataset.from_tensor_slices([TEXT]))

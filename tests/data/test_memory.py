@@ -206,9 +206,7 @@ def test_documents_of_strings(x):
 
 def test_what_is_no_documents(tmp_path):
     for x in ("book.txt", tmp_path / "book.txt"):
-        with pytest.raises(
-            InputError, match=r"tfmodels.data.texts\('book.txt'\) reads a file, and"
-        ):
+        with pytest.raises(InputError, match=r"open_texts\('book.txt'\) reads a file, and"):
             as_texts(x)
     with pytest.raises(InputError, match="the rows: no text"):
         list(as_texts([" ", ""]).documents())

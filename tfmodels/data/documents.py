@@ -186,8 +186,8 @@ def as_texts(x) -> TextFiles | TextRows:
         return x
     if isinstance(x, str | os.PathLike):
         raise InputError(
-            f"one string, {os.fspath(x)[:60]!r}; tfmodels.data.open_texts('book.txt') reads a file, and "
-            "a list of strings is texts"
+            f"one string, {os.fspath(x)[:60]!r}; tfmodels.data.open_texts('book.txt') reads a "
+            "file, and a list of strings is texts"
         )
     return TextRows(as_source(x, columns=("text",)))
 

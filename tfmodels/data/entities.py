@@ -170,7 +170,10 @@ def _of_spans(texts: list, spans: list) -> Iterator[tuple]:
 def _of_words(sentences: list, tags: list, scheme: str | None, join: str | None) -> Iterator[tuple]:
     rows = []
     for number, pair in enumerate(zip(sentences, tags, strict=True)):
-        words, names = (as_list(part, f"row {number}: {_RIGHT}") for part in pair)
+        try:
+            words, names = (as_list(part, _RIGHT) for part in pair)
+        except InputError as error:
+            raise InputError(f"row {number}: {error}") from None
         if len(words) != len(names):
             raise InputError(
                 f"row {number}: {len(words)} words and {len(names)} tags; give a tag for each word"
