@@ -17,11 +17,11 @@ LENGTHS = range(8)
 PAIRS = list(itertools.product(LENGTHS, LENGTHS))
 
 
-def reference(max_length, truncation, **padding):
+def reference(max_length, **padding):
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(IDS, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
-    tokenizer.enable_truncation(max_length, strategy=truncation)
+    tokenizer.enable_truncation(max_length)
     tokenizer.enable_padding(**padding)
     return tokenizer
 
@@ -51,51 +51,27 @@ def assert_equals_reference(batch, encodings):
 
 
 @pytest.mark.parametrize("max_length", [3, 4, 6, 20])
-@pytest.mark.parametrize("truncation", ["longest_first", "only_first"])
-def test_one_segment(max_length, truncation):
-    encodings = reference(max_length, truncation).encode_batch([words(n) for n in LENGTHS])
-    batch = call([(n,) for n in LENGTHS], max_length, truncation=truncation)
-    assert_equals_reference(batch, encodings)
+def test_one_segment(max_length):
+    encodings = reference(max_length).encode_batch([words(n) for n in LENGTHS])
+    assert_equals_reference(call([(n,) for n in LENGTHS], max_length), encodings)
 
 
 @pytest.mark.parametrize("max_length", [5, 6, 7, 8, 9, 12, 30])
 def test_two_segments_longest_first(max_length):
-    tokenizer = reference(max_length, "longest_first")
+    tokenizer = reference(max_length)
     encodings = tokenizer.encode_batch([(words(n), words(m)) for n, m in PAIRS])
     assert_equals_reference(call(PAIRS, max_length), encodings)
-
-
-@pytest.mark.parametrize("max_length", [5, 8, 9, 12])
-@pytest.mark.parametrize("truncation", ["only_first", "only_second"])
-def test_two_segments_one_cut_or_refused(max_length, truncation):
-    tokenizer = reference(max_length, truncation)
-    possible, texts = [], []
-    for pair in PAIRS:
-        text = tuple(map(words, pair))
-        try:
-            tokenizer.encode(*text)
-        except Exception:  # the reference raises no narrower type
-            with pytest.raises(tf.errors.InvalidArgumentError, match="too short to make room"):
-                call([pair], max_length, truncation=truncation)
-        else:
-            possible.append(pair)
-            texts.append(text)
-    assert len(possible) > 3
-    batch = call(possible, max_length, truncation=truncation)
-    assert_equals_reference(batch, tokenizer.encode_batch(texts))
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "length"),
     [
         ({}, {}, 9),
-        ({"pad_to_multiple": 8}, {"pad_to_multiple_of": 8}, 16),
         ({"pad_to_length": 12}, {"length": 12}, 12),
-        ({"pad_to_length": 12, "pad_to_multiple": 8}, {"length": 12, "pad_to_multiple_of": 8}, 16),
     ],
 )
 def test_padding(ours, theirs, length):
-    encodings = reference(10, "longest_first", **theirs).encode_batch([words(7), words(2), ""])
+    encodings = reference(10, **theirs).encode_batch([words(7), words(2), ""])
     batch = call([(7,), (2,), (0,)], 10, **ours)
     assert_equals_reference(batch, encodings)
     assert batch["token_ids"].shape == (3, length)
@@ -128,10 +104,7 @@ def test_other_padding_id():
     [
         ([(3,)], {"max_length": 2}, "max_length=2 leaves no room"),
         ([(3, 3)], {"max_length": 4}, "give at least 5"),
-        ([(3,)], {"truncation": "first"}, "truncation='first' is unknown"),
-        ([(3,)], {"truncation": "only_second"}, "with one segment"),
         ([(3,)], {"pad_to_length": 5}, "pad_to_length=5 is less than max_length=8"),
-        ([(3,)], {"pad_to_multiple": 0}, "pad_to_multiple=0"),
     ],
 )
 def test_settings_that_cannot_be_met(lengths, options, problem):

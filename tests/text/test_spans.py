@@ -108,7 +108,7 @@ def test_entities_are_slices_of_the_text(rows):
 def test_texts_of_the_world(text, tags, entities):
     (row,) = found([text], [tags])
     assert [entity for entity, *_ in row] == entities
-    assert all(text[start:end] == entity for entity, _, start, end in row)
+    assert row and all(text[start:end] == entity for entity, _, start, end in row)
 
 
 def test_neighbours_and_beginnings():

@@ -65,7 +65,8 @@ class Decoding:
     """The parts of `generate`, to see the tokens as they come.
 
     What is carried is a named tuple of tensors of fixed shapes, among them `count` and
-    `token_ids`; `advance` may be compiled by itself.
+    `token_ids`; `advance` may be compiled by itself. With the specs of what a compiled `start`
+    of prompts `[None, None]` gives, it is traced once for prompts of any length.
 
     Args:
         step, settings, stopped: as of `generate`.

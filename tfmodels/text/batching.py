@@ -25,22 +25,22 @@ LEAST_STEP = 4
 LEAST_WORDS = 4
 
 
-def encode(tokenizer, text, max_length, pad_to_multiple=1, pad_to_length=None):
+def encode(tokenizer, text, max_length, pad_to_length=None):
     """Texts as the batch that an encoder takes.
 
     Args:
         tokenizer: a `WordPieceTokenizer`.
         text: string `[B]`.
-        max_length: most tokens of a text, with the special ones; what is beyond is cut.
-        pad_to_multiple, pad_to_length: see `pack`.
+        max_length: maximum number of tokens of a text, with the special ones; the rest is cut.
+        pad_to_length: see `pack`.
 
     Returns:
         dict of `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`.
     """
-    return packed(tokenizer, tokenizer.tokenize(text), max_length, pad_to_multiple, pad_to_length)
+    return packed(tokenizer, tokenizer.tokenize(text), max_length, pad_to_length)
 
 
-def packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
+def packed(tokenizer, ids, max_length, pad_to_length=None):
     """`encode`, of tokens int32 `[B, (T)]` in the place of texts."""
     return pack(
         ids,
@@ -48,7 +48,6 @@ def packed(tokenizer, ids, max_length, pad_to_multiple=1, pad_to_length=None):
         sep_id=tokenizer.sep_id,
         pad_id=tokenizer.pad_id,
         max_length=max_length,
-        pad_to_multiple=pad_to_multiple,
         pad_to_length=pad_to_length,
     )
 
@@ -67,7 +66,7 @@ def length_bucketed(
             differ from chunk to chunk.
         tokenizer: a `WordPieceTokenizer`.
         batch_size: B, of all replicas together.
-        max_length: most tokens of a text, with the special ones.
+        max_length: maximum number of tokens of a text, with the special ones.
         seed: int, for training; `None` keeps each window sorted.
         word_dropout: share of the tokens of texts of 4 and more that `[MASK]` takes the place
             of, others in every batch and pass: for training, so that no single word decides.

@@ -13,8 +13,6 @@ import tensorflow_text as tf_text
 
 from tfmodels.errors import InputError
 
-TRUNCATIONS = ("longest_first", "only_first", "only_second")
-
 
 def pack(
     first: tf.RaggedTensor,
@@ -24,9 +22,7 @@ def pack(
     sep_id: int,
     pad_id: int = 0,
     max_length: int,
-    truncation: str = "longest_first",
     pad_to_length: int | None = None,
-    pad_to_multiple: int = 1,
 ) -> dict[str, tf.Tensor]:
     """Joins one or two segments with their special tokens, cut and padded.
 
@@ -34,15 +30,11 @@ def pack(
         first: integer [B, (T)].
         second: integer [B, (T)], or None.
         cls_id, sep_id, pad_id: ids of the special tokens.
-        max_length: the most tokens of an example, special tokens included.
-        truncation: where tokens go from an example that is too long, always at
-            the end of a segment. "longest_first": from the longer segment
-            until both are equal, then from both (an odd place stays with the
-            longer one, or the second). "only_first", "only_second": from that
-            segment alone.
+        max_length: the most tokens of an example, special tokens included. Of one that is too
+            long, tokens go at the end of the longer segment until both are equal, then of both
+            (an odd place stays with the longer one, or the second).
         pad_to_length: S, at least `max_length`; None pads to the longest
             example of the batch.
-        pad_to_multiple: S is rounded up to a multiple of this.
 
     Returns:
         `token_ids` int32 [B, S], `segment_ids` int32 [B, S] (0: first segment
@@ -50,8 +42,6 @@ def pack(
 
     Raises:
         InputError: a setting is out of range or does not fit the inputs.
-        tf.errors.InvalidArgumentError: "only_first" or "only_second", and that
-            segment of some example is too short to make room (when the op runs).
 
     Example:
         >>> pack(tf.ragged.constant([[7, 8, 9], [7]]), cls_id=2, sep_id=3, max_length=4)
@@ -60,13 +50,14 @@ def pack(
          'padding_mask': [[True, True, True, True], [True, True, True, False]]}
     """
     segments = [first] if second is None else [first, second]
-    _check(segments, max_length, truncation, pad_to_length, pad_to_multiple)
+    _check(segments, max_length, pad_to_length)
     segments = [tf.cast(segment, tf.int32) for segment in segments]
-    segments = _truncate(segments, max_length - len(segments) - 1, truncation)
+    lengths = [tf.cast(segment.row_lengths(), tf.int32) for segment in segments]  # [B] each
+    keep = _longest_first(lengths, max_length - len(segments) - 1)
+    segments = [_head(segment, n) for segment, n in zip(segments, keep, strict=True)]
     token_ids, segment_ids = tf_text.combine_segments(segments, cls_id, sep_id)  # [B, (S)]
 
     length = pad_to_length or tf.maximum(token_ids.bounding_shape(axis=1), 1)
-    length = -(-length // pad_to_multiple) * pad_to_multiple
     shape = tf.stack([-1, tf.cast(length, tf.int64)])
     return {
         "token_ids": token_ids.to_tensor(pad_id, shape=shape),
@@ -75,30 +66,8 @@ def pack(
     }
 
 
-def _truncate(segments, room, truncation):
-    """Cuts segments so that their tokens together fill at most `room` places."""
-    lengths = [tf.cast(segment.row_lengths(), tf.int32) for segment in segments]  # [B] each
-    excess = tf.maximum(sum(lengths) - room, 0)
-    if truncation == "longest_first":
-        keep = _longest_first(lengths, room)
-    else:
-        cut = TRUNCATIONS.index(truncation) - 1  # 0: first, 1: second
-        tf.debugging.Assert(
-            tf.reduce_all((excess == 0) | (lengths[cut] > excess)),
-            [
-                f'pack: with truncation="{truncation}" that segment of some example is too short '
-                f"to make room; give a larger max_length or truncation='longest_first'. "
-                "Tokens of the segment, tokens too many:",
-                lengths[cut],
-                excess,
-            ],
-        )
-        keep = [n - excess if i == cut else n for i, n in enumerate(lengths)]
-    return [_head(segment, n) for segment, n in zip(segments, keep, strict=True)]
-
-
 def _longest_first(lengths, room):
-    """How many tokens each segment keeps under "longest_first": int32 [B] each."""
+    """How many tokens each segment keeps in `room` places: int32 [B] each."""
     if len(lengths) == 1:
         return [tf.minimum(lengths[0], room)]
     first, second = lengths
@@ -119,7 +88,7 @@ def _head(segment, keep):
     return tf.ragged.boolean_mask(segment, segment.with_values(inside))
 
 
-def _check(segments, max_length, truncation, pad_to_length, pad_to_multiple):
+def _check(segments, max_length, pad_to_length):
     """Raises `InputError` for settings of `pack` that cannot be met."""
     for segment in segments:
         if not isinstance(segment, tf.RaggedTensor) or segment.shape.rank != 2:
@@ -127,14 +96,6 @@ def _check(segments, max_length, truncation, pad_to_length, pad_to_multiple):
                 "pack: a segment is no ragged tensor of [batch, (tokens)]; "
                 "give what WordPieceTokenizer.tokenize returns"
             )
-    if truncation not in TRUNCATIONS:
-        raise InputError(
-            f"pack: truncation={truncation!r} is unknown; give one of {', '.join(TRUNCATIONS)}"
-        )
-    if truncation == "only_second" and len(segments) == 1:
-        raise InputError(
-            "pack: truncation='only_second' with one segment; give a second one or 'only_first'"
-        )
     least = 2 * len(segments) + 1  # a special token and one of the text each, and [CLS]
     if max_length < least:
         raise InputError(
@@ -146,8 +107,6 @@ def _check(segments, max_length, truncation, pad_to_length, pad_to_multiple):
             f"pack: pad_to_length={pad_to_length} is less than max_length={max_length}; "
             "give one that holds the longest example"
         )
-    if pad_to_multiple < 1:
-        raise InputError(f"pack: pad_to_multiple={pad_to_multiple}; give at least 1")
 
 
 def pack_prompts(ids: tf.RaggedTensor, pad_id: int, start_id: int) -> dict[str, tf.Tensor]:

@@ -119,14 +119,6 @@ def to_spans(tags: Sequence[str], scheme: str) -> list[tuple[str, int, int]]:
     return spans
 
 
-def to_iob2(tags: Sequence[str], scheme: str) -> list[str]:
-    """The tags of one sentence in the scheme "iob2". Arguments and errors as of `to_spans`."""
-    converted = [OUTSIDE] * len(tags)
-    for kind, first, end in to_spans(tags, scheme):
-        converted[first:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - first - 1)
-    return converted
-
-
 def labels_of(types: Sequence[str]) -> list[str]:
     """The labels of a model: `["O", "B-LOC", "I-LOC", ...]` for types `["LOC", ...]`.
 
