@@ -7,26 +7,23 @@ starts from with `--checkpoint`. TensorFlow is imported when a verb runs, not be
 A training that is stopped leaves `<output_dir>.unfinished/`; the same command goes on there.
 """
 
-import dataclasses
 import json
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from applications.flow import Application
+from applications.process import dtype_of
 from applications.settings import (
     Exporting,
     FromZero,
     Precision,
     Predicting,
     Training,
-    check_numbers,
+    check,
 )
 from tfmodels.errors import InputError
-
-APPLICATION = "bert"
-WORST_MISTAKES = 10
 
 
 @dataclass(kw_only=True)
@@ -165,289 +162,163 @@ class Export(Exporting):
     top_k: int = 5
 
 
-def prepare(settings: Prepare):
-    """Runs `Prepare`; returns the content of `records.json`."""
-    from applications.examples import given_tokenizer, learned_tokenizer
-    from tfmodels.data.documents import TextFiles
-    from tfmodels.text.examples import ExampleSettings
-    from tfmodels.text.masking import check_mask
-    from tfmodels.text.records import write_records
+class Bert(Application):
+    """Documents, or records made of them."""
 
-    check_numbers(settings)
-    texts = TextFiles(settings.text_files, settings.text_column)
-    options = ExampleSettings(
-        settings.max_length, settings.task, settings.short_share, settings.segmented, settings.seed
-    )
-    tokenizer = given_tokenizer(settings, checkpoint=None)
-    if tokenizer is not None:
-        check_mask(tokenizer)  # before all the work
-    summary = write_records(
-        texts,
-        tokenizer or learned_tokenizer(settings, texts),
-        settings.output_dir,
-        options,
-        shards=settings.shards,
-        processes=settings.processes,
-        held_out=settings.held_out,
-    )
-    print(json.dumps({"output_dir": settings.output_dir, "splits": _totals(summary)}))
-    return summary
+    name = "bert"
+    title = "Pretrained BERT"
 
+    def task(self):
+        from tfmodels.tasks.masked_lm import MaskedLM
 
-def pretrain(settings: Pretrain):
-    """Runs `Pretrain`; returns the metrics of the held-out documents."""
-    from applications import models, report, steps
-    from applications.examples import Batches, open_examples
-    from applications.unfinished import STATES
-    from tfmodels.training.losses import pretraining_objective
-    from tfmodels.training.state import states
+        return MaskedLM
 
-    check_numbers(settings)
-    if settings.checkpoint == "none":
-        models.check_size(settings.size)
-    elif settings.initial_embeddings != "random":
-        raise InputError(
-            f"--initial_embeddings {settings.initial_embeddings}: the checkpoint has embeddings; "
-            "leave it out, or --checkpoint"
-        )
-    examples = open_examples(settings)
+    def prepare(self, settings):
+        """Run `Prepare`; return the content of `records.json`."""
+        from tfmodels.data import open_texts
+        from tfmodels.text.examples import ExampleSettings
+        from tfmodels.text.masking import check_mask
+        from tfmodels.text.records import write_records
 
-    def start(folder):
-        source = Batches(settings, examples, folder)
-        model, started = _model(settings, source)
-        # A training that goes on has embeddings that were trained already.
-        if settings.initial_embeddings == "counts" and not states(folder / STATES):
-            _start_from_counts(model, source)
-        print(f"{source.say}; {started}", file=sys.stderr)
-        return model, source, {"objective": pretraining_objective(model.next_sentence)}
-
-    def write(directory, model, source, metrics):
-        models.write_model(
-            directory, APPLICATION, model, source.tokenizer, labels=None,
-            max_length=source.examples.max_length, task=source.examples.task,
-            segmented=source.examples.segmented, short_share=source.examples.short_share,
-            mask_rate=settings.mask_rate, whole_words=settings.whole_words,
+        check(settings)
+        texts = open_texts(settings.text_files, settings.text_column)
+        options = ExampleSettings(
+            settings.max_length, settings.task, settings.short_share, settings.segmented,
+            settings.seed,
         )  # fmt: skip
-        report.write_card(directory, "Pretrained BERT", _card(source, metrics), settings)
+        tokenizer = _given_tokenizer(settings)
+        if tokenizer is not None:
+            check_mask(tokenizer)  # before all the work
+        summary = write_records(
+            texts, tokenizer or _learned(settings, texts), settings.output_dir, options,
+            shards=settings.shards, processes=settings.processes, held_out=settings.held_out,
+        )  # fmt: skip
+        splits = {
+            split: {name: found[name] for name in ("documents", "examples", "tokens")}
+            for split, found in summary["splits"].items()
+        }
+        print(json.dumps({"output_dir": settings.output_dir, "splits": splits}))
+        return summary
 
-    made_of = {"text_files": [settings.text_files, examples.made_of]}
-    return steps.train(settings, examples, made_of, start, write)
+    def check(self, settings):
+        if (settings.text_files is None) == (settings.records_dir is None):
+            raise InputError("give --text_files or --records_dir, and not both")
 
+    def rows(self, settings):
+        from tfmodels.data import open_texts
+        from tfmodels.tasks.masked_lm import Records
 
-def evaluate(settings: Evaluate):
-    """Runs `Evaluate`; returns the metrics."""
-    import keras
+        if settings.records_dir is None:
+            return open_texts(settings.text_files, settings.text_column), None
+        records = Records(settings.records_dir)
+        for name in ("max_length", "task"):
+            given, there = getattr(settings, name), getattr(records.settings, name)
+            if given not in (None, there):
+                raise InputError(
+                    f"--{name} {given}: the records in {settings.records_dir} have {there}; leave "
+                    "the flag out, or prepare others"
+                )
+        return records, None
 
-    from applications import models, report
-    from tfmodels.data import datasets
-    from tfmodels.data.documents import TextFiles
-    from tfmodels.text.examples import ExampleSettings
-    from tfmodels.text.pretraining import text_passes, training_batches
-    from tfmodels.training.losses import pretraining_objective
+    def start(self, settings, rows, folder):
+        from tfmodels.tasks.masked_lm import MAX_LENGTH, OBJECTIVE
 
-    check_numbers(settings)
-    texts = TextFiles(settings.text_files, settings.text_column)
-    model, tokenizer, config = load(settings.model_dir, settings.precision)
-    options = ExampleSettings(
-        max_length=settings.max_length or config["max_length"],
-        task=config["task"],
-        short_share=config["short_share"],
-        segmented=config["segmented"],
-        seed=settings.seed,
-    )
-    models.check_positions(model.encoder.config, options.max_length)
-    batches = training_batches(
-        text_passes(texts, tokenizer, options), tokenizer, settings.batch_size, options,
-        seed=settings.seed, passes=1, mask_rate=config["mask_rate"],
-        whole_words=config["whole_words"], drop_remainder=False,
-    )  # fmt: skip
-    model.compile(keras.optimizers.SGD(), **pretraining_objective(model.next_sentence))
-    mistakes = []
-    with datasets.source_errors(texts):
-        found = model.evaluate(
-            batches, return_dict=True, verbose="auto" if sys.stderr.isatty() else 0
-        )
-        for inputs, labels in batches.take(20):
-            mistakes += _mistakes(model, tokenizer, inputs, labels["masked_lm"])
-    mistakes = sorted(mistakes, key=lambda row: row["probability"])[:WORST_MISTAKES]
-    metrics = {name: float(value) for name, value in found.items() if not name.endswith("loss")}
-    metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_crossentropy"], 700))
-    report.print_measured(metrics, mistakes)
-    return metrics
+        made = getattr(rows, "settings", settings)  # of records, or as the flags say
+        options = {
+            "max_length": made.max_length or MAX_LENGTH, "task": made.task or OBJECTIVE,
+            "segmented": made.segmented, "short_share": made.short_share,
+            "mask_rate": settings.mask_rate, "whole_words": settings.whole_words,
+            "dynamic_masking": settings.dynamic_masking, "seed": settings.seed,
+            "dropout": settings.dropout, "dtype": dtype_of(settings.precision),
+        }  # fmt: skip
+        if settings.checkpoint != "none":
+            task = self.task().from_preset(
+                settings.checkpoint, revision=settings.revision, **options
+            )
+        else:
+            tokenizer = _tokenizer(settings, rows, folder)
+            task = self.task().from_scratch(tokenizer=tokenizer, size=settings.size, **options)
+        # A training that is resumed has embeddings that were trained already.
+        if settings.initial_embeddings == "counts" and not any((folder / "states").glob("step-*")):
+            print("counting co-occurrences", file=sys.stderr)
+            task.start_from_counts(rows)
+        return task
 
+    def fit_options(self, settings, task):
+        return {
+            "validation_split": settings.held_out,
+            "held_out_examples": settings.held_out_examples,
+        }
 
-def predict(settings: Predict):
-    """Runs `Predict`: JSON lines with `text` and, for each `[MASK]`, `masks`."""
-    import tensorflow as tf
+    def measure(self, task, held_out, settings):
+        return self.last_measured(task)
 
-    from tfmodels.data import datasets
-    from tfmodels.tasks.mask_filler import fill_mask_signatures
+    def card(self, metrics, settings, task):
+        return [
+            f"Examples of {task.max_length} tokens, task `{task.task}`. Fine-tune it with "
+            "`--checkpoint`.",
+            *self.measured_table(metrics, "documents"),
+        ]
 
-    check_numbers(settings)
-    chunks = datasets.text_chunks(settings.text, settings.input_file, settings.text_column)
-    model, tokenizer, _ = load(settings.model_dir, settings.precision)
-    most = trained_length(settings.model_dir)
-    function, specs = fill_mask_signatures(model, tokenizer, settings.top_k, most)["fill_mask"]
-    fill = tf.function(function, input_signature=list(specs.values()), autograph=False)
-    for texts in chunks:
-        for first in range(0, len(texts), settings.batch_size):
-            part = texts[first : first + settings.batch_size]
-            answers = {name: value.numpy() for name, value in fill(tf.constant(part)).items()}
-            for text, tokens, scores in zip(part, answers["token"], answers["score"], strict=True):
-                masks = [
-                    [
-                        {"token": token.decode(), "score": round(float(score), 6)}
-                        for token, score in zip(*mask, strict=True)
-                    ]
-                    for mask in zip(tokens, scores, strict=True)
-                    if mask[0][0]  # "" where another text has more masks
-                ]
-                print(json.dumps({"text": text, "masks": masks}, ensure_ascii=False))
-        sys.stdout.flush()
+    def open(self, settings, file):
+        from tfmodels.data import open_texts
 
+        return open_texts(file, settings.text_column)
 
-def export(settings: Export):
-    """Runs `Export`; returns the path of the new version."""
-    from applications import report
-    from tfmodels.tasks.mask_filler import export_fill_mask
+    def configure(self, task, settings):
+        if isinstance(settings, Evaluate):
+            from tfmodels.tasks.encoder import check_positions
 
-    check_numbers(settings)
-    model, tokenizer, _ = load(settings.model_dir, settings.precision, stored=True)
-    most = trained_length(settings.model_dir)
-    version = export_fill_mask(
-        settings.export_dir, model, tokenizer, settings.top_k, most, **settings.saving
-    )
-    return report.exported(version)
+            task.max_length = settings.max_length or task.max_length
+            check_positions(task.backbone.config, task.max_length)
+            task._seed = settings.seed
+        else:
+            task.configure(top_k=settings.top_k)
 
-
-def trained_length(model_dir):
-    """Most tokens of a text: the positions behind those of a training from zero stayed random.
-
-    `None` for a published checkpoint: as many as it has positions for.
-    """
-    from applications import models
-
-    return models.our_settings(model_dir).get("max_length")
+    def line(self, text, answer):
+        return {"text": text, "masks": answer}
 
 
-def load(model_dir, precision, stored=False):
-    """The pretrainer, tokenizer and settings of a model directory or checkpoint."""
-    from applications import models, run
-    from applications.examples import MAX_LENGTH, TASK
-    from tfmodels.checkpoints.bert import load_pretrainer
+def _tokenizer(settings, rows, folder: Path):
+    """Return the tokenizer of a new model: given, of the records, or learned and kept."""
+    from tfmodels.tasks.encoder import check_size
+    from tfmodels.text.vocabulary import save_vocabulary
+    from tfmodels.text.wordpiece import WordPieceTokenizer
+
+    check_size(settings.size)
+    if hasattr(rows, "tokenizer"):
+        return rows.tokenizer()
+    given = _given_tokenizer(settings)
+    if given is not None:
+        return given
+    path = folder / "vocab.txt"
+    if not path.exists():
+        save_vocabulary(_learned(settings, rows).vocabulary, path)
+    return WordPieceTokenizer.from_file(path, lowercase=settings.lowercase)
+
+
+def _given_tokenizer(settings):
+    """Return the tokenizer of `--vocabulary`, or None."""
     from tfmodels.checkpoints.hugging_face import read_tokenizer
+    from tfmodels.text.wordpiece import WordPieceTokenizer
 
-    run.start(precision, "single", seed=0, stored=stored)
-    directory = Path(model_dir)
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; give one that `pretrain` wrote")
-    model, loaded = load_pretrainer(directory)
-    if loaded.new:
-        raise InputError(
-            f"{directory}: has no masked-LM head; give a pretrained BERT with its heads, or "
-            "pretrain from it with `tfmodels bert pretrain --checkpoint`"
-        )
-    ours = models.our_settings(directory)
-    defaults = {
-        "max_length": min(MAX_LENGTH, model.encoder.config.max_length),
-        "task": TASK if model.next_sentence else "mlm",
-    }
-    for name in ("segmented", "short_share", "mask_rate", "whole_words"):
-        defaults[name] = getattr(Pretrain, name)
-    return model, read_tokenizer(directory), {k: ours.get(k, v) for k, v in defaults.items()}
+    if settings.vocabulary is None:
+        return None
+    if Path(settings.vocabulary).is_dir():
+        return read_tokenizer(settings.vocabulary)
+    return WordPieceTokenizer.from_file(settings.vocabulary, lowercase=settings.lowercase)
 
 
-def _model(settings, source):
-    """The model to train, and a line about what it starts from."""
-    from applications import models
-    from tfmodels.checkpoints.bert import load_weights
-    from tfmodels.checkpoints.files import check_vocabulary_size
-    from tfmodels.checkpoints.hugging_face import read_bert_config
-    from tfmodels.models.bert import Bert
-    from tfmodels.models.pretrainer import BertPretrainer
+def _learned(settings, texts):
+    from tfmodels.tasks.masked_lm import learned_tokenizer
 
-    dropout = models.dropout_fields(settings.dropout)
-    if source.checkpoint is None:
-        config = models.new_config(
-            settings.size, source.tokenizer, source.examples.max_length, **dropout
-        )
-    else:
-        config = dataclasses.replace(read_bert_config(source.checkpoint), **dropout)
-        models.check_positions(config, source.examples.max_length)
-        check_vocabulary_size(source.tokenizer, config)
-    model = BertPretrainer(Bert(config), next_sentence=source.examples.task != "mlm")
-    model.build()
-    if source.checkpoint is None:
-        return model, f"{settings.size} from zero, {config.vocabulary_size} tokens"
-    return model, load_weights(model, source.checkpoint)
+    print("learning a vocabulary", file=sys.stderr)
+    return learned_tokenizer(texts, settings.vocabulary_size, settings.lowercase)
 
 
-def _start_from_counts(model, source):
-    """Puts vectors of co-occurrences in the place of the random embeddings, of the same size."""
-    import numpy as np
-
-    from tfmodels.text.cooccurrence import cooccurrence_vectors
-
-    print("counting co-occurrences", file=sys.stderr)
-    config, table = model.encoder.config, model.encoder.embeddings.token
-    special = [source.tokenizer.pad_id, source.tokenizer.cls_id, source.tokenizer.sep_id]
-    vectors, occurrences = cooccurrence_vectors(
-        source.token_ids(), config.vocabulary_size, config.hidden_dim, special
-    )
-    vectors *= config.initializer_range
-    known = vectors.any(1, keepdims=True)
-    table.assign(np.where(known, vectors, np.asarray(table.value)))
-    # At least as often as once in all the text: a token may come later.
-    share = np.maximum(occurrences, 1) / max(occurrences.sum(), 1)
-    model.masked_lm.bias.assign(np.log(share))
-
-
-def _mistakes(model, tokenizer, inputs, masked_lm):
-    """The masked words of a batch that the model was surest of getting wrong."""
-    import numpy as np
-    import tensorflow as tf
-
-    labels = masked_lm.numpy()
-    scores = tf.nn.softmax(model(inputs, training=False)["masked_lm"]).numpy()  # [B, M, V]
-    true = np.take_along_axis(scores, np.maximum(labels, 0)[..., None], -1)[..., 0]
-    best = scores.argmax(-1)
-    wrong = (labels >= 0) & (best != labels)
-    rows, places = np.nonzero(wrong)
-    order = np.argsort(true[rows, places])[:WORST_MISTAKES]
-    ids, positions = inputs["token_ids"].numpy(), inputs["masked_positions"].numpy()
-    found = []
-    for row, place in zip(rows[order], places[order], strict=True):
-        at = positions[row, place]
-        before, after = ids[row, max(at - 20, 0) : at], ids[row, at + 1 : at + 21]
-        text = tokenizer.detokenize(tf.ragged.constant([before, after], dtype=tf.int32)).numpy()
-        found.append({
-            "text": f"{text[0].decode()} [?] {text[1].decode()}",
-            "true": tokenizer.vocabulary[labels[row, place]],
-            "predicted": tokenizer.vocabulary[best[row, place]],
-            "probability": float(true[row, place]),
-        })  # fmt: skip
-    return found
-
-
-def _totals(summary):
-    return {
-        split: {name: found[name] for name in ("documents", "examples", "tokens")}
-        for split, found in summary["splits"].items()
-    }
-
-
-def _card(source, metrics):
-    from tfmodels.metrics.tables import table
-
-    settings = source.examples
-    rows = [(name, value) for name, value in metrics.items()]
-    return [
-        f"Pretrained with `tfmodels`: {source.say} of {settings.max_length} tokens, task "
-        f"`{settings.task}`. Fine-tune it with `--checkpoint`.",
-        table(("on held-out documents", "value"), rows) if rows else "No documents held out.",
-    ]
-
-
-VERBS = {"prepare": (Prepare, prepare), "pretrain": (Pretrain, pretrain),
-         "evaluate": (Evaluate, evaluate), "predict": (Predict, predict),
-         "export": (Export, export)}  # fmt: skip
+APPLICATION = Bert()
+VERBS = {
+    "prepare": (Prepare, APPLICATION.prepare), "pretrain": (Pretrain, APPLICATION.train),
+    "evaluate": (Evaluate, APPLICATION.evaluate), "predict": (Predict, APPLICATION.predict),
+    "export": (Export, APPLICATION.export),
+}  # fmt: skip

@@ -80,13 +80,36 @@ class Application:
         label_column = rows.columns[1] if self.labelled else None
         return split(rows, settings.held_out, label_column, self.held_out_maximum, settings.seed)
 
-    def fit_options(self, settings) -> dict:
+    def fit_options(self, settings, task) -> dict:
         """Return further arguments of `fit`."""
+        return {}
+
+    def evaluate_options(self, settings) -> dict:
+        """Return further arguments of the task's `evaluate`."""
         return {}
 
     def measure(self, task, held_out, settings) -> dict:
         """Return the metrics of a trained task."""
         return task.evaluate(held_out, batch_size=settings.batch_size, mistakes=WORST_MISTAKES)
+
+    def last_measured(self, task) -> dict:
+        """Return the metrics of the last evaluation of the training."""
+        last = {name: values[-1] for name, values in task.history.history.items()}
+        return {
+            name.removeprefix("val_"): value
+            for name, value in last.items()
+            # Keras' means of the means of batches stand beside exact ones.
+            if name.startswith("val_") and not name.endswith("_loss")
+        }
+
+    def measured_table(self, metrics: dict, held_out: str) -> list[str]:
+        """Return the paragraphs of a model card about such metrics."""
+        from tfmodels.metrics.tables import table
+
+        rows = list(metrics.items())
+        if not rows:
+            return [f"No {held_out} was held out."]
+        return [table((f"on held-out {held_out}", "value"), rows)]
 
     def plots(self, history: dict, metrics: dict, task) -> dict:
         """Return the arguments of `report.plot`."""
@@ -102,7 +125,7 @@ class Application:
         check(settings)
         self.check(settings)
         rows, held_out = self.rows(settings)
-        data = [part.fingerprint() for part in (rows, held_out) if part is not None]
+        data = _fingerprints(settings, rows, held_out)
         with training_of(settings, data) as (output_dir, folder):
             strategy = start_training(settings, data)
             with strategy.scope():
@@ -117,7 +140,7 @@ class Application:
             )
             history = task.fit(
                 rows, validation_data=held_out, states=folder / "states",
-                **_given(settings, FIT, RENAMED), **self.fit_options(settings),
+                **_given(settings, FIT, RENAMED), **self.fit_options(settings, task),
             ).history  # fmt: skip
             metrics = self.measure(task, held_out, settings)
             with whole_directory(output_dir, "another --output_dir") as directory:
@@ -140,14 +163,18 @@ class Application:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
         check(settings)
         # All that can be wrong is said before the work, not after.
-        report.check_directory(settings.report_dir)
-        rows = self.open(settings, settings.eval_file)
+        report_dir = getattr(settings, "report_dir", None)
+        report.check_directory(report_dir)
+        rows = self.open(settings, getattr(settings, "eval_file", None) or settings.text_files)
         task = self.load(settings)
-        metrics = task.evaluate(rows, batch_size=settings.batch_size, mistakes=WORST_MISTAKES)
+        metrics = task.evaluate(
+            rows, batch_size=settings.batch_size, mistakes=WORST_MISTAKES,
+            **self.evaluate_options(settings),
+        )  # fmt: skip
         mistakes = metrics.pop("worst_mistakes")
         report.print_measured(_numbers(metrics), mistakes)
-        if settings.report_dir is not None:
-            with whole_directory(settings.report_dir, "another --report_dir") as directory:
+        if report_dir is not None:
+            with whole_directory(report_dir, "another --report_dir") as directory:
                 self.write_report(directory, metrics)
                 report.write_mistakes(directory, mistakes)
         return _numbers(metrics)
@@ -183,6 +210,17 @@ class Application:
         task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
         self.configure(task, settings)
         return task
+
+
+def _fingerprints(settings, rows, held_out) -> dict:
+    """Return the fingerprints of the data by the flags that name them."""
+    found = {}
+    for part, flags in ((rows, ("train_file", "text_files", "records_dir")),
+                        (held_out, ("eval_file", "eval_files"))):  # fmt: skip
+        flag = next((name for name in flags if getattr(settings, name, None) is not None), None)
+        if flag is not None:
+            found[flag] = part.fingerprint()
+    return found
 
 
 def _numbers(metrics) -> dict:

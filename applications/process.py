@@ -35,13 +35,13 @@ def dtype_of(precision: str, stored: bool = False) -> str:
     return keras.DTypePolicy(policy).compute_dtype if stored else policy
 
 
-def start_training(settings, data: list[str]):
+def start_training(settings, data: dict[str, str]):
     """Set the seed; meet the other workers, if any, and return the strategy to train under.
 
     Args:
         settings: of the verb.
-        data: fingerprints. All workers must have the same settings and data: with other rows they
-            would wait for each other for ever.
+        data: fingerprints of the data by the flags that name them. All workers must have the same
+            settings and data: with other rows they would wait for each other for ever.
 
     Raises:
         InputError: they differ, or XLA is to compile a step of several devices.
@@ -53,7 +53,7 @@ def start_training(settings, data: list[str]):
     keras.utils.set_random_seed(settings.seed)
     same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
     strategy = choose_strategy(
-        settings.strategy, settings={**same, "data": data}, wait=settings.peer_wait
+        settings.strategy, settings={**same, **data}, wait=settings.peer_wait
     )
     replicas = strategy.num_replicas_in_sync
     if replicas > 1 and settings.xla == "on":
@@ -69,12 +69,12 @@ def start_training(settings, data: list[str]):
 
 
 @contextlib.contextmanager
-def training_of(settings, data: list[str]):
+def training_of(settings, data: dict[str, str]):
     """Give the directory that a training writes, and the folder that it resumes from.
 
     Args:
         settings: dataclass of the verb; has `output_dir`, `strategy`.
-        data: fingerprints of the training data.
+        data: fingerprints of the data by the flags that name them, in the place of paths.
 
     Yields:
         `(output_dir, folder)`.
@@ -84,7 +84,7 @@ def training_of(settings, data: list[str]):
     """
     with _output_of(settings) as output_dir:
         refuse_existing(output_dir, "another --output_dir")
-        with unfinished(output_dir, {**vars(settings), "data": data}, FREE) as folder:
+        with unfinished(output_dir, {**vars(settings), **data}, FREE) as folder:
             yield output_dir, folder
 
 

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+import tfmodels
 from applications.__main__ import main
 from tests.applications.conftest import PRETRAIN_FLAGS, TRAIN_FLAGS, write_documents
 from tests.applications.verbs import printed, refused
@@ -46,13 +47,11 @@ class TestModelDirectory:
 
 def test_evaluate_hides_what_the_training_hid(bert_dir):
     """What a model directory says of masks and examples is what `evaluate` is told."""
-    from applications.bert import load
-
     written = json.loads((bert_dir / "config.json").read_text())["tfmodels"]
     told = {"short_share": 0.1, "mask_rate": 0.15, "whole_words": True, "segmented": False}
     assert {name: written[name] for name in told} == told
-    *_, settings = load(bert_dir, "float32")
-    assert settings.items() >= {**told, "task": "nsp"}.items()
+    task = tfmodels.load(bert_dir)
+    assert {name: getattr(task, name) for name in told} == told and task.task == "nsp"
 
 
 def test_evaluate(bert_dir, documents, capsys):
@@ -118,7 +117,7 @@ def test_other_tasks_and_going_on_from_a_checkpoint(task, bert_dir, documents, t
 
 def test_fine_tuning_from_it_is_one_flag(bert_dir, reviews, tmp_path, capsys):
     arguments = ["--train_file", str(reviews), "--output_dir", str(tmp_path / "model")]
-    flags = [*TRAIN_FLAGS, "--checkpoint", str(bert_dir), "--epochs", "1"]
+    flags = [*TRAIN_FLAGS[4:], "--checkpoint", str(bert_dir), "--epochs", "1"]
     assert main(["sentiment", "train", *arguments, *flags]) == 0
     assert f"{bert_dir}: " in capsys.readouterr().err
 
@@ -170,8 +169,7 @@ class TestStopped:
         arguments = ["--text_files", documents, "--output_dir", tmp_path / "model", *self.FLAGS]
         flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
         line = refused(capsys, "bert", "pretrain", *arguments, *flags)
-        assert "the loss is not finite; give a smaller --learning_rate than 1e+30" in line
-        assert not (tmp_path / "model").exists()
+        assert "the loss is not finite" in line and not (tmp_path / "model").exists()
 
 
 class TestMistakes:
@@ -250,7 +248,7 @@ class TestMistakes:
     def test_more_tokens_than_positions(self, bert_dir, documents, capsys):
         arguments = ["--model_dir", bert_dir, "--text_files", documents, "--max_length", "999"]
         line = refused(capsys, "bert", "evaluate", *arguments)
-        assert "--max_length 999: the checkpoint has positions for 512 tokens" in line
+        assert "--max_length 999: the model has positions for 512 tokens" in line
 
     def test_export_directory_cannot_be_made(self, bert_dir, documents, capsys):
         arguments = ["--model_dir", bert_dir, "--export_dir", documents / "served"]

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from applications import steps
+import tfmodels
 from applications.__main__ import main
-from applications.gpt import Predict, _generator, _settled, stream
 from tests.applications.conftest import GPT_FLAGS
 from tests.applications.verbs import printed, refused
+from tfmodels.tasks.text_generator import settled
+from tfmodels.training.callbacks import Progress
 
 PROMPTS = ["the old king", "", "my sister saw a", "<|endoftext|>", "每个孩子"]
 
@@ -44,10 +45,9 @@ class TestModelDirectory:
     def test_transformers_reads_it(self, gpt_dir):
         transformers = pytest.importorskip("transformers", reason="needs the extra `peers`")
         torch = pytest.importorskip("torch", reason="needs torch")
-        from applications.gpt import load
-
         theirs = transformers.GPT2LMHeadModel.from_pretrained(gpt_dir)
-        ours, tokenizer, _ = load(gpt_dir, "float32")
+        task = tfmodels.load(gpt_dir)
+        ours, tokenizer = task.model, task.tokenizer
         ids = tokenizer.tokenize(["the old king saw a small dog"]).to_tensor().numpy()
         with torch.no_grad():
             expected = theirs(torch.tensor(ids, dtype=torch.long)).logits.numpy()
@@ -69,13 +69,12 @@ class TestEvaluate:
 
     def test_one_window_is_the_sum_of_its_parts(self, gpt_dir, tmp_path, capsys):
         """A short text, whose loss is known without windows."""
-        from applications.gpt import load
-
         (tmp_path / "text").write_text("the old king saw the moon.")
         metrics = answers(
             capsys, "evaluate", "--model_dir", gpt_dir, "--text_files", tmp_path / "text"
         )[-1]
-        model, tokenizer, _ = load(gpt_dir, "float32")
+        task = tfmodels.load(gpt_dir)
+        model, tokenizer = task.model, task.tokenizer
         end = tokenizer.end_id
         ids = [end, *tokenizer.tokenize(["the old king saw the moon."]).numpy()[0], end]
         logits = model({"token_ids": np.array([ids[:-1]])}).numpy()[0].astype(float)
@@ -116,21 +115,20 @@ class TestPredict:
 
     @pytest.mark.parametrize(("sample", "stop"), [(False, []), (True, ["king", "a"])])
     def test_streams_what_it_predicts(self, gpt_dir, sample, stop):
-        settings = Predict(model_dir=gpt_dir, max_new_tokens=24, sample=sample, stop=stop, seed=3)
-        generator = _generator(settings)
+        task = tfmodels.load(gpt_dir)
+        task.configure(max_new_tokens=24, sample=sample, stop=stop, seed=3)
         for prompt in PROMPTS[:3]:
-            found = generator(generator.prompts([prompt]))
-            expected = generator.text(found.token_ids, found.mask)[0].numpy().decode()
-            pieces = list(stream(generator, prompt))
+            (expected,) = task.generate([prompt])
+            pieces = list(task.stream(prompt))
             assert "".join(pieces) == expected
             assert not any(string in expected for string in stop)
             if not stop:
                 assert sum(map(bool, pieces)) > 3
 
     def test_what_waits(self):
-        assert _settled("ab\ufffd", ()) == "ab"
-        assert _settled("see EN", ("END",)) == "see "
-        assert _settled("see ENd", ("END",)) == "see ENd"
+        assert settled("ab\ufffd", ()) == "ab"
+        assert settled("see EN", ("END",)) == "see "
+        assert settled("see ENd", ("END",)) == "see ENd"
 
     def test_stop(self, gpt_dir, capsys):
         flags = ["predict", "--model_dir", gpt_dir, *self.FLAGS, "the old king"]
@@ -173,18 +171,19 @@ class TestFinetune:
         (said,) = answers(capsys, "finetune", *flags, "--output_dir", tmp_path / "model")
         assert said["crossentropy"] > 0
 
-    def test_the_batch_that_spoiled_the_loss(self, rows, gpt_dir):
-        """Asked for later, it is the one that was trained on."""
-        from applications.blocks import Responses
-        from applications.gpt import Finetune, load
-        from tfmodels.data.tables import open_source
+    def test_a_pass_is_all_rows(self, rows, gpt_dir, tmp_path, capsys):
+        """120 rows in batches of 50, 10 % held out: 3 steps, the last one of 8 rows."""
+        flags = ["--checkpoint", gpt_dir, "--train_file", rows, "--batch_size", 50]
+        flags += ["--epochs", 2, "--sample_tokens", 0, "--held_out", 0.1]
+        assert main(["gpt", "finetune", *map(str, flags), "--output_dir", str(tmp_path / "m")]) == 0
+        assert "step 6 of 6" in capsys.readouterr().err
 
-        source = open_source(str(rows), ("prompt", "response"))
-        settings = Finetune(train_file=str(rows), output_dir="", steps=9, batch_size=12)
-        responses = Responses(settings, source, source, load(gpt_dir, "float32")[1], 32)
-        trained = [inputs["token_ids"] for inputs, *_ in responses.batches(0).take(12)]
-        inputs, *_ = next(iter(responses.batches(11)))
-        np.testing.assert_array_equal(inputs["token_ids"], trained[11])
+    @pytest.mark.parametrize(("data", "flag"), [("--train_file", "--eval_files"),
+                                                ("--text_files", "--eval_file")])  # fmt: skip
+    def test_files_that_are_not_read_are_refused(self, data, flag, gpt_dir, rows, tmp_path, capsys):
+        line = mistake(capsys, "finetune", "--checkpoint", gpt_dir, data, rows, flag, "nowhere",
+                       "--output_dir", tmp_path / "model")  # fmt: skip
+        assert f"{flag} nowhere: has no effect here" in line
 
     @pytest.mark.parametrize("flag", ["--eval_file", "--eval_files"])
     def test_text_to_measure_on_is_broken(self, flag, gpt_dir, rows, documents, tmp_path, capsys):
@@ -248,7 +247,7 @@ def test_epochs_are_counted(documents, tmp_path, capsys):
     model = tmp_path / "model"
     flags = [*GPT_FLAGS, "--batch_size", 64, "--epochs", 2, "--sample_tokens", 0, "--held_out", 0]
     answers(capsys, "pretrain", "--text_files", documents, "--output_dir", model, *flags)
-    assert "steps of 64 x 32 tokens" in (model / "README.md").read_text()
+    assert "epoch 2.00 of 2" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -263,7 +262,7 @@ def test_stopped_and_gone_on(documents, tmp_path, capsys, monkeypatch):
         "--dropout", "0.1",
     ]  # fmt: skip
     stopped = [*command, "--output_dir", str(tmp_path / "stopped")]
-    begin = steps.Pace.on_epoch_begin
+    begin = Progress.on_epoch_begin
 
     def interrupted(self, epoch, logs=None):
         if epoch == 1:
@@ -271,7 +270,7 @@ def test_stopped_and_gone_on(documents, tmp_path, capsys, monkeypatch):
         begin(self, epoch, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(steps.Pace, "on_epoch_begin", interrupted)
+        patch.setattr(Progress, "on_epoch_begin", interrupted)
         assert main(stopped) == 130
     assert not (tmp_path / "stopped").exists()
     assert main(stopped) == 0
@@ -293,14 +292,14 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("flag", "value", "said"),
         [
-            ("max_new_tokens", 0, "max_new_tokens=0"),
+            ("max_new_tokens", 0, "max_new_tokens 0"),
             ("max_new_tokens", 32, "positions for 32 tokens"),
-            ("temperature", 0, "temperature=0.0"),
-            ("temperature", -1, "temperature=-1.0"),
-            ("top_p", 0, "top_p=0.0"),
-            ("top_p", 1.5, "top_p=1.5"),
-            ("top_k", -1, "top_k=-1"),
-            ("num_beams", 0, "num_beams=0"),
+            ("temperature", 0, "temperature 0.0"),
+            ("temperature", -1, "temperature -1.0"),
+            ("top_p", 0, "top_p 0.0"),
+            ("top_p", 1.5, "top_p 1.5"),
+            ("top_k", -1, "top_k -1"),
+            ("num_beams", 0, "num_beams 0"),
         ],
     )
     def test_settings_of_generation(self, gpt_dir, capsys, flag, value, said):

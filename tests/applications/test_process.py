@@ -16,6 +16,6 @@ def test_workers_compare_their_data(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tfmodels.training.distribution.choose_strategy", choose)
     settings = Train(train_file="rows.tsv", output_dir=str(tmp_path))
-    start_training(settings, ["0123"])
-    assert compared["data"] == ["0123"] and compared["train_file"] == "rows.tsv"
+    start_training(settings, {"train_file": "0123"})
+    assert compared["train_file"] == "0123" and compared["batch_size"] == 32
     assert "output_dir" not in compared

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
+import tfmodels
 from applications.__main__ import main
-from applications.ner import entity_predictor, load
 from tests.applications.conftest import ner_dir, tagged  # noqa: F401 - fixtures
 from tests.serving.fresh import ask
 
@@ -64,8 +64,8 @@ def test_every_entity_is_a_slice_of_its_text(asked):
 
 
 def test_answers_are_those_of_predict(asked, ner_dir):  # noqa: F811
-    model, tokenizer, config = load(ner_dir, "float32")
-    find = entity_predictor(model, tokenizer, config["max_length"], config["stride"], 16)
+    task = tfmodels.load(ner_dir)
+    find = task.find
     answer = asked[1][0]
     for row, (entities, *_) in enumerate(find(asked[2])):
         n = len(entities)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfmodels
 from applications.__main__ import main
-from applications.bert import load
 from tests.applications.conftest import bert_dir, documents  # noqa: F401 - fixtures
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
@@ -41,9 +41,10 @@ def test_signatures(exported):
 
 
 def test_masks_are_filled_as_the_model_fills_them(exported, bert_dir):  # noqa: F811
-    model, tokenizer, config = load(bert_dir, "float32")
+    task = tfmodels.load(bert_dir)
+    model, tokenizer = task.model, task.tokenizer
     answer = exported[1][0]
-    most = config["max_length"] - 2  # what is beyond was not trained on, and is cut
+    most = task.max_length - 2  # what is beyond was not trained on, and is cut
     assert np.shape(answer["token"]) == np.shape(answer["score"]) == (5, most, 4)
     for text, tokens, scores in zip(TEXTS, answer["token"], answer["score"], strict=True):
         batch = encode(tokenizer, tf.constant([text]), most + 2)
@@ -69,8 +70,9 @@ def test_an_empty_batch(exported):
 
 
 def test_embedding_is_the_mean_of_the_states(exported, bert_dir):  # noqa: F811
-    model, tokenizer, config = load(bert_dir, "float32")
-    batch = encode(tokenizer, tf.constant(TEXTS), config["max_length"])
+    task = tfmodels.load(bert_dir)
+    model, tokenizer = task.model, task.tokenizer
+    batch = encode(tokenizer, tf.constant(TEXTS), task.max_length)
     states = model.encoder(batch).numpy()
     lengths = batch["padding_mask"].numpy().sum(1)
     expected = [row[:n].mean(0) for row, n in zip(states, lengths, strict=True)]
@@ -79,6 +81,7 @@ def test_embedding_is_the_mean_of_the_states(exported, bert_dir):  # noqa: F811
 
 @pytest.mark.parametrize("top_k", [0, 10_000])
 def test_top_k_out_of_range(bert_dir, top_k):  # noqa: F811
-    model, tokenizer, _ = load(bert_dir, "float32")
+    task = tfmodels.load(bert_dir)
+    model, tokenizer = task.model, task.tokenizer
     with pytest.raises(InputError, match=f"top_k {top_k}: give 1 to"):
         fill_mask_signatures(model, tokenizer, top_k)

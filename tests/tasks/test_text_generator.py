@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfmodels
 from applications.__main__ import main
-from applications.gpt import load
 from tests.applications.conftest import documents, gpt_dir  # noqa: F401 - fixtures
 from tests.applications.verbs import printed
 from tests.serving.fresh import ask
@@ -45,7 +45,7 @@ def loaded(root):
 @pytest.fixture(scope="module")
 def served(root, gpt_dir):  # noqa: F811
     """What a fresh process says."""
-    _, tokenizer, _ = load(gpt_dir, "float32")
+    tokenizer = tfmodels.load(gpt_dir).tokenizer
     ids = tokenizer.tokenize([PROMPTS[0]]).to_list()
     signatures, answers = ask(
         root,
@@ -88,7 +88,7 @@ def test_settings_of_each_row(served):
 
 
 def test_ids(served, gpt_dir):  # noqa: F811
-    _, tokenizer, _ = load(gpt_dir, "float32")
+    tokenizer = tfmodels.load(gpt_dir).tokenizer
     answer = served[1][3]
     ids = np.array(answer["token_ids"])[np.array(answer["mask"])]
     text = tokenizer.detokenize([ids]).numpy()[0].decode("utf-8", "replace")
@@ -122,7 +122,8 @@ def test_prompt_too_long(loaded):
 
 
 def test_stop_strings_and_what_comes_after_a_prompt(gpt_dir):  # noqa: F811
-    model, tokenizer, _ = load(gpt_dir, "float32")
+    task = tfmodels.load(gpt_dir)
+    model, tokenizer = task.model, task.tokenizer
     generation = Generation(max_new_tokens=20)
     whole = TextGenerator(model, tokenizer, generation)
 

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.layers.heads import Pooler
-from tfmodels.serving.saved_model import save
 from tfmodels.tasks.signatures import BATCH, TEXT, longest_text
 from tfmodels.text.batching import encode
 
@@ -79,21 +78,3 @@ def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
         "embed": on_text(with_states(embed)),
         "token_ids": (with_states(fill, embed), BATCH),
     }
-
-
-def export_fill_mask(root, model, tokenizer, top_k=5, max_length=None, **saving):
-    """Writes a pretrained BERT as the next version of a SavedModel.
-
-    Args:
-        root: directory that holds the versions, for example `saved_models/bert`.
-        model, tokenizer, top_k, max_length: see `fill_mask_signatures`.
-        **saving: `card` and `frozen`, see `saved_model.save`.
-
-    Returns:
-        `Path` of the new version.
-
-    Raises:
-        InputError: as `fill_mask_signatures`; or the directory cannot be written.
-    """
-    signatures = fill_mask_signatures(model, tokenizer, top_k, max_length)
-    return save(root, signatures, task="bert", max_length=model.encoder.config.max_length, **saving)

@@ -42,17 +42,19 @@ class TrainingData(NamedTuple):
 
     Attributes:
         batches: function of a step: the endless dataset of training batches from there on.
-        steps: steps of one pass over the rows.
+        steps: steps of one pass over the rows; a fraction where batches go on across passes.
         validation: batches to measure on, or None.
         line: what it is, for a person.
         callbacks: measure on held-out rows what Keras' metrics cannot.
+        tokens: of a step, where all steps have as many.
     """
 
     batches: Callable[[int], tf.data.Dataset]
-    steps: int
+    steps: float
     validation: tf.data.Dataset | None
     line: str
     callbacks: tuple = ()
+    tokens: int | None = None
 
 
 class Task:
@@ -216,16 +218,20 @@ class Task:
         with self._strategy.scope():
             data = self._training_data(
                 x, y, sample_weight, validation_data, validation_split, batch_size,
-                seed if shuffle else None, steps_per_epoch, **data_options,
+                seed if shuffle else None, steps_per_epoch or steps, **data_options,
             )  # fmt: skip
             of_pass = steps_per_epoch or data.steps
             epochs = self.default_epochs if epochs is None else epochs
-            total = steps or epochs * of_pass
-            ends = (
-                loop.regular_steps(total, evaluate_every)
-                if evaluate_every or steps
-                else loop.evaluation_steps(of_pass, epochs, evaluations)
-            )
+            total = steps or int(epochs * of_pass)
+            if not total:
+                raise InputError(
+                    f"batch_size {batch_size}: {epochs} epochs are not one batch; give more "
+                    "examples or a smaller batch"
+                )
+            if evaluate_every or steps:
+                ends = loop.regular_steps(total, evaluate_every)
+            else:
+                ends = loop.evaluation_steps(of_pass, epochs, evaluations)
             rate = self._compile_for(total)
             if verbose != 0:
                 print(f"{data.line}; {self.started}", file=sys.stderr)
@@ -246,6 +252,7 @@ class Task:
                     save_every=save_every,
                     nonfinite=nonfinite,
                     advice=f"give a smaller learning rate than {rate:g}",
+                    tokens=data.tokens,
                     verbose=verbose,
                 )
         return self.history

@@ -13,7 +13,6 @@ import tensorflow as tf
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import Decoding, generate
 from tfmodels.generation.settings import Generation
-from tfmodels.serving.saved_model import save
 from tfmodels.tasks.signatures import TOKENS
 from tfmodels.text.packing import pack_prompts
 
@@ -210,22 +209,16 @@ def _checked(rows, settings):
     return [tf.debugging.Assert(tf.reduce_all(fine), [say, value]) for fine, say, value in checks]
 
 
-def export_generation(root, model, tokenizer, settings, stop=(), before="", seed=0, **saving):
-    """Writes a GPT as the next version of a SavedModel.
+def settled(text, stop):
+    """Return what of a text stays as it is whatever comes next.
 
     Args:
-        root: directory that holds the versions, for example `saved_models/gpt`.
-        model, tokenizer, settings, stop, before, seed: see `TextGenerator`.
-        **saving: `card` and `frozen`, see `saved_model.save`.
-
-    Returns:
-        `Path` of the new version.
-
-    Raises:
-        InputError: as `TextGenerator`; or the directory cannot be written.
+        text: str, not finished.
+        stop: strings that end it.
     """
-    signatures = generation_signatures(model, tokenizer, settings, stop, before, seed)
-    room = model.config.max_length - settings.max_new_tokens
-    # A prompt is not cut: no word of the warm-up has more tokens than bytes.
-    sizes = {"max_length": room, "max_words": room // 16}
-    return save(root, signatures, tokenizer=tokenizer, task="gpt", **sizes, **saving)
+    text = text.rstrip("\ufffd")
+    longest = max(map(len, stop), default=1)
+    for size in range(min(longest - 1, len(text)), 0, -1):
+        if any(string.startswith(text[-size:]) for string in stop):
+            return text[:-size]
+    return text

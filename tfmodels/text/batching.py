@@ -122,6 +122,11 @@ def in_order_batches(chunks, tokenizer, batch_size, max_length, rows=None):
     return of_length(mapped(chunks.unbatch().batch(batch_size), encoded), rows, batch_size)
 
 
+def counted(batches):
+    """Read batches through once for their number, which Keras then knows."""
+    return batches.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in batches)))
+
+
 def of_length(batches, rows, batch_size):
     """Tell a dataset of batches of `rows` rows its length; as it is where these are not known."""
     if rows is None:

@@ -1,0 +1,482 @@
+"""`CausalLM`: a text that goes on where a prompt ends.
+
+In: running text, or prompts with their responses. Out: for each prompt `{"text": ..., "score":
+...}`, piece by piece if wanted, and a SavedModel that answers prompts with the same; tokenizer,
+cache, choice of tokens and detokenizer are in its graph. Preprocessing, model, answers.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmodels.checkpoints.files import (
+    check_vocabulary_size,
+    find_checkpoint,
+    our_settings,
+)
+from tfmodels.checkpoints.gpt2 import (
+    load_gpt,
+    load_gpt_weights,
+    read_gpt_config,
+    read_gpt_tokenizer,
+    write_gpt,
+)
+from tfmodels.data.datasets import chunk_dataset, source_errors
+from tfmodels.data.documents import as_texts
+from tfmodels.data.memory import as_source
+from tfmodels.data.rows import Source
+from tfmodels.data.split import split
+from tfmodels.errors import InputError
+from tfmodels.generation.settings import Generation
+from tfmodels.models.gpt import SIZES, Gpt, GptConfig
+from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields
+from tfmodels.tasks.language import LanguageTask
+from tfmodels.tasks.task import TrainingData
+from tfmodels.tasks.text_generator import TextGenerator, generation_signatures, settled
+from tfmodels.text.blocks import (
+    block_batches,
+    block_passes,
+    response_batches,
+    tokenized_passages,
+    windows,
+)
+from tfmodels.text.bpe import BytePairTokenizer
+from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.vocabulary import learn_characters, learn_merges
+from tfmodels.training.losses import (
+    Accuracy,
+    Crossentropy,
+    MeanCrossentropy,
+    label_losses,
+    label_weights,
+)
+
+
+class CausalLM(LanguageTask):
+    """Continue texts.
+
+    Args:
+        model: a `Gpt`.
+        tokenizer: its `BytePairTokenizer` or `CharacterTokenizer`.
+        max_length: number of tokens of a training example.
+        separator: text between a prompt and its response, where it was trained on responses.
+        started: see `Task`.
+
+    Example:
+        >>> task = CausalLM.from_scratch(["a long text"], size="tiny", max_length=64)
+        >>> task.fit(["a long text"], epochs=2)
+        >>> task.predict(["a long"])
+    """
+
+    application = "gpt"
+    columns = ("prompt", "response")
+    kind = "blocks"
+
+    def __init__(
+        self, model, tokenizer, *, max_length: int | None = None, separator: str = "",
+        started="from scratch",
+    ):  # fmt: skip
+        check_vocabulary_size(tokenizer, model.config)
+        max_length = max_length or model.config.max_length
+        check_positions(model.config, max_length)
+        super().__init__(model, tokenizer, max_length=max_length, started=started)
+        self.separator, self._generation, self._stop, self._seed = separator, {}, (), 0
+
+    @classmethod
+    def from_preset(
+        cls, preset: str | Path, *, max_length: int | None = None, separator: str = "",
+        dropout: float | None = None, revision: str | None = None, dtype=None,
+    ) -> "CausalLM":  # fmt: skip
+        """Start from a GPT-2.
+
+        Args:
+            preset: directory, or name on the Hugging Face Hub.
+            max_length, separator: see the class.
+            dropout: in all blocks; the checkpoint's if not given.
+            revision: branch, tag or commit on the Hub.
+            dtype: dtype policy of the model; Keras' global one if not given.
+
+        Raises:
+            InputError: the checkpoint cannot be found, read or used.
+        """
+        directory = find_checkpoint(preset, revision)
+        tokenizer = read_gpt_tokenizer(directory)
+        config = dataclasses.replace(read_gpt_config(directory), **dropout_fields(dropout))
+        check_positions(config, max_length or 1)
+        model = Gpt(config, dtype=dtype)
+        model.build()
+        report = load_gpt_weights(model, directory)
+        return cls(model, tokenizer, max_length=max_length, separator=separator,
+                   started=str(report))  # fmt: skip
+
+    @classmethod
+    def from_scratch(
+        cls, texts=None, *, tokenizer="bpe", size: str = "mini", vocabulary_size: int = 16000,
+        max_length: int = 256, num_layers: int | None = None, num_heads: int | None = None,
+        hidden_dim: int | None = None, dropout: float | None = None, dtype=None,
+    ) -> "CausalLM":  # fmt: skip
+        """Start from random weights.
+
+        Args:
+            texts: strings or files to learn a tokenizer from.
+            tokenizer: "bpe" or "characters", learned from `texts`; or a tokenizer.
+            size: tiny, mini, small, medium, large or xl.
+            vocabulary_size: maximum number of tokens to learn.
+            num_layers, num_heads, hidden_dim: in the place of those of the size.
+            max_length, dropout, dtype: see `from_preset`.
+
+        Raises:
+            InputError: there is no such size, or nothing to learn from.
+        """
+        check_size(size, SIZES)
+        if isinstance(tokenizer, str):
+            tokenizer = learned_tokenizer(texts, tokenizer, vocabulary_size)
+        given = {"num_layers": num_layers, "num_heads": num_heads, "hidden_dim": hidden_dim}
+        given = {name: value for name, value in given.items() if value is not None}
+        if "hidden_dim" in given:
+            given["feedforward_dim"] = 4 * given["hidden_dim"]
+            given.setdefault("num_heads", max(given["hidden_dim"] // 64, 1))
+        config = GptConfig.of_size(
+            size, vocabulary_size=tokenizer.vocabulary_size, max_length=max_length,
+            **dropout_fields(dropout), **given,
+        )  # fmt: skip
+        if config.hidden_dim % config.num_heads:
+            raise InputError(
+                f"num_heads {config.num_heads}: does not divide the width, {config.hidden_dim}"
+            )
+        model = Gpt(config, dtype=dtype)
+        model.build()
+        return cls(model, tokenizer, max_length=max_length)
+
+    @classmethod
+    def load(cls, directory: str | Path, *, dtype=None) -> "CausalLM":
+        """Load what `save` or `tfmodels gpt ...` wrote, or any GPT-2.
+
+        Args:
+            directory: of the model, or a name on the Hub.
+            dtype: see `from_preset`; a plain type such as "bfloat16" stores the weights in it.
+
+        Raises:
+            InputError: it cannot be read, or is of another kind.
+        """
+        directory = find_checkpoint(directory)
+        model, report = load_gpt(directory, dtype=dtype)
+        settings = our_settings(directory)
+        options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
+        return cls(model, read_gpt_tokenizer(directory), started=str(report), **options)
+
+    def configure(self, *, stop=None, seed: int | None = None, **generation) -> None:
+        """Say how texts are continued, in `predict`, `generate`, `stream` and `export`.
+
+        Args:
+            stop: strings that end a continuation.
+            seed: of the draws; those of a prompt depend on it alone.
+            **generation: fields of `Generation`: `max_new_tokens`, `sample`, `temperature`,
+                `top_k`, `top_p`, `num_beams`, ... None changes nothing.
+
+        Raises:
+            InputError: a field is unknown, out of range, or does not fit the model.
+        """
+        known = {field.name for field in dataclasses.fields(Generation)}
+        unknown = sorted(generation.keys() - known)
+        if unknown:
+            raise InputError(f"{unknown[0]}: no setting; give one of {', '.join(sorted(known))}")
+        self._generation |= {k: v for k, v in generation.items() if v is not None}
+        self._stop = self._stop if stop is None else tuple(stop)
+        self._seed = self._seed if seed is None else seed
+        self._functions.clear()
+        self._generator()  # refuses what does not fit the model
+
+    # Preprocessing: text to blocks, or rows to examples.
+
+    def _passes(self, texts, split, share, seed, hold_seed):
+        return block_passes(
+            texts, self.tokenizer, self.max_length, split=split, held_out=share, seed=seed,
+            hold_seed=hold_seed,
+        )  # fmt: skip
+
+    def _stream(self, one_pass, batch_size, **options):
+        return block_batches(one_pass, batch_size, **options)
+
+    def _training_data(self, x, y, sample_weight, validation_data, validation_split, batch_size,
+                       seed, steps, held_out_examples=1000):  # fmt: skip
+        if y is None and not isinstance(x, Source):
+            return super()._training_data(
+                x, y, sample_weight, validation_data, validation_split, batch_size, seed, steps,
+                held_out_examples,
+            )  # fmt: skip
+        rows, held_out = as_source(x, y, sample_weight, self.columns), None
+        if validation_data is not None:
+            pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
+            held_out = as_source(*pair, columns=self.columns)
+        elif validation_split:
+            rows, held_out = split(
+                rows, validation_split, maximum=held_out_examples, seed=seed or 0
+            )
+        self._sources = [rows, *([] if held_out is None else [held_out])]
+        number, validation = rows.scan().rows, None
+        if held_out is not None:
+            batches = self._batches(held_out, batch_size)
+            validation = self._first(batches, held_out_examples, batch_size, held_out)
+
+        def batches_from(step):
+            return self._batches(rows, batch_size, seed).repeat().skip(step)
+
+        of_pass = steps or math.ceil(number / batch_size)
+        return TrainingData(batches_from, of_pass, validation, f"{number} prompts and responses")
+
+    def _batches(self, rows, batch_size, seed=None, in_order=False):
+        chunks = chunk_dataset(rows, lambda row: row.values[:2], (tf.string, tf.string), seed)
+        # What the prompt ends with when the model is used.
+        chunks = chunks.map(lambda prompt, response: (prompt + self.separator, response))
+        return response_batches(chunks, self.tokenizer, batch_size, self.max_length, seed)
+
+    def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
+        """Make the batches that `task.model` takes: blocks of texts, or prompts with responses.
+
+        Args, errors: as of `Task.dataset`.
+
+        Returns:
+            A dataset of `(batch, labels)`, of one pass.
+        """
+        if y is not None or isinstance(x, Source):
+            rows = as_source(x, y, sample_weight, self.columns)
+            return self._batches(rows, batch_size, seed if shuffle else None)
+        one_pass = self._passes(as_texts(x), "all", 0.0, seed if shuffle else None, 0)
+        return block_batches(one_pass, batch_size, passes=1, drop_remainder=False)
+
+    # Model.
+
+    def _objective(self):
+        return {
+            "loss": Crossentropy(self._label_smoothing),
+            "metrics": [Accuracy(), MeanCrossentropy()],
+        }
+
+    def _measuring(self, rows, batch_size):
+        return ()
+
+    def fit(self, *arguments, callbacks=(), **options):
+        """Train; see `Task.fit`. The logs have the perplexity beside the cross-entropy."""
+        return super().fit(*arguments, callbacks=(_Perplexity(), *callbacks), **options)
+
+    # Answers.
+
+    def generate(self, prompts, batch_size: int = 32) -> list[str]:
+        """Return the continuation of each prompt."""
+        return [answer["text"] for answer in self.predict(prompts, batch_size)]
+
+    def answers(self, texts, batch_size=32):
+        def make():
+            generator = self._generator()
+
+            @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+            def answer(prompt):
+                found = generator(generator.prompts(prompt))
+                return generator.text(found.token_ids, found.mask), found.scores
+
+            return generator, answer
+
+        generator, answer = self._function("answer", make)
+        found = []
+        for first in range(0, len(texts), batch_size):
+            part = texts[first : first + batch_size]
+            _check_prompts(generator, part)
+            for text, score in zip(*answer(tf.constant(part)), strict=True):
+                found.append({"text": text.numpy().decode(), "score": float(score)})
+        return found
+
+    def stream(self, prompt: str) -> Iterator[str]:
+        """Continue one prompt piece by piece, as its tokens come.
+
+        Args:
+            prompt: the text to continue.
+
+        Yields:
+            str: together, the text that `predict` gives. With beams, all at the end.
+
+        Raises:
+            InputError: the prompt is too long.
+        """
+
+        def make():
+            generator = self._generator()
+            spec = [tf.TensorSpec([None], tf.string)]
+            start = tf.function(
+                lambda text: generator.start(generator.prompts(text)),
+                input_signature=spec,
+                autograph=False,
+            )
+            advance = tf.function(
+                generator.decoding.advance, reduce_retracing=True, autograph=False
+            )
+            return generator, start, advance
+
+        generator, start, advance = self._function("stream", make)
+        _check_prompts(generator, [prompt])
+        decoding, carry, shown = generator.decoding, start(tf.constant([prompt])), ""
+
+        def text():
+            found = decoding.result(carry)
+            return generator.text(found.token_ids, found.mask)[0].numpy().decode()
+
+        while decoding.unfinished(carry):
+            # What may still be the beginning of a stop string, or of a character, waits.
+            ready = settled(text(), generator.stop)
+            if generator.settings.num_beams == 1 and len(ready) > len(shown):
+                yield ready[len(shown) :]
+                shown = ready
+            carry = advance(carry)
+        yield text()[len(shown) :]
+
+    def _generator(self) -> TextGenerator:
+        return TextGenerator(
+            self.model, self.tokenizer, Generation(**self._generation), self._stop,
+            self.separator, self._seed,
+        )  # fmt: skip
+
+    def evaluate(self, x=None, y=None, batch_size=16, *, mistakes=0, stride=None):
+        """Measure the perplexity of texts, with a window that moves over them.
+
+        Of each window only the last `stride` tokens count, so that all but the first have at least
+        `max_length - stride` tokens before them.
+
+        Args:
+            x: texts, see `fit`.
+            batch_size: windows of a step.
+            mistakes: see `Task.evaluate`.
+            stride: tokens that the window moves; half of `max_length` if not given.
+
+        Returns:
+            dict: `tokens`, `words`, `bytes`, `crossentropy` (nats), `perplexity` of a token,
+            `word_perplexity`, `bits_per_byte`, `max_length`, `stride`.
+        """
+        stride = stride or max(self.max_length // 2, 1)
+        if stride > self.max_length:
+            raise InputError(f"stride {stride}: give at most {self.max_length}, a window's tokens")
+        counted = _Counted(as_texts(x))
+        losses_of = self._function("losses", self._losses)
+        total, number, worst = 0.0, 0, []
+        with source_errors(counted):
+            tokens = tokenized_passages(counted.passages(), self.tokenizer)
+            parts = windows(tokens, self.max_length, stride, self.tokenizer.end_id, batch_size)
+            for inputs, labels in parts:
+                losses = losses_of(inputs, labels).numpy()  # [B, S], 0 where nothing is predicted
+                total += float(losses.sum(dtype=np.float64))
+                number += int((labels >= 0).sum())
+                if mistakes:
+                    found = _unexpected(losses, inputs, labels, self.tokenizer, mistakes)
+                    worst = sorted(worst + found, key=lambda row: row["probability"])[:mistakes]
+        metrics = {
+            "tokens": number, "words": counted.words, "bytes": counted.bytes,
+            "crossentropy": total / number, "perplexity": _exp(total / number),
+            "word_perplexity": _exp(total / max(counted.words, 1)),
+            "bits_per_byte": total / math.log(2) / counted.bytes,
+            "max_length": self.max_length, "stride": stride,
+        }  # fmt: skip
+        return {**metrics, "worst_mistakes": worst} if mistakes else metrics
+
+    def _losses(self):
+        """Return a function of tokens and labels `[B, S]` that gives the loss of each."""
+        specs = [tf.TensorSpec([None, None], tf.int32)] * 2
+
+        @tf.function(input_signature=specs, autograph=False)
+        def losses_of(token_ids, labels):
+            logits = self.model({"token_ids": token_ids}, training=False)
+            return label_losses(labels, logits) * label_weights(labels)
+
+        return losses_of
+
+    def signatures(self):
+        return generation_signatures(
+            self.model, self.tokenizer, Generation(**self._generation), self._stop,
+            self.separator, self._seed,
+        )  # fmt: skip
+
+    def _warmup(self):
+        # A prompt is not cut: no word of the warm-up has more tokens than bytes.
+        room = self.model.config.max_length - self._generator().settings.max_new_tokens
+        return {"max_length": room, "max_words": room // 16}
+
+    def write(self, directory: Path) -> None:
+        settings = {"application": self.application, "max_length": self.max_length}
+        if self.separator:
+            settings["separator"] = self.separator
+        write_gpt(self.model, directory, self.tokenizer, settings)
+
+
+def learned_tokenizer(texts, kind: str, vocabulary_size: int):
+    """Return a tokenizer learned from texts.
+
+    Args:
+        texts: strings or files.
+        kind: "bpe" or "characters".
+        vocabulary_size: maximum number of tokens.
+    """
+    if kind not in ("bpe", "characters"):
+        raise InputError(f"tokenizer {kind}: give bpe, characters or a tokenizer")
+    corpus = (text for _, text, _ in as_texts(texts).passages())
+    if kind == "bpe":
+        return BytePairTokenizer(*learn_merges(corpus, vocabulary_size))
+    return CharacterTokenizer(learn_characters(corpus, most=vocabulary_size))
+
+
+class _Perplexity(keras.callbacks.Callback):
+    """Puts the perplexity beside the cross-entropy."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name in ("crossentropy", "val_crossentropy"):
+            if name in logs:
+                logs[name.replace("crossentropy", "perplexity")] = _exp(logs[name])
+
+
+class _Counted:
+    """Passages, with the words (apart by white space) and bytes that went by."""
+
+    def __init__(self, texts):
+        self._texts, self.words, self.bytes, self.failure = texts, 0, 0, None
+
+    def passages(self):
+        for number, text, ends in self._texts.passages():
+            self.words += len(text.split())
+            self.bytes += len(text.encode("utf-8"))
+            yield number, text, ends
+
+
+def _check_prompts(generator, prompts):
+    """Refuse prompts that leave no room for an answer."""
+    new = generator.settings.max_new_tokens
+    room = generator.model.config.max_length - new
+    lengths = generator.prompts(prompts)["padding_mask"].numpy().sum(1)
+    for prompt, length in zip(prompts, lengths, strict=True):
+        if length > room:
+            raise InputError(
+                f"prompt {prompt[:40]!r}...: {length} tokens, and with max_new_tokens {new} there "
+                f"is room for {room}; shorten it or generate fewer"
+            )
+
+
+def _unexpected(losses, inputs, labels, tokenizer, number):
+    """Return the tokens that the model expected least, with what stands before them."""
+    found = []
+    for flat in np.argsort(losses, axis=None)[::-1][:number]:
+        row, place = np.unravel_index(flat, losses.shape)
+        if labels[row, place] < 0:
+            continue
+        before = inputs[row, max(place - 30, 0) : place + 1]
+        parts = tf.ragged.constant([before, [labels[row, place]]], dtype=tf.int32)
+        before, token = (
+            text.decode("utf-8", "replace") for text in tokenizer.detokenize(parts).numpy()
+        )
+        p = math.exp(-float(losses[row, place]))
+        found.append({"text": before, "true": token, "probability": p})
+    return found
+
+
+def _exp(value):
+    return math.exp(min(value, 700.0))
