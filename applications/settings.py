@@ -248,7 +248,7 @@ OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_
                   "num_layers", "num_heads", "hidden_dim", "tokenizer", "vocabulary",
                   "initial_embeddings")  # fmt: skip
 # Of records, what they were made with.
-OF_RECORDS = ("text_files", "text_column", "vocabulary", "vocabulary_size", "lowercase",
+OF_RECORDS = ("text_column", "vocabulary", "vocabulary_size", "lowercase",
               "short_share", "segmented", "held_out")  # fmt: skip
 OF_SAMPLING = ("temperature", "top_k", "top_p")
 

@@ -228,7 +228,7 @@ class TestMistakes:
             (["--size", "huge"], "--size huge"),
             (["--steps", "0"], "--steps 0"),
             (["--mask_rate", "1"], "--mask_rate 1"),
-            (["--checkpoint", "no/such-model"], "no/such-model"),
+            (["--checkpoint", "no/such-model"], "--size tiny: has no effect here"),
             (["--max_length", "4"], "max_length=4"),
         ],
     )

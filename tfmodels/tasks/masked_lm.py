@@ -66,7 +66,8 @@ class Records:
         return json.dumps([self._summary["texts"], self._summary["vocabulary"]])
 
     def passes(self, tokenizer, split, seed):
-        """Return the passes over a split; None if the records do not have it."""
+        """Return the passes over a split ("all": those to train on); None if there is none."""
+        split = "train" if split == "all" else split
         if split not in self._summary["splits"]:
             return None
         return records.record_passes(self.directory, tokenizer, split=split, seed=seed)

@@ -231,7 +231,7 @@ class Task:
             if evaluate_every or steps:
                 ends = loop.regular_steps(total, evaluate_every)
             else:
-                ends = loop.evaluation_steps(of_pass, epochs, evaluations)
+                ends = [*loop.evaluation_steps(int(of_pass) or 1, epochs, evaluations)[:-1], total]
             rate = self._compile_for(total)
             if verbose != 0:
                 print(f"{data.line}; {self.started}", file=sys.stderr)
