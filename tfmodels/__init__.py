@@ -113,15 +113,9 @@ class _WithKeras:
     @staticmethod
     def find_spec(name, path=None, target=None):
         spec = importlib.machinery.PathFinder.find_spec(name) if name == "keras" else None
-        if spec is None:
-            return None
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            _register()
-
-        spec.loader.exec_module = exec_module
+        if spec is not None:
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (execute(module), _register())
         return spec
 
 

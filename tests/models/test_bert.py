@@ -1,15 +1,13 @@
 """What is particular to `Bert`, its config and the classifier that wraps it."""
 
-import dataclasses
 import doctest
 
 import numpy as np
-import pytest
 from keras import ops
 
 from tests.models.test_contract import BATCH, CASES
 from tfmodels.models import bert
-from tfmodels.models.bert import SIZES, Bert, BertConfig
+from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
 
 
@@ -21,36 +19,7 @@ def test_parameters_of_bert_base():
             + (3072 x 768 + 768) + 4 x 768                  =   7,087,872
     """
     one_layer = Bert(BertConfig(num_layers=1))
-    one_layer.build()
     assert one_layer.count_params() == 23_837_184 + 7_087_872
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_sizes(size):
-    config = BertConfig.of_size(size, max_length=7)
-    assert (config.num_layers, config.hidden_dim) == SIZES[size]
-    assert config.hidden_dim == 64 * config.num_heads
-    assert config.feedforward_dim == 4 * config.hidden_dim
-    assert config.max_length == 7
-
-
-def test_base_is_the_default():
-    assert BertConfig.of_size("base") == BertConfig()
-
-
-def test_unknown_size_is_refused():
-    with pytest.raises(ValueError, match="size must be one of tiny, .*, got 'huge'"):
-        BertConfig.of_size("huge")
-
-
-def test_unknown_field_is_refused():
-    with pytest.raises(TypeError, match="hidden_size"):
-        BertConfig(hidden_size=8)
-
-
-def test_config_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        BertConfig().dropout = 0.5
 
 
 def test_example_of_the_docstring():

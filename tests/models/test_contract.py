@@ -154,16 +154,6 @@ def keras_file_gives_equal_outputs(case, tmp_path):
     np.testing.assert_array_equal(case.run(again), case.run(model))
 
 
-def weights_file_fits_a_built_model(case, tmp_path):
-    """`build()` without shapes makes all weights: what reads a directory needs no batch."""
-    model = case.made()
-    model.save_weights(tmp_path / "model.weights.h5")
-    again = case.make()
-    again.build()
-    again.load_weights(tmp_path / "model.weights.h5")
-    np.testing.assert_array_equal(case.run(again), case.run(model))
-
-
 def optional_inputs_have_the_stated_default(case, tmp_path):
     """No `segment_ids`: all 0. No `padding_mask`: all tokens are real."""
     model = case.made()
@@ -183,7 +173,6 @@ def optional_inputs_have_the_stated_default(case, tmp_path):
     [
         *CLAUSES,
         keras_file_gives_equal_outputs,
-        weights_file_fits_a_built_model,
         optional_inputs_have_the_stated_default,
     ],
     ids=lambda clause: clause.__name__,

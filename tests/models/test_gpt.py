@@ -10,7 +10,7 @@ from keras import ops
 from tests.layers.contract import integers
 from tests.models.test_contract import CASES
 from tfmodels.models import gpt
-from tfmodels.models.gpt import SIZES, Gpt, GptConfig
+from tfmodels.models.gpt import Gpt, GptConfig
 
 LENGTHS = (5, 3, 1)  # of the prompts
 P, T = 5, 4  # padded prompts, tokens after them; together the model's max_length
@@ -146,7 +146,6 @@ def test_new_weights():
     """The last layer of each of the 2 L parts starts smaller by the root of 2 L."""
     config = GptConfig.of_size("mini", vocabulary_size=11)
     made = Gpt(config)
-    made.build()
     block = made.blocks[0]
     inner, outer = (
         np.std(array(x.kernel)) for x in (block.feedforward.inner, block.feedforward.outer)
@@ -164,26 +163,7 @@ def test_parameters_of_gpt2():
             + (3072 x 768 + 768) + 4 x 768                  =   7,087,872
     """
     one_layer = Gpt(GptConfig(num_layers=1))
-    one_layer.build()
     assert one_layer.count_params() == 39_385_344 + 7_087_872
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_sizes(size):
-    config = GptConfig.of_size(size, max_length=7)
-    assert (config.num_layers, config.hidden_dim) == SIZES[size]
-    assert config.hidden_dim == 64 * config.num_heads
-    assert config.feedforward_dim == 4 * config.hidden_dim
-    assert config.max_length == 7
-
-
-def test_small_is_the_default():
-    assert GptConfig.of_size("small") == GptConfig()
-
-
-def test_unknown_size_is_refused():
-    with pytest.raises(ValueError, match="size must be one of tiny, .*, got 'huge'"):
-        GptConfig.of_size("huge")
 
 
 def test_example_of_the_docstring():

@@ -1,5 +1,6 @@
 """What all models share: built when made, named, batches as people give them, Keras' files."""
 
+import dataclasses
 import importlib
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from tests.models.test_tagger import CASES as TAGGERS
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.gpt import GptConfig
 from tfmodels.models.tagger import Tagger
+from tfmodels.models.transformer import TransformerConfig
 from tfmodels.training.losses import Crossentropy
 from tfmodels.training.sequence import tagging_objective
 
@@ -70,6 +73,24 @@ def test_backup_and_restore_before_the_first_call(tmp_path):
     model.compile("sgd", Crossentropy())
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
     model.fit(BATCH, np.array([0, 1, 2]), callbacks=[backup], verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"), [(BertConfig, "base"), (GptConfig, "small"), (TransformerConfig, "base")]
+)
+def test_configs(kind, default):
+    assert kind.of_size(default) == kind()
+    for size, (layers, width) in kind.sizes.items():
+        config = kind.of_size(size, max_length=7)
+        assert {getattr(config, stack) for stack in kind.stacks} == {layers}
+        assert config.hidden_dim == width == 64 * config.num_heads
+        assert (config.feedforward_dim, config.max_length) == (4 * width, 7)
+    with pytest.raises(InputError, match="size must be one of tiny, .*, got 'huge'"):
+        kind.of_size("huge")
+    with pytest.raises(TypeError, match="hidden_size"):
+        kind(hidden_size=8)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        kind().dropout = 0.5
 
 
 # Batches

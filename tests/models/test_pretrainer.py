@@ -24,7 +24,6 @@ def test_masked_positions_are_gathered():
 
 def test_the_output_table_is_the_input_table():
     model = pretrainer()
-    model.build()
     size = model.encoder.config.vocabulary_size
     assert sum(weight.shape == (size, 8) for weight in model.weights) == 1
     before = ops.convert_to_numpy(model(BATCH)["masked_lm"])
@@ -66,7 +65,6 @@ def test_overfits_64_pairs():
     }
     shape = {"vocabulary_size": vocabulary, "dropout": 0.0, "attention_dropout": 0.0}
     model = BertPretrainer(Bert(BertConfig.of_size("tiny", **shape)))
-    model.build()
     model.compile(AdamW(1e-3), **pretraining_objective())
     model.fit(batch, labels, batch_size=32, epochs=60, verbose=0)
     found = model.evaluate(batch, labels, batch_size=32, verbose=0, return_dict=True)

@@ -10,7 +10,7 @@ from keras import ops
 from tests.layers.contract import integers
 from tests.models.test_contract import CASES
 from tfmodels.models import transformer
-from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
+from tfmodels.models.transformer import PAPER, Transformer, TransformerConfig
 
 LENGTHS = (5, 3, 1)  # of the sources
 S, P, T = 5, 2, 7  # padded sources, start tokens, tokens after; P + T is the model's max_length
@@ -138,22 +138,7 @@ def test_parameters_of_bart_base():
     a decoder layer: that, 4 x (768 x 768 + 768) and 2 x 768        =  9,451,776
     """
     model = Transformer(TransformerConfig(num_encoder_layers=1, num_decoder_layers=1))
-    model.build()
     assert model.count_params() == 40_229_721 + 7_087_872 + 9_451_776
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_sizes(size):
-    config = TransformerConfig.of_size(size, max_length=7)
-    num_layers, hidden_dim = SIZES[size]
-    assert (config.num_encoder_layers, config.num_decoder_layers) == (num_layers, num_layers)
-    assert config.hidden_dim == hidden_dim == 64 * config.num_heads
-    assert config.feedforward_dim == 4 * hidden_dim
-    assert config.max_length == 7
-
-
-def test_base_is_the_default():
-    assert TransformerConfig.of_size("base") == TransformerConfig()
 
 
 def test_base_of_the_paper():
@@ -162,11 +147,6 @@ def test_base_of_the_paper():
     assert (config.num_encoder_layers, config.hidden_dim, config.feedforward_dim) == (6, 512, 2048)
     assert (config.num_heads, config.dropout, config.activation) == (8, 0.1, "relu")
     assert not config.norm_first
-
-
-def test_unknown_size_is_refused():
-    with pytest.raises(ValueError, match="size must be one of tiny, .*, got 'huge'"):
-        TransformerConfig.of_size("huge")
 
 
 def test_example_of_the_docstring():

@@ -66,14 +66,10 @@ class Attention(Layer):
         self.dropout = dropout
         self.initializer_range = initializer_range
         self.seed_generator = keras.random.SeedGenerator()
-
-        def projection(name):
-            return dense(hidden_dim, initializer_range, dtype=self.dtype_policy, name=name)
-
-        self.query = projection("query")
-        self.key = projection("key")
-        self.value = projection("value")
-        self.output_projection = projection("output")
+        self.query, self.key, self.value, self.output_projection = (
+            dense(hidden_dim, initializer_range, dtype=self.dtype_policy, name=name)
+            for name in ("query", "key", "value", "output")
+        )
 
     def build(self, query_shape, value_shape=None):
         self.query.build(query_shape)

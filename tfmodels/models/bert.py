@@ -97,16 +97,7 @@ class Bert(ConfigModel):
         return x
 
     def inspect(self, batch):
-        """Return what every layer says of a batch, at inference.
-
-        Args:
-            batch: as for a call.
-
-        Returns:
-            dict of `hidden_states`, L + 1 float `[B, S, H]` from the embeddings on, and
-            `attention_scores`, L float `[B, N, S, S]`: of each head, how much of each token goes
-            into each.
-        """
+        """Return the states of all layers of a batch and their attention, see `inspect_blocks`."""
         batch = read_batch(batch)
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"))
         return inspect_blocks(self.blocks, x, padding_attention_mask(batch.get("padding_mask")))

@@ -60,16 +60,9 @@ class Classifier(EncoderModel):
         self.dropout = dropout
         self.pooling = pooling
         config = encoder.config
-        self.pooler = Pooler(
-            config.hidden_dim,
-            pooling,
-            config.initializer_range,
-            dtype=self.dtype_policy,
-            name="pooler",
-        )
-        self.head = ClassificationHead(
-            num_classes, dropout, config.initializer_range, dtype=self.dtype_policy, name="head"
-        )
+        same = {"initializer_range": config.initializer_range, "dtype": self.dtype_policy}
+        self.pooler = Pooler(config.hidden_dim, pooling, **same, name="pooler")
+        self.head = ClassificationHead(num_classes, dropout, **same, name="head")
         self.build()
 
     def call(self, batch, training=False):

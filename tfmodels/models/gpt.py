@@ -117,14 +117,9 @@ class Gpt(ConfigModel):
         return self._logits(x, training)
 
     def inspect(self, batch):
-        """Return what every layer says of a batch, at inference.
+        """Return the states of all layers of a batch and their attention, see `inspect_blocks`.
 
-        Args:
-            batch: as for a call.
-
-        Returns:
-            dict of `hidden_states`, L + 1 float `[B, S, H]` from the embeddings to what the logits
-            are made of, and `attention_scores`, L float `[B, N, S, S]`.
+        The last states are normalized: what the logits are made of.
         """
         found = inspect_blocks(self.blocks, *self._embed(read_batch(batch)))
         found["hidden_states"][-1] = self.norm(found["hidden_states"][-1])

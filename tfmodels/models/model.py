@@ -84,15 +84,11 @@ def _typed(x, name):
 
 
 def inspect_blocks(blocks, x, mask):
-    """Return the states that go into the first block and come out of each, and their scores.
-
-    Args:
-        blocks: the L layers, called one after the other.
-        x: float `[B, S, H]`.
-        mask: bool that broadcasts to `[B, S, S]`, or `None`.
+    """Return what L blocks make of `x`, at inference, for those who look inside.
 
     Returns:
-        dict of `hidden_states`, a list of L + 1, and `attention_scores`, L float `[B, N, S, S]`.
+        dict of `hidden_states`, L + 1 float `[B, S, H]` from `x` on, and `attention_scores`, L
+        float `[B, N, S, S]`: of each head, how much of each token goes into each.
     """
     states, scores = [x], []
     for block in blocks:
@@ -230,11 +226,9 @@ class Config:
 
     def block(self):
         """Return the arguments of each block of a model."""
-        names = (
-            "hidden_dim num_heads feedforward_dim activation dropout attention_dropout epsilon "
-            "initializer_range"
-        )
-        return {name: getattr(self, name) for name in names.split()}
+        others = ("vocabulary_size", "max_length")
+        names = [field.name for field in dataclasses.fields(Config) if field.name not in others]
+        return {name: getattr(self, name) for name in names}
 
 
 class ConfigModel(Model):

@@ -44,29 +44,13 @@ class BertPretrainer(EncoderModel):
         super().__init__(encoder, **kwargs)
         self.next_sentence = next_sentence
         config = encoder.config
-        self.masked_lm = MaskedLMHead(
-            config.vocabulary_size,
-            config.hidden_dim,
-            config.activation,
-            config.epsilon,
-            config.initializer_range,
-            dtype=self.dtype_policy,
-            name="masked_lm",
-        )
+        same = {"initializer_range": config.initializer_range, "dtype": self.dtype_policy}
+        sizes = (config.vocabulary_size, config.hidden_dim, config.activation, config.epsilon)
+        self.masked_lm = MaskedLMHead(*sizes, **same, name="masked_lm")
         self.pooler = self.next_sentence_head = None
         if next_sentence:
-            self.pooler = Pooler(
-                config.hidden_dim,
-                initializer_range=config.initializer_range,
-                dtype=self.dtype_policy,
-                name="pooler",
-            )
-            self.next_sentence_head = ClassificationHead(
-                2,
-                initializer_range=config.initializer_range,
-                dtype=self.dtype_policy,
-                name="next_sentence",
-            )
+            self.pooler = Pooler(config.hidden_dim, **same, name="pooler")
+            self.next_sentence_head = ClassificationHead(2, **same, name="next_sentence")
         self.build()
 
     def call(self, batch, training=False):

@@ -55,13 +55,8 @@ class Tagger(EncoderModel):
         self.labels = None if labels is None else tuple(labels)
         self.dropout = dropout
         self.penalties = penalties(self.labels, num_labels)
-        self.head = ClassificationHead(
-            num_labels,
-            dropout,
-            encoder.config.initializer_range,
-            dtype=self.dtype_policy,
-            name="head",
-        )
+        same = {"initializer_range": encoder.config.initializer_range, "dtype": self.dtype_policy}
+        self.head = ClassificationHead(num_labels, dropout, **same, name="head")
         self.crf = CRF(num_labels, labels, dtype=self.dtype_policy, name="crf") if crf else None
         self.build()
 
