@@ -1,7 +1,7 @@
 """Peak memory and speed of reading a large file, or peak memory of any command.
 
 Without `--command` this writes a TSV of `--gb` gigabytes to a temporary folder and starts itself
-once more to scan the file and to read it through `text_dataset`, shuffled. With `--command`
+once more to scan the file and to read it through `chunk_dataset`, shuffled. With `--command`
 it runs that command. Either way it prints the peak resident memory of the largest process that
 was started, and exits with 1 when that is above `--limit_gb` (or with the command's own status).
 
@@ -40,7 +40,7 @@ def write_tsv(path: Path, size: float, row_bytes: int) -> None:
 def read(path: str, max_characters: int) -> None:
     """Scans the file and reads it once, shuffled; prints rows a second."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tfmodels.data.datasets import text_dataset
+    from tfmodels.data.datasets import chunk_dataset
     from tfmodels.data.split import split
     from tfmodels.data.tables import open_source
 
@@ -52,11 +52,13 @@ def read(path: str, max_characters: int) -> None:
     total = expected + others
     print(f"scan: {total:,} rows, {total / seconds:,.0f} rows/s", flush=True)
 
-    dataset = text_dataset(train, seed=0, max_characters=max_characters)
+    dataset = chunk_dataset(
+        train, lambda row: (row.values[0][:max_characters], row.values[1]), seed=0
+    )
     start = time.perf_counter()
     rows = sum(len(labels) for _, labels in dataset.as_numpy_iterator())
     seconds = time.perf_counter() - start
-    print(f"text_dataset, shuffled: {rows:,} rows, {rows / seconds:,.0f} rows/s", flush=True)
+    print(f"chunk_dataset, shuffled: {rows:,} rows, {rows / seconds:,.0f} rows/s", flush=True)
     if rows != expected:
         raise SystemExit(f"read {rows} of {expected} rows")
 

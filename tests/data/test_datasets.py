@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.data.written import write
 from tfmodels.data import datasets
-from tfmodels.data.datasets import chunk_dataset, source_errors, text_chunks, text_dataset
+from tfmodels.data.datasets import chunk_dataset, source_errors, text_chunks
 from tfmodels.data.memory import MemorySource
 from tfmodels.data.tables import open_source
 from tfmodels.errors import InputError
@@ -39,7 +39,7 @@ def test_chunks_have_the_shape_and_types_promised():
 def test_every_pass_has_its_own_order_and_every_run_the_same():
     runs = []
     for _ in range(2):
-        dataset = text_dataset(source_of(300), seed=7)
+        dataset = chunk_dataset(source_of(300), seed=7)
         runs.append([texts_of(dataset), texts_of(dataset)])
     assert runs[0] == runs[1]
     assert runs[0][0] != runs[0][1]
@@ -48,15 +48,8 @@ def test_every_pass_has_its_own_order_and_every_run_the_same():
 
 def test_chunks_of_long_texts_are_short(monkeypatch):
     monkeypatch.setattr(datasets, "_CHUNK_CHARACTERS", 20)
-    chunks = text_dataset(source_of(10)).as_numpy_iterator()
+    chunks = chunk_dataset(source_of(10)).as_numpy_iterator()
     assert [len(texts) for texts, _ in chunks] == [3, 3, 3, 1]
-
-
-def test_texts_are_cut(tmp_path):
-    path = write(tmp_path / "a.csv", f"source,target\n{'long text ' * 100_000},short\nb,c\n")
-    dataset = text_dataset(open_source(path, ["source", "target"]), max_characters=4)
-    ((sources, targets),) = dataset.as_numpy_iterator()
-    assert sources.tolist() == [b"long", b"b"] and targets.tolist() == [b"shor", b"c"]
 
 
 def test_a_mistake_reaches_the_caller_of_fit(tmp_path):
@@ -78,7 +71,7 @@ def test_source_errors_leaves_other_errors_alone():
         source.failure = InputError("late")
         raise KeyError("mine")
     with source_errors(source):
-        assert texts_of(text_dataset(source)) == ["text 0", "text 1"]
+        assert texts_of(chunk_dataset(source)) == ["text 0", "text 1"]
     assert source.failure is None
 
 

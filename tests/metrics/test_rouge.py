@@ -182,18 +182,9 @@ def test_measure_by_hand():
     }
 
 
-def test_lead_baseline_has_k_sentences():
-    source = "A cat sat. A dog ran. It rained."
-    # Three words that are all in the reference of five, and six words with all five of it.
-    for k, expected in ((1, 200 * 3 / 8), (2, 200 * 5 / 11)):
-        found = measure([source], ["Dog cat ran sat a."], ["x"], lead_k=k)["lead"]["rouge1"]
-        assert found == pytest.approx(expected)
-
-
 def test_nothing_but_empty_outputs():
     found = measure(["A source."], ["A reference."], [""])
-    assert [found[name] for name in ROUGE] == [0.0] * 4
-    assert found["empty"] == 1
+    assert [found[name] for name in ROUGE] == [0.0] * 4 and found["empty"] == 1
     assert found["length"]["output"] == found["length"]["output_over_reference"] == 0.0
     assert measure(["a"], [""], ["b"])["length"]["output_over_reference"] == 0.0
 
@@ -226,31 +217,24 @@ def test_examples_table():
     assert row == f"| {'s' * 197}... | r | o |"
 
 
-def test_mistakes_of_the_caller_are_named():
-    with pytest.raises(InputError, match="one or more; got 0 references, 0 outputs"):
-        rouge([], [])
-    with pytest.raises(InputError, match="got 2 references, 1 outputs"):
-        rouge(["a"], ["a", "b"])
-    for function in (measure, worst, examples_table):
-        with pytest.raises(InputError, match="got 0 sources, 0 references, 0 outputs"):
-            function([], [], [])
-        with pytest.raises(InputError, match="got 1 sources, 2 references, 2 outputs"):
-            function(["a"], ["a", "b"], ["a", "b"])
-        with pytest.raises(InputError, match="got 2 sources, 2 references, 1 outputs"):
-            function(["a", "b"], ["a", "b"], ["a"])
+@pytest.mark.parametrize("function", [measure, worst, examples_table])
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (([], [], []), "got 0 sources, 0 references, 0 outputs"),
+        ((["a"], ["a", "b"], ["a", "b"]), "got 1 sources, 2 references, 2 outputs"),
+        ((["a", "b"], ["a", "b"], ["a"]), "got 2 sources, 2 references, 1 outputs"),
+    ],
+)
+def test_mistakes_of_the_caller_are_named(function, texts, message):
+    with pytest.raises(InputError, match=message):
+        function(*texts)
 
 
 def test_the_library_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "rouge_score", None)
-    for call in (
-        lambda: rouge(["a"], ["a"]),
-        lambda: measure(["a"], ["a"], ["a"]),
-        lambda: worst(["a"], ["a"], ["a"]),
-        lambda: novel_ngrams("a", "a", 1),
-    ):
-        with pytest.raises(InputError) as error:
+    for call in (lambda: rouge(["a"], ["a"]), lambda: novel_ngrams("a", "a", 1)):
+        with pytest.raises(
+            InputError, match=r"not installed; run: pip install '\.\[applications\]'"
+        ):
             call()
-        assert str(error.value) == (
-            "summaries are measured with rouge-score, which is not installed; run: "
-            "pip install '.[applications]'"
-        )

@@ -9,6 +9,7 @@ is done in the graph.
 
 import contextlib
 import itertools
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -24,8 +25,8 @@ _TABLES = (".tsv", ".csv", ".jsonl", ".gz")
 
 def chunk_dataset(
     source: Source,
-    convert: Callable[[Row], tuple],
-    types: tuple[tf.DType, ...],
+    convert: Callable[[Row], tuple] = operator.attrgetter("values"),
+    types: tuple[tf.DType, ...] | None = None,
     seed: int | None = None,
     chunk: int = 256,
 ) -> tf.data.Dataset:
@@ -33,8 +34,8 @@ def chunk_dataset(
 
     Args:
         source: the rows.
-        convert: function from a row to a tuple of scalars.
-        types: their types.
+        convert: function from a row to a tuple of scalars; its values if not given.
+        types: their types; strings, one for each column, if not given.
         seed: None reads in the order of the source; a number shuffles. Every pass over the
             dataset has another order: the n-th pass has the same one in every run.
         chunk: maximum number of rows of a chunk. Chunks of very long texts have fewer, and the
@@ -44,6 +45,7 @@ def chunk_dataset(
         A dataset of tuples of vectors [C], C <= chunk. Errors met while it is read come out of
         tf.data changed; `source_errors` gives the original.
     """
+    types = types or (tf.string,) * len(source.columns)
     passes = itertools.count()
 
     def chunks():
@@ -57,29 +59,6 @@ def chunk_dataset(
 
     signature = tuple(tf.TensorSpec([None], dtype) for dtype in types)
     return tf.data.Dataset.from_generator(chunks, output_signature=signature)
-
-
-def text_dataset(
-    source: Source,
-    *,
-    seed: int | None = None,
-    chunk: int = 256,
-    max_characters: int | None = None,
-) -> tf.data.Dataset:
-    """Make a dataset of chunks of rows in which every column is text, such as source and target.
-
-    Args:
-        source, seed, chunk: as of `chunk_dataset`.
-        max_characters: texts are cut to this many characters.
-
-    Returns:
-        A dataset of tuples with a string [C] for each column of the source.
-    """
-
-    def convert(row: Row) -> tuple[str, ...]:
-        return tuple(value[:max_characters] for value in row.values)
-
-    return chunk_dataset(source, convert, (tf.string,) * len(source.columns), seed, chunk)
 
 
 @contextlib.contextmanager

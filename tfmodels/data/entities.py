@@ -118,15 +118,13 @@ class EntitySource(Source):
         return (self._source.fingerprint(),)
 
 
-def as_entities(x, y=None, *, scheme: str | None = None, join: str | None = None) -> Source:
+def as_entities(x, y=None) -> Source:
     """Return the rows of what `fit` or `evaluate` of a tagger was given.
 
     Args:
         x: an `EntitySource`; a list of texts; or a list of the words of each sentence.
         y: for each text its entities: dicts of `type`, `start` and `end`, or
             `(type, start, end)`; for words their tags, in any scheme.
-        scheme: of the tags; None finds it.
-        join: what stands between two words; None decides for each pair.
 
     Raises:
         InputError: something else, or a row does not fit; the message says the right form.
@@ -148,7 +146,7 @@ def as_entities(x, y=None, *, scheme: str | None = None, join: str | None = None
     if len(x) != len(y):
         raise InputError(f"x has {len(x)} rows and y {len(y)}; give as many of each")
     of_words = bool(x) and not isinstance(x[0], str | bytes)
-    rows = list(_of_words(x, y, scheme, join) if of_words else _of_spans(x, y))
+    rows = list(_of_words(x, y) if of_words else _of_spans(x, y))
     columns = zip(*rows, strict=True) if rows else ((), ())
     return EntitySource(MemorySource(dict(zip(COLUMNS, columns, strict=True))))
 
@@ -167,7 +165,7 @@ def _of_spans(texts: list, spans: list) -> Iterator[tuple]:
             raise InputError(f"row {number}: {error}") from None
 
 
-def _of_words(sentences: list, tags: list, scheme: str | None, join: str | None) -> Iterator[tuple]:
+def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
     rows = []
     for number, pair in enumerate(zip(sentences, tags, strict=True)):
         try:
@@ -185,10 +183,10 @@ def _of_words(sentences: list, tags: list, scheme: str | None, join: str | None)
                     "'Ann' with 'B-PER', and no empty word"
                 )
         rows.append((words, names))
-    scheme = scheme or detect_scheme(names for _, names in rows)
+    scheme = detect_scheme(names for _, names in rows)
     for number, (words, names) in enumerate(rows):
         try:
-            yield joined(words, names, scheme, join)
+            yield joined(words, names, scheme, None)
         except TagError as error:
             raise InputError(f"row {number}: {error}") from None
 

@@ -73,7 +73,7 @@ class Tokenizer:
         self._english = functools.lru_cache(1 << 16)(tokenizers.DefaultTokenizer(stem).tokenize)
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text; the method that `RougeScorer` calls."""
+        """Return the tokens of a text; the method that `RougeScorer` calls."""
         tokens = []
         for word in unicodedata.normalize("NFC", text.lower()).translate(_CHARACTERS).split():
             tokens += self._english(word) if word.isascii() else [word]
@@ -107,7 +107,7 @@ def _within(code, ranges):
 
 
 def rouge(outputs, references, tokenizer=None) -> dict[str, float]:
-    """ROUGE-1, -2, -L and -Lsum.
+    """Return ROUGE-1, -2, -L and -Lsum.
 
     ROUGE-Lsum compares sentence by sentence. Sentences are on lines; a text of one line is split
     after `.`, `!`, `?`, `。`, `！`, `？` (`documents.split_sentences`, which knows no
@@ -130,7 +130,7 @@ def rouge(outputs, references, tokenizer=None) -> dict[str, float]:
 
 
 def novel_ngrams(source: str, output: str, n: int) -> float:
-    """How much of an output is not copied: the share of its n-grams that the source has not.
+    """Return how much of an output is not copied: the share of its n-grams that the source has not.
 
     N-grams are of the tokens of `Tokenizer(stem=False)`, and each counts once.
 
@@ -142,7 +142,7 @@ def novel_ngrams(source: str, output: str, n: int) -> float:
 
 
 def lead(text: str, k: int) -> str:
-    """The start of a source, which is a summary that needs no model.
+    """Return the start of a source, which is a summary that needs no model.
 
     Args:
         text: running text on one line, of which the sentences count (as `split_sentences` finds
@@ -164,7 +164,7 @@ def lead(text: str, k: int) -> str:
 
 
 def measure(sources, references, outputs, lead_k: int = 3) -> dict:
-    """Everything that is said about a model's summaries.
+    """Return everything that is said about a model's summaries.
 
     Args:
         sources: list of str.
@@ -179,7 +179,7 @@ def measure(sources, references, outputs, lead_k: int = 3) -> dict:
         `output_over_reference`, the ratio of these means (0.0 if the references have no tokens);
         `novel`: the mean share of the outputs' n-grams that the source has not, by n ("1", "2",
         "3"), a text without n-grams having 0; `novel_references`: the same of the references;
-        `empty`: how many outputs hold nothing but blanks.
+        `empty`: how many outputs hold nothing but space.
 
     Raises:
         InputError: as `rouge` and `lead`.
@@ -207,7 +207,7 @@ def measure(sources, references, outputs, lead_k: int = 3) -> dict:
 
 
 def worst(sources, references, outputs, number: int = 10) -> list[dict]:
-    """The outputs that are least like their references, for `mistakes.jsonl`.
+    """Return the outputs that are least like their references, for `mistakes.jsonl`.
 
     Args:
         sources: list of str.
@@ -237,7 +237,7 @@ def worst(sources, references, outputs, number: int = 10) -> list[dict]:
 
 
 def examples_table(sources, references, outputs, number: int = 10) -> str:
-    """A Markdown table of examples, taken at even distances, for the model card.
+    """Return a Markdown table of examples, taken at even distances, for the model card.
 
     Args:
         sources: list of str.
@@ -262,7 +262,7 @@ def examples_table(sources, references, outputs, number: int = 10) -> str:
 
 
 def _rouge_score():
-    """The library's modules `rouge_scorer` and `tokenizers`."""
+    """Return the library's modules `rouge_scorer` and `tokenizers`."""
     try:
         from rouge_score import rouge_scorer, tokenizers
     except ImportError as error:
@@ -281,7 +281,7 @@ def _check_lengths(**texts):
 
 
 def _rouge_scores(outputs, references, tokenizer, names):
-    """The F-measures of each pair, 0 to 100, by name."""
+    """Yield the F-measures of each pair, 0 to 100, by name."""
     scorer = _rouge_score()[0].RougeScorer(names, tokenizer=tokenizer)
     for output, reference in zip(outputs, references, strict=True):
         score = scorer.score(_sentences_on_lines(reference), _sentences_on_lines(output))

@@ -2,7 +2,7 @@
 
 
 def table(columns, rows):
-    """A Markdown table; floats with four digits."""
+    """Return a Markdown table; floats with four digits."""
 
     def cell(value):
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
