@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from applications import bert, gpt, ner, sentiment, summarization
-from applications.settings import Exporting
+from applications.flags import Exporting
 from tfmodels.errors import InputError
 
 ROOMS = {"sentiment": sentiment, "ner": ner, "summarization": summarization, "bert": bert,

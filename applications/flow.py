@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from applications import report
-from applications.process import dtype_of, start_training, training_of
+from applications.flags import given
+from applications.process import dtype_of, training_of
 from applications.settings import check
 from tfmodels.errors import InputError
-from tfmodels.files import whole_directory, write_json
+from tfmodels.files import whole_directory
 
 HELD_OUT_MAXIMUM = 5000  # rows held out of a training file
 WORST_MISTAKES = 10
@@ -52,9 +53,24 @@ class Application:
         """Return the rows of a file."""
         raise NotImplementedError
 
-    def start(self, settings, rows, folder: Path):
-        """Return the task to train, from `--checkpoint` or from scratch."""
+    def options(self, settings, rows) -> dict:
+        """Return the arguments of `from_preset` and of `from_scratch`."""
         raise NotImplementedError
+
+    def new(self, settings, rows, folder: Path) -> dict:
+        """Return the further arguments of `from_scratch`.
+
+        Args:
+            folder: of the unfinished training; keeps what was learned when it began.
+        """
+        return {
+            "texts": rows,
+            "vocabulary_size": settings.vocabulary_size,
+            "lowercase": settings.lowercase,
+        }
+
+    def started(self, task, settings, rows, folder: Path) -> None:
+        """Configure a task that is to be trained."""
 
     def check(self, settings) -> None:
         """Refuse settings of `train` that cannot be used, before any work."""
@@ -111,9 +127,9 @@ class Application:
             return [f"No {held_out} was held out."]
         return [table((f"on held-out {held_out}", "value"), rows)]
 
-    def plots(self, history: dict, metrics: dict, task) -> dict:
+    def plots(self, task, metrics: dict) -> dict:
         """Return the arguments of `report.plot`."""
-        return {"history": history}
+        return {"history": task.history.history}
 
     def configure(self, task, settings) -> None:
         """Give a loaded task the settings of `evaluate`, `predict` or `export`."""
@@ -125,39 +141,48 @@ class Application:
         check(settings)
         self.check(settings)
         rows, held_out = self.rows(settings)
-        data = _fingerprints(settings, rows, held_out)
-        with training_of(settings, data) as (output_dir, folder):
-            strategy = start_training(settings, data)
+        with training_of(settings, rows, held_out) as (output_dir, folder, strategy):
             with strategy.scope():
                 task = self.start(settings, rows, folder)
-                task.freeze(
-                    getattr(settings, "freeze_layers", 0),
-                    getattr(settings, "freeze_embeddings", False),
-                )
             task.compile(
-                **_given(settings, COMPILE),
+                **given(settings, COMPILE),
                 jit_compile={"auto": "auto", "on": True, "off": False}[settings.xla],
             )
-            history = task.fit(
+            task.fit(
                 rows, validation_data=held_out, states=folder / "states",
-                **_given(settings, FIT, RENAMED), **self.fit_options(settings, task),
-            ).history  # fmt: skip
+                **given(settings, FIT, RENAMED), **self.fit_options(settings, task),
+            )  # fmt: skip
             metrics = self.measure(task, held_out, settings)
             with whole_directory(output_dir, "another --output_dir") as directory:
                 task.write(directory)
-                self._write(directory, task, settings, metrics, history)
                 shutil.copytree(folder / "logs", directory / "logs", dirs_exist_ok=True)
-        print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
+                plots = self.plots(task, metrics)
+                card = self.card(metrics, settings, task)
+                report.write(directory, self.title, card, settings, metrics, plots)
         summary = {key: metrics[key] for key in self.summary or metrics if key in metrics}
+        print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
         print(json.dumps({"model_dir": settings.output_dir, **summary}))
-        return {**metrics, "history": history}
+        return {**metrics, "history": task.history.history}
 
-    def _write(self, directory, task, settings, metrics, history):
-        """Write the metrics, the plots and the model card beside a model."""
-        drawn = report.plot(directory / "plots", **self.plots(history, metrics, task))
-        report.write_card(directory, self.title, self.card(metrics, settings, task), settings,
-                          drawn)  # fmt: skip
-        write_json(directory / "metrics.json", {**_numbers(metrics), "history": history})
+    def start(self, settings, rows, folder: Path):
+        """Return the task to train, from `--checkpoint` or from scratch."""
+        from tfmodels.training.precision import dtype_policy
+
+        options = {
+            "dropout": settings.dropout, "dtype": dtype_policy(settings.precision),
+            **self.options(settings, rows),
+        }  # fmt: skip
+        if settings.checkpoint != "none":
+            task = self.task().from_preset(
+                settings.checkpoint, revision=settings.revision, **options
+            )
+        else:
+            new = self.new(settings, rows, folder)
+            task = self.task().from_scratch(size=settings.size, **new, **options)
+        self.started(task, settings, rows, folder)
+        layers = getattr(settings, "freeze_layers", 0)
+        task.freeze(layers, getattr(settings, "freeze_embeddings", False))
+        return task
 
     def evaluate(self, settings) -> dict:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
@@ -172,12 +197,12 @@ class Application:
             **self.evaluate_options(settings),
         )  # fmt: skip
         mistakes = metrics.pop("worst_mistakes")
-        report.print_measured(_numbers(metrics), mistakes)
+        numbers = report.print_measured(metrics, mistakes)
         if report_dir is not None:
             with whole_directory(report_dir, "another --report_dir") as directory:
                 self.write_report(directory, metrics)
                 report.write_mistakes(directory, mistakes)
-        return _numbers(metrics)
+        return numbers
 
     def predict(self, settings) -> None:
         """Answer texts: one JSON object a line."""
@@ -210,28 +235,3 @@ class Application:
         task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
         self.configure(task, settings)
         return task
-
-
-def _fingerprints(settings, rows, held_out) -> dict:
-    """Return the fingerprints of the data by the flags that name them."""
-    found = {}
-    for part, flags in ((rows, ("train_file", "text_files", "records_dir")),
-                        (held_out, ("eval_file", "eval_files"))):  # fmt: skip
-        flag = next((name for name in flags if getattr(settings, name, None) is not None), None)
-        if flag is not None:
-            found[flag] = part.fingerprint()
-    return found
-
-
-def _numbers(metrics) -> dict:
-    """Return the metrics without what has a file of its own in a report."""
-    return {key: value for key, value in metrics.items() if key not in ("confusion", "table")}
-
-
-def _given(settings, names, renamed=()) -> dict:
-    """Return the settings of these names, where the verb has them, as arguments."""
-    found = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
-    renamed = dict(renamed)
-    if found.get("class_weights") == "none":
-        del found["class_weights"]
-    return {renamed.get(name, name): value for name, value in found.items()}

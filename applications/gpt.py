@@ -9,54 +9,39 @@ A training that is stopped leaves `<output_dir>.unfinished/`; the same command g
 
 import sys
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
-from applications.flow import Application
-from applications.process import dtype_of
-from applications.settings import (
+from applications.flags import (
     Decoding,
+    EvaluatingText,
     Exporting,
+    FromText,
     FromZero,
-    Precision,
     Predicting,
-    Training,
-    check,
 )
+from applications.flow import Application
+from applications.settings import check
+from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
 
 MAX_LENGTH = 256  # where neither a flag nor a checkpoint says otherwise
 
 
 @dataclass(kw_only=True)
-class Learning(Training):
+class Learning(FromText):
     """What both trainings are told.
 
     Args:
-        text_files: file, pattern such as 'books/*.txt', or a list of them: a file is one document
-            (the literal <|endoftext|> ends one as well), a row of a table (.tsv, .csv,
-            .jsonl) too; also .gz. All are one row of text, which is cut into blocks.
-        text_column: column of the text, in tables.
+        text_files: files or patterns; a file is one document (the literal <|endoftext|> ends one
+            as well), a row of a table too. All are one row of text, which is cut into blocks.
         eval_files: text to measure on; part of text_files if not given.
-        max_length: tokens of an example.
-        steps: instead of epochs.
-        save_steps: steps between two measurements, after each of which the state is saved.
-        sample_prompt: what to continue after each measurement, to see how it writes.
-        sample_tokens: tokens of such a sample; 0 for none.
-        held_out: share of the text to measure on, if there are no eval_files.
-        held_out_examples: most examples to measure on.
+        sample_prompt: text to continue after each evaluation, to see how it writes.
+        sample_tokens: number of tokens of such a sample; 0 for none.
     """
 
-    text_files: str | list[str] | None = None
-    text_column: str = "text"
     eval_files: str | list[str] | None = None
-    max_length: int | None = None
-    epochs: int = 1
-    steps: int | None = None
-    save_steps: int = 500
     sample_prompt: str = ""
     sample_tokens: int = 64
     held_out: float = 0.05
-    held_out_examples: int = 1000
 
 
 @dataclass(kw_only=True)
@@ -101,29 +86,18 @@ class Finetune(Learning):
 
 
 @dataclass(kw_only=True)
-class Evaluate:
-    """Measures perplexity on text; the last line printed is one JSON object.
+class Evaluate(EvaluatingText):
+    """Measure perplexity on text; the last line printed is one JSON object.
 
     A window moves over the text; of each only the last `stride` tokens count, so that all but
     the first have at least max_length - stride tokens before them.
 
     Args:
-        model_dir: what pretrain or finetune wrote, or any GPT-2 checkpoint.
-        text_files: see pretrain.
-        text_column: column of the text, in tables.
-        max_length: tokens of a window; as in the training if not given.
-        stride: tokens that the window moves; half of max_length if not given.
-        batch_size: windows of a step.
-        precision: auto, float32 or bfloat16.
+        stride: number of tokens that the window moves; half of max_length if not given.
     """
 
-    model_dir: str
-    text_files: str | list[str]
-    text_column: str = "text"
-    max_length: int | None = None
     stride: int | None = None
     batch_size: int = 16
-    precision: Precision = "float32"
 
 
 @dataclass(kw_only=True)
@@ -197,26 +171,25 @@ class Gpt(Application):
             held_out = open_texts(settings.eval_files, settings.text_column)
         return open_texts(settings.text_files, settings.text_column), held_out
 
-    def start(self, settings, rows, folder):
-        options = {"dropout": settings.dropout, "dtype": dtype_of(settings.precision)}
-        if settings.checkpoint != "none":
-            return self.task().from_preset(
-                settings.checkpoint, max_length=settings.max_length, revision=settings.revision,
-                separator=settings.separator if getattr(settings, "train_file", None) else "",
-                **options,
-            )  # fmt: skip
-        return self.task().from_scratch(
-            tokenizer=_tokenizer(settings, rows, folder), size=settings.size,
-            max_length=settings.max_length or MAX_LENGTH, num_layers=settings.num_layers,
-            num_heads=settings.num_heads, hidden_dim=settings.hidden_dim, **options,
-        )  # fmt: skip
+    def options(self, settings, rows):
+        if settings.checkpoint == "none":
+            return {"max_length": settings.max_length or MAX_LENGTH}
+        separator = settings.separator if getattr(settings, "train_file", None) else ""
+        return {"max_length": settings.max_length, "separator": separator}
+
+    def new(self, settings, rows, folder):
+        names = ("num_layers", "num_heads", "hidden_dim")
+        length = settings.max_length or MAX_LENGTH
+        given = {name: getattr(settings, name) for name in names}
+        return {"tokenizer": gpt_tokenizer_of(settings, rows, folder, length), **given}
 
     def fit_options(self, settings, task):
         options = {"held_out_examples": settings.held_out_examples}
         given = settings.eval_files or getattr(settings, "eval_file", None)
         options["validation_split"] = 0.0 if given else settings.held_out
         if settings.sample_tokens:
-            options["callbacks"] = (_Samples(task, settings),)
+            sample = task.sampling(settings.sample_prompt, settings.sample_tokens, settings.seed)
+            options["callbacks"] = (sample,)
         return options
 
     def measure(self, task, held_out, settings):
@@ -263,53 +236,6 @@ class Gpt(Application):
                 for text in task.stream(prompt):
                     print(text, end="", flush=True)
                 print("\n")
-
-
-def _tokenizer(settings, texts, folder: Path):
-    """Return the tokenizer of a new model: learned when the training began, kept in `folder`."""
-    from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
-    from tfmodels.models.gpt import SIZES
-    from tfmodels.tasks.causal_lm import learned_tokenizer
-    from tfmodels.tasks.encoder import check_size
-
-    check_size(settings.size, SIZES)
-    if settings.tokenizer not in ("bpe", "characters"):
-        if not Path(settings.tokenizer).is_dir():
-            raise InputError(
-                f"tokenizer {settings.tokenizer}: give bpe, characters or the directory of a "
-                "checkpoint"
-            )
-        return read_gpt_tokenizer(settings.tokenizer)
-    path = folder / "tokenizer"
-    if not path.exists():
-        print("learning a vocabulary", file=sys.stderr)
-        tokenizer = learned_tokenizer(texts, settings.tokenizer, settings.vocabulary_size)
-        path.mkdir()
-        write_gpt_tokenizer(path, tokenizer, settings.max_length or MAX_LENGTH)
-    return read_gpt_tokenizer(path)
-
-
-def _Samples(task, settings):  # noqa: N802
-    """Return a callback that prints how the model continues a prompt, after each evaluation."""
-    import keras
-
-    taken = task.tokenizer.tokenize([settings.sample_prompt + task.separator]).row_lengths()
-    room = task.model.config.max_length - max(int(taken[0]), 1)
-    if room < 1:
-        raise InputError(
-            f"sample_prompt: {int(taken[0])} tokens, and the model has positions for "
-            f"{task.model.config.max_length}; shorten it"
-        )
-    task.configure(
-        max_new_tokens=min(settings.sample_tokens, room), sample=True, temperature=0.8, top_k=50,
-        seed=settings.seed,
-    )  # fmt: skip
-
-    def sample(epoch, logs):
-        text = task.generate([settings.sample_prompt])[0]
-        print(f"sample: {settings.sample_prompt}|{text}", file=sys.stderr)
-
-    return keras.callbacks.LambdaCallback(on_epoch_end=sample)
 
 
 APPLICATION = Gpt()

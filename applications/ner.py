@@ -9,9 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import Application
-from applications.process import dtype_of
-from applications.settings import Evaluating, Exporting, FineTuning, Predicting
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
@@ -101,20 +100,9 @@ class Ner(Application):
             token_column=settings.token_column, tag_column=settings.tag_column,
         )  # fmt: skip
 
-    def start(self, settings, rows, folder):
-        options = {
-            "max_length": settings.max_length, "stride": settings.stride, "crf": settings.crf,
-            "emission_loss": settings.emission_loss, "dropout": settings.dropout,
-            "dtype": dtype_of(settings.precision),
-        }  # fmt: skip
-        if settings.checkpoint != "none":
-            return self.task().from_preset(
-                settings.checkpoint, revision=settings.revision, **options
-            )
-        return self.task().from_scratch(
-            rows, size=settings.size, vocabulary_size=settings.vocabulary_size,
-            lowercase=settings.lowercase, **options,
-        )  # fmt: skip
+    def options(self, settings, rows):
+        names = ("max_length", "stride", "crf", "emission_loss")
+        return {name: getattr(settings, name) for name in names}
 
     def configure(self, task, settings):
         self._types = sorted({label[2:] for label in task.labels} - {""})

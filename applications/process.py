@@ -69,23 +69,32 @@ def start_training(settings, data: dict[str, str]):
 
 
 @contextlib.contextmanager
-def training_of(settings, data: dict[str, str]):
-    """Give the directory that a training writes, and the folder that it resumes from.
+def training_of(settings, rows, held_out):
+    """Give what a training of these rows runs in.
 
     Args:
-        settings: dataclass of the verb; has `output_dir`, `strategy`.
-        data: fingerprints of the data by the flags that name them, in the place of paths.
+        settings: dataclass of the verb.
+        rows: to train on; has `fingerprint`.
+        held_out: to measure on, or None.
 
     Yields:
-        `(output_dir, folder)`.
+        `(output_dir, folder, strategy)`: the directory to write, the folder to resume from, the
+        strategy to train under.
 
     Raises:
-        InputError: the directory exists, or as `unfinished`.
+        InputError: the directory exists; or as `unfinished` and `start_training`.
     """
+    # Fingerprints by the flags that name the data, in the place of paths: files may be moved.
+    data = {}
+    for part, flags in ((rows, ("train_file", "text_files", "records_dir")),
+                        (held_out, ("eval_file", "eval_files"))):  # fmt: skip
+        flag = next((name for name in flags if getattr(settings, name, None) is not None), None)
+        if flag is not None:
+            data[flag] = part.fingerprint()
     with _output_of(settings) as output_dir:
         refuse_existing(output_dir, "another --output_dir")
         with unfinished(output_dir, {**vars(settings), **data}, FREE) as folder:
-            yield output_dir, folder
+            yield output_dir, folder, start_training(settings, data)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tfmodels.errors import first_line
-from tfmodels.files import read_json, refuse_existing
+from tfmodels.files import read_json, refuse_existing, write_json
+
+OF_REPORTS = ("confusion", "table")  # metrics that have a file of their own
 
 
 def _figure(width, height):
@@ -150,7 +152,27 @@ def check_directory(report_dir):
 
 
 def print_measured(metrics, mistakes):
-    """What `evaluate` prints: the mistakes, and last of all the metrics, a JSON object a line."""
+    """Print what `evaluate` does: mistakes, and last of all the metrics, a JSON object a line.
+
+    Returns:
+        dict of the metrics that were printed: those without a file of their own in a report.
+    """
     for mistake in mistakes:
         print(json.dumps({"mistake": mistake}, ensure_ascii=False))
-    print(json.dumps(metrics, ensure_ascii=False))
+    numbers = {key: value for key, value in metrics.items() if key not in OF_REPORTS}
+    print(json.dumps(numbers, ensure_ascii=False))
+    return numbers
+
+
+def write(directory, title, card, settings, metrics, plots):
+    """Write what stands beside a trained model: plots, model card, `metrics.json`.
+
+    Args:
+        directory: of the model.
+        title, card, settings: see `write_card`; `card` is its paragraphs.
+        metrics: of the held-out rows.
+        plots: arguments of `plot`.
+    """
+    write_card(directory, title, card, settings, plot(directory / "plots", **plots))
+    numbers = {key: value for key, value in metrics.items() if key not in OF_REPORTS}
+    write_json(directory / "metrics.json", {**numbers, "history": plots["history"]})

@@ -8,9 +8,8 @@ dataclass.
 from dataclasses import dataclass
 from typing import Literal
 
+from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import Application
-from applications.process import dtype_of
-from applications.settings import Evaluating, Exporting, FineTuning, Predicting
 
 
 @dataclass(kw_only=True)
@@ -84,23 +83,15 @@ class Sentiment(Application):
 
         return open_table(file, settings.text_column, settings.label_column)
 
-    def start(self, settings, rows, folder):
-        options = {
+    def options(self, settings, rows):
+        return {
             "labels": settings.labels, "max_length": settings.max_length,
             "pooling": settings.pooling, "word_dropout": settings.word_dropout,
-            "dropout": settings.dropout, "dtype": dtype_of(settings.precision),
         }  # fmt: skip
-        if settings.checkpoint != "none":
-            return self.task().from_preset(
-                settings.checkpoint, revision=settings.revision, **options
-            )
-        return self.task().from_scratch(
-            rows, size=settings.size, vocabulary_size=settings.vocabulary_size,
-            lowercase=settings.lowercase, **options,
-        )  # fmt: skip
 
-    def plots(self, history, metrics, task):
-        return {"history": history, "confusion": metrics["confusion"], "labels": task.labels}
+    def plots(self, task, metrics):
+        confusion = {"confusion": metrics["confusion"], "labels": task.labels}
+        return {**super().plots(task, metrics), **confusion}
 
     def write_report(self, directory, metrics):
         from applications.report import plot_confusion

@@ -9,12 +9,33 @@ of each verb are the fields of its dataclass; TensorFlow is imported when a verb
 from dataclasses import dataclass
 from typing import Literal
 
-from applications.flow import Application
-from applications.process import dtype_of
-from applications.settings import Evaluating, Exporting, FineTuning, Predicting, Searching
+from applications.flags import Evaluating, Exporting, FineTuning, Predicting
+from applications.flow import WORST_MISTAKES, Application
 
 SEARCH = ("num_beams", "length_penalty", "min_new_tokens", "max_new_tokens", "no_repeat_ngram",
           "long_texts")  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class Searching:
+    """How an encoder-decoder searches for its answer; as the model says where not given.
+
+    Args:
+        num_beams: sequences that the beam search follows; 1 takes the likeliest token.
+        length_penalty: above 1 for longer answers.
+        min_new_tokens: fewest tokens of an answer.
+        max_new_tokens: most tokens of an answer.
+        no_repeat_ngram: no so many tokens twice in a row; 0 for off.
+        long_texts: cut reads as much of a long text as the model can; parts reads all of it
+            in parts and writes an answer for each, one behind the other.
+    """
+
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    min_new_tokens: int | None = None
+    max_new_tokens: int | None = None
+    no_repeat_ngram: int | None = None
+    long_texts: Literal["cut", "parts"] | None = None
 
 
 @dataclass(kw_only=True)
@@ -124,34 +145,26 @@ class Summarization(Application):
 
         return open_table(file, settings.source_column, settings.target_column)
 
-    def start(self, settings, rows, folder):
-        options = {
-            "num_decoder_layers": settings.num_decoder_layers, "max_length": settings.max_length,
-            "max_target_length": settings.max_target_length, "dropout": settings.dropout,
-            "dtype": dtype_of(settings.precision),
-        }  # fmt: skip
-        if settings.checkpoint != "none":
-            task = self.task().from_preset(
-                settings.checkpoint, revision=settings.revision, **options
-            )
-        else:
-            task = self.task().from_scratch(
-                rows, size=settings.size, vocabulary_size=settings.vocabulary_size,
-                lowercase=settings.lowercase, architecture=settings.architecture,
-                norm_first=settings.norm_first, max_new_tokens=settings.max_new_tokens, **options,
-            )  # fmt: skip
+    def options(self, settings, rows):
+        names = ("num_decoder_layers", "max_length", "max_target_length")
+        return {name: getattr(settings, name) for name in names}
+
+    def new(self, settings, rows, folder):
+        names = ("architecture", "norm_first", "max_new_tokens")
+        more = {name: getattr(settings, name) for name in names}
+        return {**super().new(settings, rows, folder), **more}
+
+    def started(self, task, settings, rows, folder):
         task.measured_rows = settings.rouge_examples
         self.configure(task, settings)
-        return task
 
     def configure(self, task, settings):
         task.lead_k = getattr(settings, "lead_k", task.lead_k)
         task.configure(**{name: getattr(settings, name) for name in SEARCH})
 
     def measure(self, task, held_out, settings):
-        return task.evaluate(
-            held_out, batch_size=settings.batch_size, mistakes=10, rows=settings.rouge_examples
-        )
+        sources, references = task.sample(held_out, settings.rouge_examples)
+        return task.evaluate(sources, references, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory, metrics):
         (directory / "examples.md").write_text(metrics["table"] + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ cache, choice of tokens and detokenizer are in its graph. Preprocessing, model, 
 
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,7 +110,6 @@ class CausalLM(LanguageTask):
         config = dataclasses.replace(read_gpt_config(directory), **dropout_fields(dropout))
         check_positions(config, max_length or 1)
         model = Gpt(config, dtype=dtype)
-        model.build()
         report = load_gpt_weights(model, directory)
         return cls(model, tokenizer, max_length=max_length, separator=separator,
                    started=str(report))  # fmt: skip
@@ -150,7 +150,6 @@ class CausalLM(LanguageTask):
                 f"num_heads {config.num_heads}: does not divide the width, {config.hidden_dim}"
             )
         model = Gpt(config, dtype=dtype)
-        model.build()
         return cls(model, tokenizer, max_length=max_length)
 
     @classmethod
@@ -339,6 +338,32 @@ class CausalLM(LanguageTask):
             self.model, self.tokenizer, Generation(**self._generation), self._stop,
             self.separator, self._seed,
         )  # fmt: skip
+
+    def sampling(self, prompt: str = "", number: int = 64, seed: int = 0):
+        """Return a callback for `fit` that prints how the model continues a prompt.
+
+        Args:
+            prompt: the text to continue after each evaluation.
+            number: maximum number of tokens.
+            seed: of the draws.
+
+        Raises:
+            InputError: the prompt leaves no room.
+        """
+        taken = int(self.tokenizer.tokenize([prompt + self.separator]).row_lengths()[0])
+        room = self.model.config.max_length - max(taken, 1)
+        if room < 1:
+            raise InputError(
+                f"sample_prompt: {taken} tokens, and the model has positions for "
+                f"{self.model.config.max_length}; shorten it"
+            )
+        self.configure(max_new_tokens=min(number, room), sample=True, temperature=0.8, top_k=50,
+                       seed=seed)  # fmt: skip
+
+        def sample(epoch, logs):
+            print(f"sample: {prompt}|{self.generate([prompt])[0]}", file=sys.stderr)
+
+        return keras.callbacks.LambdaCallback(on_epoch_end=sample)
 
     def evaluate(self, x=None, y=None, batch_size=16, *, mistakes=0, stride=None):
         """Measure the perplexity of texts, with a window that moves over them.

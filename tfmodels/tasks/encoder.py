@@ -205,7 +205,6 @@ class EncoderTask(Task):
         if self._model is None:
             with self._strategy.scope():
                 self._model = self._new_model()
-                self._model.build()
                 if self._preset is not None:
                     self._loaded = load_weights(self._model, self._preset)
                     self.started = str(self._loaded)

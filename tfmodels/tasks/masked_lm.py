@@ -164,7 +164,6 @@ class MaskedLM(LanguageTask):
             **dropout_fields(dropout),
         )  # fmt: skip
         model = BertPretrainer(Bert(config, dtype=dtype), next_sentence=task != "mlm")
-        model.build()
         return cls(model, tokenizer, max_length=max_length, task=task, **options)
 
     @classmethod

@@ -176,7 +176,6 @@ class Seq2SeqLM(Task):
         # With the published 0.02 a narrow model looks at all tokens alike for its first steps.
         config = dataclasses.replace(config, initializer_range=config.hidden_dim**-0.5)
         model = Transformer(config, dtype=dtype)
-        model.build()
         generation = {**_new_generation(tokenizer), "max_new_tokens": max_target_length}
         return cls(model, tokenizer, generation, max_length=max_length,
                    max_target_length=max_target_length)  # fmt: skip
@@ -320,25 +319,25 @@ class Seq2SeqLM(Task):
                 print(f"written for {done} of {len(texts)} texts", file=sys.stderr)
         return found
 
-    def _sample(self, rows, number=-1):
-        """Return the first pairs of rows, all for -1: lists of sources and of targets."""
+    def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list[str]]:
+        """Return the first pairs of rows, all for -1: the sources and the targets."""
         with source_errors(rows):
             chunks = self._chunks(rows).unbatch().take(number)
             pairs = [(text.decode(), target.decode()) for text, target in
                      chunks.as_numpy_iterator()]  # fmt: skip
         return tuple(map(list, zip(*pairs, strict=True)))
 
-    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0, rows=-1):
+    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
         """Measure ROUGE of what is written, beside that of the first sentences of the sources.
 
-        Args, errors: as of `Task.evaluate`; `rows`: how many of the first rows, -1 for all.
+        Args, errors: as of `Task.evaluate`.
 
         Returns:
             dict; see `metrics.rouge.measure`. `truncated`: sources of which the beginning was
             read. With `mistakes` also `worst_mistakes`, and `table`, examples in Markdown.
         """
         rouge.Tokenizer()  # a missing library is said before hours of writing
-        sources, references = self._sample(self._read(x, y), rows)
+        sources, references = self.sample(self._read(x, y))
         answers = self._written(sources, batch_size)
         outputs = [answer["summary"] for answer in answers]
         metrics = rouge.measure(sources, references, outputs, self.lead_k)
@@ -349,7 +348,7 @@ class Seq2SeqLM(Task):
         return metrics
 
     def _measuring(self, rows, batch_size):
-        return (_Rouge(self, *self._sample(rows, self.measured_rows), batch_size),)
+        return (_Rouge(self, *self.sample(rows, self.measured_rows), batch_size),)
 
     def signatures(self):
         return text_to_text_signatures(self._writer())

@@ -32,6 +32,7 @@ class TextClassifier(EncoderTask):
         labels: names of the classes; found in the rows by `fit` if not given. Integer labels of
             rows are numbers of these.
         pooling: "first" (BERT's pooler) or "mean" (of all tokens).
+        activation: of the head, see `Classifier`: what answers and export make of the logits.
         word_dropout: share of the words that are hidden in training, others every time, in texts
             of four and more.
         max_length: maximum number of tokens of a text; what is beyond is cut.
@@ -49,16 +50,17 @@ class TextClassifier(EncoderTask):
     head = Classifier
 
     def __init__(
-        self, backbone, tokenizer, labels=None, *, pooling="mean", word_dropout=0.0, **options
-    ):
+        self, backbone, tokenizer, labels=None, *, pooling="mean", activation="softmax",
+        word_dropout=0.0, **options,
+    ):  # fmt: skip
         if isinstance(backbone, Classifier):
-            pooling = backbone.pooling
+            pooling, activation = backbone.pooling, backbone.activation
             labels = labels or [str(number) for number in range(backbone.num_classes)]
             if len(labels) != backbone.num_classes:
                 raise InputError(
                     f"{len(labels)} labels for {backbone.num_classes} classes; give one for each"
                 )
-        self.pooling, self.word_dropout = pooling, word_dropout
+        self.pooling, self.activation, self.word_dropout = pooling, activation, word_dropout
         super().__init__(backbone, tokenizer, labels, **options)
 
     # Preprocessing: rows to batches.
@@ -150,7 +152,9 @@ class TextClassifier(EncoderTask):
     # Head.
 
     def _new_model(self):
-        return Classifier(self.backbone, len(self.labels), self._dropout, self.pooling)
+        return Classifier(
+            self.backbone, len(self.labels), self._dropout, self.pooling, self.activation
+        )
 
     def _objective(self):
         return {"loss": Crossentropy(self._label_smoothing), "metrics": [Accuracy()]}
@@ -184,7 +188,7 @@ class TextClassifier(EncoderTask):
         return answer
 
     def _probabilities(self, batch):
-        return tf.nn.softmax(self.model(batch, training=False))
+        return self.model.probabilities(self.model(batch, training=False))
 
     def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
         """Measure: `accuracy`, `macro_f1` and, by class, precision, recall and F1.
@@ -244,7 +248,7 @@ class TextClassifier(EncoderTask):
 
     @classmethod
     def _saved_options(cls):
-        return ("max_length", "pooling")
+        return ("max_length", "pooling", "activation")
 
     @classmethod
     def _is_published(cls, directory: Path):

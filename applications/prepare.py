@@ -1,0 +1,90 @@
+"""`tfmodels bert prepare`: examples made of text files once, for `bert pretrain`.
+
+In: text files. Out: a directory of records and `vocab.txt`.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from applications.settings import check
+from applications.tokenizers import given_wordpiece, learned_wordpiece
+
+
+@dataclass(kw_only=True)
+class Examples:
+    """How examples are made of text.
+
+    Args:
+        text_column: column of the text, in tables.
+        vocabulary: vocab.txt, or directory of a checkpoint to use the vocabulary of; learned
+            from the text if not given.
+        vocabulary_size: most tokens to learn.
+        lowercase: fold case and strip accents; not if the vocabulary is a checkpoint's.
+        short_share: share of the examples that are shorter.
+        segmented: blanks between Chinese characters part words, which are masked whole.
+        held_out: share of the documents to measure on.
+        seed: of everything random.
+    """
+
+    text_column: str = "text"
+    vocabulary: str | None = None
+    vocabulary_size: int = 16000
+    lowercase: bool = True
+    short_share: float = 0.1
+    segmented: bool = False
+    held_out: float = 0.02
+    seed: int = 0
+
+
+@dataclass(kw_only=True)
+class Prepare(Examples):
+    """Makes examples of text files once: a directory of records that pretrain reads.
+
+    Stopped, it goes on with the shards that are not finished: a quarter of them at a time.
+
+    Args:
+        text_files: file, pattern such as 'books/*.txt', or a list of them: documents apart by
+            blank lines, or a table (.tsv, .csv, .jsonl) with one document a row; also .gz.
+        output_dir: directory for records and vocab.txt.
+        max_length: tokens of an example.
+        task: nsp (is the second text the next one), sop (are the two in order) or mlm (masked
+            words only).
+        shards: files to spread the examples over.
+        processes: that work at the same time.
+    """
+
+    text_files: str | list[str]
+    output_dir: str
+    max_length: int = 128
+    task: Literal["nsp", "sop", "mlm"] = "nsp"
+    shards: int = 8
+    processes: int = 2
+
+
+def prepare(settings: Prepare):
+    """Run `Prepare`; return the content of `records.json`."""
+    from tfmodels.data import open_texts
+    from tfmodels.text.examples import ExampleSettings
+    from tfmodels.text.masking import check_mask
+    from tfmodels.text.records import write_records
+
+    check(settings)
+    texts = open_texts(settings.text_files, settings.text_column)
+    options = ExampleSettings(
+        settings.max_length, settings.task, settings.short_share, settings.segmented,
+        settings.seed,
+    )  # fmt: skip
+    tokenizer = given_wordpiece(settings)
+    if tokenizer is not None:
+        check_mask(tokenizer)  # before all the work
+    summary = write_records(
+        texts, tokenizer or learned_wordpiece(settings, texts), settings.output_dir, options,
+        shards=settings.shards, processes=settings.processes, held_out=settings.held_out,
+    )  # fmt: skip
+    splits = {
+        split: {name: found[name] for name in ("documents", "examples", "tokens")}
+        for split, found in summary["splits"].items()
+    }
+    print(json.dumps({"output_dir": settings.output_dir, "splits": splits}))
+    return summary

@@ -1,0 +1,67 @@
+"""The tokenizer of a new model: given, or learned as its training began and kept in its folder."""
+
+import sys
+from pathlib import Path
+
+from tfmodels.errors import InputError
+
+
+def wordpiece_of(settings, rows, folder: Path):
+    """Return the tokenizer of a new model: given, of the records, or learned and kept."""
+    from tfmodels.tasks.encoder import check_size
+    from tfmodels.text.vocabulary import save_vocabulary
+    from tfmodels.text.wordpiece import WordPieceTokenizer
+
+    check_size(settings.size)
+    if hasattr(rows, "tokenizer"):
+        return rows.tokenizer()
+    given = given_wordpiece(settings)
+    if given is not None:
+        return given
+    path = folder / "vocab.txt"
+    if not path.exists():
+        save_vocabulary(learned_wordpiece(settings, rows).vocabulary, path)
+    return WordPieceTokenizer.from_file(path, lowercase=settings.lowercase)
+
+
+def given_wordpiece(settings):
+    """Return the tokenizer of `--vocabulary`, or None."""
+    from tfmodels.checkpoints.hugging_face import read_tokenizer
+    from tfmodels.text.wordpiece import WordPieceTokenizer
+
+    if settings.vocabulary is None:
+        return None
+    if Path(settings.vocabulary).is_dir():
+        return read_tokenizer(settings.vocabulary)
+    return WordPieceTokenizer.from_file(settings.vocabulary, lowercase=settings.lowercase)
+
+
+def learned_wordpiece(settings, texts):
+    from tfmodels.tasks.masked_lm import learned_tokenizer
+
+    print("learning a vocabulary", file=sys.stderr)
+    return learned_tokenizer(texts, settings.vocabulary_size, settings.lowercase)
+
+
+def gpt_tokenizer_of(settings, texts, folder: Path, length: int):
+    """Return the tokenizer of a new model: learned when the training began, kept in `folder`."""
+    from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
+    from tfmodels.models.gpt import SIZES
+    from tfmodels.tasks.causal_lm import learned_tokenizer
+    from tfmodels.tasks.encoder import check_size
+
+    check_size(settings.size, SIZES)
+    if settings.tokenizer not in ("bpe", "characters"):
+        if not Path(settings.tokenizer).is_dir():
+            raise InputError(
+                f"tokenizer {settings.tokenizer}: give bpe, characters or the directory of a "
+                "checkpoint"
+            )
+        return read_gpt_tokenizer(settings.tokenizer)
+    path = folder / "tokenizer"
+    if not path.exists():
+        print("learning a vocabulary", file=sys.stderr)
+        tokenizer = learned_tokenizer(texts, settings.tokenizer, settings.vocabulary_size)
+        path.mkdir()
+        write_gpt_tokenizer(path, tokenizer, length)
+    return read_gpt_tokenizer(path)
