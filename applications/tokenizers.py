@@ -26,7 +26,7 @@ def wordpiece_of(settings, rows, folder: Path):
 
 def given_wordpiece(settings):
     """Return the tokenizer of `--vocabulary`, or None."""
-    from tfmodels.checkpoints.hugging_face import read_tokenizer
+    from tfmodels.checkpoints.tokenizers import read_tokenizer
     from tfmodels.text.wordpiece import WordPieceTokenizer
 
     if settings.vocabulary is None:
@@ -45,7 +45,7 @@ def learned_wordpiece(settings, texts):
 
 def gpt_tokenizer_of(settings, texts, folder: Path, length: int):
     """Return the tokenizer of a new model: learned when the training began, kept in `folder`."""
-    from tfmodels.checkpoints.gpt2 import read_gpt_tokenizer, write_gpt_tokenizer
+    from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
     from tfmodels.models.gpt import SIZES
     from tfmodels.tasks.causal_lm import learned_tokenizer
     from tfmodels.tasks.encoder import check_size
@@ -57,11 +57,11 @@ def gpt_tokenizer_of(settings, texts, folder: Path, length: int):
                 f"tokenizer {settings.tokenizer}: give bpe, characters or the directory of a "
                 "checkpoint"
             )
-        return read_gpt_tokenizer(settings.tokenizer)
+        return read_tokenizer(settings.tokenizer)
     path = folder / "tokenizer"
     if not path.exists():
         print("learning a vocabulary", file=sys.stderr)
         tokenizer = learned_tokenizer(texts, settings.tokenizer, settings.vocabulary_size)
         path.mkdir()
-        write_gpt_tokenizer(path, tokenizer, length)
-    return read_gpt_tokenizer(path)
+        write_tokenizer(path, tokenizer, length)
+    return read_tokenizer(path)

@@ -32,6 +32,7 @@ from tfmodels.checkpoints.bert import (
 from tfmodels.checkpoints.gpt2 import load_gpt, save_gpt
 from tfmodels.models.classifier import Classifier
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer, printable_bytes
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TOLERANCE = 1e-4
 SHAPES = {  # name: layers, width, heads
@@ -145,11 +146,11 @@ def compare(name, reference, directory):
     load = load_classifier if classifies else load_pretrainer
     model, _ = load(directory / "reference", dtype="float32")
     found = largest_differences(expected, our_outputs(model, batch))
-    save_bert(model, directory / "back", SPECIAL, {})
+    save_bert(model, directory / "back", WordPieceTokenizer(SPECIAL))
     back = type(reference).from_pretrained(directory / "back").eval()
     found["back"] = max(largest_differences(expected, reference_outputs(back, batch)).values())
     if not classifies and reference.config.hidden_act == "gelu":
-        save_google(model, directory / "google", SPECIAL)
+        save_google(model, directory / "google", WordPieceTokenizer(SPECIAL))
         again, _ = load_pretrainer(directory / "google", dtype="float32")
         found["google"] = max(largest_differences(expected, our_outputs(again, batch)).values())
     print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)

@@ -73,15 +73,12 @@ def untrained(model, directory, seed):
     if not directory.exists():
         import keras
 
-        from tfmodels.checkpoints.bert import save_bert
-        from tfmodels.checkpoints.hugging_face import read_bert_config, read_tokenizer
+        from tfmodels.checkpoints.bert import read_bert_config, save_bert
+        from tfmodels.checkpoints.tokenizers import read_tokenizer
         from tfmodels.models.bert import Bert
 
         keras.utils.set_random_seed(seed)
-        tokenizer = read_tokenizer(model)
-        save_bert(
-            Bert(read_bert_config(model)), directory, tokenizer.vocabulary, tokenizer.get_config()
-        )
+        save_bert(Bert(read_bert_config(model)), directory, read_tokenizer(model))
     return directory
 
 

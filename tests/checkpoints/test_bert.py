@@ -1,4 +1,4 @@
-"""Our BERT against outputs of `transformers`: stored ones, and fresh ones where torch is."""
+"""Our BERT and its heads against outputs of `transformers`: stored ones, and fresh ones."""
 
 import subprocess
 import sys
@@ -7,49 +7,65 @@ import keras
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from tests.checkpoints.conftest import OTHER, SMALL, Checkpoint
-from tests.checkpoints.test_files import message
+from tests.checkpoints.conftest import (
+    OTHER,
+    PRETRAINING,
+    SMALL,
+    TOKENS,
+    TOLERANCE,
+    WORDS,
+    assert_logits,
+    assert_states,
+    golden,
+    message,
+    paths,
+)
 from tfmodels.checkpoints.bert import (
-    encoder_weights,
+    bert_weights,
+    head_of,
     load_bert,
     load_classifier,
+    load_pretrainer,
+    load_tagger,
     load_weights,
+    read_bert_config,
     save_bert,
     write_bert,
 )
-from tfmodels.checkpoints.hugging_face import read_bert_config, read_labels
+from tfmodels.checkpoints.files import read_labels
+from tfmodels.files import read_json
 from tfmodels.layers.heads import ClassificationHead
 from tfmodels.models.bert import Bert, BertConfig
-from tfmodels.models.model import Model
+from tfmodels.models.model import EncoderModel
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
-# States and logits are about 1. Largest differences seen in float32: states 2.2e-6,
-# pooled 1.9e-6, logits 9.5e-7.
-TOLERANCE = 1e-4
-TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdf", "é", "e", "##b", "中"]
-PREFIX = "bert."
-
-
-def golden(directory):
-    """The stored batch and the stored outputs."""
-    with np.load(directory / "expected.npz", allow_pickle=False) as arrays:
-        arrays = dict(arrays)
-    batch = {key: arrays.pop(key) for key in ("token_ids", "segment_ids", "padding_mask")}
-    return batch, arrays
+TABLE = "bert.embeddings.word_embeddings.weight"
+BIAS, DECODER = "cls.predictions.bias", "cls.predictions.decoder"
+NEXT = ("cls.seq_relationship.weight", "cls.seq_relationship.bias")
+POOLER = ("bert.pooler.dense.weight", "bert.pooler.dense.bias")
+HEAD = ("classifier.weight", "classifier.bias")
+NEW_HEAD = ["head/logits/kernel", "head/logits/bias"]
+TAGS = ["O", "B-PER", "I-PER"]
 
 
-def assert_states(encoder, directory, tolerance=TOLERANCE):
-    batch, expected = golden(directory)
-    states = keras.ops.convert_to_numpy(keras.ops.cast(encoder(batch), "float32"))
+def assert_heads(model, tolerance=TOLERANCE):
+    """Largest differences seen: masked_lm 3.2e-6 of 4.3, next_sentence 4.8e-7."""
+    batch, expected = golden(PRETRAINING)
+    logits = {name: keras.ops.convert_to_numpy(x) for name, x in model(batch).items()}
     real = batch["padding_mask"]
-    np.testing.assert_allclose(states[real], expected["states"][real], atol=tolerance, rtol=0)
+    for name, of in [("masked_lm", real), ("next_sentence", slice(None))]:
+        if name in logits:
+            np.testing.assert_allclose(logits[name][of], expected[name][of], atol=tolerance, rtol=0)
+    return logits
 
 
-def assert_logits(model, directory):
-    batch, expected = golden(directory)
-    logits = keras.ops.convert_to_numpy(model(batch))
-    np.testing.assert_allclose(logits, expected["logits"], atol=TOLERANCE, rtol=0)
+def assert_same_files(one, other):
+    before, after = (load_file(path / "model.safetensors") for path in (one, other))
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        np.testing.assert_array_equal(after[name], tensor)
 
 
 @pytest.mark.parametrize("directory", [SMALL, OTHER], ids=lambda path: path.name)
@@ -59,12 +75,7 @@ class TestGolden:
         assert_states(encoder, directory)
         assert len(report.loaded) == len(encoder.weights)
         assert not report.new
-        assert sorted(report.ignored) == [
-            "bert.pooler.dense.bias",
-            "bert.pooler.dense.weight",
-            "classifier.bias",
-            "classifier.weight",
-        ]
+        assert sorted(report.ignored) == sorted((*POOLER, *HEAD))
 
     def test_classifier(self, directory):
         model, report = load_classifier(directory)
@@ -78,36 +89,104 @@ class TestGolden:
 
     def test_written_again_it_is_the_same(self, directory, tmp_path):
         model, _ = load_classifier(directory)
-        save_bert(model, tmp_path / "new", TOKENS, {}, ["x", "y", "z"])
-        before = load_file(directory / "model.safetensors")
-        after = load_file(tmp_path / "new" / "model.safetensors")
-        assert before.keys() == after.keys()
-        for name, tensor in before.items():
-            np.testing.assert_array_equal(after[name], tensor)
+        save_bert(model, tmp_path / "new", WORDS, ["x", "y", "z"])
+        assert_same_files(directory, tmp_path / "new")
         assert read_labels(tmp_path / "new") == ["x", "y", "z"]
         assert read_bert_config(tmp_path / "new") == model.encoder.config
+
+
+class TestPretraining:
+    def test_both_heads(self):
+        model, report = load_pretrainer(PRETRAINING)
+        assert not report.new and not report.ignored
+        assert len(report.loaded) == len(model.weights)
+        assert set(assert_heads(model)) == {"masked_lm", "next_sentence"}
+        named = [weight for variables in bert_weights(model).values() for weight in variables]
+        assert sorted(map(id, named)) == sorted(map(id, model.weights))
+
+    def test_masked_lm_only(self):
+        model, report = load_pretrainer(PRETRAINING, next_sentence=False)
+        assert not report.new
+        assert sorted(report.ignored) == sorted([*NEXT, *POOLER])
+        assert set(assert_heads(model)) == {"masked_lm"}
+
+    def test_masked_positions(self):
+        model, _ = load_pretrainer(PRETRAINING)
+        batch, expected = golden(PRETRAINING)
+        positions = np.array([[1, 11], [6, 0], [2, 1], [0, 0]], np.int32)
+        logits = model({**batch, "masked_positions": positions})["masked_lm"]
+        at = np.take_along_axis(expected["masked_lm"], positions[..., None], axis=1)
+        np.testing.assert_allclose(logits, at, atol=TOLERANCE, rtol=0)
+
+    def test_written_again_it_is_the_same(self, tmp_path):
+        save_bert(load_pretrainer(PRETRAINING)[0], tmp_path / "new", WORDS)
+        assert_same_files(PRETRAINING, tmp_path / "new")
+        config = read_json(tmp_path / "new" / "config.json")
+        assert config["architectures"] == ["BertForPreTraining"]
+
+    def test_written_without_next_sentence(self, tmp_path):
+        model, _ = load_pretrainer(PRETRAINING, next_sentence=False)
+        save_bert(model, tmp_path / "new", WORDS)
+        config = read_json(tmp_path / "new" / "config.json")
+        assert config["architectures"] == ["BertForMaskedLM"]
+        again, report = load_pretrainer(tmp_path / "new")
+        assert not again.next_sentence and not report.new and not report.ignored
+        assert_heads(again)
+
+    @pytest.mark.parametrize(
+        "name", [BIAS, "cls.predictions.transform.LayerNorm.weight", NEXT[1], "pooler.dense.bias"]
+    )
+    def test_part_of_a_head(self, pretraining, name):
+        pretraining.without(name, f"bert.{name}")
+        text = message(load_pretrainer, pretraining.directory)
+        assert text == (
+            f"{pretraining.directory}: the weights do not fit the model: 1 missing: {name}; give "
+            "the checkpoint of a BERT whose config.json describes its weights"
+        )
+
+    def test_head_of_another_vocabulary(self, pretraining):
+        pretraining.write({**pretraining.tensors, BIAS: np.zeros(121, np.float32)})
+        text = message(load_pretrainer, pretraining.directory)
+        assert f"1 of another shape: {BIAS} 121 for 120;" in text
+
+    def test_not_tied(self, pretraining):
+        other = pretraining.tensors[TABLE] + 1.0
+        pretraining.write({**pretraining.tensors, f"{DECODER}.weight": other})
+        text = message(load_pretrainer, pretraining.directory)
+        assert text == (
+            f"{pretraining.directory}: {DECODER}.weight differs from {TABLE}: its output "
+            "embedding is not tied and this model's is; give a checkpoint with tied embeddings, "
+            "or load its encoder only"
+        )
+        assert_states(load_bert(pretraining.directory)[0], PRETRAINING)
 
 
 class TestForms:
     """The same weights as others write them."""
 
-    def test_shards(self, checkpoint):
-        checkpoint.write_shards()
-        assert_logits(load_classifier(checkpoint.directory)[0], SMALL)
-
     def test_without_prefix(self, checkpoint):
-        checkpoint.write({n.removeprefix(PREFIX): t for n, t in checkpoint.tensors.items()})
+        checkpoint.write({n.removeprefix("bert."): t for n, t in checkpoint.tensors.items()})
         assert_logits(load_classifier(checkpoint.directory)[0], SMALL)
 
-    def test_gamma_and_beta(self, checkpoint):
-        def old(name):
-            name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
-            return name.replace("LayerNorm.bias", "LayerNorm.beta")
+    def test_old_names_and_tied_copies(self, pretraining):
+        tensors = pretraining.tensors
+        copies = {f"{DECODER}.weight": tensors[TABLE].copy(), f"{DECODER}.bias": tensors[BIAS] + 0}
+        old = {
+            name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
+            for name, tensor in tensors.items()
+        }
+        pretraining.write({**old, **copies})
+        model, report = load_pretrainer(pretraining.directory)
+        assert_heads(model)
+        assert "cls.predictions.transform.LayerNorm.gamma" in report.loaded
+        assert sorted(report.ignored) == sorted(copies)
 
-        checkpoint.write({old(name): t for name, t in checkpoint.tensors.items()})
-        model, report = load_classifier(checkpoint.directory)
-        assert_logits(model, SMALL)
-        assert "bert.embeddings.LayerNorm.gamma" in report.loaded
+    def test_only_the_copy_is_there(self, pretraining):
+        renamed = {BIAS: f"{DECODER}.bias", TABLE: f"{DECODER}.weight"}
+        pretraining.write({renamed.get(n, n): t for n, t in pretraining.tensors.items()})
+        model, report = load_pretrainer(pretraining.directory)
+        assert_heads(model)
+        assert f"{DECODER}.weight" in report.loaded and not report.ignored
 
     @pytest.mark.parametrize(
         ("dtype", "tolerance"), [(np.float16, 1e-2), (ml_dtypes.bfloat16, 5e-2)]
@@ -130,63 +209,210 @@ class TestForms:
         assert sorted(report.ignored) == sorted(more)
         assert "ignored: " in str(report) and "cls.predictions.bias" in str(report)
 
+    @pytest.mark.parametrize("theirs", ["gelu_python", "swish", "gelu_new"])
+    def test_names_of_activations(self, checkpoint, theirs):
+        checkpoint.set_config(hidden_act=theirs)
+        expected = {"gelu_python": "gelu", "swish": "silu", "gelu_new": "gelu_tanh"}[theirs]
+        assert read_bert_config(checkpoint.directory).activation == expected
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("position_embedding_type", "relative_key"),
+            ("is_decoder", True),
+            ("add_cross_attention", True),
+        ],
+    )
+    def test_another_computation(self, checkpoint, field, value):
+        checkpoint.set_config(**{field: value})
+        assert f"{field} is {value!r}" in message(read_bert_config, checkpoint.directory)
+
+    def test_labels(self, checkpoint):
+        assert read_labels(SMALL) == ["bad", "fair", "good"]
+        for wrong in ({"1": "a", "2": "b"}, ["a"]):
+            checkpoint.set_config(id2label=wrong)
+            assert "id2label" in message(read_labels, checkpoint.directory)
+
 
 class TestWhatIsNew:
     def test_without_pooler_and_head(self, checkpoint):
-        names = [n for n in checkpoint.tensors if not n.startswith(("bert.pooler", "classifier"))]
-        checkpoint.write({name: checkpoint.tensors[name] for name in names})
+        checkpoint.without(*POOLER, *HEAD)
         text = message(load_classifier, checkpoint.directory)
         assert "give num_classes" in text
         model, report = load_classifier(checkpoint.directory, 2)
-        assert len(report.loaded) == len(names)
-        assert [path.split("/", 1)[1] for path in report.new] == [
-            "pooler/dense/kernel",
-            "pooler/dense/bias",
-            "head/logits/kernel",
-            "head/logits/bias",
-        ]
+        assert len(report.loaded) == len(checkpoint.tensors) - 4
+        assert paths(report) == ["pooler/dense/kernel", "pooler/dense/bias", *NEW_HEAD]
         assert "new, to be trained: " in str(report)
         assert_states(model.encoder, SMALL)
 
     def test_other_number_of_classes(self):
         model, report = load_classifier(SMALL, 5)
-        assert len(report.new) == 2 and all("head" in path for path in report.new)
-        assert sorted(report.ignored) == ["classifier.bias", "classifier.weight"]
+        assert paths(report) == NEW_HEAD
+        assert sorted(report.ignored) == sorted(HEAD)
         assert model.num_classes == 5
 
     def test_head_of_tokens(self, checkpoint):
         checkpoint.set_config(architectures=["BertForTokenClassification"])
         _, report = load_classifier(checkpoint.directory, 3)
-        assert len(report.new) == 2 and "classifier.weight" in report.ignored
+        assert paths(report) == NEW_HEAD and "classifier.weight" in report.ignored
 
     def test_mean_pooling(self):
         assert "give num_classes" in message(load_classifier, SMALL, pooling="mean")
         model, report = load_classifier(SMALL, 3, pooling="mean")
-        assert len(report.new) == 2 and len(report.ignored) == 4
+        assert paths(report) == NEW_HEAD
+        assert sorted(report.ignored) == sorted((*POOLER, *HEAD))
         assert_states(model.encoder, SMALL)
 
-    def test_model_written_here_with_mean_pooling(self, tmp_path):
-        model, _ = load_classifier(SMALL, 3, pooling="mean")
-        write_bert(model, tmp_path, TOKENS, {}, ["a", "b", "c"], {"pooling": "mean"})
-        again, report = load_classifier(tmp_path, pooling="mean")
+    def test_heads_of_pretraining(self, pretraining):
+        heads = [n for n in pretraining.tensors if n.startswith(("cls.", "bert.pooler."))]
+        pretraining.without(*heads)
+        model, report = load_pretrainer(pretraining.directory)
+        assert not model.next_sentence
+        assert paths(report) == [
+            f"masked_lm/{name}"
+            for name in ("bias", "dense/kernel", "dense/bias", "norm/gamma", "norm/beta")
+        ]
+        assert_states(model.encoder, PRETRAINING)
+        _, report = load_pretrainer(pretraining.directory, next_sentence=True)
+        assert len(report.new) == 9
+        pretraining.without(*NEXT)
+        _, report = load_pretrainer(pretraining.directory, next_sentence=True)
+        assert paths(report) == ["next_sentence/logits/kernel", "next_sentence/logits/bias"]
+
+    @pytest.mark.parametrize("pooling", ["first", "mean"])
+    def test_a_classifier_on_a_pretrained_model(self, pooling):
+        model, report = load_classifier(PRETRAINING, 4, pooling=pooling)
+        assert paths(report) == NEW_HEAD
+        assert (POOLER[0] in report.ignored) == (pooling == "mean")
+        assert {name.split(".")[0] for name in report.ignored} <= {"cls", "bert"}
+        assert_states(model.encoder, PRETRAINING)
+
+
+class TestTagger:
+    """What `BertForTokenClassification` has: a head on the states, and its labels."""
+
+    @pytest.fixture
+    def published(self, checkpoint):
+        """As others publish it: without anything of ours in config.json."""
+        checkpoint.set_config(
+            architectures=["BertForTokenClassification"],
+            id2label={str(n): tag for n, tag in enumerate(TAGS)},
+        )
+        checkpoint.without(*POOLER)
+        return checkpoint.directory
+
+    def test_published(self, published, tmp_path):
+        assert head_of(published) == "tokens"
+        model, report = load_tagger(published)
+        assert model.labels == tuple(TAGS) and model.crf is None
+        assert not report.new and not report.ignored
+        batch, _ = golden(SMALL)
+        head = {name: load_file(published / "model.safetensors")[name] for name in HEAD}
+        expected = model.encoder(batch) @ head[HEAD[0]].T + head[HEAD[1]]
+        np.testing.assert_allclose(model(batch), expected, atol=TOLERANCE)
+        save_bert(model, tmp_path / "new", WORDS)
+        assert_same_files(published, tmp_path / "new")
+        assert read_labels(tmp_path / "new") == TAGS
+
+    def test_other_labels(self, published):
+        for labels in (["O", "B-X", "I-X"], ["O", "B-PER", "I-PER", "B-LOC"]):
+            model, report = load_tagger(published, labels)
+            assert model.labels == tuple(labels) and paths(report) == NEW_HEAD
+
+    def test_no_head(self):
+        assert "give labels" in message(load_tagger, SMALL)
+
+    def test_with_a_crf(self, published, tmp_path):
+        model, report = load_tagger(published, crf=True)
+        assert [path.split("/")[0] for path in paths(report)] == ["crf"] * 3
+        assert "CRF has no class" in message(save_bert, model, tmp_path / "new", WORDS)
+        write_bert(model, tmp_path, WORDS, TAGS, {"application": "ner"})
+        again, report = load_tagger(tmp_path)
+        assert again.crf is not None and not report.new
+        for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+class TestMean:
+    """A classifier on the mean: no class of others has its head, and all read its encoder."""
+
+    @pytest.fixture
+    def model(self):
+        return load_classifier(SMALL, 3, pooling="mean")[0]
+
+    @pytest.fixture
+    def written(self, model, tmp_path):
+        save_bert(model, tmp_path / "mean", WORDS, ["a", "b", "c"])
+        return tmp_path / "mean"
+
+    def test_read_again(self, model, written):
+        again, report = load_classifier(written)
+        assert again.pooling == head_of(written) == "mean" and not report.new
+        batch, _ = golden(SMALL)
+        np.testing.assert_array_equal(again(batch), model(batch))
+        assert read_labels(written) == ["a", "b", "c"]
+
+    def test_as_a_start(self, written):
+        """The identity is not taken for a pooler that was trained."""
+        assert len(load_classifier(written, 3, pooling="first")[1].new) == 4
+        assert len(load_pretrainer(written, next_sentence=True)[1].new) == 9
+        assert not load_bert(written)[1].new
+
+    def test_as_it_was_written_before(self, model, tmp_path):
+        """Version 0.1 had the name of the other head, and no pooler."""
+        write_bert(model, tmp_path, WORDS, ["a", "b", "c"], {"pooling": "mean"})
+        tensors = load_file(tmp_path / "model.safetensors")
+        old = {f"bert.{n}": t for n, t in tensors.items() if not n.startswith(("mean_", "pooler"))}
+        old |= {name: tensors[f"mean_{name}"] for name in HEAD}
+        save_file(old, tmp_path / "model.safetensors")
+        again, report = load_classifier(tmp_path)
         assert not report.new and not report.ignored
         batch, _ = golden(SMALL)
         np.testing.assert_array_equal(again(batch), model(batch))
-        assert len(load_classifier(tmp_path, 3)[1].new) == 4  # the head is of the other pooling
+
+    def test_transformers_reads_the_encoder(self, parity, written):
+        import torch
+        import transformers
+
+        theirs, found = transformers.AutoModel.from_pretrained(written, output_loading_info=True)
+        assert not found["missing_keys"] and not found["mismatched_keys"]
+        assert set(found["unexpected_keys"]) == {f"mean_{name}" for name in HEAD}
+        batch, expected = golden(SMALL)
+        with torch.no_grad():
+            found = theirs.eval()(
+                torch.tensor(batch["token_ids"]).long(),
+                attention_mask=torch.tensor(batch["padding_mask"]).long(),
+                token_type_ids=torch.tensor(batch["segment_ids"]).long(),
+            )
+        real = batch["padding_mask"]
+        np.testing.assert_allclose(
+            found.last_hidden_state[real], expected["states"][real], atol=TOLERANCE
+        )
+
+    def test_transformers_says_that_it_has_no_head_for_it(self, parity, written):
+        import transformers
+
+        _, found = transformers.AutoModelForSequenceClassification.from_pretrained(
+            written, output_loading_info=True
+        )
+        assert set(HEAD) <= set(found["missing_keys"])
+
+    def test_keras_hub_reads_the_encoder(self, written):
+        hub = pytest.importorskip("keras_hub", reason="compares with KerasHub")
+        backbone = hub.models.BertBackbone.from_preset(str(written))
+        batch, expected = golden(SMALL)
+        states = backbone({
+            "token_ids": batch["token_ids"],
+            "segment_ids": batch["segment_ids"],
+            "padding_mask": batch["padding_mask"],
+        })["sequence_output"]  # fmt: skip
+        real = batch["padding_mask"]
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(states)[real], expected["states"][real], atol=1e-3
+        )
 
 
 class TestDoesNotFit:
-    def test_all_problems_on_one_line(self, checkpoint):
-        tensors = dict(checkpoint.tensors)
-        del tensors["bert.encoder.layer.1.output.dense.bias"]
-        tensors["bert.embeddings.LayerNorm.bias"] = np.zeros(31, np.float32)
-        tensors["bert.encoder.layer.2.output.dense.bias"] = np.zeros(32, np.float32)
-        checkpoint.write(tensors)
-        text = message(load_bert, checkpoint.directory)
-        assert "1 missing: encoder.layer.1.output.dense.bias;" in text
-        assert "1 unexpected: encoder.layer.2.output.dense.bias;" in text
-        assert "1 of another shape: embeddings.LayerNorm.bias 31 for 32;" in text
-
     def test_long_lists_are_cut(self, checkpoint):
         checkpoint.set_config(num_hidden_layers=4)
         text = message(load_bert, checkpoint.directory)
@@ -197,54 +423,14 @@ class TestDoesNotFit:
         assert "16 unexpected: " in message(load_bert, checkpoint.directory)
 
     def test_half_a_pooler(self, checkpoint):
-        tensors = dict(checkpoint.tensors)
-        del tensors["bert.pooler.dense.bias"]
-        checkpoint.write(tensors)
+        checkpoint.without(POOLER[1])
         assert "1 missing: pooler.dense.bias" in message(load_classifier, checkpoint.directory)
-
-    def test_one_weight_twice(self, checkpoint):
-        name = "bert.embeddings.LayerNorm.bias"
-        twice = {**checkpoint.tensors, name.removeprefix(PREFIX): checkpoint.tensors[name]}
-        checkpoint.write(twice)
-        assert "are the same weight" in message(load_bert, checkpoint.directory)
-
-    @pytest.mark.parametrize("field", [{"num_heads": 4}, {"activation": "relu"}, {"epsilon": 1e-6}])
-    def test_settings_that_shapes_do_not_tell(self, field):
-        ours = {**read_bert_config(SMALL).__dict__, **field}
-        text = message(load_weights, Bert(BertConfig(**ours)), SMALL)
-        assert f"the model has {next(iter(field.values()))!r}" in text
 
     def test_no_bert(self):
         assert "Sequential is no Bert" in message(load_weights, keras.Sequential(), SMALL)
 
-    def test_nothing_is_assigned(self, checkpoint):
-        encoder = Bert(read_bert_config(SMALL))
-        encoder.build()
-        before = encoder.get_weights()
-        tensors = dict(checkpoint.tensors)
-        del tensors["bert.encoder.layer.1.output.dense.bias"]
-        checkpoint.write(tensors)
-        message(load_weights, encoder, checkpoint.directory)
-        for one, other in zip(before, encoder.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
-
 
 class TestWhereItRuns:
-    def test_every_weight_has_one_name(self):
-        encoder, _ = load_bert(OTHER)
-        named = encoder_weights(encoder).values()
-        assert sorted(map(id, named)) == sorted(map(id, encoder.weights))
-
-    def test_dtype_policies(self):
-        mixed, _ = load_bert(SMALL, dtype="mixed_bfloat16")
-        assert {weight.dtype for weight in mixed.weights} == {"float32"}
-        assert_states(mixed, SMALL, 0.2)
-        half, _ = load_bert(SMALL, dtype="bfloat16")
-        for weight, exact in zip(half.weights, mixed.weights, strict=True):
-            expected = np.asarray(exact).astype(weight.dtype)
-            np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight.value), expected)
-        assert "bfloat16" in {weight.dtype for weight in half.weights}
-
     def test_under_a_strategy(self, mirrored, tmp_path):
         with mirrored.scope():
             model, report = load_classifier(SMALL)
@@ -253,12 +439,17 @@ class TestWhereItRuns:
         expected = load_classifier(SMALL)[0].get_weights()[0]
         for replica in mirrored.experimental_local_results(model.weights[0].value):
             np.testing.assert_array_equal(replica, expected)
-        save_bert(model, tmp_path / "new", TOKENS, {})
+        save_bert(model, tmp_path / "new", WORDS)
         assert_logits(load_classifier(tmp_path / "new")[0], SMALL)
 
     def test_without_torch_and_transformers(self):
         code = (
-            "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+            "import sys\n"
+            "class Hidden:\n"
+            "    def find_spec(name, *_):\n"
+            "        if name.split('.')[0] in ('torch', 'transformers'):\n"
+            "            raise ModuleNotFoundError(name)\n"
+            "sys.meta_path.insert(0, Hidden)\n"
             "from tfmodels.checkpoints.bert import load_bert\n"
             f"print(load_bert({str(SMALL)!r})[1])"
         )
@@ -274,21 +465,13 @@ class TestSave:
     def model(self):
         return load_classifier(SMALL)[0]
 
-    def test_encoder(self, model, tmp_path):
-        save_bert(model.encoder, tmp_path / "new", TOKENS, {"lowercase": False})
-        encoder, report = load_bert(tmp_path / "new")
-        assert not report.ignored
-        assert_states(encoder, SMALL)
-
     def test_refused(self, model, tmp_path):
-        where = tmp_path / "new"
-        small = [f"t{number}" for number in range(121)]
-        mean = load_classifier(SMALL, 3, pooling="mean")[0]
-        assert "pooling 'mean'" in message(save_bert, mean, where, TOKENS, {})
-        assert "labels are a, b; give 3" in message(save_bert, model, where, TOKENS, {}, ["a", "b"])
-        assert "give 3 different" in message(save_bert, model, where, TOKENS, {}, ["a", "a", "b"])
-        assert "121 tokens and the model 120" in message(save_bert, model, where, small, {})
-        assert "leave them out" in message(save_bert, model.encoder, where, TOKENS, {}, ["a"])
+        where, big = tmp_path / "new", WordPieceTokenizer([*TOKENS, *map(str, range(200, 307))])
+        assert "labels are a, b; give 3" in message(save_bert, model, where, WORDS, ["a", "b"])
+        assert "give 3 different" in message(save_bert, model, where, WORDS, ["a", "a", "b"])
+        assert "121 tokens and the model 120" in message(save_bert, model, where, big)
+        text = message(save_bert, model.encoder, where, WORDS, ["a"])
+        assert text == ("labels are for a Classifier or Tagger, and this is a Bert; leave them out")
         plain = Bert(
             BertConfig(
                 vocabulary_size=120,
@@ -296,56 +479,46 @@ class TestSave:
                 hidden_dim=8,
                 num_heads=2,
                 feedforward_dim=8,
-                max_length=8,
                 num_segments=0,
             )
         )
-        assert "num_segments" in message(save_bert, plain, where, TOKENS, {})
-        assert list(tmp_path.iterdir()) == []
+        assert "num_segments" in message(save_bert, plain, where, WORDS)
+        (tmp_path / "file").touch()
+        text = message(save_bert, model, tmp_path / "file" / "new", WORDS)
+        assert "cannot be written" in text
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
     def test_other_heads_are_not_dropped_in_silence(self, model, tmp_path):
-        class Tagger(Model):
+        class Ranker(EncoderModel):
             def __init__(self, encoder):
-                super().__init__()
-                self.encoder = encoder
-                self.head = ClassificationHead(3, name="classification_head")
+                super().__init__(encoder)
+                self.rank = ClassificationHead(3, name="rank")
+                self.rank.build((None, None, 32))
+                self.build()
 
-            def build(self, batch_shape=None):
-                self.head.build((None, None, 32))
-
-        tagger = Tagger(model.encoder)
-        assert "Tagger" in message(save_bert, tagger, tmp_path / "new", TOKENS, {})
-        text = message(write_bert, tagger, tmp_path, TOKENS, {})
-        assert "weights with no name" in text and "head/logits/kernel" in text
-        assert len(load_weights(tagger, SMALL).new) == 2
-
-    def test_nothing_is_overwritten(self, model, tmp_path):
-        save_bert(model, tmp_path / "a" / "new", TOKENS, {})
-        assert "already exists" in message(save_bert, model, tmp_path / "a" / "new", TOKENS, {})
-        (tmp_path / "file").touch()
-        assert "already exists" in message(save_bert, model, tmp_path / "file", TOKENS, {})
-        assert "cannot be written" in message(
-            save_bert, model, tmp_path / "file" / "new", TOKENS, {}
-        )
-
-    def test_nothing_is_left_after_an_interruption(self, model, tmp_path, monkeypatch):
-        def stop(*_):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("tfmodels.checkpoints.bert.write_tensors", stop)
-        with pytest.raises(KeyboardInterrupt):
-            save_bert(model, tmp_path / "new", TOKENS, {})
-        assert list(tmp_path.iterdir()) == []
+        ranker = Ranker(model.encoder)
+        text = message(save_bert, ranker, tmp_path / "new", WORDS)
+        assert "Ranker has weights with no name" in text and "rank/logits/kernel" in text
+        assert len(load_weights(ranker, SMALL).new) == 2
 
 
 class TestLive:
     """Fresh random models; both directions."""
 
     @pytest.mark.parametrize(
-        ("layers", "width", "heads", "activation"), [(2, 64, 2, "gelu"), (3, 24, 3, "gelu_new")]
+        ("kind", "layers", "width", "heads", "activation"),
+        [
+            ("BertForSequenceClassification", 2, 64, 2, "gelu"),
+            ("BertForSequenceClassification", 3, 24, 3, "gelu_new"),
+            ("BertForPreTraining", 2, 64, 2, "gelu"),
+            ("BertForMaskedLM", 3, 24, 3, "relu"),
+        ],
     )
-    def test_both_ways(self, parity, tmp_path, layers, width, heads, activation):
+    def test_both_ways(self, parity, tmp_path, kind, layers, width, heads, activation):
+        import transformers
+
         reference = parity.random_reference(
+            getattr(transformers, kind),
             vocab_size=200,
             num_hidden_layers=layers,
             hidden_size=width,
@@ -354,40 +527,37 @@ class TestLive:
             max_position_embeddings=64,
             hidden_act=activation,
         )
-        assert parity.compare("random", reference, tmp_path) <= TOLERANCE
+        assert parity.compare(kind, reference, tmp_path) <= TOLERANCE
+
+    def test_transformers_misses_nothing(self, parity, tmp_path):
+        import transformers
+
+        models = {
+            "BertForPreTraining": load_pretrainer(PRETRAINING)[0],
+            "BertForMaskedLM": load_pretrainer(PRETRAINING, next_sentence=False)[0],
+            "BertForSequenceClassification": load_classifier(SMALL)[0],
+            "BertForTokenClassification": load_tagger(SMALL, TAGS)[0],
+            "BertModel": load_bert(SMALL)[0],
+        }
+        for kind, model in models.items():
+            save_bert(model, tmp_path / kind, WORDS)
+            _, found = getattr(transformers, kind).from_pretrained(
+                tmp_path / kind, output_loading_info=True
+            )
+            assert len(found) >= 3 and not any(found.values()), (kind, found)
 
     def test_labels_and_text(self, parity, tmp_path):
         import transformers
 
         model, _ = load_classifier(SMALL)
-        save_bert(model, tmp_path / "new", TOKENS, {}, ["x", "y", "z"])
+        save_bert(model, tmp_path / "new", WORDS, ["x", "y", "z"])
         theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "new")
         assert theirs.config.id2label == {0: "x", 1: "y", 2: "z"}
         tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")
         assert tokenizer.model_max_length == 24
         assert tokenizer("a Éb中")["input_ids"] == [2, 5, 11, 12, 13, 3]
 
-    def test_encoder_alone(self, parity, tmp_path):
-        import torch
-        import transformers
-
-        encoder, _ = load_bert(SMALL)
-        cased = {"lowercase": False, "strip_accents": False, "split_cjk": False}
-        save_bert(encoder, tmp_path / "new", TOKENS, cased)
-        theirs = transformers.BertModel.from_pretrained(tmp_path / "new").eval()
-        batch, expected = golden(SMALL)
-        with torch.no_grad():
-            states = theirs(
-                torch.tensor(batch["token_ids"]).long(),
-                attention_mask=torch.tensor(batch["padding_mask"]).long(),
-                token_type_ids=torch.tensor(batch["segment_ids"]).long(),
-            ).last_hidden_state
-        real = batch["padding_mask"]
-        np.testing.assert_allclose(states[real], expected["states"][real], atol=TOLERANCE, rtol=0)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")
-        assert tokenizer("é 中中")["input_ids"] == [2, 10, 1, 3]
-
-    @pytest.mark.parametrize("form", ["sharded", "model alone", "tokenizer of transformers"])
+    @pytest.mark.parametrize("form", ["sharded", "model alone"])
     def test_as_transformers_writes_it(self, parity, tmp_path, form):
         import transformers
 
@@ -395,21 +565,6 @@ class TestLive:
         if form == "sharded":
             theirs.save_pretrained(tmp_path, max_shard_size="20KB")
             assert not (tmp_path / "model.safetensors").exists()
-        elif form == "model alone":
-            theirs.bert.save_pretrained(tmp_path)
         else:
-            from tfmodels.checkpoints.hugging_face import read_vocabulary, write_tokenizer
-
-            write_tokenizer(tmp_path, TOKENS, {}, 24)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path, config=theirs.config)
-            (tmp_path / "vocab.txt").unlink()
-            tokenizer.save_pretrained(tmp_path)
-            theirs.save_pretrained(tmp_path)
-            assert read_vocabulary(tmp_path) == TOKENS
+            theirs.bert.save_pretrained(tmp_path)
         assert_states(load_bert(tmp_path)[0], OTHER)
-
-
-def test_copies_leave_the_reference_alone(tmp_path):
-    copy = Checkpoint(SMALL, tmp_path / "copy")
-    copy.set_config(num_hidden_layers=9)
-    assert read_bert_config(SMALL).num_layers == 2

@@ -6,19 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tests.checkpoints.conftest import SMALL
+from tests.checkpoints.conftest import SMALL, message
 from tfmodels.checkpoints.files import TensorFiles, find_checkpoint, write_tensors
-from tfmodels.errors import InputError
-from tfmodels.files import read_json
-
-
-def message(call, *arguments, **options):
-    """The one line of the `InputError` that the call raises."""
-    with pytest.raises(InputError) as caught:
-        call(*arguments, **options)
-    text = str(caught.value)
-    assert "\n" not in text and len(text) < 1000
-    return text
 
 
 @pytest.fixture
@@ -113,13 +102,6 @@ def test_pickled_weights_are_refused(checkpoint):
 
 def test_no_weights(tmp_path):
     assert "has no model.safetensors" in message(TensorFiles, tmp_path)
-
-
-@pytest.mark.parametrize("content", ['{"a": ', "[1]", "\udcff"])
-def test_broken_json(tmp_path, content):
-    path = tmp_path / "config.json"
-    path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    assert str(path) in message(read_json, path)
 
 
 def test_without_safetensors(without):

@@ -111,12 +111,9 @@ def test_what_does_not_fit():
 
 
 def test_one_table_for_source_target_and_output():
-    shared = CASES["bart"].made()
-    assert sum("token" in weight.path for weight in shared.weights) == 1
-    separate = CASES["transformer"].made()
-    assert separate.embeddings.token.shape[0] == 11
-    assert separate.decoder_embeddings.token.shape[0] == 12
-    assert array(separate(with_target(0, 2))).shape == (3, 2, 12)
+    for name in ("bart", "transformer"):
+        shared = CASES[name].made()
+        assert sum("token" in weight.path for weight in shared.weights) == 1
 
 
 def test_scaled_embeddings():

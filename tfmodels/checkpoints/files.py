@@ -1,9 +1,8 @@
 """The files of a checkpoint directory: where it is, JSON, tensors, and whether these fit.
 
 In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON
-objects, NumPy arrays read one at a time, and a `LoadReport` or an error that names every
-tensor out of place. Nothing here knows a model, and nothing
-is unpickled or executed; checkpoints of TensorFlow are read in `google`. Formats:
+fields, NumPy arrays read one at a time. Nothing here knows a model, and nothing is unpickled or
+executed; checkpoints of TensorFlow are read in `google`. Formats:
 https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` of
 `transformers` for weights in several files.
 """
@@ -22,14 +21,15 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
 GENERATION = "generation_config.json"
-CHARACTERS = "characters.json"  # a vocabulary of ours, of characters
 # What may be fetched from the Hub: no code and no pickles.
 FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
-FETCHED += ("vocab.json", "merges.txt", CHARACTERS, WEIGHTS, INDEX, SHARDS)
+FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
 CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FLOATS = {"F64", "F32", "F16", "BF16"}
+# What config.json may say: the family.
+KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart"}
 OURS = "tfmodels"  # key of config.json for what `transformers` knows nothing of
 LISTED = 5  # names in a message; the rest is a number
 
@@ -63,7 +63,7 @@ class LoadReport:
 
 
 def find_checkpoint(source, revision=None):
-    """The directory of a checkpoint; fetches it if `source` names one on the Hub.
+    """Return the directory of a checkpoint; fetch it if `source` names one on the Hub.
 
     Args:
         source: a directory, or a name such as `"google-bert/bert-base-uncased"`.
@@ -108,21 +108,75 @@ def find_checkpoint(source, revision=None):
 
 
 def is_google(directory):
-    """Whether a directory is laid out as Google's BERT, and not (also) as Hugging Face's."""
+    """Return whether a directory is laid out as Google's BERT, and not (also) as Hugging Face's."""
     directory = Path(directory)
     others = [name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
     return (directory / GOOGLE_CONFIG).is_file() and not others
 
 
 def config_path(directory):
-    """The file that describes the model of a checkpoint; it may be missing."""
+    """Return the file that describes the model of a checkpoint; it may be missing."""
     return Path(directory) / (GOOGLE_CONFIG if is_google(directory) else CONFIG)
+
+
+def model_type(directory):
+    """Return what `config.json` says its model is; None without the file or the field."""
+    path = config_path(directory)
+    if path.name == GOOGLE_CONFIG:
+        return "bert"
+    return read_json(path).get("model_type") if path.is_file() else None
+
+
+def kind_of(directory):
+    """Return which family a checkpoint is of: `"bert"`, `"gpt2"` or `"bart"`.
+
+    Raises:
+        InputError: there is no `config.json`, or it is of another family.
+    """
+    path = config_path(directory)
+    found = read_json(path).get("model_type") if path.name == CONFIG else "bert"
+    if found not in KINDS:
+        raise InputError(
+            f"{path}: model_type is {found!r}; give a checkpoint of type {', '.join(KINDS)}"
+        )
+    return KINDS[found]
 
 
 def our_settings(directory):
     """Return what `tfmodels` wrote into `config.json`; empty for a published checkpoint."""
     settings = read_json(config_path(directory)).get(OURS)
     return settings if isinstance(settings, dict) else {}
+
+
+def read_labels(directory):
+    """Return the label names in `config.json`, by class; None if it names none.
+
+    Raises:
+        InputError: no readable `config.json`, or names that do not run from 0 up.
+    """
+    path = config_path(directory)
+    names = read_json(path).get("id2label")
+    if names is None:
+        return None
+    try:
+        return [str(names[str(number)]) for number in range(len(names))]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: id2label does not name the classes 0, 1, 2, ...; correct it there"
+        ) from error
+
+
+def check_vocabulary_size(tokenizer, config):
+    """Refuse a tokenizer that has more tokens than the model has embeddings.
+
+    Raises:
+        InputError: so it is.
+    """
+    if tokenizer.vocabulary_size > config.vocabulary_size:
+        raise InputError(
+            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model "
+            f"{config.vocabulary_size}; give the tokenizer that the model was trained with"
+        )
 
 
 class TensorFiles:
@@ -167,7 +221,7 @@ class TensorFiles:
                 self.shapes[name] = tuple(part.get_shape())
 
     def _paths(self):
-        """The weight files, the ones the index names checked to be there."""
+        """Return the weight files, the ones the index names checked to be there."""
         if (self.directory / WEIGHTS).is_file():
             return [self.directory / WEIGHTS]
         index = self.directory / INDEX
@@ -194,7 +248,7 @@ class TensorFiles:
         return [self.directory / name for name in names]
 
     def read(self, name):
-        """One tensor.
+        """Return one tensor.
 
         Args:
             name: a key of `shapes`.
@@ -214,7 +268,7 @@ class TensorFiles:
 
 
 def write_tensors(path, tensors):
-    """Writes a dict of name to float32 array as a safetensors file.
+    """Write a dict of name to float32 array as a safetensors file.
 
     Raises:
         InputError: safetensors is not installed.
@@ -239,121 +293,7 @@ def write_tensors(path, tensors):
     path.chmod(mode)
 
 
-def check_settings(path, theirs, ours, fields):
-    """Refuses a checkpoint whose shapes may fit but whose computation is another.
-
-    Args:
-        path: of its `config.json`, for the message.
-        theirs, ours: config of the checkpoint and of the model.
-        fields: names of the fields that no shape tells.
-
-    Raises:
-        InputError: the configs differ in one of them.
-    """
-    for field in fields:
-        there, here = getattr(theirs, field), getattr(ours, field)
-        if there != here:
-            raise InputError(
-                f"{path}: means {field}={there!r}, the model has {here!r}; make the model from "
-                "the config of this directory"
-            )
-
-
-def check_shapes(directory, wanted, shapes, unexpected, kind, name_there=str):
-    """Refuses a checkpoint with tensors missing, unexpected or of another shape.
-
-    Args:
-        directory: of the checkpoint.
-        wanted: dict of name to the shape that the model needs.
-        shapes: dict of name to the shape in the checkpoint.
-        unexpected: names that must not be there.
-        kind: of model, for the message.
-        name_there: function that says what a name is called in the files.
-
-    Raises:
-        InputError: there are any; one line names them all.
-    """
-    missing = [name_there(name) for name in wanted if name not in shapes]
-    mismatched = [
-        f"{name_there(name)} {_times(shapes[name])} for {_times(shape)}"
-        for name, shape in wanted.items()
-        if shapes.get(name, shape) != shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
-    if any(problems.values()):
-        found = "; ".join(
-            f"{len(names)} {problem}: {listed(names)}"
-            for problem, names in problems.items()
-            if names
-        )
-        raise InputError(
-            f"{directory}: the weights do not fit the model: {found}; give the checkpoint of a "
-            f"{kind} whose {config_path(directory).name} describes its weights"
-        )
-
-
-def check_vocabulary_size(tokenizer, config):
-    """Refuses a tokenizer that has more tokens than the model has embeddings.
-
-    Raises:
-        InputError: so it is.
-    """
-    if tokenizer.vocabulary_size > config.vocabulary_size:
-        raise InputError(
-            f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model "
-            f"{config.vocabulary_size}; give the tokenizer that the model was trained with"
-        )
-
-
-def load_tensors(directory, tensors, wanted, model, ignored, kind, tied=True):
-    """Reads the tensors of a checkpoint into the variables of a model: all, or none.
-
-    Args:
-        directory: of the checkpoint.
-        tensors: `HuggingFaceTensors`, or what has its methods.
-        wanted: dict of a tensor's plain name to its variable, or to a tuple of those that lie
-            side by side in it. The model's other weights are new.
-        model: a built model.
-        ignored: function of a plain name: whether it may be there and be of no use.
-        kind: of model, for the message.
-        tied: whether the output must be tied to the input embedding.
-
-    Returns:
-        `LoadReport`.
-
-    Raises:
-        InputError: tensors are missing, unexpected, of another shape, damaged or not tied.
-    """
-    places = {name: tensors.shape_there(name, place) for name, place in wanted.items()}
-    others = [name for name in tensors.shapes if name not in places]
-    unexpected = [name for name in others if not ignored(name)]
-    check_shapes(directory, places, tensors.shapes, unexpected, kind, tensors.name_there)
-    if tied:
-        tensors.check_tied()
-    # All are read before one is assigned: what is damaged shows only there.
-    read = {name: tensors.read(name, place) for name, place in wanted.items()}
-    assigned = set()
-    for name, place in wanted.items():
-        several = isinstance(place, tuple)
-        values = read.pop(name)
-        for variable, value in zip(
-            place if several else [place], values if several else [values], strict=True
-        ):
-            variable.assign(value)
-            assigned.add(id(variable))
-    return LoadReport(
-        Path(directory),
-        loaded=tuple(tensors.names[name] for name in wanted),
-        new=tuple(weight.path for weight in model.weights if id(weight) not in assigned),
-        ignored=(*(tensors.names[name] for name in others), *tensors.slots),
-    )
-
-
 def listed(names):
-    """The first few names and how many more there are."""
+    """Return the first few names and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(str, names[:LISTED])) + more
-
-
-def _times(shape):
-    return "x".join(map(str, shape)) or "scalar"

@@ -1,18 +1,10 @@
 """Google's BERT checkpoints: names and shapes of their tensors, and the files they write.
 
 In: a directory with `bert_config.json`, `vocab.txt` and one TensorFlow checkpoint
-(`bert_model.ckpt.index` and its data). Out: its tensors by plain names (see
-`HuggingFaceTensors`); or such files written. Two layouts are read:
-
-- that of https://github.com/google-research/bert: `bert/encoder/layer_0/...`, with the
-  pretraining heads, or the head of its classifier. It is also the one that is written.
-- object checkpoints of the TensorFlow Model Garden (`official/nlp`): the encoder, saved as
-  `encoder` or `model`, its pooler and both pretraining heads; of encoders made with Keras'
-  functional interface (`layer_with_weights-4/...`) and of those that are layers
-  (`_transformer_layers/0/...`). Names as the Model Garden's sources and their readers in
-  `transformers` and KerasNLP have them.
-
-A key that neither has a place for is named in an error, never guessed.
+(`bert_model.ckpt.index` and its data). Out: its tensors by plain names (see `family`); or such
+files written. The layout is that of https://github.com/google-research/bert:
+`bert/encoder/layer_0/...`, with the pretraining heads, or the head of its classifier. A key that
+has no plain name is named in an error, never guessed.
 """
 
 import errno
@@ -21,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
+from tfmodels.checkpoints.family import as_float32
 from tfmodels.checkpoints.files import GOOGLE_CONFIG
-from tfmodels.checkpoints.hugging_face import FIELDS, read_bert_config
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import write_json
 from tfmodels.models.bert import BertConfig
@@ -32,17 +23,17 @@ from tfmodels.models.bert import BertConfig
 CHECKPOINT = "bert_model.ckpt"  # file name to write, without its endings
 ACTIVATIONS = ("gelu", "relu", "tanh")  # that their code knows, of ours
 
-# Layers of a block by plain name: name in an object checkpoint, in newer and in older ones.
-BLOCK = {
-    "attention.self.query": ["_attention_layer/_query_dense"],
-    "attention.self.key": ["_attention_layer/_key_dense"],
-    "attention.self.value": ["_attention_layer/_value_dense"],
-    "attention.output.dense": ["_attention_layer/_output_dense", "_attention_output_dense"],
-    "attention.output.LayerNorm": ["_attention_layer_norm"],
-    "intermediate.dense": ["_intermediate_dense"],
-    "output.dense": ["_output_dense"],
-    "output.LayerNorm": ["_output_layer_norm"],
-}
+# Layers of a block by plain name.
+BLOCK = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
 LAYERS = (
     "embeddings.LayerNorm",
     "pooler.dense",
@@ -62,22 +53,12 @@ NAMES = {
 }
 TURNED = ("cls.seq_relationship.weight", "classifier.weight")  # [O, I]; kernels are [I, O]
 
-# Where the Model Garden's pretraining keeps what stands before and in its next-sentence head. The
-# pooler of its encoder is another one, which that pretraining does not train.
-NEXT_SENTENCE_POOLER = "next_sentence..pooler_dense"
-NEXT_SENTENCE_LOGITS = "model/classification_heads/0/out_proj"
-
-OBJECT = "/.ATTRIBUTES/VARIABLE_VALUE"  # how the keys of object checkpoints end
-ROOTS = ("encoder", "model")  # what the encoder is saved as
-# What belongs to training, and heads of other tasks.
-SLOTS = re.compile(
-    r"cls/|.*/adam_[mv]$|.*/Adam(_1)?$|beta[12]_power$|global_step|save_counter/|optimizer/"
-    r"|.*/\.OPTIMIZER_SLOT/|_CHECKPOINTABLE_OBJECT_GRAPH$"
-)
+# What belongs to training.
+SLOTS = re.compile(r"cls/|.*/adam_[mv]$|.*/Adam(_1)?$|beta[12]_power$|global_step")
 
 
 def google_names(num_layers):
-    """The names of google-research/bert.
+    """Return the names of google-research/bert.
 
     Args:
         num_layers: L.
@@ -94,118 +75,52 @@ def google_names(num_layers):
     return names
 
 
-def _object_names(num_layers, root, numbered):
-    """The names of the Model Garden: dict of plain name to keys, any of which it may be.
-
-    Args:
-        num_layers: L.
-        root: what the encoder is saved as.
-        numbered: whether its layers have numbers or names.
-    """
-    if numbered:
-        parts = [f"layer_with_weights-{number}" for number in range(num_layers + 5)]
-    else:
-        parts = ["_embedding_layer", "_position_embedding_layer", "_type_embedding_layer"]
-        parts += ["_embedding_norm_layer"]
-        parts += [f"_transformer_layers/{number}" for number in range(num_layers)]
-        parts += ["_pooler_layer"]
-    token, position, segment, norm, *blocks, pooler = [f"{root}/{part}" for part in parts]
-    head = ["masked_lm/dense"], ["masked_lm/layer_norm"]
-    poolers = [pooler, NEXT_SENTENCE_POOLER]
-    layers = dict(zip(LAYERS, ([norm], poolers, *head), strict=True))
-    layers["cls.seq_relationship"] = [NEXT_SENTENCE_LOGITS]
-    for number, block in enumerate(blocks):
-        for layer, paths in BLOCK.items():
-            layers[f"encoder.layer.{number}.{layer}"] = [f"{block}/{path}" for path in paths]
-    names = {
-        # One table that a checkpoint with the head has under the shorter of its two keys.
-        "embeddings.word_embeddings.weight": [f"{token}/embeddings", "masked_lm/embedding_table"],
-        "embeddings.position_embeddings.weight": [f"{position}/embeddings"],
-        "embeddings.token_type_embeddings.weight": [f"{segment}/embeddings"],
-        "cls.predictions.bias": ["masked_lm/output_bias.Sbias", "masked_lm/bias"],
-    }
-    for layer, paths in layers.items():
-        for ours, theirs in _parameters(layer):
-            names[f"{layer}.{ours}"] = [f"{path}/{theirs}" for path in paths]
-    return {name: [key + OBJECT for key in keys] for name, keys in names.items()}
-
-
 def _parameters(layer):
-    """Pairs of the plain and of Google's name of a layer's weights."""
+    """Return pairs of the plain and of Google's name of a layer's weights."""
     if layer.endswith("LayerNorm"):
         return (("weight", "gamma"), ("bias", "beta"))
     return (("weight", "kernel"), ("bias", "bias"))
 
 
 class GoogleTensors:
-    """The tensors of a checkpoint of Google by plain names, as `HuggingFaceTensors`.
+    """The tensors of a checkpoint of Google by plain names, as `family.Tensors`.
 
     Args:
         directory: of the checkpoint.
+        num_layers: L.
 
     Attributes:
         names: dict of plain name to name in the files; a tensor that has no plain name has
             its own.
         shapes: dict of plain name to shape in the files.
-        slots: names in the files of the tensors that belong to training, to heads of tasks
-            that no model here has, or to a pooler that was not trained.
+        slots: names in the files of the tensors that belong to training, or to heads of tasks
+            that no model here has.
 
     Raises:
         InputError: no checkpoint, several, files missing, cut off or damaged.
     """
 
-    def __init__(self, directory):
-        directory = Path(directory)
-        config = read_bert_config(directory)
-        self._path = _checkpoint(directory)
+    def __init__(self, directory, num_layers):
+        self._path = _checkpoint(Path(directory))
         self._reader = self._try(tf.train.load_checkpoint, str(self._path))
         shapes = self._reader.get_variable_to_shape_map()
-        self._num_heads, unused, self._turned = None, set(), TURNED
-        if any(key.endswith(OBJECT) for key in shapes):
-            self._num_heads = config.num_heads
-            found = [root for root in ROOTS if any(key.startswith(f"{root}/") for key in shapes)]
-            root = found[0] if found else ROOTS[0]
-            numbered = any(key.startswith(f"{root}/layer_with_weights-") for key in shapes)
-            self._known = _object_names(config.num_layers, root, numbered)
-            self._turned = ()
-            for name in ("pooler.dense.weight", "pooler.dense.bias"):
-                if self._known[name][-1] in shapes:
-                    unused |= set(self._known[name][:-1])
-        else:
-            self._known = {name: [key] for name, key in google_names(config.num_layers).items()}
-        plain = {key: name for name, keys in self._known.items() for key in keys}
-        self.slots = tuple(
-            key
-            for key in sorted(shapes)
-            if key in unused or (key not in plain and SLOTS.match(key))
-        )
-        self.names = {}
-        for key in sorted(set(shapes) - set(self.slots)):
-            name = plain.get(key, key)
-            if name in self.names:
-                raise InputError(
-                    f"{directory}: {key} and {self.names[name]} are the same weight; give a "
-                    "checkpoint that has it once"
-                )
-            self.names[name] = key
+        self._known = google_names(num_layers)
+        plain = {key: name for name, key in self._known.items()}
+        self.slots = tuple(k for k in sorted(shapes) if k not in plain and SLOTS.match(k))
+        self.names = {plain.get(key, key): key for key in sorted(set(shapes) - set(self.slots))}
         self.shapes = {name: tuple(shapes[key]) for name, key in self.names.items()}
 
     def name_there(self, name):
-        """The name to call a plain one in a message."""
-        return self._known.get(name, [name])[0]
+        """Return the name to call a plain one in a message."""
+        return self._known.get(name, name)
 
-    def shape_there(self, name, variable):
-        """The shape that a tensor for `variable` must have in the files."""
-        shape = tuple(variable.shape)
-        heads = self._num_heads
-        if heads and ".attention.self." in name:
-            return (*shape[:-1], heads, shape[-1] // heads)  # ([H], N, D)
-        if heads and name.endswith("attention.output.dense.weight"):
-            return (heads, shape[0] // heads, shape[1])  # (N, D, H)
-        return shape[::-1] if name in self._turned else shape
+    def shape_in_file(self, name, variables):
+        """Return the shape that a tensor for a variable must have in the files."""
+        shape = tuple(variables[0].shape)
+        return shape[::-1] if name in TURNED else shape
 
-    def read(self, name, variable):
-        """The tensor of a plain name as float32 array of the shape of `variable`.
+    def read(self, name, variables):
+        """Return the tensor of a plain name as float32 array, in a list.
 
         Raises:
             InputError: it is damaged, or not of floats.
@@ -215,7 +130,7 @@ class GoogleTensors:
         if not kind.is_floating:
             raise InputError(f"{self._path}: {key} is of type {kind.name}; give one of floats")
         tensor = self._try(self._reader.get_tensor, key).astype(np.float32)
-        return tensor.T if name in self._turned else tensor.reshape(tuple(variable.shape))
+        return [tensor.T if name in TURNED else tensor]
 
     def check_tied(self):
         """Nothing to do: there is one embedding, under one name."""
@@ -232,7 +147,7 @@ class GoogleTensors:
 
 
 def _checkpoint(directory):
-    """The one checkpoint in a directory: the path of its files without their endings."""
+    """Return the one checkpoint in a directory: the path of its files without their endings."""
     found = sorted(path.with_suffix("") for path in directory.glob("*.ckpt*.index"))
     if not found:
         raise InputError(
@@ -260,12 +175,13 @@ def _checkpoint(directory):
     return path
 
 
-def write_google_config(directory, config):
-    """Writes `bert_config.json`.
+def write_google_config(directory, config, theirs):
+    """Write `bert_config.json`.
 
     Args:
         directory: to write into.
         config: `BertConfig`.
+        theirs: dict of the fields to write.
 
     Raises:
         InputError: an activation or epsilon that the code of google-research/bert has not.
@@ -280,24 +196,23 @@ def write_google_config(directory, config):
             f"epsilon {config.epsilon} has no place in Google's {GOOGLE_CONFIG}, which means "
             f"{BertConfig.epsilon}; save the model for transformers"
         )
-    theirs = {name: getattr(config, ours) for ours, name in FIELDS.items() if ours != "epsilon"}
     write_json(Path(directory) / GOOGLE_CONFIG, {**theirs, "hidden_act": config.activation})
 
 
 def write_google_tensors(directory, weights, num_layers):
-    """Writes a checkpoint as google-research/bert does.
+    """Write a checkpoint as google-research/bert does.
 
     Args:
         directory: to write into.
-        weights: dict of plain name to variable; written as float32.
+        weights: dict of plain name to a tuple of one variable; written as float32.
         num_layers: L.
 
     Raises:
         OSError: a file cannot be written.
     """
     names, tensors = google_names(num_layers), {}
-    for name, variable in weights.items():
-        tensor = ops.convert_to_numpy(ops.cast(variable, "float32"))
+    for name, (variable,) in weights.items():
+        tensor = as_float32(variable)
         tensors[names[name]] = tensor.T if name in TURNED else tensor
     try:
         tf.raw_ops.SaveV2(

@@ -10,29 +10,23 @@ the tokens of a source that are like the one being written, which is what it has
 
 from keras import ops
 
-from tfmodels.checkpoints.bert import load_bert
-from tfmodels.checkpoints.files import (
-    LoadReport,
-    check_settings,
-    config_path,
-    find_checkpoint,
-)
-from tfmodels.checkpoints.hugging_face import read_bert_config
+from tfmodels.checkpoints.bert import load_bert, read_bert_config
+from tfmodels.checkpoints.family import check_settings
+from tfmodels.checkpoints.files import LoadReport, config_path, find_checkpoint
 from tfmodels.models.transformer import Transformer, TransformerConfig
 
 # What of a `BertConfig` a `TransformerConfig` has.
 SAME_FIELDS = ("vocabulary_size", "hidden_dim", "num_heads", "feedforward_dim", "max_length")
 SAME_FIELDS += ("activation", "dropout", "attention_dropout", "epsilon", "initializer_range")
 # Fields that may be others than the encoder's: what it computes does not hang on them.
-FREE = ("target_vocabulary_size", "num_decoder_layers", "dropout", "attention_dropout")
-FREE += ("initializer_range",)
+FREE = ("num_decoder_layers", "dropout", "attention_dropout", "initializer_range")
 # Pairs of a part of a block and the part of BERT's block that it starts from.
 PARTS = [(part,) * 2 for part in ("attention", "attention_norm", "feedforward", "feedforward_norm")]
 CROSS = [("cross_attention", "attention"), ("cross_attention_norm", "attention_norm")]
 
 
 def load_from_encoder(source, *, revision=None, dtype=None, **fields):
-    """A `Transformer` that starts from an encoder.
+    """Return a `Transformer` that starts from an encoder.
 
     Args:
         source: directory or Hub name, as for `load_bert`.
@@ -56,7 +50,7 @@ def load_from_encoder(source, *, revision=None, dtype=None, **fields):
 
 
 def read_encoder_config(directory, **fields):
-    """The `TransformerConfig` that fits an encoder; `fields` as of `load_from_encoder`."""
+    """Return the `TransformerConfig` that fits an encoder; `fields` as of `load_from_encoder`."""
     config = read_bert_config(directory)
     same = {name: getattr(config, name) for name in SAME_FIELDS}
     layers = {"num_encoder_layers": config.num_layers, "num_decoder_layers": config.num_layers}
@@ -64,11 +58,10 @@ def read_encoder_config(directory, **fields):
 
 
 def load_encoder_weights(model, directory):
-    """Loads an encoder into a model that was made before, for example under a strategy.
+    """Load an encoder into a model that was made before, for example under a strategy.
 
     The segment embeddings of the first segment are added to the positions: a source is one.
-    Where the decoder has fewer or more blocks, they start from blocks at equal distances. Where
-    the target has a vocabulary of its own, its table is new.
+    Where the decoder has fewer or more blocks, they start from blocks at equal distances.
 
     Args:
         model: `Transformer` with the config of `load_from_encoder`. It is built if it is not

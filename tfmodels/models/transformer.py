@@ -34,8 +34,6 @@ class TransformerConfig(Config):
     """The shape of a `Transformer`; the defaults are BART, base.
 
     Args:
-        target_vocabulary_size: of the target, where it has a vocabulary and a table of its
-            own; `None` if it shares those of the source.
         num_encoder_layers: encoder blocks.
         num_decoder_layers: decoder blocks.
         norm_first: normalize the input of each part, and what comes out of each stack, instead
@@ -47,7 +45,6 @@ class TransformerConfig(Config):
     """
 
     vocabulary_size: int = 50265
-    target_vocabulary_size: int | None = None
     num_encoder_layers: int = 6
     num_decoder_layers: int = 6
     norm_first: bool = False
@@ -84,8 +81,8 @@ class Transformer(ConfigModel):
         training: bool.
 
     Returns:
-        float32 `[B, T, V]`, logits of the token after each of the target (V is that of the
-        target). Those at padding positions mean nothing.
+        float32 `[B, T, V]`, logits of the token after each of the target. Those at padding
+        positions mean nothing.
 
     Raises:
         ValueError: if S or T is known and more than `max_length`.
@@ -104,8 +101,7 @@ class Transformer(ConfigModel):
     def __init__(self, config, **kwargs):
         super().__init__(config, **kwargs)
         self.embeddings = self._embeddings(config.vocabulary_size, "embeddings")
-        own_vocabulary = config.target_vocabulary_size or 0
-        self.decoder_embeddings = self._embeddings(own_vocabulary, "decoder_embeddings")
+        self.decoder_embeddings = self._embeddings(0, "decoder_embeddings")
         self.encoder_blocks = self._blocks(EncoderBlock, config.num_encoder_layers, "encoder")
         self.decoder_blocks = self._blocks(DecoderBlock, config.num_decoder_layers, "decoder")
         self.encoder_norm, self.decoder_norm = (
@@ -150,17 +146,12 @@ class Transformer(ConfigModel):
         super().build()
         # BART's `final_logits_bias`; float32 as the logits.
         self.output_bias = self.add_weight(
-            (self.target_vocabulary_size,),
+            (self.config.vocabulary_size,),
             initializer="zeros",
             name="output_bias",
             dtype="float32",
             autocast=False,
         )
-
-    @property
-    def target_vocabulary_size(self):
-        """V of the target, its own or the shared one."""
-        return self.config.target_vocabulary_size or self.config.vocabulary_size
 
     def call(self, batch, training=False):
         encoded = self.encode(batch, training)
@@ -271,16 +262,15 @@ class Transformer(ConfigModel):
         return self.decoder_embeddings(
             token_ids,
             position_ids=position_ids,
-            token_table=None if self.config.target_vocabulary_size else self.embeddings.token,
+            token_table=self.embeddings.token,
             training=training,
         )
 
     def _logits(self, x, training=False):
         if self.decoder_norm is not None:
             x = self.decoder_norm(x, training=training)
-        own = self.decoder_embeddings if self.config.target_vocabulary_size else self.embeddings
-        logits = kernels.product_with_rows(x, ops.cast(own.token, x.dtype))
+        logits = kernels.product_with_rows(x, ops.cast(self.embeddings.token, x.dtype))
         return ops.cast(logits, "float32") + self.output_bias
 
     def compute_output_shape(self, batch_shape):
-        return (*batch_shape["decoder_token_ids"], self.target_vocabulary_size)
+        return (*batch_shape["decoder_token_ids"], self.config.vocabulary_size)

@@ -24,9 +24,9 @@ from tfmodels.checkpoints.gpt2 import (
     load_gpt,
     load_gpt_weights,
     read_gpt_config,
-    read_gpt_tokenizer,
     write_gpt,
 )
+from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.documents import as_texts
 from tfmodels.data.memory import as_source
@@ -106,7 +106,7 @@ class CausalLM(LanguageTask):
             InputError: the checkpoint cannot be found, read or used.
         """
         directory = find_checkpoint(preset, revision)
-        tokenizer = read_gpt_tokenizer(directory)
+        tokenizer = read_tokenizer(directory)
         config = dataclasses.replace(read_gpt_config(directory), **dropout_fields(dropout))
         check_positions(config, max_length or 1)
         model = Gpt(config, dtype=dtype)
@@ -167,7 +167,7 @@ class CausalLM(LanguageTask):
         model, report = load_gpt(directory, dtype=dtype)
         settings = our_settings(directory)
         options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
-        return cls(model, read_gpt_tokenizer(directory), started=str(report), **options)
+        return cls(model, read_tokenizer(directory), started=str(report), **options)
 
     def configure(self, *, stop=None, seed: int | None = None, **generation) -> None:
         """Say how texts are continued, in `predict`, `generate`, `stream` and `export`.

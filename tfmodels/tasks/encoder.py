@@ -8,13 +8,14 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfmodels.checkpoints.bert import load_weights, write_bert
+from tfmodels.checkpoints.bert import load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
     our_settings,
+    read_labels,
 )
-from tfmodels.checkpoints.hugging_face import read_bert_config, read_labels, read_tokenizer
+from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
 from tfmodels.models.bert import SIZES, Bert, BertConfig
@@ -221,10 +222,7 @@ class EncoderTask(Task):
         return [self.backbone.embeddings, *self.backbone.blocks]
 
     def write(self, directory: Path) -> None:
-        write_bert(
-            self.model, directory, self.tokenizer.vocabulary, self.tokenizer.get_config(),
-            self.labels, self._settings(),
-        )  # fmt: skip
+        write_bert(self.model, directory, self.tokenizer, self.labels, self._settings())
 
     def _settings(self) -> dict:
         """Return what `config.json` keeps for `load`."""

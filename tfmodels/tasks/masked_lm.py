@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.bert import load_pretrainer, load_weights, write_bert
+from tfmodels.checkpoints.bert import load_pretrainer, load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.files import check_vocabulary_size, find_checkpoint, our_settings
-from tfmodels.checkpoints.hugging_face import read_bert_config, read_tokenizer
+from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.documents import as_texts
 from tfmodels.errors import InputError
@@ -366,10 +366,8 @@ class MaskedLM(LanguageTask):
 
     def write(self, directory: Path) -> None:
         settings = {name: getattr(self, name) for name in ("application", "max_length", *EXAMPLES)}
-        write_bert(
-            self.model, directory, self.tokenizer.vocabulary, self.tokenizer.get_config(), None,
-            {"labels": None, **settings},
-        )  # fmt: skip
+        settings = {"labels": None, **settings}
+        write_bert(self.model, directory, self.tokenizer, ours=settings)
 
 
 def learned_tokenizer(texts, vocabulary_size: int, lowercase: bool) -> WordPieceTokenizer:

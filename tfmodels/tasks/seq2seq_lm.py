@@ -18,18 +18,15 @@ from tfmodels.checkpoints.bart import (
     load_bart_weights,
     read_bart_config,
     read_bart_generation,
-    read_bart_tokenizer,
     write_bart,
 )
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
-    config_path,
     find_checkpoint,
-    is_google,
+    kind_of,
     our_settings,
-    read_json,
 )
-from tfmodels.checkpoints.hugging_face import read_tokenizer
+from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.rows import Row, Source
@@ -116,8 +113,7 @@ class Seq2SeqLM(Task):
         """
         directory = find_checkpoint(preset, revision)
         fields = dropout_fields(dropout)
-        kind = read_json(config_path(directory)).get("model_type")
-        if is_google(directory) or kind == "bert":
+        if kind_of(directory) == "bert":
             if num_decoder_layers is not None:
                 fields["num_decoder_layers"] = num_decoder_layers
             model = Transformer(read_encoder_config(directory, **fields), dtype=dtype)
@@ -130,7 +126,7 @@ class Seq2SeqLM(Task):
             config = dataclasses.replace(read_bart_config(directory), **fields)
             model = Transformer(config, dtype=dtype)
             report = load_bart_weights(model, directory)
-            tokenizer, generation = read_bart_tokenizer(directory), read_bart_generation(directory)
+            tokenizer, generation = read_tokenizer(directory), read_bart_generation(directory)
         generation["max_new_tokens"] = max_target_length
         return cls(
             model, tokenizer, generation, max_length=max_length,
@@ -196,7 +192,7 @@ class Seq2SeqLM(Task):
         settings = our_settings(directory)
         longest = model.config.max_length
         return cls(
-            model, read_bart_tokenizer(directory), read_bart_generation(directory),
+            model, read_tokenizer(directory), read_bart_generation(directory),
             max_length=settings.get("max_length", longest),
             max_target_length=settings.get("max_target_length", longest - 1),
             long_texts=settings.get("long_texts", "cut"), started=str(report),

@@ -1,0 +1,245 @@
+"""Tokenizers from and to the files of `transformers`, `tokenizers` and Google."""
+
+import json
+
+import pytest
+import tokenizers
+
+from tests.checkpoints.conftest import (
+    BART_TOKENS,
+    FAMILIES,
+    GPT_TOKENS,
+    MERGES,
+    SMALL,
+    TOKENS,
+    WORDS,
+    message,
+)
+from tfmodels.checkpoints.bert import save_bert
+from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
+from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
+from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.wordpiece import WordPieceTokenizer
+
+DEFAULTS = {"lowercase": True, "strip_accents": True, "split_cjk": True}
+CASED = {"lowercase": False, "strip_accents": False, "split_cjk": False}
+TEXTS = ["the other", "é ...", f"a{END_OF_TEXT}b", "a</s>b"]
+
+
+def options(directory):
+    return read_tokenizer(directory).get_config()
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A directory with `vocab.txt` alone."""
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in TOKENS))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        WORDS,
+        WordPieceTokenizer([*TOKENS, "\u2028", "#"], **CASED),
+        BytePairTokenizer(GPT_TOKENS, MERGES),
+        BytePairTokenizer([*GPT_TOKENS, "<end>"], MERGES, end_of_text="<end>"),
+        BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"),
+        CharacterTokenizer([*"ab\nĠ", "<|unk|>"]),
+    ],
+    ids=["words", "cased", "gpt", "end", "bart", "characters"],
+)
+def test_what_is_written_is_read(tmp_path, tokenizer):
+    write_tokenizer(tmp_path, tokenizer, 12)
+    again = read_tokenizer(tmp_path)
+    assert type(again) is type(tokenizer)
+    assert again.vocabulary == tokenizer.vocabulary
+    assert again.get_config() == tokenizer.get_config()
+    assert again.tokenize(TEXTS).to_list() == tokenizer.tokenize(TEXTS).to_list()
+
+
+def test_missing():
+    assert message(read_tokenizer, SMALL) == (
+        f"{SMALL}: has no vocab.txt, no vocab.json with merges.txt and no tokenizer.json; add the "
+        "files of the tokenizer that the model was trained with"
+    )
+
+
+class TestWords:
+    def test_defaults(self, words):
+        assert options(words) == DEFAULTS
+
+    def test_tokenizer_config(self, words):
+        (words / "tokenizer_config.json").write_text(
+            '{"do_lower_case": false, "strip_accents": true, "tokenize_chinese_chars": false}'
+        )
+        assert options(words) == {"lowercase": False, "strip_accents": True, "split_cjk": False}
+
+    @pytest.mark.parametrize("field", ["do_lower_case", "strip_accents", "tokenize_chinese_chars"])
+    def test_refused(self, words, field):
+        (words / "tokenizer_config.json").write_text(json.dumps({field: "yes"}))
+        assert f"{field} is 'yes'" in message(read_tokenizer, words)
+
+    def test_token_of_two_lines(self, tmp_path):
+        tokenizer = WordPieceTokenizer([*TOKENS, "a\nb"])
+        text = message(write_tokenizer, tmp_path, tokenizer, 12)
+        assert f"token {len(TOKENS)}, 'a\\nb', holds a line break" in text
+
+    def test_of_windows(self, words):
+        path = words / "vocab.txt"
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        assert read_tokenizer(words).vocabulary == tuple(TOKENS)
+
+    def test_not_utf8(self, words):
+        (words / "vocab.txt").write_bytes(b"\xff\n")
+        assert "not UTF-8" in message(read_tokenizer, words)
+
+    def test_fast_file_alone(self, tmp_path):
+        """As `tokenizers` writes it: without `tokenizer_config.json` it decides."""
+        ids = {token: number for number, token in reversed(list(enumerate(TOKENS)))}
+        theirs = tokenizers.BertWordPieceTokenizer(ids, lowercase=False, strip_accents=False)
+        theirs.save(str(tmp_path / "tokenizer.json"))
+        assert read_tokenizer(tmp_path).vocabulary == tuple(TOKENS)
+        assert options(tmp_path) == {"lowercase": False, "strip_accents": False, "split_cjk": True}
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({"normalizer": {"type": "Lowercase"}}, "its normalizer is not BERT's"),
+            ({"model": None}, "no tokenizer that the model can have"),
+            ({"model": {"type": "Unigram"}}, "no tokenizer that the model can have"),
+            ({"model": {"type": "WordPiece"}}, "damaged"),
+            ({"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 2}}}, "do not run from 0 up"),
+        ],
+    )
+    def test_fast_file_refused(self, tmp_path, fields, expected):
+        model = {"type": "WordPiece", "vocab": {token: n for n, token in enumerate(TOKENS)}}
+        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model, **fields}))
+        assert expected in message(read_tokenizer, tmp_path)
+
+    def test_a_bert_has_no_byte_pairs(self, checkpoint):
+        (checkpoint.directory / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
+        assert "add a vocab.txt" in message(read_tokenizer, checkpoint.directory)
+
+
+class TestGoogle:
+    """Directories that do not say how text is split: the vocabulary tells."""
+
+    @pytest.mark.parametrize(
+        ("more", "cased"),
+        [
+            (["[unused1]", "the", "##s"], False),
+            (["<S>", "<T>", "ℝ"], False),  # as in the Chinese one; ℝ has no lower case
+            (["The"], True),
+            (["##S"], True),
+            (["É"], True),
+        ],
+    )
+    def test_vocabulary_tells(self, words, more, cased):
+        (words / "bert_config.json").write_text("{}")
+        with open(words / "vocab.txt", "a") as file:
+            file.writelines(f"{token}\n" for token in more)
+        assert options(words) == {**DEFAULTS, "lowercase": not cased, "strip_accents": not cased}
+        (words / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": cased}))
+        assert options(words)["lowercase"] == cased
+
+
+class TestBytePairs:
+    @pytest.fixture
+    def pairs(self, tmp_path):
+        write_tokenizer(tmp_path, BytePairTokenizer(GPT_TOKENS, MERGES), 12)
+        return tmp_path
+
+    def test_no_end_of_text(self, tmp_path):
+        write_tokenizer(tmp_path, BytePairTokenizer(GPT_TOKENS[:-1], MERGES), 12)
+        assert read_tokenizer(tmp_path).end_id is None
+
+    def test_end_that_the_files_do_not_say(self, copy_of):
+        directory = copy_of(FAMILIES["bart"]).directory
+        (directory / "tokenizer_config.json").unlink()
+        assert read_tokenizer(directory).end_id == 2
+
+    def test_half_the_files(self, pairs):
+        (pairs / "merges.txt").unlink()
+        assert "no vocab.json with merges.txt" in message(read_tokenizer, pairs)
+
+    def test_refused(self, pairs):
+        (pairs / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
+        assert "add_prefix_space is True" in message(read_tokenizer, pairs)
+        (pairs / "tokenizer_config.json").write_text('{"eos_token": 7}')
+        assert "eos_token is 7" in message(read_tokenizer, pairs)
+
+    def fast_file(self, pairs, **fields):
+        """Their `tokenizer.json` in place of the two files; `fields` changed in it."""
+        for name in ("vocab.json", "merges.txt"):
+            (pairs / name).unlink()
+        theirs = {
+            "added_tokens": [{"id": 259, "content": END_OF_TEXT}],
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+            "model": {
+                "type": "BPE",
+                "vocab": {token: n for n, token in enumerate(GPT_TOKENS[:-1])},
+                "merges": [" ".join(pair) for pair in MERGES],
+            },
+        }
+        (pairs / "tokenizer.json").write_text(json.dumps({**theirs, **fields}))
+        return pairs
+
+    def test_fast_file(self, pairs):
+        again = read_tokenizer(self.fast_file(pairs))
+        assert again.vocabulary == tuple(GPT_TOKENS) and again.merges == tuple(MERGES)
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({"pre_tokenizer": {"type": "Whitespace"}}, "no byte-level BPE"),
+            (
+                {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}},
+                "add_prefix_space is True",
+            ),
+            ({"model": {"type": "BPE", "vocab": {}}}, "damaged"),
+            ({"added_tokens": [{"id": 300, "content": "x"}]}, "do not run from 0 up"),
+        ],
+    )
+    def test_fast_file_refused(self, pairs, fields, expected):
+        assert expected in message(read_tokenizer, self.fast_file(pairs, **fields))
+
+
+@pytest.mark.parametrize("content", ['{"unknown": null}', '{"vocabulary": 3}'])
+def test_characters_damaged(tmp_path, content):
+    (tmp_path / "characters.json").write_text(content)
+    assert "no vocabulary of characters" in message(read_tokenizer, tmp_path)
+
+
+class TestLive:
+    """Their reading of our files, and our reading of theirs."""
+
+    @pytest.mark.parametrize("name", ["gpt2", "bart"])
+    def test_byte_pairs(self, parity, copy_of, tmp_path, name):
+        import transformers
+
+        case = FAMILIES[name]
+        directory = copy_of(case).directory
+        theirs = transformers.AutoTokenizer.from_pretrained(directory)
+        expected = case.tokenizer.tokenize(TEXTS).to_list()
+        around = ([0], [2]) if name == "bart" else ([], [])
+        found = [around[0] + ids + around[1] for ids in expected]
+        assert theirs(TEXTS)["input_ids"] == found
+        assert theirs.model_max_length == 24
+        assert theirs.eos_token == case.tokenizer.get_config()["end_of_text"]
+        theirs.save_pretrained(tmp_path / "theirs")
+        assert not (tmp_path / "theirs" / "vocab.json").exists()
+        (tmp_path / "theirs" / "config.json").write_bytes((directory / "config.json").read_bytes())
+        assert read_tokenizer(tmp_path / "theirs").tokenize(TEXTS).to_list() == expected
+
+    def test_words(self, parity, tmp_path):
+        import transformers
+
+        cased = WordPieceTokenizer(TOKENS, **CASED)
+        save_bert(FAMILIES["bert"].random(), tmp_path / "ours", cased)
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+        assert theirs("é 中中")["input_ids"] == [2, 10, 1, 3]
+        theirs.save_pretrained(tmp_path / "theirs")
+        assert not (tmp_path / "theirs" / "vocab.txt").exists()
+        again = read_tokenizer(tmp_path / "theirs")
+        assert again.vocabulary == tuple(TOKENS) and again.get_config() == CASED
