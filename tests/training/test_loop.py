@@ -172,7 +172,7 @@ def test_sigterm_saves_and_leaves(tmp_path):
     with pytest.raises(InputError, match="monitor"):
         trained(tmp_path / "other", monitor="f1")
     assert signal.getsignal(signal.SIGTERM) is before
-    assert json.loads((states(tmp_path / "run")[-1] / STATE).read_text())["step"] == 6
+    assert json.loads((states(tmp_path / "run")[-1] / STATE).read_text())["step"] == 5
     again, _ = trained(tmp_path / "run")
     for a, b in zip(again.weights, trained(None)[0].weights, strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=a.path)

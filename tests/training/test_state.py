@@ -74,6 +74,6 @@ def test_a_full_disk_leaves_the_state_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(InputError, match="No space left on device.*free space there"):
-        save_state(tmp_path, model(), 2, keep=1)
+        save_state(tmp_path, model(), 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
     assert restore_newest(tmp_path, model())["step"] == 1

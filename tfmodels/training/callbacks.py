@@ -1,4 +1,4 @@
-"""The callbacks of `loop.fit`: stretches of steps, best weights, finite losses, progress.
+"""The callbacks of `loop.fit`: steps, best weights, progress.
 
 In: the logs of a training. Out: weights kept, a training that ends early, lines on stderr. The one
 that saves what a training resumes from is in `state.py`.
@@ -26,28 +26,51 @@ def floats(logs):
     return found
 
 
-class Stretches(keras.callbacks.Callback):
-    """End each Keras epoch after a step of its own; the first in the list.
+class Steps(keras.callbacks.Callback):
+    """Count steps, end each Keras epoch after one of its own, look at the loss; first in the list.
+
+    `optimizer.AdamW` takes no step from gradients that are not finite, and the loss that Keras
+    shows is a mean, so that it is enough to look at it from time to time.
 
     Args:
         ends: increasing list of step numbers.
         start: steps taken before.
+        skip: leave batches out whose loss is not finite. Every step is looked at.
+        advice: what the user can do about such a loss, for the message.
 
     Attributes:
         step: steps taken, those before included.
     """
 
-    def __init__(self, ends, start=0):
+    takes_tensors = True  # as logs of a step; see `loop`
+
+    def __init__(self, ends, start=0, skip=False, advice=""):
         super().__init__()
-        self.ends, self.step = ends, start
+        self.ends, self.step, self._skip, self._advice = ends, start, skip, advice
+        self._finite, self._left_out = start, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._begun, self._end = self.step, self.ends[epoch]
+        self._begun, self._end, self._logs = self.step, self.ends[epoch], {}
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step = self._begun + batch + 1
-        if self.step >= self._end:
+        self.step = step = self._begun + batch + 1
+        if step >= self._end:
             self.model.stop_training = STRETCH
+        if not (self._skip or self.model.stop_training or step % LOOK == 0):
+            return
+        if np.isfinite(float(logs.get("loss", 0.0))):
+            self._finite, self._logs = step, logs
+        elif self._skip:
+            print(f"step {step}: the loss is not finite; the batch is left out", file=sys.stderr)
+            self.model.reset_metrics()  # means that would stay as they are
+            self._left_out = step
+        else:
+            first = self._finite + 1
+            where = f"step {step}" if first == step else f"steps {first} to {step}"
+            raise InputError(
+                f"{where}: the loss is not finite; {self._advice}, or leave such batches out "
+                '(nonfinite "skip")'
+            )
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.model.stop_training:
@@ -56,6 +79,8 @@ class Stretches(keras.callbacks.Callback):
             )
         if self.model.stop_training == STRETCH:
             self.model.stop_training = False
+        if self._left_out == self.step:  # else the means are of no batch
+            logs.update(floats(self._logs) or {"loss": np.nan})
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -130,66 +155,25 @@ class KeepBest(keras.callbacks.Callback):
         return False
 
 
-class Finite(keras.callbacks.Callback):
-    """End a training whose loss is not finite, or leave such batches out.
-
-    `optimizer.AdamW` takes no step from gradients that are not finite. The loss that Keras
-    shows is a mean, so that it is enough to look at it from time to time.
-
-    Args:
-        stretches: the `Stretches` of the training, before this in the list.
-        skip: leave such batches out, and train on. Every step is looked at.
-        advice: what the user can do, for the message.
-    """
-
-    def __init__(self, stretches, skip=False, advice="give a smaller learning rate"):
-        super().__init__()
-        self._stretches, self._skip, self._advice = stretches, skip, advice
-        self._finite, self._logs, self._left_out = stretches.step, {}, None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._logs = {}
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = self._stretches.step
-        if not (self._skip or self.model.stop_training or step % LOOK == 0):
-            return
-        if np.isfinite(float(logs.get("loss", 0.0))):
-            self._finite, self._logs = step, logs
-        elif self._skip:
-            print(f"step {step}: the loss is not finite; the batch is left out", file=sys.stderr)
-            self.model.reset_metrics()  # means that would stay as they are
-            self._left_out = step
-        else:
-            first = self._finite + 1
-            where = f"step {step}" if first == step else f"steps {first} to {step}"
-            raise InputError(
-                f"{where}: the loss is not finite; {self._advice}, or leave such batches out "
-                '(nonfinite "skip")'
-            )
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self._left_out == self._stretches.step:  # else the means are of no batch
-            logs.update(floats(self._logs) or {"loss": np.nan})
-
-
 class Progress(keras.callbacks.Callback):
     """Say on stderr how far a training is: a line an evaluation; on a terminal one that moves.
 
     Args:
-        stretches: the `Stretches` of the training, before this in the list.
+        steps: the `Steps` of the training, before this in the list.
         epochs: as the user gave them; not said if `None`.
         tokens: of a step; with them `tokens_per_second` is put into the logs.
         shown: whether anything is printed.
     """
 
-    def __init__(self, stretches, epochs=None, tokens=None, shown=True):
+    takes_tensors = True  # as logs of a step; see `loop`
+
+    def __init__(self, steps, epochs=None, tokens=None, shown=True):
         super().__init__()
-        self._stretches, self._epochs, self._tokens = stretches, epochs, tokens
+        self._steps, self._epochs, self._tokens = steps, epochs, tokens
         self._shown, self._moves = shown, shown and sys.stderr.isatty()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._from, self._start = self._stretches.step, time.perf_counter()
+        self._from, self._start = self._steps.step, time.perf_counter()
         self._trained = self._said = self._start
 
     def on_train_batch_end(self, batch, logs=None):
@@ -200,7 +184,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if self._tokens:
-            taken = self._stretches.step - self._from
+            taken = self._steps.step - self._from
             seconds = max(self._trained - self._start, 1e-9)
             logs["tokens_per_second"] = self._tokens * taken / seconds
         if self._shown:
@@ -208,7 +192,7 @@ class Progress(keras.callbacks.Callback):
             print(("\r" if self._moves else "") + self._line(logs), end=end, file=sys.stderr)
 
     def _line(self, logs):
-        step, steps = self._stretches.step, self._stretches.ends[-1]
+        step, steps = self._steps.step, self._steps.ends[-1]
         parts = [f"step {step} of {steps}"]
         if self._epochs:
             parts.insert(0, f"epoch {self._epochs * step / steps:.2f} of {self._epochs:g}")

@@ -43,12 +43,20 @@ def choose_strategy(name="auto", settings=None, wait=WAIT):
     if name == "multi_worker" and cluster is None:
         raise InputError("--strategy multi_worker: TF_CONFIG is not set; see docs/distributed.md")
     if cluster is not None and (name == "multi_worker" or len(cluster[0]) > 1):
-        return _multi_worker(cluster, settings or {}, wait)
+        meet(*cluster, settings or {}, wait)
+        return _made(tf.distribute.MultiWorkerMirroredStrategy)
     gpus = tf.config.list_logical_devices("GPU")
     if name == "single" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
-    return _mirrored(tuple(device.name for device in devices))
+    return _made(tf.distribute.MirroredStrategy, tuple(device.name for device in devices))
+
+
+@functools.cache
+def _made(kind, *arguments):
+    # One a process: TensorFlow allows one of several workers, and numbers the collective operations
+    # of every strategy from the same start, so that a second one may fail.
+    return kind(*arguments)
 
 
 def read_cluster():
@@ -97,16 +105,11 @@ def read_cluster():
 
 def is_chief(strategy):
     """Return whether this process is the one that writes."""
-    return worker_of(strategy) == 0
-
-
-def worker_of(strategy):
-    """Return the number of this process among the workers of a strategy; 0 is the chief."""
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return 0
-    before = len(resolver.cluster_spec().as_dict().get("chief", []))
-    return (resolver.task_id or 0) + (before if resolver.task_type == "worker" else 0)
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    is_first = resolver.task_type == "chief" or "chief" not in resolver.cluster_spec().jobs
+    return is_first and not resolver.task_id
 
 
 def from_chief(strategy, values):
@@ -133,22 +136,3 @@ def from_chief(strategy, values):
 
     sent = send([tf.convert_to_tensor(value) for value in tf.nest.flatten(values)])
     return tf.nest.pack_sequence_as(values, [value.numpy() for value in sent])
-
-
-def _multi_worker(cluster, settings, wait):
-    addresses, index = cluster
-    meet(addresses, index, settings, wait)
-    return _workers()
-
-
-@functools.cache
-def _workers():
-    # One a process, as TensorFlow allows.
-    return tf.distribute.MultiWorkerMirroredStrategy()
-
-
-@functools.cache
-def _mirrored(devices):
-    # One a process: TensorFlow numbers the collective operations of every strategy from the
-    # same start and remembers the kind of each number, so a second strategy may fail.
-    return tf.distribute.MirroredStrategy(devices)

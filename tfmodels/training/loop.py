@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfmodels.errors import InputError, LostWorker
-from tfmodels.training.callbacks import Finite, KeepBest, Progress, Stretches, floats
+from tfmodels.training.callbacks import KeepBest, Progress, Steps, floats
 from tfmodels.training.distribution import is_chief
 from tfmodels.training.state import SaveState, restore_newest
 
@@ -79,14 +79,14 @@ def fit(
     ends, said = list(ends), verbose != 0 and is_chief(model.distribute_strategy)
     if ends[-1] != steps:
         raise ValueError(f"ends must end with steps, got ends={ends} and steps={steps}")
-    best, start, past = None, 0, {}
+    best, start, history = None, 0, keras.callbacks.History()
     if monitor is not None:
         with model.distribute_strategy.scope():
             best = KeepBest(model, monitor, patience, ends, warmup_steps)
     more = best.variables if best else ()
     states = None if states is None else Path(states)
     if states and (state := restore_newest(states, model, more)):
-        start, past = state["step"], state["history"]
+        start, history.history = state["step"], state["history"]
         if state.get("ends", ends) != ends:
             raise InputError(
                 f"{states}: an unfinished training of {state['ends'][-1]} steps with "
@@ -94,47 +94,41 @@ def fit(
                 "the same to resume, or remove it"
             )
         if best:
-            best.replay(past)
+            best.replay(history.history)
         if said:
             print(f"resuming at step {start} of {steps}", file=sys.stderr)
-    stretches = Stretches(ends, start)
-    history = keras.callbacks.History()
+    counted = Steps(ends, start, nonfinite == "skip", advice)
     if start < steps and not (best and best.ended):
-        finite = Finite(stretches, nonfinite == "skip", advice)
-        progress = Progress(stretches, epochs, tokens, said and verbose == "auto")
-        saved = ()
-        if states:
-            logs = states.with_name("logs")
-            logs.mkdir(parents=True, exist_ok=True)
-            saved = (
-                keras.callbacks.TensorBoard(str(logs), write_graph=False),
-                SaveState(states, stretches, past, save_every, more),
-            )
-        ours = stretches, finite, progress, *saved
-        listed = [stretches, finite, *_averaged(model, [*callbacks, *filter(None, [best])])]
-        history = _fit(
-            model, batches(start), [*listed, progress, *saved], ours, stretches, validation,
-            class_weight, 0 if verbose == "auto" else verbose,
-        )  # fmt: skip
-    return _finished(model, history, past, stretches, best, said)
+        progress = Progress(counted, epochs, tokens, said and verbose == "auto")
+        averaged = _averaged(model, [*callbacks, *filter(None, [best])])
+        listed = [counted, *averaged, progress, history]
+        with lost_workers(model), contextlib.ExitStack() as stack:
+            if states:
+                logs = states.with_name("logs")
+                logs.mkdir(parents=True, exist_ok=True)
+                saved = SaveState(states, counted, save_every, more)
+                stack.enter_context(saved.answering())
+                board = keras.callbacks.TensorBoard(str(logs), write_graph=False)
+                board.takes_tensors = True
+                listed += [board, saved]
+            verbose = 0 if verbose == "auto" else verbose
+            _fit(model, batches(start), listed, counted, validation, class_weight, verbose)
+    return _finished(model, history, counted, best, said)
 
 
-def _fit(model, dataset, callbacks, ours, stretches, validation, class_weight, verbose):
-    """Run `model.fit` over the stretches that are left; return its history."""
-    ends, start = stretches.ends, stretches.step
+def _fit(model, dataset, callbacks, steps, validation, class_weight, verbose):
+    """Run `model.fit` over the stretches that are left."""
+    ends, start = steps.ends, steps.step
     first = bisect.bisect_right(ends, start)
     longest = max(b - a for a, b in zip([start, *ends[first:]], ends[first:], strict=False))
     listed = _Callbacks(
-        callbacks, ours, add_history=True, add_progbar=verbose != 0, model=model, verbose=verbose,
-        epochs=len(ends), steps=longest,
+        callbacks, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=len(ends),
+        steps=longest,
     )  # fmt: skip
-    with lost_workers(model), warnings.catch_warnings(), contextlib.ExitStack() as stack:
-        for callback in ours:
-            if isinstance(callback, SaveState):
-                stack.enter_context(callback.answering())
-        # Of validation data whose length Keras does not know; `Stretches` sees to the other.
+    with warnings.catch_warnings():
+        # Of validation data whose length Keras does not know; `Steps` sees to the other.
         warnings.filterwarnings("ignore", "Your input ran out of data")
-        return model.fit(
+        model.fit(
             dataset, steps_per_epoch=longest, initial_epoch=first, epochs=len(ends), shuffle=False,
             callbacks=listed, validation_data=validation, class_weight=class_weight,
             verbose=verbose,
@@ -153,20 +147,17 @@ def _averaged(model, callbacks):
     return [swap, *callbacks, back]
 
 
-def _finished(model, history, past, stretches, best, said):
+def _finished(model, history, steps, best, said):
     """Put the best weights back, and complete the history."""
-    names = past.keys() | history.history.keys()
-    history.history = {
-        name: [*past.get(name, ()), *history.history.get(name, ())] for name in sorted(names)
-    }
+    history.history = dict(sorted(history.history.items()))
     number = max(map(len, history.history.values()), default=0)
     history.epoch, history.best = list(range(number)), best.kept if best else None
     if best and best.ended:
         history.ended = f"stopped: no better one in {max(best.patience, 1)} evaluations"
-    elif stretches.step < stretches.ends[-1]:
-        history.ended = f"stopped by a callback after step {stretches.step} of {stretches.ends[-1]}"
+    elif steps.step < steps.ends[-1]:
+        history.ended = f"stopped by a callback after step {steps.step} of {steps.ends[-1]}"
     else:
-        history.ended = f"all {stretches.ends[-1]} steps were taken"
+        history.ended = f"all {steps.ends[-1]} steps were taken"
     if history.best is not None:
         best.put_back(model)
         if said:
@@ -181,31 +172,20 @@ def _finished(model, history, past, stretches, best, said):
 class _Callbacks(keras.callbacks.CallbackList):
     """Keras' list, which does not wait for the device at every step to show the logs as floats.
 
-    Args:
-        callbacks: all of them.
-        ours: those of them that take the logs of a step as tensors.
-        **kwargs: as of `keras.callbacks.CallbackList`.
+    It waits where a callback without `takes_tensors` does something after a step.
     """
 
-    def __init__(self, callbacks, ours, **kwargs):
-        super().__init__(callbacks, **kwargs)
-        self._ours, base = ours, keras.callbacks.Callback
-        self._theirs = [
-            callback
-            for callback in self.callbacks
-            if callback not in ours
-            and any(
+    def on_train_batch_end(self, batch, logs=None):
+        base, numbers = keras.callbacks.Callback, None
+        for callback in self.callbacks:
+            if getattr(callback, "takes_tensors", False):
+                callback.on_train_batch_end(batch, logs)
+            elif any(
                 getattr(getattr(callback, name), "__func__", None) is not getattr(base, name)
                 for name in ("on_train_batch_end", "on_batch_end")
-            )
-        ]
-
-    def on_train_batch_end(self, batch, logs=None):
-        for callback in self._ours:
-            callback.on_train_batch_end(batch, logs)
-        logs = floats(logs) if self._theirs else {}
-        for callback in self._theirs:
-            callback.on_train_batch_end(batch, logs)
+            ):
+                numbers = floats(logs) if numbers is None else numbers
+                callback.on_train_batch_end(batch, numbers)
 
 
 @contextlib.contextmanager

@@ -76,9 +76,6 @@ class Accuracy(keras.metrics.Mean):
         right = ops.equal(labels, ops.cast(ops.argmax(y_pred, -1), labels.dtype))
         super().update_state(ops.cast(right, "float32"), label_weights(labels, sample_weight))
 
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
-
 
 @keras.saving.register_keras_serializable("tfmodels")
 class MeanCrossentropy(keras.metrics.Mean):
@@ -96,9 +93,6 @@ class MeanCrossentropy(keras.metrics.Mean):
     def update_state(self, y_true, y_pred, sample_weight=None):
         labels = int_labels(y_true, y_pred)
         super().update_state(label_losses(labels, y_pred), label_weights(labels, sample_weight))
-
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
 
 
 def pretraining_objective(next_sentence=True):
@@ -179,8 +173,8 @@ def global_mean(loss, total, number):
     Returns:
         float scalar; 0 where there are none.
     """
-    replicas = _replicas()
-    if replicas is None:
+    replicas = tf.distribute.get_replica_context() if tf is not None else None
+    if replicas is None or replicas.num_replicas_in_sync == 1:
         _note(loss, number)
         return total / ops.maximum(number, 1e-12)
     sums = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack([total, number]))
@@ -224,9 +218,3 @@ def _is_of_this_graph(tensor):
     while graph is not None and graph is not getattr(tensor, "graph", None):
         graph = getattr(graph, "outer_graph", None)
     return graph is not None
-
-
-def _replicas():
-    """The context of more than one replica, or None."""
-    context = tf.distribute.get_replica_context() if tf is not None else None
-    return context if context is not None and context.num_replicas_in_sync > 1 else None

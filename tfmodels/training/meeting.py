@@ -60,7 +60,8 @@ def _receive_all(addresses, hello, deadline, wait):
     connections, problem = {}, None
     with contextlib.ExitStack() as stack:
         try:
-            listening = stack.enter_context(_listening(addresses[0]))
+            port = int(addresses[0].rpartition(":")[2])
+            listening = stack.enter_context(socket.create_server(("", port), backlog=128))
         except OSError as error:
             return f"TF_CONFIG: cannot listen at {addresses[0]} ({error.strerror})"
         while len(connections) < len(addresses) - 1 and problem is None:
@@ -105,28 +106,9 @@ def _tell(addresses, hello, deadline, wait):
     )
 
 
-def _listening(address):
-    port = int(address.rpartition(":")[2])
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(("", port))
-        listening.listen(128)
-    except OSError:
-        listening.close()
-        raise
-    return listening
-
-
 def _read(connection):
-    """The one line of JSON that the other side sends; a dict."""
-    text = b""
-    while not text.endswith(b"\n"):
-        part = connection.recv(65536)
-        if not part or len(text) > MOST_BYTES:
-            raise ValueError("no line")
-        text += part
-    found = json.loads(text)
+    """Return the one line of JSON that the other side sends; a dict."""
+    found = json.loads(connection.makefile("rb").readline(MOST_BYTES))
     if not isinstance(found, dict):
         raise ValueError("no dict")
     return found

@@ -32,18 +32,17 @@ LEFT = 128 + signal.SIGTERM  # the exit status of a process that this signal end
 STEPS_MORE, SECONDS_MORE = 2, 2.0
 
 
-class DamagedState(InputError):
+class _Damaged(InputError):
     """Files of a state that cannot be read."""
 
 
-def save_state(directory, model, step, keep=2, more=(), **state):
-    """Write the state after a step.
+def save_state(directory, model, step, more=(), **state):
+    """Write the state after a step, and keep the one before it.
 
     Args:
         directory: holds the states of one training.
         model: compiled, its optimizer built.
         step: int, how many steps were taken.
-        keep: how many of the newest states stay.
         more: further variables, of the caller, that belong to the state.
         **state: JSON values, given back by `restore_newest`.
 
@@ -60,7 +59,7 @@ def save_state(directory, model, step, keep=2, more=(), **state):
         np.savez(partial / VARIABLES, **arrays)
         text = json.dumps({"step": step, **state}, ensure_ascii=False)
         (partial / STATE).write_text(text, encoding="utf-8")
-    for old in states(directory)[:-keep]:
+    for old in states(directory)[:-2]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -94,7 +93,7 @@ def restore_newest(directory, model, more=()):
             newest = found.pop()
             try:
                 state, stored = _read(newest, variables)
-            except DamagedState:
+            except _Damaged:
                 if not found:
                     raise
                 print(f"tfmodels: {newest}: damaged; resuming from {found[-1]}", file=sys.stderr)
@@ -118,7 +117,7 @@ def _read(path, variables):
         with np.load(path / VARIABLES, allow_pickle=False) as arrays:
             stored = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DamagedState(
+        raise _Damaged(
             f"{path}: damaged ({first_line(error)}); remove its folder to start over"
         ) from error
     shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -136,7 +135,7 @@ def _read(path, variables):
 
 
 class SaveState(keras.callbacks.Callback):
-    """Save the state at the end of every Keras epoch, and within, with the history up to there.
+    """Save the state at the end of every Keras epoch, and within, with the model's history so far.
 
     SIGTERM, which a cluster sends before it takes a machine away, is answered after the step that
     is being taken: the state is saved and the process leaves with the status `LEFT`. Not saved is
@@ -144,17 +143,17 @@ class SaveState(keras.callbacks.Callback):
 
     Args:
         directory: see `save_state`.
-        stretches: the `Stretches` of the training, before this in the list.
-        history: dict from metric name to its values in the epochs before.
+        steps: the `Steps` of the training, before this in the list, as is Keras' `History`.
         every: steps between two states within an epoch; none are saved there if not given.
         more: further variables of the state, see `save_state`.
     """
 
-    def __init__(self, directory, stretches, history=(), every=None, more=()):
+    takes_tensors = True  # as logs of a step; see `loop`
+
+    def __init__(self, directory, steps, every=None, more=()):
         super().__init__()
-        self.directory, self.every, self.more = directory, every, more
-        self.history = {name: list(values) for name, values in dict(history).items()}
-        self._stretches, self._leave = stretches, None  # when SIGTERM came: step, seconds
+        self._directory, self._every, self._more = directory, every, more
+        self._steps, self._leave = steps, None  # when SIGTERM came: step, seconds
 
     @contextlib.contextmanager
     def answering(self):
@@ -169,38 +168,33 @@ class SaveState(keras.callbacks.Callback):
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self._stretches.step
-        if step in self._stretches.ends:  # that state has the metrics of the epoch
+        step = self._steps.step
+        if step in self._steps.ends:  # that state has the metrics of the epoch
             return
-        if self._leaves() or (self.every and step % self.every == 0):
-            self.save(np.isfinite(float(logs["loss"])))
+        if self._leaves() or (self._every and step % self._every == 0):
+            self.on_epoch_end(None, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(float(value))
-        self.save(np.isfinite(float(logs["loss"])))
-
-    def save(self, finite=True):
-        """Save the state after the newest step, if it is good; leaves if that was asked for."""
-        said = "leaves; the chief has the states"
-        step, ends = self._stretches.step, list(self._stretches.ends)
-        if is_chief(self.model.distribute_strategy) and finite:
-            state = {"history": self.history, "ends": ends}
-            save_state(self.directory, self.model, step, more=self.more, **state)
+        step, said = self._steps.step, "leaves; the chief has the states"
+        if is_chief(self.model.distribute_strategy) and np.isfinite(float(logs["loss"])):
+            history = self.model.history.history.items()
+            state = {name: list(map(float, values)) for name, values in history}
+            state = {"history": state, "ends": self._steps.ends}
+            save_state(self._directory, self.model, step, self._more, **state)
             said = f"the state after step {step} is saved"
         if self._leaves():
             print(f"tfmodels: SIGTERM: {said}; the same command resumes there", file=sys.stderr)
             sys.exit(LEFT)
 
     def _asked_to_leave(self, number, frame):
-        self._leave = self._leave or (self._stretches.step, time.monotonic())
+        self._leave = self._leave or (self._steps.step, time.monotonic())
 
     def _leaves(self):
         if self._leave is None or is_chief(self.model.distribute_strategy):
             return self._leave is not None
         step, seconds = self._leave
-        taken = self._stretches.step - step
-        return taken >= STEPS_MORE and time.monotonic() - seconds >= SECONDS_MORE
+        taken, passed = self._steps.step - step, time.monotonic() - seconds
+        return taken >= STEPS_MORE and passed >= SECONDS_MORE
 
 
 def _variables(model, more=()):
