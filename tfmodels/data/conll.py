@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tfmodels.data.lines import LineFile
-from tfmodels.data.rows import Row
 from tfmodels.data.spans import COLUMNS, Entity
 from tfmodels.data.tfds import TfdsSource
 from tfmodels.errors import InputError
@@ -161,14 +160,15 @@ class TfdsTokens(TfdsSource):
                 f"{spec}: no column {' or '.join(_TFDS_TAGS)} of named tags; the columns are "
                 f"{sorted(self._features)}"
             )
-        self._read_columns, self._names, self._join = (_TFDS_TOKENS, column), names, join
-        self._tag_column = column
+        self._tag_column, self._names, self._join = column, names, join
         for tag in names:
             try:
                 split_tag(tag)
             except TagError as error:
                 raise InputError(f"{spec}: column {column!r}: {error.reason}") from None
-        self._scheme = scheme or detect_scheme(tags for _, _, tags in self._everything())
+        self._scheme = scheme or detect_scheme(
+            self._tags(values, row) for part in self._parts for row, values in self._values(*part)
+        )
 
     def _inner(self, column):
         """Return the feature of one element of a sequence; None where the column is no sequence."""
@@ -181,34 +181,23 @@ class TfdsTokens(TfdsSource):
                 f"{sorted(self._features)}"
             )
 
-    def _everything(self):
-        for part in self._parts:
-            yield from self._read_tags(*part)
+    def _columns_of_set(self):
+        return _TFDS_TOKENS, self._tag_column
 
-    def _read(self, number, split, first, end):
-        for row, tokens, tags in self._read_tags(number, split, first, end):
-            try:
-                yield Row(row, row, joined(tokens, tags, self._scheme, self._join))
-            except TagError as error:
-                raise InputError(f"{self.place(row)}: {error}") from None
-
-    def _read_tags(self, number, split, first, end):
-        """Yield `(number, tokens, tags)` of a stretch of rows."""
-        import tensorflow as tf
-
-        token_column, tag_column = _TFDS_TOKENS, self._tag_column
+    def _texts(self, values, number):
+        tokens = [token.decode(errors="replace") for token in values[0]]
         try:
-            for row in self._dataset(split, first, end).as_numpy_iterator():
-                tokens = [token.decode(errors="replace") for token in row[token_column]]
-                tags = row[tag_column].tolist()
-                if len(tokens) != len(tags) or not all(0 <= t < len(self._names) for t in tags):
-                    raise InputError(
-                        f"{self.place(number)}: a token without a tag; use a split that has tags"
-                    )
-                yield number, tokens, [self._names[tag] for tag in tags]
-                number += 1
-        except tf.errors.OpError as error:
-            raise self._damaged(number, error) from None
+            return joined(tokens, self._tags(values, number), self._scheme, self._join)
+        except TagError as error:
+            raise InputError(f"{self.place(number)}: {error}") from None
+
+    def _tags(self, values, number):
+        tokens, tags = values
+        if len(tokens) != len(tags) or not all(0 <= tag < len(self._names) for tag in tags):
+            raise InputError(
+                f"{self.place(number)}: a token without a tag; use a split that has tags"
+            )
+        return [self._names[tag] for tag in tags]
 
 
 def _types(column: Sequence[str]) -> set[str] | None:

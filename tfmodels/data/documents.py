@@ -62,8 +62,8 @@ class TextFiles:
         self.files = [name for file in files for name in _expanded(os.fspath(file))]
         self.failure: InputError | None = None
         self._text_column = text_column
-        for name in filter(_is_table, self.files):
-            open_source(name, [text_column])
+        for name in self.files:
+            self._source_of(name)  # says what is wrong with a table
 
     def documents(self) -> Iterator[tuple[int, list[str]]]:
         """Read every document once.
@@ -80,8 +80,8 @@ class TextFiles:
             InputError: a file cannot be read, is not UTF-8 or holds NUL bytes, or no file holds
                 any text.
         """
-        everything = itertools.chain.from_iterable(map(self._of_file, self.files))
-        return _not_empty(enumerate(everything), self.files)
+        everything = itertools.chain.from_iterable(map(self._documents_of, self.files))
+        return self._not_empty(enumerate(everything))
 
     def passages(self) -> Iterator[tuple[int, str, bool]]:
         """Read all text once, character for character.
@@ -97,8 +97,7 @@ class TextFiles:
             InputError: as `documents`.
         """
         everything = itertools.chain.from_iterable(map(self._passages_of, self.files))
-        numbered = ((number, *passage) for number, passage in enumerate(everything))
-        return _not_empty(numbered, self.files)
+        return self._not_empty((number, *passage) for number, passage in enumerate(everything))
 
     def fingerprint(self) -> str:
         """Return what tells these texts from others, as "2 files, 12345 bytes, sha256 0123...".
@@ -112,7 +111,7 @@ class TextFiles:
         total, found = 0, []
         for name in self.files:
             if name.startswith(_NAMED):
-                found.append(open_source(name, [self._text_column]).fingerprint())
+                found.append(self._source_of(name).fingerprint())
                 continue
             path = Path(name).expanduser()
             column = self._text_column if _is_table(name) else ""
@@ -125,9 +124,21 @@ class TextFiles:
         word = "file" if len(self.files) == 1 else "files"
         return f"{len(self.files)} {word}, {total} bytes, sha256 {fingerprint_of(found)}"
 
+    def _source_of(self, name: str) -> Source | None:
+        """Return the rows of a table; None of a text file."""
+        return open_source(name, [self._text_column]) if _is_table(name) else None
+
+    def _documents_of(self, name: str) -> Iterator[list[str]]:
+        if source := self._source_of(name):
+            for _, (text, *_) in source.rows():
+                pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
+                yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
+        else:
+            yield from _documents(_file_sentences(name))
+
     def _passages_of(self, name: str) -> Iterator[tuple[str, bool]]:
-        if _is_table(name):
-            yield from _passages_of_rows(open_source(name, [self._text_column]))
+        if source := self._source_of(name):
+            yield from ((text, True) for _, (text, *_) in source.rows() if text.strip())
             return
         held, begun = "", False
         for text, _ in _file_pieces(name):
@@ -141,15 +152,16 @@ class TextFiles:
         if begun or held.strip():
             yield held, True
 
-    def _of_file(self, name: str) -> Iterator[list[str]]:
-        if _is_table(name):
-            yield from _documents_of_rows(open_source(name, [self._text_column]))
-        else:
-            yield from _documents(_file_sentences(name))
+    def _not_empty(self, items: Iterator) -> Iterator:
+        item = None
+        for item in items:
+            yield item
+        if item is None:
+            raise InputError(f"{', '.join(self.files[:3])}: no text; give files that hold some")
 
 
-class TextRows:
-    """Documents of rows: each row is one. The methods and attributes of `TextFiles`.
+class TextRows(TextFiles):
+    """Documents of rows: each row is one.
 
     Args:
         source: rows with the text in the first column.
@@ -159,21 +171,15 @@ class TextRows:
         self.files, self._source = [source.name], source
         self.failure: InputError | None = None
 
-    def documents(self) -> Iterator[tuple[int, list[str]]]:
-        """Read every document once; see `TextFiles.documents`."""
-        return _not_empty(enumerate(_documents_of_rows(self._source)), self.files)
-
-    def passages(self) -> Iterator[tuple[int, str, bool]]:
-        """Read all text once; see `TextFiles.passages`."""
-        passages = enumerate(_passages_of_rows(self._source))
-        return _not_empty(((number, *passage) for number, passage in passages), self.files)
-
     def fingerprint(self) -> str:
         """Return what tells these texts from others."""
         return self._source.fingerprint()
 
+    def _source_of(self, name: str) -> Source:
+        return self._source
 
-def as_texts(x) -> TextFiles | TextRows:
+
+def as_texts(x) -> TextFiles:
     """Return the documents of what a language model was given.
 
     Args:
@@ -182,7 +188,7 @@ def as_texts(x) -> TextFiles | TextRows:
     Raises:
         InputError: something else; the message says the right form.
     """
-    if isinstance(x, TextFiles | TextRows):
+    if isinstance(x, TextFiles):
         return x
     if isinstance(x, str | os.PathLike):
         raise InputError(
@@ -190,26 +196,6 @@ def as_texts(x) -> TextFiles | TextRows:
             "file, and a list of strings is texts"
         )
     return TextRows(as_source(x, columns=("text",)))
-
-
-def _not_empty(items: Iterator, files: list[str]) -> Iterator:
-    item = None
-    for item in items:
-        yield item
-    if item is None:
-        raise InputError(f"{', '.join(files[:3])}: no text; give files that hold some")
-
-
-def _documents_of_rows(source: Source) -> Iterator[list[str]]:
-    for _, (text, *_) in source.rows():
-        pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
-        yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
-
-
-def _passages_of_rows(source: Source) -> Iterator[tuple[str, bool]]:
-    for _, (text, *_) in source.rows():
-        if text.strip():
-            yield text, True
 
 
 def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
@@ -275,7 +261,8 @@ def _file_pieces(name: str) -> Iterator[tuple[str, bool]]:
 def _stream_pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str, bool]]:
     line, start = 1, True
     decoder = codecs.getincrementaldecoder("utf-8")()
-    for data in iter(functools.partial(stream.readline, _PIECE), b""):
+    pieces = iter(functools.partial(stream.readline, _PIECE), b"")
+    for data in itertools.chain(pieces, [b""]):
         if start:
             data = data.removeprefix(_BYTE_ORDER_MARK)
             start = False
@@ -285,19 +272,12 @@ def _stream_pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str, bool]]:
             )
         whole = data.endswith(b"\n")
         try:
-            text = decoder.decode(data, final=whole)
+            text = decoder.decode(data, final=whole or not data)
         except UnicodeDecodeError as error:
-            raise _not_utf8(name, line) from error
-        yield text, whole
+            raise InputError(f"{name}:{line}: not UTF-8; save the file as UTF-8") from error
+        if data:
+            yield text, whole
         line += whole
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise _not_utf8(name, line) from error
-
-
-def _not_utf8(name: str, line: int) -> InputError:
-    return InputError(f"{name}:{line}: not UTF-8; save the file as UTF-8")
 
 
 def _expanded(file: str) -> list[str]:

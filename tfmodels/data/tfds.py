@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfmodels.data.rows import Row, Source, text_of
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, first_line
 
 _SPEC = re.compile(r"tfds:(?P<set>[^:]+(:\d+\.\d+\.\d+)?)(:(?P<split>.+))?")
 _BLOCK_ROWS = 4096  # shuffled as one; opening a block takes tens of milliseconds
@@ -26,7 +26,7 @@ class TfdsSource(Source):
     """
 
     def __init__(self, spec: str, columns: Sequence[str], data_dir: str | os.PathLike | None):
-        """Load the description of the set and checks the columns.
+        """Load the description of the set and check the columns.
 
         Args:
             spec: `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`; the split may be anything TFDS reads,
@@ -39,7 +39,6 @@ class TfdsSource(Source):
                 such split or column.
         """
         super().__init__(spec, columns)
-        self._read_columns = self.columns  # of the set
         match = _SPEC.fullmatch(spec)
         if not match:
             raise InputError(f"{spec}: write tfds:NAME or tfds:NAME:SPLIT")
@@ -81,20 +80,18 @@ class TfdsSource(Source):
         try:
             builder = tfds.builder(name, data_dir=data_dir)
         except (ValueError, OSError) as error:
-            reason = (str(error).splitlines() or [""])[0][:200]
             raise InputError(
-                f"{self.name}: TensorFlow Datasets knows no such set ({reason}); check the name, "
-                "or name the directory it is prepared in (TFDS_DATA_DIR)"
+                f"{self.name}: TensorFlow Datasets knows no such set ({first_line(error)[:200]}); "
+                "check the name, or name the directory it is prepared in (TFDS_DATA_DIR)"
             ) from None
         if builder.is_prepared():
             return builder
         try:
             builder.download_and_prepare()
         except Exception as error:  # network, disk, checksum, missing packages: all end here
-            reason = (str(error).splitlines() or [""])[0][:200]
             raise InputError(
                 f"{self.name}: not prepared in {builder.data_dir} and cannot be prepared here "
-                f"({type(error).__name__}: {reason}); on a connected machine run "
+                f"({type(error).__name__}: {first_line(error)[:200]}); on a connected machine run "
                 f"`tfds build {name} --data_dir DIR`, copy DIR and set TFDS_DATA_DIR to it"
             ) from None
         return builder
@@ -135,33 +132,39 @@ class TfdsSource(Source):
             yield from self._read(*block)
 
     def _read(self, number: int, split: str, first: int, end: int) -> Iterator[Row]:
+        for row, values in self._values(number, split, first, end):
+            yield Row(row, row, self._texts(values, row))
+
+    def _values(self, number: int, split: str, first: int, end: int) -> Iterator[tuple[int, tuple]]:
+        """Yield the number of each row of a stretch, and what TFDS gives for it."""
         import tensorflow as tf
 
-        dataset = self._dataset(split, first, end)
-        batches = dataset.map(lambda row: tuple(row[column] for column in self.columns)).batch(64)
-        try:
-            for batch in batches.as_numpy_iterator():
-                for values in zip(*(array.tolist() for array in batch), strict=True):
-                    yield Row(number, number, self._texts(values, number))
-                    number += 1
-        except tf.errors.OpError as error:
-            raise self._damaged(number, error) from None
-
-    def _dataset(self, split: str, first: int, end: int):
-        """Return the wanted columns of a stretch of rows, as TFDS gives them."""
-        return self._builder.as_dataset(
+        columns = self._columns_of_set()
+        dataset = self._builder.as_dataset(
             split=f"{split}[{first}:{end}]",
-            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(self._read_columns, True)),
+            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(columns, True)),
             # One shard after the other keeps row numbers the same in every way of reading;
             # a cache would hold the set in memory.
             read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
+        batches = dataset.map(lambda row: tuple(row[column] for column in columns)).ragged_batch(64)
+        try:
+            for batch in batches.as_numpy_iterator():
+                arrays = (a.tolist() if hasattr(a, "tolist") else a.to_list() for a in batch)
+                for values in zip(*arrays, strict=True):
+                    yield number, values
+                    number += 1
+        except tf.errors.OpError as error:
+            reason = first_line(error.message)[:200]
+            raise InputError(
+                f"{self.place(number)}: cannot be read ({reason}); prepare the set again"
+            ) from None
 
-    def _damaged(self, number: int, error) -> InputError:
-        reason = error.message.splitlines()[0][:200]
-        return InputError(f"{self.place(number)}: cannot be read ({reason}); prepare the set again")
+    def _columns_of_set(self) -> Sequence[str]:
+        return self.columns
 
     def _texts(self, values: tuple[Any, ...], number: int) -> tuple[str, ...]:
+        """Return the values of a row."""
         texts = []
         for column, value in zip(self.columns, values, strict=True):
             names = getattr(self._features[column], "names", None)
