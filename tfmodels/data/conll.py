@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tfmodels.data.lines import LineFile
-from tfmodels.data.spans import COLUMNS, Entity
+from tfmodels.data.spans import COLUMNS, Entity, EntitySource
 from tfmodels.data.tfds import TfdsSource
 from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, detect_scheme, split_tag, to_spans
@@ -39,7 +39,7 @@ class _Sentence(NamedTuple):
     lines: list[int]  # of each token
 
 
-class ColumnFile(LineFile):
+class ColumnFile(EntitySource, LineFile):
     """A file of columns in UTF-8, apart by tabs or spaces: rows are sentences."""
 
     def __init__(self, path, scheme, token_column, tag_column, join):
@@ -148,11 +148,12 @@ class ColumnFile(LineFile):
         self._widths = width
 
 
-class TfdsTokens(TfdsSource):
+class TfdsTokens(EntitySource, TfdsSource):
     """A TFDS split with a feature of tokens and one of named tags."""
 
     def __init__(self, spec, scheme, join, data_dir):
         super().__init__(spec, (_TFDS_TOKENS,), data_dir)
+        self.columns = COLUMNS
         column = next((name for name in _TFDS_TAGS if name in self._features), None)
         names = getattr(self._inner(column), "names", None)
         if names is None:

@@ -12,14 +12,13 @@ In goes a source by name (`open_entities`), or what a script has (`as_entities`)
 characters as Python counts them, the end exclusive, in order and without overlap.
 """
 
-import collections
 import os
 from collections.abc import Iterator, Sequence
 
 from tfmodels.data.conll import KINDS, ColumnFile, TfdsTokens, joined
 from tfmodels.data.memory import MemorySource, as_list, check_text
-from tfmodels.data.rows import HeldOutDraw, Row, Scan, Source
-from tfmodels.data.spans import COLUMNS, JsonSpans, checked_entities
+from tfmodels.data.rows import Row, Source
+from tfmodels.data.spans import COLUMNS, EntitySource, JsonSpans, checked_entities
 from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, check_scheme, detect_scheme, labels_of
 
@@ -38,7 +37,7 @@ def open_entities(
     tag_column: int = -1,
     join: str | None = None,
     data_dir: str | os.PathLike | None = None,
-) -> "EntitySource":
+) -> EntitySource:
     """Open a source and check that it has rows.
 
     Args:
@@ -57,65 +56,17 @@ def open_entities(
     if scheme is not None:
         check_scheme(scheme)
     if spec.startswith("tfds:"):
-        return EntitySource(TfdsTokens(spec, scheme, join, data_dir))
+        return TfdsTokens(spec, scheme, join, data_dir)
     name = spec.lower().removesuffix(".gz")
     if name.endswith(_OTHER_TABLES):
         raise InputError(f"{spec}: unknown kind of source; give {KINDS}")
     if name.endswith(".jsonl"):
-        return EntitySource(JsonSpans(spec))
-    return EntitySource(ColumnFile(spec, scheme, token_column, tag_column, join))
+        return JsonSpans(spec)
+    return ColumnFile(spec, scheme, token_column, tag_column, join)
 
 
-class EntitySource(Source):
-    """Rows of a text and its entities.
-
-    Args:
-        source: rows with the values `(text, entities)`.
-    """
-
-    def __init__(self, source: Source):
-        super().__init__(source.name, COLUMNS)
-        self._source = source
-
-    def scan(
-        self,
-        label_column: str | None = None,
-        held_out_fraction: float = 0.0,
-        held_out_max: int = 5000,
-        seed: int = 0,
-    ) -> Scan:
-        """Read the source once, count texts and entities and choose rows for evaluation.
-
-        Args:
-            label_column: ignored; held-out rows are stratified by whether a text has entities.
-            held_out_fraction, held_out_max, seed: see `Source.scan`.
-
-        Returns:
-            `Scan` whose `label_counts` are the numbers of entities of each type.
-
-        Raises:
-            InputError: a row cannot be read, or no text has any entity.
-        """
-        draw = HeldOutDraw(held_out_fraction, held_out_max, seed)
-        types: collections.Counter[str] = collections.Counter()
-        for number, _, (_, entities) in self.stream(None):
-            types.update(kind for kind, _, _ in entities)
-            draw.offer(number, bool(entities))
-        rows = draw.counts.total()
-        if not types:
-            raise InputError(
-                f"{self.name}: no entity in {rows} texts; give texts with entities marked"
-            )
-        return Scan(rows, dict(sorted(types.items())), draw.choose())
-
-    def place(self, line: int) -> str:
-        return self._source.place(line)
-
-    def stream(self, seed: int | None) -> Iterator[Row]:
-        return self._source.stream(seed)
-
-    def _contents(self) -> tuple:
-        return (self._source.fingerprint(),)
+class _EntityRows(EntitySource, MemorySource):
+    """Rows of lists."""
 
 
 def as_entities(x, y=None) -> Source:
@@ -148,7 +99,7 @@ def as_entities(x, y=None) -> Source:
     of_words = bool(x) and not isinstance(x[0], str | bytes)
     rows = list(_of_words(x, y) if of_words else _of_spans(x, y))
     columns = zip(*rows, strict=True) if rows else ((), ())
-    return EntitySource(MemorySource(dict(zip(COLUMNS, columns, strict=True))))
+    return _EntityRows(dict(zip(COLUMNS, columns, strict=True)))
 
 
 def _of_spans(texts: list, spans: list) -> Iterator[tuple]:

@@ -16,7 +16,7 @@ import json
 import random
 import re
 import reprlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -138,6 +138,11 @@ class Source:
             )
         self._check_end("counted")
         draw = HeldOutDraw(held_out_fraction, held_out_max, seed)
+        label_counts = self._count(draw, label_column)
+        return Scan(draw.counts.total(), label_counts, draw.choose())
+
+    def _count(self, draw: "HeldOutDraw", label_column: str | None) -> dict[str, int]:
+        """Offer every row with its label to a draw; return the rows of each label."""
         at = None if label_column is None else self.columns.index(label_column)
         spellings: dict[str, str] = {}
         label = ""
@@ -146,9 +151,11 @@ class Source:
                 known = spellings.get(values[at])
                 label = known or self._new_label(values[at], line, label_column, spellings)
             draw.offer(number, label)
-        labels = () if at is None else _label_order(draw.counts)
-        counts = {label: draw.counts[label] for label in labels}
-        return Scan(draw.counts.total(), counts, draw.choose())
+        if at is None:
+            return {}
+        whole = all(map(_WHOLE_NUMBER.fullmatch, draw.counts))
+        order = sorted(draw.counts, key=lambda label: (int(label) if whole else 0, label))
+        return {label: draw.counts[label] for label in order}
 
     def _new_label(self, raw: str, line: int, column: str, spellings: dict[str, str]) -> str:
         """Check a label met for the first time and add it to `spellings`."""
@@ -272,12 +279,6 @@ class HeldOutDraw:
                 quota[label] -= 1
                 chosen.add(number)
         return frozenset(chosen)
-
-
-def _label_order(labels: Collection[str]) -> list[str]:
-    if all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)
 
 
 def _mixed(rows: Iterator[Row], rng: random.Random) -> Iterator[Row]:

@@ -6,8 +6,10 @@ of a text and its entities `(type, start, end)`: characters as Python counts the
 exclusive, in order and without overlap.
 """
 
+import collections
 import numbers
 
+from tfmodels.data.rows import Source
 from tfmodels.data.tables import FileSource
 from tfmodels.errors import InputError
 
@@ -15,7 +17,27 @@ Entity = tuple[str, int, int]  # type, start, end
 COLUMNS = ("text", "entities")
 
 
-class JsonSpans(FileSource):
+class EntitySource(Source):
+    """Rows of a text and its entities.
+
+    In a `Scan` of them are the numbers of entities of each type. Held-out rows are stratified by
+    whether a text has entities; no text with any is an `InputError`.
+    """
+
+    def _count(self, draw, label_column):
+        types: collections.Counter[str] = collections.Counter()
+        for number, _, (_, entities) in self.stream(None):
+            types.update(kind for kind, _, _ in entities)
+            draw.offer(number, bool(entities))
+        if not types:
+            raise InputError(
+                f"{self.name}: no entity in {draw.counts.total()} texts; give texts with entities "
+                "marked"
+            )
+        return dict(sorted(types.items()))
+
+
+class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
     def __init__(self, path):
