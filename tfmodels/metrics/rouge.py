@@ -9,6 +9,7 @@ beside it, the first sentences of the source: on news it is hard to beat.
 """
 
 import functools
+import re
 import statistics
 import unicodedata
 
@@ -18,30 +19,14 @@ from tfmodels.text.sentences import split_sentences
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
-# Characters that are a token each: first and last code point.
-_SINGLE = (
-    # What BERT treats as Chinese characters.
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2B73F),
-    (0x2B740, 0x2B81F),
-    (0x2B820, 0x2CEAF),
-    (0x2F800, 0x2FA1F),
-    # Kana, without their punctuation.
-    (0x3041, 0x3096),
-    (0x309D, 0x309F),
-    (0x30A1, 0x30FA),
-    (0x30FC, 0x30FF),
-    (0x31F0, 0x31FF),
-    (0xFF66, 0xFF9F),
-    # Hangul: parts of syllables, and syllables.
-    (0x1100, 0x11FF),
-    (0x3131, 0x318E),
-    (0xAC00, 0xD7A3),
+# Characters that are a token each: BERT's Chinese ones, kana without their punctuation, hangul.
+_SINGLE = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002ceaf"
+    "\U0002f800-\U0002fa1f"
+    "\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+    "\u1100-\u11ff\u3131-\u318e\uac00-\ud7a3]"
 )
-_VARIATION_SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))  # as in emoji; no marks of letters
+_VARIATION_SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # in emoji
 _WORST_SOURCE = 1000  # characters of a source that `worst` keeps
 _TABLE_SOURCE = 200  # and that a table shows
 
@@ -84,33 +69,27 @@ class _Characters(dict):
     """What `str.translate` puts for a character so that `split` finds the tokens; made when met."""
 
     def __missing__(self, code):
-        self[code] = found = self._of(code)
-        return found
-
-    @staticmethod
-    def _of(code):
         character = chr(code)
-        if _within(code, _SINGLE):
-            return f" {character} "
-        if _within(code, _VARIATION_SELECTORS):
-            return ""
-        # A vowel of Hindi, or an accent that has no letter of its own, is a mark.
-        is_mark = unicodedata.category(character) in ("Mn", "Mc")
-        return character if character.isalnum() or is_mark else " "
+        if _SINGLE.match(character):
+            found = f" {character} "
+        elif _VARIATION_SELECTOR.match(character):
+            found = ""
+        else:
+            # A vowel of Hindi, or an accent that has no letter of its own, is a mark.
+            is_mark = unicodedata.category(character) in ("Mn", "Mc")
+            found = character if character.isalnum() or is_mark else " "
+        self[code] = found
+        return found
 
 
 _CHARACTERS = _Characters()
-
-
-def _within(code, ranges):
-    return any(first <= code <= last for first, last in ranges)
 
 
 def rouge(outputs, references, tokenizer=None) -> dict[str, float]:
     """Return ROUGE-1, -2, -L and -Lsum.
 
     ROUGE-Lsum compares sentence by sentence. Sentences are on lines; a text of one line is split
-    after `.`, `!`, `?`, `。`, `！`, `？` (`documents.split_sentences`, which knows no
+    after `.`, `!`, `?`, `。`, `！`, `？` (`text.sentences.split_sentences`, which knows no
     abbreviations), where `rouge_score` would take it for one sentence.
 
     Args:
@@ -127,18 +106,6 @@ def rouge(outputs, references, tokenizer=None) -> dict[str, float]:
     _check_lengths(references=references, outputs=outputs)
     scores = list(_rouge_scores(outputs, references, tokenizer or Tokenizer(), ROUGE))
     return {name: statistics.fmean(score[name] for score in scores) for name in ROUGE}
-
-
-def novel_ngrams(source: str, output: str, n: int) -> float:
-    """Return how much of an output is not copied: the share of its n-grams that the source has not.
-
-    N-grams are of the tokens of `Tokenizer(stem=False)`, and each counts once.
-
-    Returns:
-        0 to 1; 0.0 where the output has no n-grams.
-    """
-    tokenizer = Tokenizer(stem=False)
-    return _novel(tokenizer.tokenize(source), tokenizer.tokenize(output), n)
 
 
 def lead(text: str, k: int) -> str:
@@ -167,9 +134,7 @@ def measure(sources, references, outputs, lead_k: int = 3) -> dict:
     """Return everything that is said about a model's summaries.
 
     Args:
-        sources: list of str.
-        references: as many str.
-        outputs: as many str; one may be empty.
+        sources, references, outputs: lists of as many str; an output may be empty.
         lead_k: how many sentences or lines the lead baseline has.
 
     Returns:
@@ -177,9 +142,9 @@ def measure(sources, references, outputs, lead_k: int = 3) -> dict:
         `lead`: `k` and the same of the first k sentences of the sources; `length`: the mean
         number of tokens of a `source`, a `reference` and an `output`, and
         `output_over_reference`, the ratio of these means (0.0 if the references have no tokens);
-        `novel`: the mean share of the outputs' n-grams that the source has not, by n ("1", "2",
-        "3"), a text without n-grams having 0; `novel_references`: the same of the references;
-        `empty`: how many outputs hold nothing but space.
+        `novel`: the mean share of the outputs' different n-grams of unstemmed tokens that the
+        source has not, by n ("1", "2", "3"), a text without n-grams having 0; `novel_references`:
+        the same of the references; `empty`: how many outputs hold nothing but space.
 
     Raises:
         InputError: as `rouge` and `lead`.
@@ -210,9 +175,7 @@ def worst(sources, references, outputs, number: int = 10) -> list[dict]:
     """Return the outputs that are least like their references, for `mistakes.jsonl`.
 
     Args:
-        sources: list of str.
-        references: as many str.
-        outputs: as many str.
+        sources, references, outputs: lists of as many str.
         number: how many at most.
 
     Returns:
@@ -240,9 +203,7 @@ def examples_table(sources, references, outputs, number: int = 10) -> str:
     """Return a Markdown table of examples, taken at even distances, for the model card.
 
     Args:
-        sources: list of str.
-        references: as many str.
-        outputs: as many str.
+        sources, references, outputs: lists of as many str.
         number: how many at most.
 
     Returns:
@@ -252,10 +213,8 @@ def examples_table(sources, references, outputs, number: int = 10) -> str:
         InputError: there are no examples, or not as many of each.
     """
     _check_lengths(sources=sources, references=references, outputs=outputs)
-    total = len(outputs)
-    rows = []
-    for i in range(min(number, total)):
-        at = i * total // min(number, total)
+    rows, total = [], len(outputs)
+    for at in (i * total // min(number, total) for i in range(min(number, total))):
         source, reference, output = map(_on_one_line, (sources[at], references[at], outputs[at]))
         rows.append((_cut(source, _TABLE_SOURCE), reference, output))
     return table(["source", "reference", "output"], rows)
@@ -293,7 +252,7 @@ def _sentences_on_lines(text):
 
 
 def _novel(source, output, n):
-    """`novel_ngrams` of tokens."""
+    """Return the share of the output's different n-grams that the source has not; 0 of none."""
     found = _ngrams(output, n)
     return len(found - _ngrams(source, n)) / len(found) if found else 0.0
 
