@@ -52,7 +52,8 @@ def chunk_dataset(
         number = next(passes)
         order = None if seed is None else seed * 1_000_003 + number
         try:
-            yield from map(_as_columns, _grouped(map(convert, source.stream(order)), chunk))
+            for group in _grouped(map(convert, source.stream(order)), chunk):
+                yield tuple(map(list, zip(*group, strict=True)))
         except InputError as error:
             source.failure = error  # tf.data turns it into an error of its own
             raise
@@ -66,10 +67,7 @@ def source_errors(*sources: Source) -> Iterator[None]:
     """Let mistakes in the data reach the caller as the `InputError` they are.
 
     tf.data reports an exception of its Python code as a TensorFlow error with a traceback for a
-    message. Around the code that reads datasets made of the sources, this raises the original:
-
-        with source_errors(train_source, eval_source):
-            model.fit(train_dataset, validation_data=eval_dataset)
+    message. Around the code that reads datasets made of the sources, this raises the original.
 
     Raises:
         InputError: what stopped a dataset of one of the sources. Other errors pass through.
@@ -97,10 +95,6 @@ def _grouped(items: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
             group, characters = [], 0
     if group:
         yield group
-
-
-def _as_columns(group: list[tuple]) -> tuple[list, ...]:
-    return tuple(map(list, zip(*group, strict=True)))
 
 
 def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int = 256):

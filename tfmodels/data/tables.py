@@ -14,7 +14,7 @@ import importlib.util
 import json
 import operator
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,8 +28,8 @@ _KINDS = "a .tsv, .csv or .jsonl file (or .gz of one), tfds:NAME or movie-review
 
 def open_source(
     spec: str | os.PathLike, columns: Sequence[str], data_dir: str | os.PathLike | None = None
-) -> "Source":
-    """Open a source and checks that it has the columns and at least one row.
+) -> Source:
+    """Open a source and check that it has the columns and at least one row.
 
     Args:
         spec: path or name, see the top of this module.
@@ -63,15 +63,12 @@ class FileSource(LineFile):
     def __init__(
         self, path: str | os.PathLike, columns: Sequence[str], keep: tuple[str, str] | None = None
     ):
-        """Open the file.
+        """Open the file; see `open_source`.
 
         Args:
-            path: the file; its extension tells the format.
+            path: its extension tells the format.
             columns: the columns wanted.
             keep: `(column, value)`: rows with another value in that column are passed over.
-
-        Raises:
-            InputError: no such file, unknown extension, no such column, or no rows.
         """
         suffixes = [suffix.lower() for suffix in Path(path).suffixes]
         kind = suffixes[-2 if suffixes[-1:] == [".gz"] else -1 :][:1]
@@ -91,7 +88,7 @@ class FileSource(LineFile):
         return (*super()._contents(), self._kept)
 
     def _read_head(self, keep: tuple[str, str] | None, named: bool) -> None:
-        """Read the names of the columns and finds the first row."""
+        """Read the names of the columns and find the first row."""
         with self._open() as (stream, offset):
             records = self._split(self._lines(stream, offset, 1))
             head = next(records, None)
@@ -114,8 +111,8 @@ class FileSource(LineFile):
         # Rows are lists under a header and mappings in JSONL: picked by position or by name.
         keys = [names.index(column) for column in wanted] if named else list(wanted)
         self._width = len(names) if named else None
-        self._pick = _picker(keys[: len(self.columns)])
-        self._keep = (keys[-1], keep[1]) if keep else None
+        keys, self._keep = keys[: len(self.columns)], (keys[-1], keep[1]) if keep else None
+        self._pick = operator.itemgetter(*keys) if keys[1:] else lambda row: (row[keys[0]],)
 
     def _split_csv(self, lines) -> Iterator[tuple[int, int, list[str]]]:
         """Yield `(offset, line, fields)` of each record, which may span lines."""
@@ -215,10 +212,3 @@ def _split_tsv(lines) -> Iterator[tuple[int, int, list[str]]]:
         text = text.rstrip("\r\n")
         if text:
             yield offset, line, text.split("\t")
-
-
-def _picker(keys: list) -> Callable[[Any], tuple]:
-    """Return a function that takes the values at `keys` out of a row, always as a tuple."""
-    if len(keys) == 1:
-        return lambda row: (row[keys[0]],)
-    return operator.itemgetter(*keys)
