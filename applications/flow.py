@@ -106,7 +106,7 @@ class Application:
 
     def measure(self, task, held_out, settings) -> dict:
         """Return the metrics of a trained task."""
-        return task.evaluate(held_out, batch_size=settings.batch_size, mistakes=WORST_MISTAKES)
+        raise NotImplementedError
 
     def last_measured(self, task) -> dict:
         """Return the metrics of the last evaluation of the training."""

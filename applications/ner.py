@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
-from applications.flow import Application
+from applications.flow import WORST_MISTAKES, Application
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
@@ -111,6 +111,9 @@ class Ner(Application):
         if sys.stdout.isatty():
             print(coloured(text, answer, self._types))
         return {"text": text, "entities": answer}
+
+    def measure(self, task, held_out, settings):
+        return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory, metrics):
         text = "\n\n".join(_tables(metrics)) + "\n"

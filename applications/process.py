@@ -48,7 +48,7 @@ def start_training(settings, data: dict[str, str]):
     """
     import keras
 
-    from tfmodels.training.distribution import choose_strategy, is_chief
+    from tfmodels.training.distribution import choose_strategy
 
     keras.utils.set_random_seed(settings.seed)
     same = {name: value for name, value in vars(settings).items() if name not in OF_A_WORKER}
@@ -59,7 +59,7 @@ def start_training(settings, data: dict[str, str]):
     if replicas > 1 and settings.xla == "on":
         # It cannot reach the variables of another device.
         raise InputError(f"--xla on: works on one device, and there are {replicas}; give auto")
-    if replicas > 1 and is_chief(strategy):
+    if replicas > 1:
         print(
             f"{type(strategy).__name__}: {replicas} replicas, each with its rows of every batch "
             f"of {settings.batch_size}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
-from applications.flow import Application
+from applications.flow import WORST_MISTAKES, Application
 
 
 @dataclass(kw_only=True)
@@ -92,6 +92,9 @@ class Sentiment(Application):
     def plots(self, task, metrics):
         confusion = {"confusion": metrics["confusion"], "labels": task.labels}
         return {**super().plots(task, metrics), **confusion}
+
+    def measure(self, task, held_out, settings):
+        return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory, metrics):
         from applications.report import plot_confusion
