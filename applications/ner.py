@@ -44,6 +44,8 @@ class Train(FineTuning, Columns):
         crf: score whole sequences of tags (a linear-chain CRF), not each tag alone.
         emission_loss: with crf, the weight of the loss of each tag by itself, which is added to
             that of the sequence; 1 helps a network from zero.
+        learning_rate: maximum; if not given, 5e-4 from scratch, and from a checkpoint 1e-4 at a
+            width of 768, more for a narrower encoder and less for a wider one.
         evaluations: measurements on the held-out texts in each epoch; the weights with the
             best F1 are kept.
         batch_size: windows of a step, on all devices together.

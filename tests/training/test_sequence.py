@@ -61,12 +61,24 @@ def test_each_label_by_itself_is_added():
         np.testing.assert_allclose(both, apart, rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [lambda **of: SequenceLoss(chain(), **of), Crossentropy])
+def test_a_label_counts_the_same_beside_short_rows_and_long(make):
+    loss = make(labels_per_row=3.0)
+    parts = [float(loss(LABELS[i : i + 1], EMISSIONS[i : i + 1])) for i in range(3)]
+    np.testing.assert_allclose(loss(LABELS, EMISSIONS), np.mean(parts), rtol=1e-6)
+    sums = [float(make()(LABELS[i : i + 1], EMISSIONS[i : i + 1])) for i in range(3)]
+    sums = np.array(sums) * (LABELS[:3] >= 0).sum(1)  # means times numbers
+    np.testing.assert_allclose(parts, sums / 3.0, rtol=1e-5)
+    weighted = loss(LABELS, EMISSIONS, np.array([0.5, 0.5, 0.5, 9.0]))  # the last has no label
+    np.testing.assert_allclose(weighted, np.mean(parts), rtol=1e-6)
+
+
 def test_nothing_counts():
     assert float(SequenceLoss(chain())(np.full_like(LABELS, IGNORED), EMISSIONS)) == 0.0
 
 
 def test_config_round_trip():
-    loss = SequenceLoss(CRF(3, ["O", "B-PER", "I-PER"]), emission_weight=0.5)
+    loss = SequenceLoss(CRF(3, ["O", "B-PER", "I-PER"]), emission_weight=0.5, labels_per_row=7.0)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is SequenceLoss and again.get_config() == loss.get_config()
 

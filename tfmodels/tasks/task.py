@@ -449,6 +449,9 @@ class Task:
     def _check(self, rows: Source) -> None:
         """Refuse rows to measure on that do not fit those that are trained on."""
 
+    def _default_rate(self) -> float:
+        return RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
+
     def _compile_for(self, total_steps: int) -> float:
         """Compile the model for a number of steps; return the maximum learning rate."""
         recipe, arguments = dict(self._recipe), dict(self._compiling)
@@ -458,13 +461,8 @@ class Task:
                 arguments[name] = objective[name]
         rate = recipe.pop("learning_rate")
         if rate is None:
-            rate = RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
+            rate = self._default_rate()
         if arguments["optimizer"] == "auto":
-            if recipe["accumulate_steps"] > total_steps:
-                raise InputError(
-                    f"accumulate_steps {recipe['accumulate_steps']}: the training has "
-                    f"{total_steps} steps, so that nothing would move the weights; give fewer"
-                )
             arguments["optimizer"] = make_optimizer(
                 total_steps,
                 learning_rate=rate,

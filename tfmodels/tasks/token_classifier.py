@@ -67,7 +67,7 @@ class TokenClassifier(EncoderTask):
     ):  # fmt: skip
         if isinstance(backbone, Tagger):
             crf, labels = backbone.crf is not None, labels or backbone.labels
-        self.crf, self.emission_loss, self._weights = crf, emission_loss, None
+        self.crf, self.emission_loss, self._weights, self._counts = crf, emission_loss, None, {}
         super().__init__(backbone, tokenizer, labels, **options)
         self.stride = default_stride(self.max_length) if stride is None else stride
 
@@ -87,18 +87,22 @@ class TokenClassifier(EncoderTask):
         if in_order:
             return chunks.unbatch().ragged_batch(size).map(self._windows)
         batches = tagged_batches(chunks, self.tokenizer, size, length, self.stride, seed)
-        return of_length(batches, self._windows_of(rows, batches), size)
+        return (
+            batches if rows.endless else of_length(batches, self._counted(rows, batches)[0], size)
+        )
 
     def _windows(self, text, *entities):
         batch, words = tag_inputs(self.tokenizer, text, self.max_length, self.stride)
         return batch, word_labels(words, *entities)
 
-    def _windows_of(self, rows, batches):
-        """Return how many windows there are: texts are cut, so they must be read once for it."""
-        known = self._functions.setdefault("windows", {})
-        if rows not in known:
-            known[rows] = sum(int(labels.shape[0]) for _, labels in batches)
-        return known[rows]
+    def _counted(self, rows, batches=()):
+        """Return how many windows there are, and labels: texts are read once for it, and cut."""
+        if rows not in self._counts:
+            found = np.zeros(2, int)
+            for _, labels in batches:
+                found += labels.shape[0], int(tf.math.count_nonzero(labels >= 0))
+            self._counts[rows] = found
+        return self._counts[rows]
 
     def _batches_of_texts(self, texts, batch_size):
         chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(batch_size)
@@ -160,7 +164,15 @@ class TokenClassifier(EncoderTask):
         return Tagger(self.backbone, len(self.labels), self.labels, self.crf, self._dropout)
 
     def _objective(self):
-        return tagging_objective(self.model, self.emission_loss)
+        windows, labels = self._counts.get(self._sources[0], (0, 0))
+        return tagging_objective(
+            self.model, self.emission_loss, float(labels / windows) if windows else None
+        )
+
+    def _default_rate(self):
+        rate = super()._default_rate()
+        # A pretrained encoder that is narrower takes, and needs, a larger one.
+        return rate if self._preset is None else rate * 768 / self.backbone.config.hidden_dim
 
     # Answers.
 

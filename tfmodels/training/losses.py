@@ -37,6 +37,7 @@ class Crossentropy(keras.losses.Loss):
     Args:
         label_smoothing: share of the probability that is spread over all classes, 0 to 1
             (Szegedy et al. 2016).
+        labels_per_row: of labels `[B, W]`, see `divisor`.
 
     Call arguments:
         y_true: int `[...]`.
@@ -47,18 +48,24 @@ class Crossentropy(keras.losses.Loss):
         float32 scalar; 0 where no label counts.
     """
 
-    def __init__(self, label_smoothing=0.0, name="crossentropy"):
+    def __init__(self, label_smoothing=0.0, labels_per_row=None, name="crossentropy"):
         super().__init__(name=name, reduction=None)
         self.label_smoothing = label_smoothing
+        self.labels_per_row = labels_per_row
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         labels = int_labels(y_true, y_pred)
         weights = label_weights(labels, sample_weight)
         losses = label_losses(labels, y_pred, self.label_smoothing)
-        return global_mean(self, ops.sum(losses * weights), ops.sum(weights))
+        number = divisor(labels, weights, self.labels_per_row)
+        return global_mean(self, ops.sum(losses * weights), number)
 
     def get_config(self):
-        return {"label_smoothing": self.label_smoothing, "name": self.name}
+        return {
+            "label_smoothing": self.label_smoothing,
+            "labels_per_row": self.labels_per_row,
+            "name": self.name,
+        }
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -156,6 +163,29 @@ def label_weights(labels, sample_weight=None):
     while len(sample_weight.shape) < len(weights.shape):
         sample_weight = ops.expand_dims(sample_weight, -1)
     return weights * sample_weight
+
+
+def divisor(labels, weights, labels_per_row=None):
+    """What the sum of the losses of a batch is divided by.
+
+    Batches of rows of similar length have few labels or many. Divided by its own number of
+    labels, a batch of short rows moves the weights as far as one of long rows, so that a label in
+    a short row counts several times as much as one in a long row. Divided by the number that as
+    many rows have on average, every label counts the same.
+
+    Args:
+        labels: int `[B, ...]`.
+        weights: float, of the shape of `labels`: see `label_weights`.
+        labels_per_row: mean number of labels of a row of the training data; `None` divides by
+            the sum of the weights.
+
+    Returns:
+        float32 scalar, which the replicas can add up.
+    """
+    if labels_per_row is None:
+        return ops.sum(weights)
+    counted = ops.sum(ops.cast(labels >= 0, "float32"), -1)
+    return labels_per_row * ops.sum(ops.sum(weights, -1) / ops.maximum(counted, 1.0))
 
 
 def global_mean(loss, total, number):

@@ -10,6 +10,7 @@ from keras import ops
 from tfmodels.training.losses import (
     Accuracy,
     Crossentropy,
+    divisor,
     global_mean,
     int_labels,
     label_losses,
@@ -33,6 +34,7 @@ class SequenceLoss(keras.losses.Loss):
         emission_weight: of the cross-entropy of each label by itself, which is added. A chain
             knows most tags from their neighbours, and so teaches the encoder little about them;
             an encoder from scratch needs to be told.
+        labels_per_row: see `divisor`.
 
     Call arguments:
         y_true: int `[B, W]`.
@@ -46,10 +48,11 @@ class SequenceLoss(keras.losses.Loss):
         ValueError: if there is a weight for each word.
     """
 
-    def __init__(self, crf, emission_weight=0.0, name="sequence_loss"):
+    def __init__(self, crf, emission_weight=0.0, labels_per_row=None, name="sequence_loss"):
         super().__init__(name=name, reduction=None)
         self.crf = crf
         self.emission_weight = emission_weight
+        self.labels_per_row = labels_per_row
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         labels = int_labels(y_true, y_pred)
@@ -68,12 +71,14 @@ class SequenceLoss(keras.losses.Loss):
                     f"likelihood; got the shape {shape}"
                 )
             losses = losses * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        return global_mean(self, ops.sum(losses), ops.sum(label_weights(labels, sample_weight)))
+        number = divisor(labels, label_weights(labels, sample_weight), self.labels_per_row)
+        return global_mean(self, ops.sum(losses), number)
 
     def get_config(self):
         return {
             "crf": keras.saving.serialize_keras_object(self.crf),
             "emission_weight": self.emission_weight,
+            "labels_per_row": self.labels_per_row,
             "name": self.name,
         }
 
@@ -82,12 +87,13 @@ class SequenceLoss(keras.losses.Loss):
         return cls(**{**config, "crf": keras.saving.deserialize_keras_object(config["crf"])})
 
 
-def tagging_objective(model, emission_weight=0.0):
+def tagging_objective(model, emission_weight=0.0, labels_per_row=None):
     """Return the loss and metric of a `Tagger`, as arguments of `compile`.
 
     Args:
         model: a `Tagger`.
         emission_weight: see `SequenceLoss`; without a chain it changes nothing.
+        labels_per_row: for batches of rows of similar length, see `divisor`.
 
     The metric sees the logits alone. With a chain it is therefore called
     `emission_accuracy`: what the chain makes of them shows in `Tagger.decode`.
@@ -96,8 +102,8 @@ def tagging_objective(model, emission_weight=0.0):
         >>> model.compile(AdamW(1e-4), **tagging_objective(model))
     """
     if model.crf is None:
-        return {"loss": Crossentropy(), "metrics": [Accuracy()]}
+        return {"loss": Crossentropy(labels_per_row=labels_per_row), "metrics": [Accuracy()]}
     return {
-        "loss": SequenceLoss(model.crf, emission_weight),
+        "loss": SequenceLoss(model.crf, emission_weight, labels_per_row),
         "metrics": [Accuracy("emission_accuracy")],
     }
