@@ -21,7 +21,7 @@ class Training:
         revision: branch, tag or commit of a checkpoint on the hub.
         epochs: passes over the training data.
         batch_size: texts of a step, on all devices together.
-        learning_rate: the largest one; 1e-4 from a checkpoint and 5e-4 from zero if not given.
+        learning_rate: maximum; 1e-4 from a checkpoint and 5e-4 from scratch if not given.
         warmup: share of all steps until the learning rate is at its largest.
         weight_decay: decoupled, not on biases and layer normalizations.
         clip_norm: largest global norm of the gradients.

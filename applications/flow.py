@@ -138,8 +138,8 @@ class Application:
 
     def train(self, settings) -> dict:
         """Train a task and write its model directory; return the metrics."""
-        check(settings)
         self.check(settings)
+        check(settings)
         rows, held_out = self.rows(settings)
         with training_of(settings, rows, held_out) as (output_dir, folder, strategy):
             with strategy.scope():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfmodels
 from applications.__main__ import main
@@ -124,6 +125,17 @@ class TestPredict:
             assert not any(string in expected for string in stop)
             if not stop:
                 assert sum(map(bool, pieces)) > 3
+
+    def test_prompts_share_one_trace(self, gpt_dir):
+        """A trace takes a second, a prompt a hundredth of one."""
+        task, traced = tfmodels.load(gpt_dir), []
+        task.configure(max_new_tokens=4)
+        tokenize = task.tokenizer.tokenize
+        task.tokenizer.tokenize = lambda text: traced.append(text) or tokenize(text)
+        for prompt in ("the", "the old king", "my sister saw a"):
+            "".join(task.stream(prompt))
+        graphs = [text for text in traced if tf.is_symbolic_tensor(text)]
+        assert len(graphs) == 1
 
     def test_what_waits(self):
         assert settled("ab\ufffd", ()) == "ab"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -43,6 +44,20 @@ class TestModelDirectory:
 
     def test_nothing_half_written_beside_it(self, model_dir):
         assert [p.name for p in model_dir.parent.iterdir()] == [model_dir.name]
+
+
+def test_a_card_has_no_paths_of_the_machine_and_only_pictures_that_are_there(model_dir, tmp_path):
+    from applications.report import write_card
+    from applications.sentiment import Train
+
+    card = (model_dir / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"\]\((plots/[a-z]+\.png)\)", card)
+    assert pictures and all((model_dir / picture).is_file() for picture in pictures)
+    assert "`reviews.tsv`" in card and str(model_dir.parent) not in card
+    settings = Train(train_file="/home/me/reviews.tsv", output_dir="/home/me/out")
+    write_card(tmp_path, "A model", ["It works."], settings, pictures=[])
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "/home" not in card and "plots/" not in card
 
 
 class TestEvaluate:

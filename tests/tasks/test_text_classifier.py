@@ -1,6 +1,9 @@
 """`TextClassifier` in a script: texts and labels in, answers out."""
 
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -118,3 +121,52 @@ def test_first_mistakes_get_the_right_form(call, message):
     with pytest.raises(InputError, match=message) as refused:
         call(new_task())
     assert "\n" not in str(refused.value)
+
+
+def test_a_head_serves_what_its_logits_mean(tmp_path):
+    """One logit, or sigmoids, are not a softmax: what is served is what the head says."""
+    from tfmodels.models.bert import Bert, BertConfig
+    from tfmodels.models.classifier import Classifier
+    from tfmodels.text.vocabulary import learn_wordpiece
+    from tfmodels.text.wordpiece import WordPieceTokenizer
+
+    tokenizer = WordPieceTokenizer(learn_wordpiece(TEXTS, 80))
+    config = BertConfig.of_size("tiny", vocabulary_size=tokenizer.vocabulary_size)
+    for number, activation in ((1, "linear"), (1, "sigmoid"), (3, "sigmoid")):
+        model = Classifier(Bert(config), number, activation=activation)
+        task = tfmodels.TextClassifier(model, tokenizer, list("abc")[:number], max_length=16)
+        logits = task.model.predict(task.dataset(TEXTS[:2]), verbose=0)
+        wanted = logits if activation == "linear" else tf.sigmoid(logits)
+        np.testing.assert_allclose(task.probabilities(TEXTS[:2]), wanted, atol=1e-5)
+        served = tf.saved_model.load(str(task.export(tmp_path / f"{number}{activation}")))
+        found = served.signatures["serving_default"](text=tf.constant(TEXTS[:2]))
+        np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
+    with pytest.raises(InputError, match="2 labels for 3 classes"):
+        tfmodels.TextClassifier(model, tokenizer, ["a", "b"])
+
+
+def test_loading_leaves_the_seeds_alone(task, tmp_path):
+    task.save(tmp_path / "model")
+    drawn = []
+    for load in (lambda: None, lambda: tfmodels.load(tmp_path / "model")):
+        keras.utils.set_random_seed(3)
+        load()
+        drawn.append((np.random.random(), float(tf.random.uniform([]))))
+    assert drawn[0] == drawn[1]
+
+
+def test_another_backend_says_so_in_one_line():
+    code = "import tfmodels; tfmodels.TextClassifier"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert "KERAS_BACKEND is jax: tasks read text with TensorFlow" in done.stderr.splitlines()[-1]
+
+
+def test_importing_is_quick_and_imports_no_tensorflow():
+    code = "import sys, tfmodels; assert not {'tensorflow', 'keras'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-X", "importtime", "-c", code], check=True, timeout=20)
+    assert {"TextClassifier", "load", "__version__"} <= set(tfmodels.__all__)
+    with pytest.raises(AttributeError, match="tfmodels has no 'TextClasifier'"):
+        tfmodels.TextClasifier  # noqa: B018

@@ -87,9 +87,9 @@ class TokenClassifier(EncoderTask):
         if in_order:
             return chunks.unbatch().ragged_batch(size).map(self._windows)
         batches = tagged_batches(chunks, self.tokenizer, size, length, self.stride, seed)
-        return (
-            batches if rows.endless else of_length(batches, self._counted(rows, batches)[0], size)
-        )
+        if rows.endless:
+            return batches
+        return of_length(batches, self._counted(rows, batches)[0], size)
 
     def _windows(self, text, *entities):
         batch, words = tag_inputs(self.tokenizer, text, self.max_length, self.stride)
