@@ -31,13 +31,12 @@ from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.documents import as_texts
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Source
-from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
 from tfmodels.models.gpt import SIZES, Gpt, GptConfig
 from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields
 from tfmodels.tasks.language import LanguageTask
-from tfmodels.tasks.task import TrainingData
+from tfmodels.tasks.task import Task
 from tfmodels.tasks.text_generator import TextGenerator, generation_signatures, settled
 from tfmodels.text.blocks import (
     block_batches,
@@ -202,38 +201,25 @@ class CausalLM(LanguageTask):
     def _stream(self, one_pass, batch_size, **options):
         return block_batches(one_pass, batch_size, **options)
 
-    def _training_data(self, x, y, sample_weight, validation_data, validation_split, batch_size,
-                       seed, steps, held_out_examples=1000):  # fmt: skip
+    def _training_data(self, x, y, *rest, held_out_examples: int = 1000):
         if y is None and not isinstance(x, Source):
-            return super()._training_data(
-                x, y, sample_weight, validation_data, validation_split, batch_size, seed, steps,
-                held_out_examples,
-            )  # fmt: skip
-        rows, held_out = as_source(x, y, sample_weight, self.columns), None
-        if validation_data is not None:
-            pair = validation_data if isinstance(validation_data, tuple) else (validation_data,)
-            held_out = as_source(*pair, columns=self.columns)
-        elif validation_split:
-            rows, held_out = split(
-                rows, validation_split, maximum=held_out_examples, seed=seed or 0
-            )
-        self._sources = [rows, *([] if held_out is None else [held_out])]
-        number, validation = rows.scan().rows, None
-        if held_out is not None:
-            batches = self._batches(held_out, batch_size)
-            validation = self._first(batches, held_out_examples, batch_size, held_out)
+            return super()._training_data(x, y, *rest, held_out_examples=held_out_examples)
+        data, batch_size = Task._training_data(self, x, y, *rest), rest[3]
+        if data.validation is None:
+            return data
+        measured = math.ceil(held_out_examples / batch_size)
+        return data._replace(validation=data.validation.take(measured))
 
-        def batches_from(step):
-            return self._batches(rows, batch_size, seed).repeat().skip(step)
-
-        of_pass = steps or math.ceil(number / batch_size)
-        return TrainingData(batches_from, of_pass, validation, f"{number} prompts and responses")
+    def _describe(self, rows):
+        return f"{self._scan(rows).rows} prompts and responses"
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         chunks = chunk_dataset(rows, lambda row: row.values[:2], (tf.string, tf.string), seed)
         # What the prompt ends with when the model is used.
         chunks = chunks.map(lambda prompt, response: (prompt + self.separator, response))
-        return response_batches(chunks, self.tokenizer, batch_size, self.max_length, seed)
+        return response_batches(
+            chunks, self.tokenizer, batch_size, self.max_length, seed, self._scan(rows).rows
+        )
 
     def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
         """Make the batches that `task.model` takes: blocks of texts, or prompts with responses.
@@ -256,9 +242,6 @@ class CausalLM(LanguageTask):
             "loss": Crossentropy(self._label_smoothing),
             "metrics": [Accuracy(), MeanCrossentropy()],
         }
-
-    def _measuring(self, rows, batch_size):
-        return ()
 
     def fit(self, *arguments, callbacks=(), **options):
         """Train; see `Task.fit`. The logs have the perplexity beside the cross-entropy."""
