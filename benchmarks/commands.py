@@ -1,4 +1,4 @@
-"""Runs our command line for a benchmark, as a user does: in a process of its own."""
+"""Run our command line for a benchmark, as a user does: in a process of its own."""
 
 import argparse
 import json
@@ -12,76 +12,85 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*arguments, stdout=subprocess.PIPE):
-    """Runs a module from the root of the checkout; `(status, its output, seconds)`."""
+    """Run a module from the root of the checkout; return `(status, its output, seconds)`."""
     start = time.perf_counter()
     command = [sys.executable, "-m", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, stdout=stdout, text=True)
     return done.returncode, done.stdout, time.perf_counter() - start
 
 
-def tfmodels(*arguments):
-    """Runs a verb, with its output to our standard error; its seconds. Ends us if it fails."""
-    status, _, seconds = run("applications", *arguments, stdout=sys.stderr)
+def tfmodels(*arguments, stdout=sys.stderr):
+    """Run a verb; return what it prints, unless that goes to `stdout`. Exit if it fails."""
+    status, output, _ = run("applications", *arguments, stdout=stdout)
     if status:
         sys.exit(f"tfmodels {arguments[0]} {arguments[1]} failed with status {status}")
-    return seconds
+    return output
 
 
-def timed(clock, made, *arguments):
-    """Runs a verb of the command line unless what it makes is there already.
+def evaluated(application, *arguments):
+    """Return the metrics that `evaluate` prints."""
+    output = tfmodels(application, "evaluate", *arguments, stdout=subprocess.PIPE)
+    return json.loads(output.splitlines()[-1])
+
+
+def trained(work, name, *arguments):
+    """Train in `work / name`, unless it is there; what was stopped is resumed.
 
     Args:
-        clock: `Path` of a file that keeps the seconds of all attempts together: a training that was
-            stopped goes on.
-        made: `Path` that the verb makes.
-        *arguments: of the verb.
+        work, name: folder, and name of the model directory in it.
+        *arguments: of the command line, without `--output_dir`.
 
     Returns:
-        the seconds.
+        `(model directory, its metrics, seconds of all attempts together)`.
     """
+    model, clock = work / name, work / f"{name}.seconds"
     seconds = float(clock.read_text()) if clock.exists() else 0.0
-    if not made.exists():
+    if not model.exists():
         start = time.perf_counter()
         try:
-            tfmodels(*arguments)
+            tfmodels(*arguments, "--output_dir", model)
         finally:
             seconds += time.perf_counter() - start
             clock.write_text(str(seconds))
-    return seconds
+    metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
+    return model, metrics, round(seconds)
 
 
 def same_options(work, options):
-    """Ends us if a folder holds the results of other options: what lies there is not made again."""
+    """Exit if a folder holds the results of other options: what is there is not made again."""
     path, asked = work / "options.json", json.dumps(options, sort_keys=True)
     if path.exists() and json.loads(path.read_text()) != json.loads(asked):
         sys.exit(f"--work {work}: made with {path.read_text()}; give another directory")
     path.write_text(asked)
 
 
-def print_figures(title, figures, add_flags=lambda parser: None):
-    """Prints the figures that the command line asks for, a line of JSON each.
+def print_figures(title, figures, add_flags=lambda parser: None, checkpoint=True):
+    """Print the figures that the command line asks for, a line of JSON each.
 
     Args:
         title: of the command.
         figures: dict from name to function of the options and a folder to work in, which
-            gives a dict with `held`: whether the figure reaches its goal. What lies in the folder
+            gives a dict with `held`: whether the figure reaches its goal. What is in the folder
             already is not made again.
         add_flags: function that adds further flags to the parser.
+        checkpoint: whether there is a flag for the weights to start from.
 
     Returns:
         exit status: 1 if one misses its goal.
     """
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--checkpoint", help="directory of MiniLM; that of `make demo` if not given"
-    )
-    parser.add_argument("--work", type=Path)
+    if checkpoint:
+        what = "directory of MiniLM; that of `make demo` if not given"
+        parser.add_argument("--checkpoint", help=what)
+    parser.add_argument("--work", type=Path, help="folder of what is made; a temporary one")
     parser.add_argument("--only", nargs="+", choices=list(figures), default=list(figures))
     add_flags(parser)
     options = parser.parse_args()
+    if not options.data.is_dir():
+        parser.error(f"--data {options.data}: no such directory; see docs/results.md")
     options.data = options.data.resolve()
-    if options.checkpoint is None:
+    if checkpoint and options.checkpoint is None:
         from applications.demo import minilm
 
         options.checkpoint = minilm()

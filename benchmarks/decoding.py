@@ -39,22 +39,26 @@ def prompts(batch):
     return np.random.default_rng(0).integers(0, VOCABULARY, (batch, PROMPT)).astype("int32")
 
 
-def limit_tensorflow(threads):
+def limit(name, threads):
+    """Let the library of a peer use so many threads."""
+    if name == "transformers":
+        import torch
+
+        return torch.set_num_threads(threads)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def tfmodels(precision, threads):
-    """Our generation as a function of a batch of prompts: a graph, as an export has it."""
-    limit_tensorflow(threads)
+def tfmodels(precision):
+    """Return our generation as a function of a batch of prompts: a graph, as an export has it."""
     import tensorflow as tf
 
     from tfmodels.models.gpt import Gpt, GptConfig
 
     model = Gpt(GptConfig(), dtype=precision)
-    model.build()
+    model.build()  # is built already, unless in an older checkout (`benchmarks.against`)
 
     @tf.function(input_signature=[tf.TensorSpec([None, PROMPT], tf.int32)])
     def generate(ids):
@@ -71,11 +75,10 @@ def tfmodels(precision, threads):
     return lambda batch: generate(prompts(batch)).numpy()
 
 
-def transformers(precision, threads):
+def transformers(precision):
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    torch.set_num_threads(threads)
     model = GPT2LMHeadModel(GPT2Config()).eval().to(getattr(torch, precision))
 
     def generate(batch):
@@ -90,8 +93,7 @@ def transformers(precision, threads):
     return generate
 
 
-def keras_hub(precision, threads):
-    limit_tensorflow(threads)
+def keras_hub(precision):
     import keras
     import keras_nlp
 
@@ -116,10 +118,11 @@ def keras_hub(precision, threads):
 
 
 def serve(name, precision, threads):
-    """For every line with a batch size on stdin, a line with the seconds of one generation."""
+    """Answer every line with a batch size on stdin by a line with the seconds of one generation."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not an answer
-    generate = globals()[name](precision, threads)
+    limit(name, threads)
+    generate = globals()[name](precision)
     for line in sys.stdin:
         batch = int(line)
         start = time.perf_counter()
@@ -146,7 +149,7 @@ def ask(process, batch):
 
 
 def measure(batches, runs, threads):
-    """Tokens per second by batch size and by `(name, precision)`: lists of `runs` numbers."""
+    """Return by batch size and `(name, precision)` tokens per second of each run."""
     there = [name for name, needs in PEERS.items() if all(map(importlib.util.find_spec, needs))]
     runners = {(name, p): start(name, p, threads) for name in there for p in PRECISIONS}
     found = {batch: {runner: [] for runner in runners} for batch in batches}

@@ -25,7 +25,7 @@ MACHINES, GPUS, GIGABIT = 8, 8, 100
 
 
 def train(how, size, steps):
-    """One process: prints the seconds of a step and the parameters."""
+    """Print, in one process, the seconds of a step and the parameters."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -65,7 +65,7 @@ def train(how, size, steps):
 
 
 def measured(how, size, steps):
-    """The seconds of a step, and the parameters, of one way."""
+    """Return the seconds of a step, and the parameters, of one way."""
     from tests.models.distributed import run_workers
 
     command = ["-m", "benchmarks.distribution", "--train", how, "--size", size]
@@ -87,7 +87,7 @@ def measured(how, size, steps):
 
 
 def main():
-    """Prints the figure."""
+    """Print the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)

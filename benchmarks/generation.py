@@ -1,4 +1,4 @@
-"""What a GPT trained here reaches: Shakespeare by characters, and PTB or WikiText by BPE.
+"""What a GPT trained here reaches: Shakespeare by characters, and Penn Treebank by BPE.
 
     python -m benchmarks.generation --data DIR [--only NAME ...] [--work DIR]
 
@@ -16,114 +16,84 @@ In: DIR with `tiny_shakespeare/input.txt`, `ptb/ptb.{train.txt.gz,valid.txt,test
 Out: one line of JSON a figure; exit status 1 if a goal is missed.
 """
 
-import argparse
 import gzip
-import json
 import math
 import sys
-from pathlib import Path
 
-from benchmarks.commands import ROOT, run, tfmodels
+from benchmarks.commands import evaluated, print_figures, trained
 
 NATS = 1.88
 
 
-def trained(work, name, train, valid, *flags):
-    """The metrics of a model directory, and the seconds that it took."""
-    model, clock = work / name, work / f"{name}.seconds"
-    if not model.exists():
-        seconds = tfmodels(
-            "gpt", "pretrain", "--text_files", train, "--eval_files", valid, "--output_dir", model,
-            *flags,
-        )  # fmt: skip
-        clock.write_text(str(seconds))
-    metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
-    return model, {**metrics, "seconds": round(float(clock.read_text()))}
-
-
-def shakespeare(data, work, options):
+def shakespeare(options, work):
     """Validation loss at nanoGPT's CPU settings."""
-    train, valid = _split_shakespeare(data, work)
-    _, metrics = trained(
-        work, "shakespeare", train, valid, "--tokenizer", "characters", "--num_layers", 4,
-        "--num_heads", 4, "--hidden_dim", 128, "--max_length", 64, "--batch_size", 12, "--steps",
-        2000, "--save_steps", 250, "--dropout", 0, "--learning_rate", "2e-3",
-        "--held_out_examples", 100_000, "--sample_prompt", "ROMEO:",
+    metrics = characters(
+        options, work, "shakespeare", "--num_layers", 4, "--num_heads", 4, "--hidden_dim", 128,
+        "--max_length", 64, "--batch_size", 12, "--steps", 2000, "--save_steps", 250,
+        "--dropout", 0, "--learning_rate", "2e-3",
     )  # fmt: skip
-    return _shown("shakespeare", metrics, metrics["crossentropy"] <= NATS)
+    return shown("shakespeare", metrics, metrics["crossentropy"] <= NATS)
 
 
-def shakespeare_large(data, work, options):
+def shakespeare_large(options, work):
     """The curve of nanoGPT's larger settings."""
-    train, valid = _split_shakespeare(data, work)
-    _, metrics = trained(
-        work, "shakespeare_large", train, valid, "--tokenizer", "characters", "--num_layers", 6,
-        "--num_heads", 6, "--hidden_dim", 384, "--max_length", 256, "--batch_size", 16, "--steps",
-        options.steps, "--save_steps", 150, "--dropout", 0.2, "--learning_rate", "1e-3",
-        "--held_out_examples", 100_000, "--sample_prompt", "ROMEO:",
+    metrics = characters(
+        options, work, "shakespeare_large", "--num_layers", 6, "--num_heads", 6,
+        "--hidden_dim", 384, "--max_length", 256, "--batch_size", 16, "--steps", options.steps,
+        "--save_steps", 150, "--dropout", 0.2, "--learning_rate", "1e-3",
     )  # fmt: skip
-    return _shown("shakespeare_large", metrics, True)
+    return shown("shakespeare_large", metrics)
 
 
-def ptb(data, work, options):
+def characters(options, work, name, *flags):
+    """Return the metrics of a GPT of characters, on the last tenth of Shakespeare."""
+    text = (options.data / "tiny_shakespeare" / "input.txt").read_text(encoding="utf-8")
+    part = int(len(text) * 0.9)
+    train, valid = (work / f"shakespeare_{split}.txt" for split in ("train", "valid"))
+    train.write_text(text[:part], encoding="utf-8")
+    valid.write_text(text[part:], encoding="utf-8")
+    _, metrics, seconds = trained(
+        work, name, "gpt", "pretrain", "--text_files", train, "--eval_files", valid,
+        "--tokenizer", "characters", "--held_out_examples", 100_000, "--sample_prompt", "ROMEO:",
+        *flags,
+    )  # fmt: skip
+    return {**metrics, "seconds": seconds}
+
+
+def ptb(options, work):
     """Perplexity of a word of Penn Treebank's test text."""
-    text = gzip.open(data / "ptb" / "ptb.train.txt.gz", "rt", encoding="utf-8").read()
+    folder = options.data / "ptb"
+    text = gzip.open(folder / "ptb.train.txt.gz", "rt", encoding="utf-8").read()
     (work / "ptb.txt").write_text(text, encoding="utf-8")
-    model, metrics = trained(
-        work, "ptb", work / "ptb.txt", data / "ptb" / "ptb.valid.txt", "--vocabulary_size", 4000,
+    model, metrics, seconds = trained(
+        work, "ptb", "gpt", "pretrain", "--text_files", work / "ptb.txt",
+        "--eval_files", folder / "ptb.valid.txt", "--vocabulary_size", 4000,
         "--size", "mini", "--max_length", 128, "--batch_size", 16, "--steps", 4000, "--save_steps",
         500, "--dropout", 0.2, "--learning_rate", "1e-3", "--sample_prompt", " the company",
     )  # fmt: skip
     found = {}
     for split in ("valid", "test"):
-        path = data / "ptb" / f"ptb.{split}.txt"
-        status, output, _ = run(
-            "applications", "gpt", "evaluate", "--model_dir", model, "--text_files", path
-        )
-        if status:
-            sys.exit(f"gpt evaluate failed with status {status}")
-        measured = json.loads(output.splitlines()[-1])
+        path = folder / f"ptb.{split}.txt"
+        measured = evaluated("gpt", "--model_dir", model, "--text_files", path)
         lines = len(path.read_text(encoding="utf-8").splitlines())
         total = measured["crossentropy"] * measured["tokens"]
         # As published figures have it: the end of a line counts as a word.
         perplexity = math.exp(total / (measured["words"] + lines))
         found[split] = {**measured, "lines": lines, "word_perplexity": perplexity}
-    return _shown("ptb", {**metrics, **found}, True)
+    return shown("ptb", {**metrics, "seconds": seconds, **found})
 
 
-def _split_shakespeare(data, work):
-    text = (data / "tiny_shakespeare" / "input.txt").read_text(encoding="utf-8")
-    part = int(len(text) * 0.9)
-    paths = work / "shakespeare_train.txt", work / "shakespeare_valid.txt"
-    for path, piece in zip(paths, (text[:part], text[part:]), strict=True):
-        path.write_text(piece, encoding="utf-8")
-    return paths
-
-
-def _shown(name, metrics, reached):
-    metrics = {**metrics}
-    history = metrics.pop("history")
-    curve = [round(value, 3) for value in history["val_crossentropy"]]
-    print(json.dumps({"figure": name, **metrics, "curve": curve, "reached": reached}), flush=True)
-    return reached
+def shown(name, metrics, held=True):
+    curve = [round(value, 3) for value in metrics.pop("history")["val_crossentropy"]]
+    return {"figure": name, **metrics, "curve": curve, "held": held}
 
 
 FIGURES = {"shakespeare": shakespeare, "ptb": ptb, "shakespeare_large": shakespeare_large}
 
 
-def main():
-    """Prints the figures; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "generation")
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES))
+def steps(parser):
     parser.add_argument("--steps", type=int, default=2500, help="of shakespeare_large")
-    options = parser.parse_args()
-    work = options.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    reached = [FIGURES[name](options.data.resolve(), work, options) for name in options.only]
-    return int(not all(reached))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_figures(__doc__.splitlines()[0], FIGURES, steps, checkpoint=False))

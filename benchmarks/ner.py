@@ -1,52 +1,33 @@
-"""Named entities on real data: ours beside PyTorch `transformers`, and from zero in Chinese.
+"""Named entities on real data: ours beside PyTorch `transformers`, and from scratch in Chinese.
 
     python -m benchmarks.ner --data DIR [--checkpoint DIR] [--only conll msra spans]
 
 In: DIR with `conll2003/{train,valid}.txt` (columns, the tag last) and
 `msra_ner_zh/train_dh_minus_test.txt.gz` (character and tag); the MiniLM weights of `make demo`.
-`conll`: from MiniLM, 3 epochs, batch 32, with a chain and without (learning rate 3e-4), and the
+`conll`: from MiniLM, 3 epochs, batch 32, with a CRF and without (learning rate 3e-4), and the
 same with `transformers` and a loop of its own (learning rate 1e-4, first pieces, bfloat16
 autocast, batches padded to their longest, AdamW, 6 % warm-up, clipping at 1.0). `msra`: from
-zero, tiny, with a chain (and the loss of each tag by itself) and without, on 5,000 blocks held
+scratch, tiny, with a CRF (and the loss of each tag by itself) and without, on 5,000 blocks held
 out. `spans`: every entity that `predict` and the SavedModel find in 20,000 real sentences is the
 slice of its text; a document of 5,000 words is tagged as its paragraphs are.
 Out: a line of JSON each; exit status 1 if one of them misses its goal.
 """
 
 import gzip
-import json
 import random
 import sys
 import time
 
-from benchmarks.commands import print_figures, tfmodels
+from benchmarks.commands import print_figures, tfmodels, trained
 
+MSRA = "msra_ner_zh/train_dh_minus_test.txt.gz"
 EPOCHS, BATCH, RATE, PEER_RATE, LONGEST = 3, 32, 3e-4, 1e-4, 128
-NOISE = [
-    "\t",
-    "  ",
-    "\u3000",
-    " 👩\u200d👧 ",
-    "e\u0301",
-    "Ｆｕｌｌ",
-    " שלום ",
-    " مرحبا ",
-    "\u00a0",
-    "…",
-]
-
-
-def trained(work, name, *flags):
-    """Metrics and seconds of `ner train`; what is there already is not trained again."""
-    model, clock = work / name, work / f"{name}.seconds"
-    if not model.exists():
-        clock.write_text(str(tfmodels("ner", "train", "--output_dir", model, *flags)))
-    metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
-    return metrics, round(float(clock.read_text()))
+NOISE = ["\t", "  ", "\u3000", " 👩\u200d👧 ", "e\u0301", "Ｆｕｌｌ", " שלום ", " مرحبا ", "\u00a0",
+         "…"]  # fmt: skip
 
 
 def sentences(path):
-    """`(tokens, tags)` of a file of columns."""
+    """Yield `(tokens, tags)` of a file of columns."""
     opened = gzip.open if path.suffix == ".gz" else open
     tokens, tags = [], []
     with opened(path, "rt", encoding="utf-8") as file:
@@ -70,8 +51,23 @@ def strict_spans(tags):
     return to_spans(kept[1:], "iob2")
 
 
+def peer_optimizer(model, total):
+    """Return AdamW of PyTorch for so many steps, and its schedule."""
+    import torch
+
+    decayed = [p for n, p in model.named_parameters() if "bias" not in n and "LayerNorm" not in n]
+    rest = [p for n, p in model.named_parameters() if "bias" in n or "LayerNorm" in n]
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=PEER_RATE)
+    warm = int(0.06 * total)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min((s + 1) / max(warm, 1), (total - s) / (total - warm))
+    )
+    return optimizer, schedule
+
+
 def peer(data, checkpoint):
-    """Entity F1 of `transformers` after each epoch, and its seconds."""
+    """Return the entity F1 of `transformers` after each epoch, and its seconds."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -98,15 +94,7 @@ def peer(data, checkpoint):
             firsts.append(places)
         return batch, labels, firsts
 
-    decayed = [p for n, p in model.named_parameters() if "bias" not in n and "LayerNorm" not in n]
-    rest = [p for n, p in model.named_parameters() if "bias" in n or "LayerNorm" in n]
-    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=PEER_RATE)
-    total = EPOCHS * -(-len(training) // BATCH)
-    warm = int(0.06 * total)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / max(warm, 1), (total - s) / (total - warm))
-    )
+    optimizer, schedule = peer_optimizer(model, EPOCHS * -(-len(training) // BATCH))
     order, scores, seconds = random.Random(0), [], []
     for _ in range(EPOCHS):
         start = time.perf_counter()
@@ -141,87 +129,62 @@ def peer(data, checkpoint):
 
 def conll(options, work):
     folder = options.data / "conll2003"
-    flags = ["--train_file", folder / "train.txt", "--eval_file", folder / "valid.txt"]
-    flags += ["--checkpoint", options.checkpoint, "--epochs", EPOCHS, "--batch_size", BATCH]
+    flags = ["ner", "train", "--train_file", folder / "train.txt"]
+    flags += ["--eval_file", folder / "valid.txt", "--checkpoint", options.checkpoint]
+    flags += ["--epochs", EPOCHS, "--batch_size", BATCH]
     flags += ["--learning_rate", RATE, "--max_length", LONGEST]
-    chain, chain_seconds = trained(work, "conll-crf", *flags, "--crf", "true")
-    plain, plain_seconds = trained(work, "conll-softmax", *flags, "--crf", "false")
+    _, crf, crf_seconds = trained(work, "conll-crf", *flags, "--crf", "true")
+    _, plain, plain_seconds = trained(work, "conll-softmax", *flags, "--crf", "false")
     theirs, their_seconds = peer(options.data, options.checkpoint)
     return {
         "figure": "CoNLL-2003 valid, entity F1, from MiniLM",
-        "crf": round(chain["f1"], 4), "softmax": round(plain["f1"], 4), "transformers": theirs,
-        "by_epoch": {"crf": chain["history"]["val_f1"], "softmax": plain["history"]["val_f1"]},
-        "types": {kind: round(row["f1"], 4) for kind, row in chain["types"].items()},
-        "seconds": {"crf": chain_seconds, "softmax": plain_seconds, "transformers": their_seconds},
-        "held": chain["f1"] >= max(*theirs, plain["f1"]), "goal": 0.92,
+        "crf": round(crf["f1"], 4), "softmax": round(plain["f1"], 4), "transformers": theirs,
+        "by_epoch": {"crf": crf["history"]["val_f1"], "softmax": plain["history"]["val_f1"]},
+        "types": {kind: round(row["f1"], 4) for kind, row in crf["types"].items()},
+        "seconds": {"crf": crf_seconds, "softmax": plain_seconds, "transformers": their_seconds},
+        "held": crf["f1"] >= max(*theirs, plain["f1"]), "goal": 0.92,
     }  # fmt: skip
 
 
 def msra(options, work):
-    file = options.data / "msra_ner_zh" / "train_dh_minus_test.txt.gz"
-    blocks = list(sentences(file))
+    blocks = list(sentences(options.data / MSRA))
     random.Random(0).shuffle(blocks)
     parts = {"msra-dev.txt": blocks[:5000], "msra-train.txt": blocks[5000:]}
     for name, rows in parts.items():
         lines = ("".join(f"{a}\t{b}\n" for a, b in zip(*row, strict=True)) + "\n" for row in rows)
         (work / name).write_text("".join(lines), encoding="utf-8")
-    flags = ["--train_file", work / "msra-train.txt", "--eval_file", work / "msra-dev.txt"]
+    flags = ["ner", "train", "--train_file", work / "msra-train.txt"]
+    flags += ["--eval_file", work / "msra-dev.txt"]
     # A few entities begin with I-, and characters of numbers stand alone in the file.
     flags += ["--scheme", "iob", "--join", ""]
     flags += ["--size", "tiny", "--epochs", 5, "--learning_rate", "1e-3", "--max_length", 128]
-    chain_flags = ["--crf", "true", "--emission_loss", "1"]
-    chain, chain_seconds = trained(work, "msra-crf", *flags, *chain_flags)
-    plain, plain_seconds = trained(work, "msra-softmax", *flags, "--crf", "false")
+    with_crf = ["--crf", "true", "--emission_loss", 1]
+    _, crf, crf_seconds = trained(work, "msra-crf", *flags, *with_crf)
+    _, plain, plain_seconds = trained(work, "msra-softmax", *flags, "--crf", "false")
     return {
-        "figure": "MSRA, 5,000 held-out blocks, entity F1, from zero, 2 x 128",
-        "crf": round(chain["f1"], 4), "softmax": round(plain["f1"], 4),
-        "seconds": {"crf": chain_seconds, "softmax": plain_seconds},
-        "held": chain["f1"] > plain["f1"],
+        "figure": "MSRA, 5,000 held-out blocks, entity F1, from scratch, 2 x 128",
+        "crf": round(crf["f1"], 4), "softmax": round(plain["f1"], 4),
+        "seconds": {"crf": crf_seconds, "softmax": plain_seconds},
+        "held": crf["f1"] > plain["f1"],
     }  # fmt: skip
 
 
 def spans(options, work):
     """Needs the models of `conll`."""
-    from tests.serving.fresh import ask
+    import tfmodels as library
 
-    model = work / "conll-crf"
-    rng = random.Random(0)
-    texts = [" ".join(tokens) for tokens, _ in sentences(options.data / "conll2003" / "train.txt")]
-    chinese = sentences(options.data / "msra_ner_zh" / "train_dh_minus_test.txt.gz")
-    texts = texts[:12_000] + ["".join(tokens) for tokens, _ in chinese][:8_000]
-    for number in range(0, len(texts), 3):  # every third one with what people also write
-        at = rng.randint(0, len(texts[number]))
-        texts[number] = texts[number][:at] + rng.choice(NOISE) + texts[number][at:]
-    from applications.ner import entity_predictor, load
-
-    tagger, tokenizer, config = load(model, "float32")
-    find = entity_predictor(tagger, tokenizer, config["max_length"], config["stride"], 64)
-    found = [entities for entities, *_ in find(texts)]
-    wrong = sum(
-        text[e["start"] : e["end"]] != e["entity"]
-        for text, entities in zip(texts, found, strict=True)
-        for e in entities
-    )
-    exported = work / "served"
-    if not exported.exists():
-        tfmodels("ner", "export", "--model_dir", model, "--export_dir", exported)
-    calls = [
-        ("serving_default", {"text": ("string", texts[first : first + 500])})
-        for first in range(0, len(texts), 500)
+    texts = noisy_texts(options.data)
+    task = library.load(work / "conll-crf", dtype="float32")
+    expected = [
+        [(e["entity"], e["start"], e["end"]) for e in found] for found in task.predict(texts, 64)
     ]
-    _, answers = ask(exported / "1", *calls, timeout=3600)
-    rows = [
-        [(e, s, t) for e, s, t in zip(*row, strict=True) if s >= 0]
-        for answer in answers
-        for row in zip(answer["entity"], answer["start"], answer["end"], strict=True)
-    ]
-    served_wrong = sum(
-        text[start:end] != entity
-        for text, row in zip(texts, rows, strict=True)
-        for entity, start, end in row
-    )
-    expected = [[(e["entity"], e["start"], e["end"]) for e in entities] for entities in found]
-    different = sum(a != b for a, b in zip(expected, rows, strict=True))
+    answers = served(work, texts)
+    wrong, wrong_served = (
+        sum(text[start:end] != entity
+            for text, row in zip(texts, rows, strict=True) for entity, start, end in row)
+        for rows in (expected, answers)
+    )  # fmt: skip
+    different = sum(a != b for a, b in zip(expected, answers, strict=True))
 
     paragraphs, words = [], 0
     for tokens, _ in sentences(options.data / "conll2003" / "valid.txt"):
@@ -229,24 +192,54 @@ def spans(options, work):
             break
         paragraphs.append(" ".join(tokens))
         words += len(tokens)
-    whole = {(e["type"], e["start"], e["end"]) for e in find(["\n\n".join(paragraphs)])[0][0]}
+    (found,) = task.predict(["\n\n".join(paragraphs)])
+    whole = {(e["type"], e["start"], e["end"]) for e in found}
     parts, at = set(), 0
-    for text, (entities, *_) in zip(paragraphs, find(paragraphs), strict=True):
-        parts |= {(e["type"], e["start"] + at, e["end"] + at) for e in entities}
+    for text, found in zip(paragraphs, task.predict(paragraphs), strict=True):
+        parts |= {(e["type"], e["start"] + at, e["end"] + at) for e in found}
         at += len(text) + 2
     return {
         "figure": "spans of 20,000 sentences; a document of 5,000 words",
-        "sentences": len(texts), "entities": sum(map(len, found)),
-        "wrong": wrong, "wrong_served": served_wrong, "served_differently": different,
+        "sentences": len(texts), "entities": sum(map(len, expected)),
+        "wrong": wrong, "wrong_served": wrong_served, "served_differently": different,
         "document_entities": len(parts),
         "document_share_different": round(len(whole ^ parts) / max(len(whole | parts), 1), 4),
-        "held": wrong == served_wrong == different == 0 and whole == parts,
+        "held": wrong == wrong_served == different == 0 and whole == parts,
     }  # fmt: skip
+
+
+def noisy_texts(data):
+    """Return 20,000 sentences, every third with something in it that people also write."""
+    rng = random.Random(0)
+    texts = [" ".join(tokens) for tokens, _ in sentences(data / "conll2003" / "train.txt")]
+    texts = texts[:12_000] + ["".join(tokens) for tokens, _ in sentences(data / MSRA)][:8_000]
+    for number in range(0, len(texts), 3):
+        at = rng.randint(0, len(texts[number]))
+        texts[number] = texts[number][:at] + rng.choice(NOISE) + texts[number][at:]
+    return texts
+
+
+def served(work, texts):
+    """Return `(entity, start, end)` of each text as the export of `conll-crf` answers."""
+    from tests.serving.fresh import ask
+
+    exported = work / "served"
+    if not exported.exists():
+        tfmodels("ner", "export", "--model_dir", work / "conll-crf", "--export_dir", exported)
+    calls = [
+        ("serving_default", {"text": ("string", texts[first : first + 500])})
+        for first in range(0, len(texts), 500)
+    ]
+    _, answers = ask(exported / "1", *calls, timeout=3600)
+    return [
+        [(e, s, t) for e, s, t in zip(*row, strict=True) if s >= 0]
+        for answer in answers
+        for row in zip(answer["entity"], answer["start"], answer["end"], strict=True)
+    ]
 
 
 FIGURES = {"conll": conll, "msra": msra, "spans": spans}
 
 
 if __name__ == "__main__":
-    status = print_figures(__doc__.splitlines()[0], FIGURES)
-    sys.exit(status)
+    sys.exit(print_figures(__doc__.splitlines()[0], FIGURES))

@@ -3,7 +3,7 @@
     python -m benchmarks.pace --train_file sst2/train.tsv --text_column sentence [--rounds 3]
 
 In: a table of texts. Out: seconds for 1,000 rows of a MiniLM-shaped classifier (6 layers, 384
-wide, random weights), batches of 32, and the ratio. Ours: `length_bucketed` batches; theirs:
+wide, random weights), batches of 32, and the ratio. Ours: batches of `task.dataset`; theirs:
 `tokenizers`, random batches padded to their longest, bfloat16 autocast. Both read the same rows
 in an order of their own. The peers take turns; nothing else should run meanwhile.
 """
@@ -18,23 +18,25 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.speed import SHAPES, new_transformers_trainer
+from benchmarks.speed import new_encoder, new_transformers_trainer
 
 BATCH, BATCHES, WARM_UP = 32, 100, 40
 PEERS = ("tfmodels", "transformers")
 
 
 def rows_of(file, column):
-    """`BATCHES` + `WARM_UP` batches of rows, drawn at random from the file."""
-    from tfmodels.data.tables import open_source
+    """Return `BATCHES` + `WARM_UP` batches of rows, drawn at random from the file."""
+    from tfmodels.data import open_table
 
-    rows = (values[0] for _, values in open_source(file, [column]).rows(seed=0))
+    rows = (values[0] for _, values in open_table(file, column).rows(seed=0))
     return [text for text, _ in zip(rows, range(BATCH * (BATCHES + WARM_UP)), strict=False)]
 
 
 def seconds(step, batches, shape_of=lambda batch: None):
-    """Of 1,000 rows. Not counted are the first batches, and the first of each shape: it compiles,
-    which a training of thousands of steps does once.
+    """Return the seconds of 1,000 rows.
+
+    Not counted are the first batches, and the first of each shape: it compiles, which a training of
+    thousands of steps does once.
     """
     seen, times = {None}, []
     batches = iter(batches)
@@ -50,28 +52,18 @@ def seconds(step, batches, shape_of=lambda batch: None):
 
 
 def run_tfmodels(texts, vocabulary):
-    import keras
-    import tensorflow as tf
-
-    from tfmodels.models.bert import Bert, BertConfig
-    from tfmodels.models.classifier import Classifier
-    from tfmodels.text.batching import length_bucketed
+    from tfmodels.tasks.text_classifier import TextClassifier
     from tfmodels.text.wordpiece import WordPieceTokenizer
-    from tfmodels.training.optimizer import AdamW
-    from tfmodels.training.precision import dtype_policy
+    from tfmodels.training.losses import Crossentropy
+    from tfmodels.training.optimizer import make_optimizer
 
-    keras.config.set_dtype_policy(dtype_policy("auto"))
     tokenizer = WordPieceTokenizer.from_file(vocabulary)
-    layers, hidden, heads, feedforward = SHAPES["minilm"]
-    shape = {"num_layers": layers, "hidden_dim": hidden, "num_heads": heads}
-    config = BertConfig(**shape, feedforward_dim=feedforward)
-    model = Classifier(Bert(config), 2, pooling="mean")
-    optimizer = AdamW(5e-5, global_clipnorm=1.0, use_ema=True, ema_momentum=0.999)
-    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    chunks = tf.data.Dataset.from_tensor_slices((texts, [0, 1] * (len(texts) // 2))).batch(256)
-    batches = length_bucketed(chunks, tokenizer, BATCH, 128, seed=0)
+    task = TextClassifier(new_encoder("minilm"), tokenizer, ["no", "yes"])
+    task.model.compile(make_optimizer(10 * BATCHES, learning_rate=5e-5), Crossentropy())
+    labels = [0, 1] * (len(texts) // 2)
+    batches = task.dataset(texts, labels, batch_size=BATCH, shuffle=True)
     return seconds(
-        lambda batch: model.train_on_batch(*batch),
+        lambda batch: task.model.train_on_batch(*batch),
         batches.repeat(2),
         lambda batch: tuple(batch[0]["token_ids"].shape),
     )
@@ -96,7 +88,7 @@ def run_transformers(texts, vocabulary):
 
 
 def main():
-    """Runs the peers in turn and prints a line of JSON."""
+    """Run the peers in turn and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train_file", required=True)
     parser.add_argument("--text_column", default="text")

@@ -23,7 +23,7 @@ VOCABULARY, STEPS = 30522, 8
 
 
 def timed(step):
-    """Median milliseconds of a step, after two that are not counted."""
+    """Return the median milliseconds of a step, after two that are not counted."""
     step(), step()
     times = []
     for _ in range(STEPS):
@@ -34,7 +34,7 @@ def timed(step):
 
 
 def random_batch(batch, length):
-    """Ids and labels, the same for every peer."""
+    """Return ids and labels, the same for every peer."""
     import numpy as np
 
     numbers = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def random_batch(batch, length):
 
 
 def keras_steps(model, inputs, labels, optimizer):
-    """Train and forward steps of a Keras model of logits."""
+    """Return the train and forward steps of a Keras model of logits."""
     import keras
     import tensorflow as tf
 
@@ -53,31 +53,32 @@ def keras_steps(model, inputs, labels, optimizer):
     return lambda: model.train_on_batch(inputs, labels), lambda: forward(inputs)
 
 
-def run_tfmodels(size, batch, length):
-    import keras
-    import numpy as np
-
+def new_encoder(size):
+    """Return our encoder of a shape, in the precision that is fast here."""
     from tfmodels.models.bert import Bert, BertConfig
-    from tfmodels.models.classifier import Classifier
-    from tfmodels.training.optimizer import AdamW
     from tfmodels.training.precision import dtype_policy
 
-    keras.config.set_dtype_policy(dtype_policy("auto"))
     layers, hidden, heads, feedforward = SHAPES[size]
     config = BertConfig(
-        vocabulary_size=VOCABULARY,
-        num_layers=layers,
-        hidden_dim=hidden,
-        num_heads=heads,
+        vocabulary_size=VOCABULARY, num_layers=layers, hidden_dim=hidden, num_heads=heads,
         feedforward_dim=feedforward,
-    )
+    )  # fmt: skip
+    return Bert(config, dtype=dtype_policy("auto"))
+
+
+def run_tfmodels(size, batch, length):
+    import numpy as np
+
+    from tfmodels.models.classifier import Classifier
+    from tfmodels.training.optimizer import AdamW
+
     ids, labels = random_batch(batch, length)
     inputs = {
         "token_ids": ids.astype("int32"),
         "segment_ids": np.zeros_like(ids, "int32"),
         "padding_mask": np.ones_like(ids, bool),
     }
-    model = Classifier(Bert(config), 2)
+    model = Classifier(new_encoder(size), 2)
     return keras_steps(model, inputs, labels, AdamW(5e-5, global_clipnorm=1.0))
 
 
@@ -106,7 +107,7 @@ def run_kerashub(size, batch, length):
 
 
 def new_transformers_trainer(size):
-    """A function of ids, mask and labels that trains a new PyTorch model by one step."""
+    """Return a function of ids, mask and labels that trains a new PyTorch model by one step."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -117,13 +118,10 @@ def new_transformers_trainer(size):
     layers, hidden, heads, feedforward = SHAPES[size]
     model = BertForSequenceClassification(
         BertConfig(
-            vocab_size=VOCABULARY,
-            num_hidden_layers=layers,
-            hidden_size=hidden,
-            num_attention_heads=heads,
-            intermediate_size=feedforward,
+            vocab_size=VOCABULARY, num_hidden_layers=layers, hidden_size=hidden,
+            num_attention_heads=heads, intermediate_size=feedforward,
         )
-    )
+    )  # fmt: skip
     optimizer = torch.optim.AdamW(model.parameters(), 5e-5)
 
     def train(ids, mask, labels):
@@ -154,7 +152,7 @@ def run_transformers(size, batch, length):
 
 
 def measure(peer, size):
-    """What a child process prints: milliseconds of train and forward for each batch."""
+    """Print, in a child process, milliseconds of train and forward for each batch."""
     found = {}
     for batch, length in BATCHES[size]:
         train, forward = globals()[f"run_{peer}"](size, batch, length)
@@ -163,7 +161,7 @@ def measure(peer, size):
 
 
 def main():
-    """Runs the peers in turn and prints the table."""
+    """Run the peers in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["minilm"], choices=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=3)

@@ -5,12 +5,12 @@
 In: DIR with `samsum/{train,validation}.jsonl.gz`, `gigaword_sample/{train,valid}.*.txt`,
 `aeslc/{train,dev}.jsonl.gz`, `csl_title_zh/{dev,test}.tsv` and
 `msra_ner_zh/train_dh_minus_test.txt.gz`; the MiniLM weights of `make demo`.
-`copy`, `reverse`: sequences of letters from zero, exact matches on unseen ones. `samsum`: from
+`copy`, `reverse`: sequences of letters from scratch, exact matches on unseen ones. `samsum`: from
 MiniLM, at most 90 minutes, beside lead 3 and the Transformer of Gliwa et al. 2019. `gigaword`,
 `aeslc`: from MiniLM, beside lead 1. `csl`: first clauses of Chinese abstracts as their titles, from
-zero.
+scratch.
 Out: a line of JSON each; exit status 1 if one of them misses its goal. A run that was stopped
-trains what is not there yet in the same `--work`.
+is resumed in the same `--work`.
 """
 
 import gzip
@@ -21,8 +21,9 @@ import re
 import string
 import sys
 import time
+from subprocess import PIPE
 
-from benchmarks.commands import print_figures, run, timed
+from benchmarks.commands import evaluated, print_figures, tfmodels, trained
 from benchmarks.ner import sentences
 
 # Rows of the table of Gliwa et al. 2019 (arXiv:1911.12237), from memory.
@@ -39,7 +40,7 @@ CLAUSE = re.compile(f".{{6,40}}?(?={MARK.pattern})")
 
 
 def written(path, rows):
-    """Writes JSON lines with `text` and `summary`."""
+    """Write JSON lines with `text` and `summary`."""
     with open(path, "w", encoding="utf-8") as file:
         for text, summary in rows:
             row = {"text": text, "summary": summary}
@@ -47,29 +48,25 @@ def written(path, rows):
     return path
 
 
-def trained(work, name, training, held_out, *flags):
-    """The metrics on all held-out rows, which the training does not see, and its seconds."""
-    model, clock, found = (work / f"{name}{end}" for end in ("", ".seconds", ".metrics.json"))
-    files = ["--train_file", training, "--output_dir", model]
-    seconds = timed(clock, model, "summarization", "train", *files, *flags)
+def measured(work, name, training, held_out, *flags):
+    """Return the metrics on all held-out rows, which the training does not see, and its seconds."""
+    files = ["--train_file", training]
+    model, _, seconds = trained(work, name, "summarization", "train", *files, *flags)
+    found = work / f"{name}.metrics.json"
     if not found.exists():
         start = time.perf_counter()
-        status, output, _ = run(
-            "applications", "summarization", "evaluate", "--model_dir", model,
-            "--eval_file", held_out, "--report_dir", work / f"{name}.report",
-            "--precision", "auto", "--lead_k", LEAD.get(name, 1),
+        metrics = evaluated(
+            "summarization", "--model_dir", model, "--eval_file", held_out,
+            "--report_dir", work / f"{name}.report", "--precision", "auto",
+            "--lead_k", LEAD.get(name, 1),
         )  # fmt: skip
-        if status:
-            sys.exit(f"evaluate failed with status {status}")
-        metrics = json.loads(output.splitlines()[-1])
         metrics["seconds"] = round(time.perf_counter() - start)
         found.write_text(json.dumps(metrics))
-    metrics = json.loads(found.read_text(encoding="utf-8"))
-    return metrics, round(seconds)
+    return json.loads(found.read_text(encoding="utf-8")), seconds
 
 
 def sequences(name, make, work):
-    """Exact matches on sequences of letters that the training has not seen."""
+    """Return the exact matches on sequences of letters that the training has not seen."""
     rng = random.Random(0)
     texts = sorted({" ".join(rng.choices(string.ascii_lowercase, k=rng.randint(4, 10)))
                     for _ in range(21_000)})  # fmt: skip
@@ -77,29 +74,26 @@ def sequences(name, make, work):
     pairs = [(text, make(text)) for text in texts]
     training = written(work / f"{name}-train.jsonl", pairs[1000:])
     held_out = written(work / f"{name}-unseen.jsonl", pairs[:1000])
-    model = work / name
-    seconds = timed(
-        work / f"{name}.seconds", model,
-        "summarization", "train", "--train_file", training, "--held_out", 0.05,
-        "--output_dir", model, "--size", "tiny", "--vocabulary_size", 100, "--epochs", 12,
+    model, _, seconds = trained(
+        work, name, "summarization", "train", "--train_file", training, "--held_out", 0.05,
+        "--size", "tiny", "--vocabulary_size", 100, "--epochs", 12,
         "--batch_size", 64, "--max_length", 16, "--max_target_length", 16,
         "--learning_rate", "2e-3", "--label_smoothing", 0.0, "--dropout", 0.0,
         "--no_repeat_ngram", 0, "--num_beams", 1, "--patience", 12,
     )  # fmt: skip
-    _, output, _ = run(
-        "applications", "summarization", "predict", "--model_dir", model, "--input_file", held_out
+    output = tfmodels(
+        "summarization", "predict", "--model_dir", model, "--input_file", held_out, stdout=PIPE
     )
     found = [json.loads(line)["summary"] for line in output.splitlines()]
     exact = sum(a == b for a, (_, b) in zip(found, pairs[:1000], strict=True)) / 1000
     return {
-        "figure": f"{name}: exact matches on 1,000 unseen sequences, from zero, 2 x 128",
-        "exact": exact, "seconds": round(seconds),
-        "held": exact >= 0.99,
+        "figure": f"{name}: exact matches on 1,000 unseen sequences, from scratch, 2 x 128",
+        "exact": exact, "seconds": seconds, "held": exact >= 0.99,
     }  # fmt: skip
 
 
 def figure(what, metrics, seconds, held):
-    """What is reported of a data set."""
+    """Return what is reported of a data set."""
     names = ("rouge1", "rouge2", "rougeL", "rougeLsum")
     return {
         "figure": what, "examples": metrics["examples"],
@@ -119,7 +113,7 @@ def reverse(options, work):
 
 
 def of_json(work, options, name, parts, columns):
-    """Files of a set of compressed JSON lines, with our columns."""
+    """Return files of a set of compressed JSON lines, with our columns."""
     found = []
     for part in parts:
         path = options.data / name / f"{part}.jsonl.gz"
@@ -132,7 +126,7 @@ def of_json(work, options, name, parts, columns):
 
 def samsum(options, work):
     files = of_json(work, options, "samsum", ("train", "validation"), ("dialogue", "summary"))
-    metrics, seconds = trained(
+    metrics, seconds = measured(
         work, "samsum", *files, "--checkpoint", options.checkpoint, *FROM_MINILM,
         "--epochs", options.epochs, "--max_length", 256,
         "--max_target_length", 64,
@@ -144,7 +138,7 @@ def samsum(options, work):
 
 
 def beside_lead(options, work, name, what, training, held_out, *flags):
-    metrics, seconds = trained(work, name, training, held_out, *flags)
+    metrics, seconds = measured(work, name, training, held_out, *flags)
     return figure(what, metrics, seconds, metrics["rouge1"] >= metrics["lead"]["rouge1"] + 5)
 
 
@@ -173,7 +167,7 @@ def aeslc(options, work):
 
 
 def chinese_pairs(options):
-    """Pieces of news and abstracts to be copied, and longer ones with their first clauses.
+    """Return pieces of news and abstracts to be copied, and longer ones with their first clauses.
 
     There is no training file of titles, and the 1,000 of `dev` teach a network of random weights
     titles that have nothing to do with the abstract, also when it could copy before: ROUGE-1 12 to
@@ -214,22 +208,22 @@ def chinese_pairs(options):
 
 
 def csl_rows(options, part):
-    """`(abstract, title)` of a part."""
+    """Return `(abstract, title)` of a part."""
     text = (options.data / "csl_title_zh" / f"{part}.tsv").read_text(encoding="utf-8")
     return [tuple(field.strip() for field in line.split("\t")[1:3]) for line in text.splitlines()]
 
 
 def csl(options, work):
-    """First clauses for titles, from zero. No title is seen."""
+    """First clauses for titles, from scratch. No title is seen."""
     test = written(work / "csl-test.jsonl", csl_rows(options, "test"))
-    metrics, seconds = trained(
+    metrics, seconds = measured(
         work, "csl", written(work / "csl-train.jsonl", chinese_pairs(options)), test,
         "--size", "tiny", "--vocabulary_size", 8000, "--held_out", 0.01, "--epochs", 1,
         "--learning_rate", "2e-3", "--batch_size", 32, "--dropout", 0.0, "--label_smoothing", 0.0,
         "--no_repeat_ngram", 0, "--max_length", 256, "--max_target_length", 48,
     )  # fmt: skip
     held = metrics["rouge1"] > metrics["lead"]["rouge1"]
-    what = "CSL titles, first clauses learned from zero, without a title"
+    what = "CSL titles, first clauses learned from scratch, without a title"
     return figure(what, metrics, seconds, held)
 
 
@@ -237,10 +231,9 @@ FIGURES = {"copy": copy, "reverse": reverse, "samsum": samsum, "gigaword": gigaw
 FIGURES |= {"aeslc": aeslc, "csl": csl}
 
 
+def epochs(parser):
+    parser.add_argument("--epochs", type=int, default=2, help="of SAMSum")
+
+
 if __name__ == "__main__":
-    status = print_figures(
-        __doc__.splitlines()[0],
-        FIGURES,
-        lambda parser: parser.add_argument("--epochs", type=int, default=2, help="of SAMSum"),
-    )
-    sys.exit(status)
+    sys.exit(print_figures(__doc__.splitlines()[0], FIGURES, epochs))
