@@ -7,15 +7,10 @@ import tracemalloc
 
 import pytest
 
+from tests.data.written import write
 from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
 from tfmodels.text.sentences import split_sentences
-
-
-def write(path, content):
-    data = content.encode() if isinstance(content, str) else content
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return str(path)
 
 
 def read(files, **options):
@@ -58,12 +53,7 @@ def test_documents_of_text_files(tmp_path):
     write(tmp_path / "c.log", "\n \n")
     write(tmp_path / "d", "Last line")
     files = TextFiles([str(tmp_path / "*.*"), tmp_path / "d"])
-    expected = [
-        (0, ["Zero"]),
-        (1, ["One.", "Two.", "Three"]),
-        (2, ["Four"]),
-        (3, ["Last line"]),
-    ]
+    expected = [*enumerate([["Zero"], ["One.", "Two.", "Three"], ["Four"], ["Last line"]])]
     assert list(files.documents()) == expected
     assert list(pickle.loads(pickle.dumps(files)).documents()) == expected
 
@@ -121,10 +111,11 @@ def test_pieces_of_a_line_change_nothing(tmp_path, monkeypatch):
         (b"\n \n\t\n", "bad.txt: no text"),
     ],
 )
-def test_files_that_are_no_text(tmp_path, content, problem):
+@pytest.mark.parametrize("way", [TextFiles.documents, TextFiles.passages])
+def test_files_that_are_no_text(tmp_path, content, problem, way):
     path = write(tmp_path / "bad.txt", content)
     with pytest.raises(InputError, match=problem):
-        read(path)
+        list(way(TextFiles(path)))
 
 
 def test_damaged_gzip(tmp_path):
@@ -135,11 +126,8 @@ def test_damaged_gzip(tmp_path):
 
 
 def test_names_without_files(tmp_path):
-    for name, problem in [
-        ("missing.txt", "no such file"),
-        ("*.nothing", "no such file"),
-        ("", "is a directory"),
-    ]:
+    for name, problem in [("missing.txt", "no such file"), ("*.nothing", "no such file"),
+                          ("", "is a directory")]:  # fmt: skip
         with pytest.raises(InputError, match=problem):
             TextFiles([str(tmp_path / name)])
     with pytest.raises(InputError, match="no text files given"):
@@ -193,11 +181,3 @@ class TestPassages:
         path = write(tmp_path / "a.tsv", "text\tx\nOne. Two.\t1\n \t2\nThree\t3\n")
         found = list(TextFiles(path).passages())
         assert found == [(0, "One. Two.", True), (1, "Three", True)]
-
-    def test_no_text(self, tmp_path):
-        with pytest.raises(InputError, match="no text"):
-            list(TextFiles(write(tmp_path / "a.txt", "\n \n")).passages())
-
-    def test_not_text(self, tmp_path):
-        with pytest.raises(InputError, match="a.txt:2: not UTF-8"):
-            list(TextFiles(write(tmp_path / "a.txt", b"ok\n\xff\n")).passages())

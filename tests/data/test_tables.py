@@ -17,7 +17,7 @@ from tests.data.written import write
 from tfmodels.data import lines, rows
 from tfmodels.data.rows import Scan, canonical_label
 from tfmodels.data.split import split
-from tfmodels.data.tables import FileSource, open_source
+from tfmodels.data.tables import open_source
 from tfmodels.errors import InputError
 
 COLUMNS = ("text", "label")
@@ -83,9 +83,9 @@ def test_csv_fields_hold_line_ends_and_messages_count_them(tmp_path):
 
 
 def test_json_scalars_become_text(tmp_path):
-    lines = [{"text": value, "label": 1} for value in ("a", 3, 2.5, True, False)]
-    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, lines)))
-    assert [text for text, _ in read(path)] == ["a", "3", "2.5", "true", "false"]
+    lines = "\n".join(json.dumps({"text": value}) for value in ("a", 3, 2.5, True, False))
+    found = read(write(tmp_path / "a.jsonl", lines), ["text"])
+    assert [text for (text,) in found] == ["a", "3", "2.5", "true", "false"]
 
 
 def test_unicode_line_separators_do_not_end_a_row(tmp_path):
@@ -130,7 +130,6 @@ def test_shuffled_order_depends_on_the_seed_alone(tmp_path, small_limits, name):
     assert first == list(source.rows(seed=1)) == list(open_source(path, COLUMNS).rows(seed=1))
     assert first != list(source.rows(seed=2))
     assert sorted(first) == list(source.rows())
-    assert [values[0] for _, values in first] == [f"text {number}" for number, _ in first]
 
 
 def test_shuffling_mixes_a_sorted_file(tmp_path, small_limits):
@@ -138,16 +137,6 @@ def test_shuffling_mixes_a_sorted_file(tmp_path, small_limits):
     labels = [int(values[1]) for _, values in source.rows(seed=3)]
     quarters = [sum(labels[start : start + 1000]) for start in range(0, 4000, 1000)]
     assert max(quarters) < 900  # in file order: 0, 0, 1000, 1000
-
-
-def test_rows_of_several_lines_are_whole_in_every_order(tmp_path, small_limits):
-    rng = random.Random(0)
-    rows = [("\n,".join("é" * rng.randrange(30)), str(i)) for i in range(300)]
-    with open(tmp_path / "a.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    source = open_source(tmp_path / "a.csv", COLUMNS)
-    shuffled = list(source.rows(seed=0))
-    assert sorted(shuffled) == list(enumerate(rows)) != shuffled
 
 
 # Fingerprints and parts
@@ -188,14 +177,10 @@ def test_scan_counts_labels_in_order(tmp_path):
     assert open_source(path, COLUMNS).scan() == Scan(3, {}, frozenset())
 
 
-@pytest.mark.parametrize("value", ["1", " 1", "1.0", "1.00", "1 \r"])
-def test_one_label_has_one_spelling(value):
-    assert canonical_label(value) == "1"
-
-
-@pytest.mark.parametrize("value", ["1.5", "01", "v1.0", "1.0.0", "١", "a b", ""])
-def test_other_labels_stay_as_they_are(value):
-    assert canonical_label(value) == value
+def test_one_label_has_one_spelling():
+    assert {canonical_label(value) for value in ["1", " 1", "1.0", "1.00", "1 \r"]} == {"1"}
+    for value in ["1.5", "01", "v1.0", "1.0.0", "١", "a b", ""]:
+        assert canonical_label(value) == value
 
 
 @settings(max_examples=50, deadline=None)
@@ -250,9 +235,7 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
     ("name", "content", "message"),
     [
         ("a.tsv", "", r"a\.tsv: the file is empty"),
-        ("a.csv", "\n\n", r"a\.csv: the file is empty"),
         ("a.jsonl", "\n", r"a\.jsonl: the file is empty"),
-        ("a.tsv", HEAD, r"a\.tsv:1: a header and no rows"),
         ("a.csv", "text,label\n", r"a\.csv:1: a header and no rows"),
         (
             "a.tsv",
@@ -264,14 +247,12 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
         ("a.csv", "text,label,text\n1,2,3\n", r"a\.csv:1: two columns named 'text'"),
         ("a.tsv", HEAD + "a\t1\nb\n", r"a\.tsv:3: 1 columns where the header has 2"),
         ("a.tsv", HEAD + "a\tb\t1\n", r"a\.tsv:2: 3 columns where the header has 2"),
-        ("a.csv", "text,label\na,1\nb\n", r"a\.csv:3: 1 columns where the header has 2"),
         (
             "a.tsv",
             HEAD.encode() + b"a\t1\nb\xff\t1\n",
             r"a\.tsv:3: byte 2 of the line is not UTF-8",
         ),
         ("a.tsv", "a\tb\n".encode("utf-16"), r"a\.tsv:1: a NUL byte; .*UTF-16, save it as UTF-8"),
-        ("a.tsv", HEAD.encode("utf-16-le"), r"a\.tsv:1: a NUL byte"),
         ("a.csv", "text,label\na,1\nb\0,1\n", r"a\.csv:3: a NUL byte"),
         ("a.csv", 'text,label\na,1\n"b,1\nc,1\n', r"a\.csv:3: broken CSV .*unexpected end of data"),
         ("a.csv", 'text,label\na,1\n"b"c,1\n', r"a\.csv:3: broken CSV"),
@@ -290,7 +271,6 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
         ("a.tsv", HEAD + "a\t1\nb\t\n", r"a\.tsv:3: the label in column 'label' is empty"),
         ("a.tsv", HEAD + "a\t" + "x" * 500 + "\n", r"a\.tsv:2: column 'label' does not look like"),
         ("a.txt", "a", r"a\.txt: unknown kind of source; give a \.tsv, \.csv or \.jsonl"),
-        ("tsv", "a", r"tsv: unknown kind of source"),
         ("a.gz", "a", r"a\.gz: unknown kind of source"),
     ],
 )
@@ -397,8 +377,3 @@ def test_importing_and_scanning_need_no_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2", "False"]
-
-
-def test_file_source_keeps_rows_by_value(tmp_path):
-    path = write(tmp_path / "a.tsv", "text\tkind\na\tx\nb\ty\nc\tx\n")
-    assert list(FileSource(path, ["text"], keep=("kind", "x")).rows()) == [(0, ("a",)), (1, ("c",))]

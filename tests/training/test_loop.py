@@ -77,6 +77,14 @@ def bits(strategy):
     return classifier
 
 
+def trained_bits(ends, **options):
+    """The history of a training of `bits` on one device, and its weight."""
+    classifier = bits(tf.distribute.get_strategy())
+    options = {"batches": numbered, "verbose": 0, **options}
+    history = fit(classifier, steps=ends[-1], ends=ends, **options)
+    return history, int(classifier.get_weights()[0][0, 0])
+
+
 def numbered(step=0):
     numbers = tf.data.Dataset.range(20).map(lambda n: tf.repeat(2.0 ** tf.cast(n, "float32"), 2))
     return numbers.map(lambda x: (x[:, None], x[:, None])).repeat().skip(step)
@@ -107,26 +115,20 @@ def test_every_batch_once_however_often_it_is_measured(devices, mirrored, recwar
 def test_a_callback_may_end_it(step, seen):
     """Within a stretch, and together with one."""
     stop, weight = At(step, lambda model: setattr(model, "stop_training", True)), Weight()
-    history = fit(
-        bits(tf.distribute.get_strategy()), numbered, 6, [1, 4, 6], callbacks=[stop, weight],
-        verbose=0,
-    )  # fmt: skip
+    history, _ = trained_bits([1, 4, 6], callbacks=[stop, weight])
     assert weight.found == seen
     assert history.ended == f"stopped by a callback after step {step} of 6"
 
 
 def test_keras_early_stopping_ends_it():
-    early, weight = keras.callbacks.EarlyStopping("val_f1", patience=1, mode="max"), Weight()
-    fit(
-        bits(tf.distribute.get_strategy()), numbered, 4, [1, 2, 3, 4],
-        callbacks=[Gives(val_f1=[0.5, 0.4, 0.6, 0.7]), early, weight], verbose=0,
-    )  # fmt: skip
-    assert weight.found == [1, 3]
+    early = keras.callbacks.EarlyStopping("val_f1", patience=1, mode="max")
+    gives = Gives(val_f1=[0.5, 0.4, 0.6, 0.7])
+    assert trained_bits([1, 2, 3, 4], callbacks=[gives, early])[1] == 0b11
 
 
 def test_batches_that_end_are_named():
     with pytest.raises(ValueError, match="ended after step 3 of 4; repeat the dataset"):
-        fit(bits(tf.distribute.get_strategy()), lambda step: numbered().take(3), 4, [4], verbose=0)
+        trained_bits([4], batches=lambda step: numbered().take(3))
 
 
 def test_the_device_is_not_waited_for_at_every_step(monkeypatch):
@@ -135,7 +137,7 @@ def test_the_device_is_not_waited_for_at_every_step(monkeypatch):
     numpy = tensor.numpy
     monkeypatch.setattr(tensor, "__float__", lambda self: seen.append(1) or float(numpy(self)))
     monkeypatch.setattr(tensor, "numpy", lambda self: seen.append(1) or numpy(self))
-    fit(bits(tf.distribute.get_strategy()), numbered, 40, [40], verbose=0)
+    trained_bits([40])
     assert 0 < len(seen) < 20
 
 
@@ -195,14 +197,10 @@ def test_the_last_weights_are_the_averages(tmp_path):
 
 def best_of(capsys, patience, warmup_steps=0, **values):
     """A training of 6 evaluations, of `bits`; its history, its weight and the last line."""
-    values.setdefault("val_loss", [1.0] * 6)
-    classifier = bits(tf.distribute.get_strategy())
-    history = fit(
-        classifier, numbered, 6, [1, 2, 3, 4, 5, 6], callbacks=[Gives(**values)],
-        monitor="val_f1", patience=patience, warmup_steps=warmup_steps,
-    )  # fmt: skip
-    weight = int(classifier.get_weights()[0][0, 0])
-    return history, weight, capsys.readouterr().err.splitlines()[-1]
+    gives = Gives(**{"val_loss": [1.0] * 6, **values})
+    options = {"monitor": "val_f1", "patience": patience, "warmup_steps": warmup_steps}
+    found = trained_bits([1, 2, 3, 4, 5, 6], callbacks=[gives], verbose="auto", **options)
+    return *found, capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_best_weights_are_kept_and_said(capsys):
@@ -229,13 +227,12 @@ def test_ties_are_broken_by_the_loss(capsys):
 
 def test_a_value_that_is_not_measured_is_named():
     with pytest.raises(InputError, match="monitor val_f1: measured are loss"):
-        fit(bits(tf.distribute.get_strategy()), numbered, 1, [1], monitor="val_f1", verbose=0)
+        trained_bits([1], monitor="val_f1")
 
 
 def test_progress_is_a_line_an_evaluation_in_the_users_epochs(capsys):
-    gives = Gives(val_accuracy=[0.5, 0.75])
-    options = {"callbacks": [gives], "epochs": 3, "tokens": 10}
-    history = fit(bits(tf.distribute.get_strategy()), numbered, 6, [3, 6], **options)
+    options = {"callbacks": [Gives(val_accuracy=[0.5, 0.75])], "epochs": 3, "tokens": 10}
+    history, _ = trained_bits([3, 6], verbose="auto", **options)
     shown = capsys.readouterr()
     first, second = shown.err.splitlines()
     assert first.startswith("epoch 1.50 of 3, step 3 of 6, loss ")

@@ -1,4 +1,7 @@
-"""The loss and the metrics against NumPy in float64, Keras' own, and over two devices."""
+"""The loss and the metrics against NumPy in float64 and Keras' own.
+
+`tests/models/test_workers.py` trains with them on several devices.
+"""
 
 import keras
 import numpy as np
@@ -99,26 +102,6 @@ def test_config_round_trip():
 def test_objective_names_the_heads():
     assert set(pretraining_objective()["loss"]) == {"masked_lm", "next_sentence"}
     assert set(pretraining_objective(next_sentence=False)["metrics"]) == {"masked_lm"}
-
-
-def test_two_devices_give_the_step_of_one(mirrored):
-    """With unequal numbers of labels a device, where a mean of means is another one."""
-
-    def trained(strategy):
-        keras.utils.set_random_seed(0)
-        with strategy.scope():
-            model = keras.Sequential([keras.Input((6, 5)), keras.layers.Dense(5)])
-            model.compile(keras.optimizers.SGD(1.0), loss=Crossentropy(), metrics=[Accuracy()])
-        dataset = tf.data.Dataset.from_tensor_slices((LOGITS, LABELS)).batch(4)
-        history = model.fit(dataset, epochs=2, verbose=0).history
-        return history, model.get_weights()
-
-    one, one_weights = trained(tf.distribute.get_strategy())
-    two, two_weights = trained(mirrored)
-    for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
-    for a, b in zip(one_weights, two_weights, strict=True):
-        np.testing.assert_allclose(b, a, atol=1e-5)
 
 
 def test_labels_of_step_are_those_of_its_one_loss():

@@ -83,19 +83,11 @@ def test_config_round_trip():
     assert type(again) is SequenceLoss and again.get_config() == loss.get_config()
 
 
-CONFIG = BertConfig(
-    vocabulary_size=11,
-    num_layers=0,
-    hidden_dim=H,
-    num_heads=2,
-    feedforward_dim=16,
-    max_length=6,
-    dropout=0.0,
-)  # embeddings only: quick
-
-
 def tagger(crf):
-    return Tagger(Bert(CONFIG), 5, crf=crf, dropout=0.0)
+    """Of embeddings only: quick."""
+    sizes = {"num_layers": 0, "hidden_dim": H, "num_heads": 2, "feedforward_dim": 16}
+    config = BertConfig(vocabulary_size=11, max_length=6, dropout=0.0, **sizes)
+    return Tagger(Bert(config), 5, crf=crf, dropout=0.0)
 
 
 def test_objective():
