@@ -145,21 +145,19 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
 def entity_dataset(
     source: Source, types: Sequence[str], *, seed: int | None = None, chunk: int = 256
 ):
-    """Make a dataset of chunks of texts with their entities.
+    """Make a dataset of chunks of texts with their entities; see `datasets.chunk_dataset`.
 
     Args:
         source: of `open_entities` or `as_entities`.
         types: the entity types; a type's position is its id.
-        seed, chunk: as of `datasets.chunk_dataset`.
 
     Returns:
         A `tf.data.Dataset` of `(text, types, starts, ends)`: string [C] and int32 [C, (E)] each,
-        the E entities of a text in order, ends exclusive. Errors met while it is read come out of
-        tf.data changed; `datasets.source_errors` gives the original.
+        the E entities of a text in order, ends exclusive.
 
     Raises:
-        InputError: an argument does not fit; while reading, a row cannot be read or has an
-            entity that is not of one of `types`.
+        InputError: `types` are none; while reading, a row cannot be read or has an entity of
+            another type.
     """
     import tensorflow as tf
 

@@ -143,16 +143,15 @@ class Source:
 
     def _count(self, draw: "HeldOutDraw", label_column: str | None) -> dict[str, int]:
         """Offer every row with its label to a draw; return the rows of each label."""
-        at = None if label_column is None else self.columns.index(label_column)
-        spellings: dict[str, str] = {}
-        label = ""
-        for number, line, values in self.stream(None):
-            if at is not None:
-                known = spellings.get(values[at])
-                label = known or self._new_label(values[at], line, label_column, spellings)
-            draw.offer(number, label)
-        if at is None:
+        if label_column is None:
+            for row in self.stream(None):
+                draw.offer(row.number, "")
             return {}
+        at = self.columns.index(label_column)
+        spellings: dict[str, str] = {}
+        for number, line, values in self.stream(None):
+            known = spellings.get(values[at])
+            draw.offer(number, known or self._new_label(values[at], line, label_column, spellings))
         whole = all(map(_WHOLE_NUMBER.fullmatch, draw.counts))
         order = sorted(draw.counts, key=lambda label: (int(label) if whole else 0, label))
         return {label: draw.counts[label] for label in order}
@@ -228,9 +227,7 @@ class HeldOutDraw:
     whenever they become too many. Each label's smallest draw is kept besides, for rare labels.
 
     Args:
-        fraction: share of each label's rows to choose, 0 to 0.5.
-        maximum: maximum number of rows to choose.
-        seed: of the draw.
+        fraction, maximum, seed: `held_out_fraction`, `held_out_max` and `seed` of `Source.scan`.
 
     Attributes:
         counts: rows of each label so far.
@@ -244,8 +241,7 @@ class HeldOutDraw:
             )
         self.counts: collections.Counter = collections.Counter()
         self._fraction, self._maximum = fraction, maximum
-        self._rng = random.Random(seed)
-        self._bar = 1.0
+        self._rng, self._bar = random.Random(seed), 1.0
         self._candidates: list[tuple[float, int, Any]] = []
         self._smallest: dict[Any, tuple[float, int, Any]] = {}
 
@@ -269,10 +265,8 @@ class HeldOutDraw:
         if not self._fraction:
             return frozenset()
         share = min(self._fraction, self._maximum / self.counts.total())
-        quota = {
-            label: min(count // 2, max(1, round(share * count)))
-            for label, count in self.counts.items()
-        }
+        counts = self.counts.items()
+        quota = {label: min(count // 2, max(1, round(share * count))) for label, count in counts}
         chosen = set()
         for _, number, label in sorted({*self._candidates, *self._smallest.values()}):
             if quota[label]:

@@ -12,13 +12,9 @@ from tfmodels.errors import InputError
 
 
 class Subset(Source):
-    """The rows of a source whose numbers are, or are not, in a set.
+    """The rows of a source whose numbers are in a set (`inside`), or not.
 
-    Args:
-        source: the source that is read.
-        numbers: row numbers.
-        inside: whether to keep the rows in `numbers`, or the others.
-        scan: the `Scan` of the whole source.
+    `scan` is that of the whole source.
     """
 
     def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan):
@@ -43,20 +39,13 @@ class Subset(Source):
 
 
 def split(
-    source: Source,
-    fraction: float,
-    label_column: str | None = None,
-    maximum: int = 5000,
-    seed: int = 0,
+    source: Source, fraction: float, label_column: str | None = None, maximum=5000, seed=0
 ) -> tuple[Source, Source]:
-    """Hold rows out of a source.
+    """Hold rows out of a source, which is read once.
 
     Args:
-        source: the rows; read once.
-        fraction: share of each label's rows to hold out, above 0 and up to 0.5.
-        label_column: column of the labels; None draws without regard to labels.
-        maximum: maximum number of rows to hold out.
-        seed: of the draw.
+        source: the rows.
+        fraction, label_column, maximum, seed: see `Source.scan`.
 
     Returns:
         `(train, held_out)`.

@@ -26,17 +26,10 @@ class TfdsSource(Source):
     """
 
     def __init__(self, spec: str, columns: Sequence[str], data_dir: str | os.PathLike | None):
-        """Load the description of the set and check the columns.
+        """Load the description of the set and check the columns; see `tables.open_source`.
 
-        Args:
-            spec: `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`; the split may be anything TFDS reads,
-                such as `train[:10%]` or `train+test`.
-            columns: names of scalar text, number or class label features.
-            data_dir: see `open_source`.
-
-        Raises:
-            InputError: TFDS is not installed, the set is unknown or not prepared, or it has no
-                such split or column.
+        The split in `spec` may be anything TFDS reads, such as `train[:10%]` or `train+test`;
+        `columns` are scalar features of text, numbers or class labels.
         """
         super().__init__(spec, columns)
         match = _SPEC.fullmatch(spec)

@@ -18,7 +18,7 @@ PAUSE, GRACE = 0.2, 5.0  # seconds between two attempts; for the chief's answer
 
 
 def meet(addresses, index, settings, wait):
-    """Waits for the other workers, and compares settings with them.
+    """Wait for the other workers, and compare settings with them.
 
     Args:
         addresses: list of `host:port`, the chief's first.
@@ -33,16 +33,12 @@ def meet(addresses, index, settings, wait):
         return
     deadline = time.monotonic() + wait
     hello = {"worker": index, "workers": addresses, "settings": settings}
-    if index == 0:
-        problem = _receive_all(addresses, hello, deadline, wait)
-    else:
-        problem = _tell(addresses, hello, deadline, wait)
-    if problem:
+    if problem := (_tell if index else _receive_all)(addresses, hello, deadline, wait):
         raise InputError(problem)
 
 
-def difference(mine, other):
-    """What two workers do not agree on, in one line; None if they agree."""
+def _difference(mine, other):
+    """Return what two workers do not agree on, in one line; None if they agree."""
     if mine["workers"] != other.get("workers"):
         return f"TF_CONFIG: worker {other.get('worker')} has other addresses than the chief"
     ours, theirs = mine["settings"], other.get("settings", {})
@@ -56,7 +52,7 @@ def difference(mine, other):
 
 
 def _receive_all(addresses, hello, deadline, wait):
-    """The chief: hears all others, tells them what is wrong, and returns it."""
+    """As the chief hear all others, tell them what is wrong, and return it."""
     connections, problem = {}, None
     with contextlib.ExitStack() as stack:
         try:
@@ -65,8 +61,7 @@ def _receive_all(addresses, hello, deadline, wait):
         except OSError as error:
             return f"TF_CONFIG: cannot listen at {addresses[0]} ({error.strerror})"
         while len(connections) < len(addresses) - 1 and problem is None:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if (left := deadline - time.monotonic()) <= 0:
                 missing = next(n for n in range(1, len(addresses)) if n not in connections)
                 problem = (
                     f"worker {missing} ({addresses[missing]}) did not come within {wait:g} "
@@ -82,7 +77,7 @@ def _receive_all(addresses, hello, deadline, wait):
                 continue  # who is not a worker of ours, or went away
             if isinstance(other.get("worker"), int) and 0 < other["worker"] < len(addresses):
                 connections[other["worker"]] = connection
-                problem = difference(hello, other)
+                problem = _difference(hello, other)
         for connection in connections.values():
             with contextlib.suppress(OSError):
                 connection.sendall(json.dumps({"problem": problem}).encode() + b"\n")
@@ -90,7 +85,7 @@ def _receive_all(addresses, hello, deadline, wait):
 
 
 def _tell(addresses, hello, deadline, wait):
-    """Any other worker: says who it is until the chief answers; returns what is wrong."""
+    """As another worker say who it is until the chief answers; return what is wrong."""
     host, _, port = addresses[0].rpartition(":")
     while (left := deadline - time.monotonic()) > 0:
         try:

@@ -41,9 +41,7 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
                 f"warmup_steps must be at least 0 and less than total_steps, got "
                 f"warmup_steps={warmup_steps} and total_steps={total_steps}"
             )
-        self.peak = peak
-        self.total_steps = total_steps
-        self.warmup_steps = warmup_steps
+        self.peak, self.total_steps, self.warmup_steps = peak, total_steps, warmup_steps
 
     def __call__(self, step):
         # The first step is number 0 and must move the weights: it counts as step 1.
@@ -53,11 +51,7 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * ops.maximum(ops.minimum(up, down), 0.0)
 
     def get_config(self):
-        return {
-            "peak": self.peak,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-        }
+        return {name: getattr(self, name) for name in ("peak", "total_steps", "warmup_steps")}
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -202,7 +196,7 @@ class AdamW(keras.optimizers.AdamW):
             self._update_in_place = tf.function(_update_in_place, jit_compile=True, autograph=False)
 
     def scale_learning_rate(self, variables, factor):
-        """Moves some variables slower or faster than the others, decay included.
+        """Move some variables slower or faster than the others, decay included.
 
         As for "discriminative" learning rates, smaller from block to block downwards (Howard and
         Ruder 2018, arXiv:1801.06146, 3.2). Like `exclude_from_weight_decay`, it is
@@ -269,7 +263,7 @@ class AdamW(keras.optimizers.AdamW):
             )
 
         def _with_those_before(self, reduced):
-            """The sums of the gradients of a group up to this step, and of their labels."""
+            """Return the sums of a group's gradients up to this step, and of their labels."""
             number = labels_of_step()
             number = tf.constant(1.0) if number is None else tf.cast(number, tf.float32)
             norm = tf.linalg.global_norm([gradient for gradient, _ in reduced])
