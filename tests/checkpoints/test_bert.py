@@ -288,6 +288,33 @@ class TestWhatIsNew:
         assert_states(model.encoder, PRETRAINING)
 
 
+class TestActivation:
+    """What the logits mean, as `transformers` says it."""
+
+    @pytest.mark.parametrize(
+        ("problem", "activation"),
+        [
+            (None, "softmax"),
+            ("single_label_classification", "softmax"),
+            ("multi_label_classification", "sigmoid"),
+            ("regression", "linear"),
+        ],
+    )
+    def test_read_and_written(self, checkpoint, tmp_path, problem, activation):
+        checkpoint.set_config(problem_type=problem)
+        model, _ = load_classifier(checkpoint.directory)
+        assert model.activation == activation
+        save_bert(model, tmp_path / "new", WORDS)
+        assert load_classifier(tmp_path / "new")[0].activation == activation
+
+    def test_one_number(self, checkpoint):
+        """As published for scores of pairs of texts, without a `problem_type`."""
+        head = {name: checkpoint.tensors[name][:1] for name in HEAD}
+        checkpoint.write({**checkpoint.tensors, **head})
+        model, report = load_classifier(checkpoint.directory)
+        assert (model.num_classes, model.activation) == (1, "linear") and not report.new
+
+
 class TestTagger:
     """What `BertForTokenClassification` has: a head on the states, and its labels."""
 

@@ -194,15 +194,10 @@ def load_bart(source, *, revision=None, dtype=None):
     (`activation_dropout`), it does not have.
 
     Args:
-        source: directory, or name on the Hugging Face Hub.
-        revision: branch, tag or commit on the Hub.
-        dtype: dtype policy of the model; the global one if not given.
+        source, revision, dtype: as for `bert.load_bert`, which raises the same.
 
     Returns:
-        pair of a built `Transformer` and a `LoadReport`.
-
-    Raises:
-        InputError: the checkpoint is missing, damaged or of another architecture.
+        pair of a `Transformer` and a `LoadReport`.
 
     Example:
         >>> model, report = load_bart("facebook/bart-base")

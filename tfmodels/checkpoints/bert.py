@@ -44,6 +44,9 @@ HEAD_CLASS = {
     "tokens": "BertForTokenClassification",
     "mean": "BertModel",
 }
+# `problem_type` of config.json: `activation` of a `Classifier`.
+PROBLEMS = {"regression": "linear", "single_label_classification": "softmax",
+            "multi_label_classification": "sigmoid"}  # fmt: skip
 
 
 class BertFamily(Family):
@@ -122,7 +125,7 @@ class BertFamily(Family):
 
     def open(self, directory):
         if is_google(directory):
-            return GoogleTensors(directory, self.read_config(directory).num_layers)
+            return GoogleTensors(directory)
         return super().open(directory)
 
     def takes(self, part, directory, model, fits):
@@ -200,7 +203,8 @@ def load_classifier(source, num_classes=None, *, pooling=None, revision=None, dt
         num_classes = shape[0]
     dropout = read_json(config_path(directory)).get("classifier_dropout")
     dropout = config.dropout if dropout is None else dropout
-    model = Classifier(Bert(config, dtype=dtype), num_classes, dropout, pooling)
+    activation = activation_of(directory, num_classes)
+    model = Classifier(Bert(config, dtype=dtype), num_classes, dropout, pooling, activation)
     return model, load_weights(model, directory)
 
 
@@ -269,6 +273,17 @@ def head_of(directory):
     return next((kind for kind in ("first", "tokens") if HEAD_CLASS[kind] in classes), None)
 
 
+def activation_of(directory, num_classes=None):
+    """Return what the logits of a classifier's head mean: an `activation` of `Classifier`.
+
+    As in `transformers`, a head of one class gives a number if nothing else is said.
+    """
+    number = len(read_labels(directory) or ()) if num_classes is None else num_classes
+    default = "linear" if number == 1 else "softmax"
+    problem = read_json(config_path(directory)).get("problem_type")
+    return our_settings(directory).get("activation", PROBLEMS.get(problem, default))
+
+
 def save_bert(model, directory, tokenizer, labels=None):
     """Write a directory that `transformers`, KerasHub and `load_bert` read.
 
@@ -321,6 +336,9 @@ def write_bert(model, directory, tokenizer, labels=None, ours=None):
     more, stands_on = {"architectures": [_architecture(model)]}, _stands_on(model)
     if stands_on is not None:
         more["classifier_dropout"] = model.dropout
+        names = {activation: problem for problem, activation in PROBLEMS.items()}
+        if (activation := getattr(model, "activation", "softmax")) != "softmax":
+            more["problem_type"] = names[activation]
         if ours or stands_on == "mean":
             ours = {**(ours or {}), "pooling": stands_on}
     if labels is not None:
@@ -363,7 +381,7 @@ def save_google(model, directory, tokenizer):
     with whole_directory(directory, "another directory") as partial:
         write_google_config(partial, config, theirs)
         write_vocabulary(partial, tokenizer.vocabulary)
-        write_google_tensors(partial, BERT.weights_to_write(model), config.num_layers)
+        write_google_tensors(partial, BERT.weights_to_write(model))
 
 
 def _check_segments(model):

@@ -224,7 +224,7 @@ class Family:
     def _check_shapes(self, directory, tensors, wanted):
         """Return the plain names that are not wanted, after refusing what does not fit."""
         others = [name for name in tensors.shapes if name not in wanted]
-        unexpected = [name for name in others if not self.is_ignored(name)]
+        unexpected = [tensors.name_there(name) for name in others if not self.is_ignored(name)]
         missing = [tensors.name_there(name) for name in wanted if name not in tensors.shapes]
         shapes = {name: tensors.shape_in_file(name, places) for name, places in wanted.items()}
         mismatched = [
@@ -324,23 +324,15 @@ class Tensors:
         return name
 
     def shape_in_file(self, name, variables):
-        """Return the shape that a tensor for `variables` must have in the files."""
+        """Return as `Family.shape_in_file`."""
         return self._family.shape_in_file(name, variables)
 
     def read(self, name, variables):
-        """Return the float32 arrays for `variables`.
-
-        Raises:
-            InputError: see `TensorFiles.read`.
-        """
+        """Return the float32 arrays for `variables`; raises as `TensorFiles.read`."""
         return self._family.from_file(name, self._files.read(self.names[name]), variables)
 
     def check_tied(self):
-        """Refuse a checkpoint whose output embedding is another than its input embedding.
-
-        Raises:
-            InputError: so it is.
-        """
+        """Refuse a checkpoint whose output embedding is another than its input embedding."""
         for copy, name in self._family.tied.items():
             if copy in self.names:
                 one, other = self.names[copy], self.names[name]
@@ -375,16 +367,7 @@ def as_float32(variable):
 
 
 def check_only(path, theirs, only):
-    """Refuse a config that says something else than the only thing that works here.
-
-    Args:
-        path: of the file, for the message.
-        theirs: its content.
-        only: dict of a field's name to its only, and default, value.
-
-    Raises:
-        InputError: a field has another value.
-    """
+    """Refuse a config file with another value than the one, which is the default, in `only`."""
     for field, value in only.items():
         if theirs.get(field, value) != value:
             raise InputError(
@@ -393,18 +376,7 @@ def check_only(path, theirs, only):
 
 
 def read_fields(path, theirs, names, required, config_type):
-    """Return the fields of one of our configs that are numbers, checked.
-
-    Args:
-        path: of the file, for the messages.
-        theirs: its content.
-        names: dict of our field to theirs.
-        required: our fields that must be there; the others have the default of `config_type`.
-        config_type: the dataclass.
-
-    Raises:
-        InputError: a field is missing, or no number that it can be.
-    """
+    """Return the fields of one of our configs that are numbers, checked; tables as of `Family`."""
     fields = {}
     for ours, name in names.items():
         default, value = getattr(config_type, ours), theirs.get(name)
@@ -425,16 +397,7 @@ def read_fields(path, theirs, names, required, config_type):
 
 
 def check_settings(path, theirs, ours, fields):
-    """Refuse a checkpoint whose shapes may fit but whose computation is another.
-
-    Args:
-        path: of its `config.json`, for the message.
-        theirs, ours: config of the checkpoint and of the model.
-        fields: names of the fields that no shape tells.
-
-    Raises:
-        InputError: the configs differ in one of them.
-    """
+    """Refuse a checkpoint whose config differs from that of the model in one of `fields`."""
     for field in fields:
         there, here = getattr(theirs, field), getattr(ours, field)
         if there != here:

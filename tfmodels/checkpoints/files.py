@@ -128,11 +128,7 @@ def model_type(directory):
 
 
 def kind_of(directory):
-    """Return which family a checkpoint is of: `"bert"`, `"gpt2"` or `"bart"`.
-
-    Raises:
-        InputError: there is no `config.json`, or it is of another family.
-    """
+    """Return which family a checkpoint is of: `"bert"`, `"gpt2"` or `"bart"`; refuse others."""
     path = config_path(directory)
     found = read_json(path).get("model_type") if path.name == CONFIG else "bert"
     if found not in KINDS:
@@ -149,11 +145,7 @@ def our_settings(directory):
 
 
 def read_labels(directory):
-    """Return the label names in `config.json`, by class; None if it names none.
-
-    Raises:
-        InputError: no readable `config.json`, or names that do not run from 0 up.
-    """
+    """Return the label names in `config.json`, by class; None if it names none."""
     path = config_path(directory)
     names = read_json(path).get("id2label")
     if names is None:
@@ -167,11 +159,7 @@ def read_labels(directory):
 
 
 def check_vocabulary_size(tokenizer, config):
-    """Refuse a tokenizer that has more tokens than the model has embeddings.
-
-    Raises:
-        InputError: so it is.
-    """
+    """Refuse a tokenizer that has more tokens than the model has embeddings."""
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise InputError(
             f"the tokenizer has {tokenizer.vocabulary_size} tokens and the model "
@@ -268,12 +256,7 @@ class TensorFiles:
 
 
 def write_tensors(path, tensors):
-    """Write a dict of name to float32 array as a safetensors file.
-
-    Raises:
-        InputError: safetensors is not installed.
-        OSError: the file cannot be written.
-    """
+    """Write a dict of name to float32 array as a safetensors file."""
     try:
         from safetensors import SafetensorError
         from safetensors.numpy import save_file

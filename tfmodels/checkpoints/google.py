@@ -23,23 +23,6 @@ from tfmodels.models.bert import BertConfig
 CHECKPOINT = "bert_model.ckpt"  # file name to write, without its endings
 ACTIVATIONS = ("gelu", "relu", "tanh")  # that their code knows, of ours
 
-# Layers of a block by plain name.
-BLOCK = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "attention.output.LayerNorm",
-    "intermediate.dense",
-    "output.dense",
-    "output.LayerNorm",
-)
-LAYERS = (
-    "embeddings.LayerNorm",
-    "pooler.dense",
-    "cls.predictions.transform.dense",
-    "cls.predictions.transform.LayerNorm",
-)
 # Of google-research/bert, where no rule makes them of the plain names.
 NAMES = {
     "embeddings.word_embeddings.weight": "bert/embeddings/word_embeddings",
@@ -53,78 +36,62 @@ NAMES = {
 }
 TURNED = ("cls.seq_relationship.weight", "classifier.weight")  # [O, I]; kernels are [I, O]
 
-# What belongs to training.
-SLOTS = re.compile(r"cls/|.*/adam_[mv]$|.*/Adam(_1)?$|beta[12]_power$|global_step")
+# What belongs to training, and heads of other tasks.
+SLOTS = re.compile(
+    r"cls/(?!predictions/|seq_relationship/)|.*/adam_[mv]$|.*/Adam(_1)?$|beta[12]_power$"
+    r"|global_step"
+)
 
 
-def google_names(num_layers):
-    """Return the names of google-research/bert.
-
-    Args:
-        num_layers: L.
-
-    Returns:
-        dict of plain name to name there.
-    """
-    names = dict(NAMES)
-    blocks = [f"encoder.layer.{number}.{layer}" for number in range(num_layers) for layer in BLOCK]
-    for layer in (*LAYERS, *blocks):
-        path = re.sub(r"layer\.(\d+)", r"layer_\1", layer).replace(".", "/")
-        path = path if path.startswith("cls/") else f"bert/{path}"
-        names |= {f"{layer}.{ours}": f"{path}/{theirs}" for ours, theirs in _parameters(layer)}
-    return names
+def google_name(plain):
+    """Return the name in google-research/bert of a tensor with a plain name."""
+    layer, _, kind = plain.rpartition(".")
+    norm = layer.endswith("LayerNorm")
+    kind = {"weight": "gamma" if norm else "kernel", "bias": "beta" if norm else "bias"}.get(kind)
+    path = re.sub(r"layer\.(\d+)", r"layer_\1", layer).replace(".", "/")
+    return NAMES.get(plain, f"{path if path.startswith('cls/') else f'bert/{path}'}/{kind}")
 
 
-def _parameters(layer):
-    """Return pairs of the plain and of Google's name of a layer's weights."""
-    if layer.endswith("LayerNorm"):
-        return (("weight", "gamma"), ("bias", "beta"))
-    return (("weight", "kernel"), ("bias", "bias"))
+def plain_name(key):
+    """Return the plain name of a tensor of google-research/bert; `key` itself if it has none."""
+    name = re.sub(r"layer_(\d+)", r"layer.\1", key.removeprefix("bert/")).replace("/", ".")
+    name = re.sub("(gamma|kernel)$", "weight", name)
+    name = {there: plain for plain, there in NAMES.items()}.get(key, re.sub("beta$", "bias", name))
+    return name if google_name(name) == key else key
 
 
 class GoogleTensors:
     """The tensors of a checkpoint of Google by plain names, as `family.Tensors`.
 
+    A tensor that has no plain name has its own; `slots` are those that belong to training, or to
+    heads of tasks that no model here has.
+
     Args:
         directory: of the checkpoint.
-        num_layers: L.
-
-    Attributes:
-        names: dict of plain name to name in the files; a tensor that has no plain name has
-            its own.
-        shapes: dict of plain name to shape in the files.
-        slots: names in the files of the tensors that belong to training, or to heads of tasks
-            that no model here has.
 
     Raises:
         InputError: no checkpoint, several, files missing, cut off or damaged.
     """
 
-    def __init__(self, directory, num_layers):
+    def __init__(self, directory):
         self._path = _checkpoint(Path(directory))
         self._reader = self._try(tf.train.load_checkpoint, str(self._path))
         shapes = self._reader.get_variable_to_shape_map()
-        self._known = google_names(num_layers)
-        plain = {key: name for name, key in self._known.items()}
-        self.slots = tuple(k for k in sorted(shapes) if k not in plain and SLOTS.match(k))
-        self.names = {plain.get(key, key): key for key in sorted(set(shapes) - set(self.slots))}
+        self.slots = tuple(key for key in sorted(shapes) if SLOTS.match(key))
+        self.names = {plain_name(key): key for key in sorted(set(shapes) - set(self.slots))}
         self.shapes = {name: tuple(shapes[key]) for name, key in self.names.items()}
 
     def name_there(self, name):
         """Return the name to call a plain one in a message."""
-        return self._known.get(name, name)
+        return self.names.get(name) or google_name(name)
 
     def shape_in_file(self, name, variables):
-        """Return the shape that a tensor for a variable must have in the files."""
+        """Return as `Family.shape_in_file`."""
         shape = tuple(variables[0].shape)
         return shape[::-1] if name in TURNED else shape
 
     def read(self, name, variables):
-        """Return the tensor of a plain name as float32 array, in a list.
-
-        Raises:
-            InputError: it is damaged, or not of floats.
-        """
+        """Return the tensor of a plain name as float32 array, in a list."""
         key = self.names[name]
         kind = self._reader.get_variable_to_dtype_map()[key]
         if not kind.is_floating:
@@ -176,16 +143,7 @@ def _checkpoint(directory):
 
 
 def write_google_config(directory, config, theirs):
-    """Write `bert_config.json`.
-
-    Args:
-        directory: to write into.
-        config: `BertConfig`.
-        theirs: dict of the fields to write.
-
-    Raises:
-        InputError: an activation or epsilon that the code of google-research/bert has not.
-    """
+    """Write `bert_config.json`: the fields `theirs` of a config, if it has a form there."""
     if config.activation not in ACTIVATIONS:
         raise InputError(
             f"activation {config.activation!r} has no name in Google's {GOOGLE_CONFIG}; save a "
@@ -199,21 +157,12 @@ def write_google_config(directory, config, theirs):
     write_json(Path(directory) / GOOGLE_CONFIG, {**theirs, "hidden_act": config.activation})
 
 
-def write_google_tensors(directory, weights, num_layers):
-    """Write a checkpoint as google-research/bert does.
-
-    Args:
-        directory: to write into.
-        weights: dict of plain name to a tuple of one variable; written as float32.
-        num_layers: L.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    names, tensors = google_names(num_layers), {}
+def write_google_tensors(directory, weights):
+    """Write `weights`, as of `Family.weights`, as google-research/bert does: float32."""
+    tensors = {}
     for name, (variable,) in weights.items():
         tensor = as_float32(variable)
-        tensors[names[name]] = tensor.T if name in TURNED else tensor
+        tensors[google_name(name)] = tensor.T if name in TURNED else tensor
     try:
         tf.raw_ops.SaveV2(
             prefix=str(Path(directory) / CHECKPOINT),

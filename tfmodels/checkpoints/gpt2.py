@@ -76,15 +76,10 @@ def load_gpt(source, *, revision=None, dtype=None):
     """Return the model of a checkpoint of GPT-2's architecture.
 
     Args:
-        source: directory, or name on the Hugging Face Hub.
-        revision: branch, tag or commit on the Hub.
-        dtype: dtype policy of the model; the global one if not given.
+        source, revision, dtype: as for `bert.load_bert`, which raises the same.
 
     Returns:
-        pair of a built `Gpt` and a `LoadReport`.
-
-    Raises:
-        InputError: the checkpoint is missing, damaged or of another architecture.
+        pair of a `Gpt` and a `LoadReport`.
 
     Example:
         >>> model, report = load_gpt("openai-community/gpt2")

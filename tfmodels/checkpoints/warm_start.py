@@ -29,9 +29,7 @@ def load_from_encoder(source, *, revision=None, dtype=None, **fields):
     """Return a `Transformer` that starts from an encoder.
 
     Args:
-        source: directory or Hub name, as for `load_bert`.
-        revision: branch, tag or commit on the Hub.
-        dtype: dtype policy of the model; the global one if not given.
+        source, revision, dtype: as for `load_bert`.
         **fields: those of `FREE` of the model's config that are to be others than the
             encoder's; it has as many decoder as encoder blocks if not said here.
 

@@ -49,7 +49,8 @@ def load(directory: str | Path, *, dtype=None):
 
 def application_of(directory: Path) -> str | None:
     """Return the name of the application whose model a directory holds, or None."""
-    name = our_settings(directory).get("application")
+    settings = our_settings(directory)
+    name = settings.get("application", "sentiment" if settings.get("pooling") == "mean" else None)
     if name is None:
         classes = read_json(config_path(directory)).get("architectures") or ()
         name = next((PUBLISHED[kind] for kind in classes if kind in PUBLISHED), None)

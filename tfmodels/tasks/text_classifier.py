@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.files import config_path
+from tfmodels.checkpoints.bert import activation_of, head_of
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.rows import Row, Source, canonical_label
 from tfmodels.errors import InputError
-from tfmodels.files import read_json
 from tfmodels.metrics.classification import classification_metrics
 from tfmodels.models.classifier import Classifier
 from tfmodels.tasks.encoder import EncoderTask
@@ -252,12 +251,12 @@ class TextClassifier(EncoderTask):
 
     @classmethod
     def _is_published(cls, directory: Path):
-        names = read_json(config_path(directory)).get("architectures") or ()
-        return "BertForSequenceClassification" in names
+        return head_of(directory) in ("first", "mean")
 
     @classmethod
     def _options_of(cls, directory, labels):
         options = super()._options_of(directory, labels)
         if cls._is_published(directory) and "pooling" not in options:
-            options["pooling"] = "first"
+            options["pooling"] = head_of(directory)
+            options["activation"] = activation_of(directory)
         return options

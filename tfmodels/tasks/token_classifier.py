@@ -11,12 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.files import config_path
+from tfmodels.checkpoints.bert import head_of
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.entities import as_entities, entity_dataset
 from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
-from tfmodels.files import read_json
 from tfmodels.metrics.entities import confusions, entity_metrics
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.encoder import EncoderTask
@@ -253,8 +252,7 @@ class TokenClassifier(EncoderTask):
 
     @classmethod
     def _is_published(cls, directory: Path):
-        names = read_json(config_path(directory)).get("architectures") or ()
-        return "BertForTokenClassification" in names
+        return head_of(directory) == "tokens"
 
     @classmethod
     def _options_of(cls, directory, labels):
