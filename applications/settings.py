@@ -46,8 +46,8 @@ def without_effect(settings):
         yield OF_RECORDS, "the records in --records_dir have their own"
     if given.get("text"):
         yield ("input_file",), "texts are given, which are answered alone"
-    if given.get("eval_file") is not None or given.get("eval_files") is not None:
-        yield ("held_out",), "the rows to measure on are given"
+    if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
+        yield ("held_out",), "what to measure on is given"
     if given.get("train_file") is not None and "text_files" in given:
         yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
     elif given.get("text_files") is not None and "train_file" in given:
@@ -84,7 +84,7 @@ def check(settings):
 
 
 def check_numbers(settings):
-    """Refuses numbers out of range.
+    """Refuse numbers out of range.
 
     Raises:
         InputError: with the flag, its value and what is allowed; or nothing is held out and

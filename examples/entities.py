@@ -6,7 +6,7 @@ words = [["Ada", "met", "Grace", "in", "Paris"], ["Paris", "is", "large"], ["Ada
 tags = [["B-PER", "O", "B-PER", "O", "B-LOC"], ["B-LOC", "O", "O"], ["B-PER", "O"]] * 20
 texts = [" ".join(row) for row in words]
 task = tfmodels.TokenClassifier.from_scratch(texts, size="tiny")
-task.fit(words, tags, epochs=8, validation_data=(words, tags))
+task.fit(words, tags, batch_size=8, epochs=8, validation_data=(words, tags))
 for entity in task.predict(["Grace is in Paris"])[0]:
     print(entity["type"], entity["entity"], entity["start"], entity["end"])
 task.export("saved_models/entities")
