@@ -241,7 +241,7 @@ class Task:
                     data.batches,
                     total,
                     ends,
-                    epochs=total / of_pass,
+                    epochs=total / of_pass if steps else epochs,
                     validation=data.validation,
                     callbacks=(*data.callbacks, *callbacks),
                     class_weight=self._class_weight(class_weight),
