@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from applications.__main__ import build_parser
-from tests.test_readme import blocks
+from tests.test_docs import blocks
 from tfmodels.serving.contracts import CONTRACTS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

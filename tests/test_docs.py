@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.server import serving
-
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
 PAGES = (*READMES, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -54,6 +52,8 @@ def test_python_about_distribution(tmp_path, monkeypatch):
 
 
 def test_python_about_serving(tmp_path, capsys):
+    from tests.serving.server import serving
+
     with tarfile.open(OLD / "1.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     (version,) = {path.parent for path in tmp_path.rglob("saved_model.pb")}
@@ -84,6 +84,13 @@ def test_flags_and_verbs_exist(page):
                 parser.parse_args(shlex.split(line, comments=True)[1:])
                 found += 1
     assert found == COMMANDS.get(page, 0)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for path in re.findall(r"(?:tests|tfmodels|applications|benchmarks|tools)/[\w/]+\.\w+", text):
+        assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("page", PAGES)
