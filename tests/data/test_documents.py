@@ -62,11 +62,11 @@ def test_rows_are_documents(tmp_path):
     write(tmp_path / "a.tsv", "id\treview\n1\tGood. Great.\n2\t \n3\tBad.\n")
     write(tmp_path / "b.jsonl.gz", '{"review": "Two\\nlines. Here"}\n')
     files = [str(tmp_path / "a.tsv"), str(tmp_path / "b.jsonl.gz")]
-    assert read(files, text_column="review") == [
-        (0, ["Good.", "Great."]),
-        (1, ["Bad."]),
-        (2, ["Two", "lines.", "Here"]),
-    ]
+    texts = TextFiles(files, text_column="review")
+    sentences = [["Good.", "Great."], ["Bad."], ["Two", "lines.", "Here"]]
+    assert list(texts.documents()) == [*enumerate(sentences)]
+    whole = ["Good. Great.", "Bad.", "Two\nlines. Here"]
+    assert list(texts.passages()) == [(n, text, True) for n, text in enumerate(whole)]
     with pytest.raises(InputError, match="no column named 'text'"):
         TextFiles(files)
 
@@ -176,8 +176,3 @@ class TestPassages:
         text = "y" * 500_000 + "\n" + " \n\t" * 100_000
         pieces = [text for _, text, _ in TextFiles(write(tmp_path / "a", text)).passages()]
         assert "".join(pieces) == text and max(map(len, pieces)) <= 200_000
-
-    def test_rows_of_a_table(self, tmp_path):
-        path = write(tmp_path / "a.tsv", "text\tx\nOne. Two.\t1\n \t2\nThree\t3\n")
-        found = list(TextFiles(path).passages())
-        assert found == [(0, "One. Two.", True), (1, "Three", True)]

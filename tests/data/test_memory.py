@@ -15,19 +15,6 @@ ROWS = [("a joy", "1"), ("a bore", "0"), ("", "1")]
 TEXTS, LABELS = ["a joy", "a bore", ""], [1, 0, 1]
 
 
-class Series:
-    """What pandas' Series has, as far as it is used."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __len__(self):
-        return len(self.values)
-
-    def tolist(self):
-        return list(self.values)
-
-
 class Frame:
     """What pandas' DataFrame has, as far as it is used."""
 
@@ -49,7 +36,6 @@ def dataset(*parts):
         ([text.encode() for text in TEXTS], [1.0, 0.0, 1.0]),
         (np.array(TEXTS), np.array(LABELS)),
         (np.array(TEXTS, object), np.array(LABELS, "uint8")),
-        (Series(TEXTS), Series(LABELS)),
         (tf.constant(TEXTS), tf.constant(LABELS)),
         (TEXTS, list(np.array(LABELS))),
         (dataset(TEXTS, LABELS), None),

@@ -48,18 +48,6 @@ def test_equal_to_seqeval(seed):
     assert seed == 0 or 0 < found["f1"] < 1  # so the cases are about something
 
 
-def test_metrics_by_hand():
-    gold = [[("PER", 0, 2), ("LOC", 3, 4)], [("PER", 0, 1)]]
-    predicted = [{("PER", 0, 2), ("LOC", 3, 5)}, set()]
-    found = entity_metrics(gold, predicted)
-    assert found["precision"] == 0.5
-    assert found["recall"] == 1 / 3
-    assert found["f1"] == pytest.approx(0.4)
-    assert found["support"] == 3
-    assert found["types"]["PER"] == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
-    assert found["macro"] == {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 3}
-
-
 def test_no_entities():
     nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
     for texts in ([], [[], []]):
