@@ -50,6 +50,20 @@ def test_documents_are_apart():
     assert tokens_of(source).tolist() == expected
 
 
+def test_a_tokenizer_is_traced_once_for_all_passes():
+    class Counting(CharacterTokenizer):
+        traces = 0
+
+        def tokenize(self, text):
+            self.traces += 1
+            return super().tokenize(text)
+
+    tokenizer, source = Counting(LETTERS), Source([running(5)])
+    for _ in range(3):
+        assert sum(map(len, tokenized_passages(source.passages(), tokenizer))) == 5
+    assert tokenizer.traces == 1
+
+
 def test_what_is_left_out_parts_documents():
     text = running(9)
     source = Source([text[:3], text[3:6], text[6:]], open_ones=[0, 1])

@@ -11,6 +11,7 @@ blocks: a block may hold the end of one document and the beginning of another, a
 B = examples of a batch, S = tokens of an example, T = tokens of a text.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Callable
@@ -29,6 +30,13 @@ _CHUNK_CHARACTERS = 400_000  # tokenized at once
 _OFFSET = 6  # where the hash starts, to be independent of others
 
 
+@functools.lru_cache(8)
+def _traced(tokenizer):
+    """Return `tokenize` as one function for all passes: faster than op by op."""
+    specs = [tf.TensorSpec([None], tf.string)]
+    return tf.function(tokenizer.tokenize, input_signature=specs, autograph=False)
+
+
 def tokenized_passages(passages, tokenizer, chosen: Callable[[int], bool] = lambda number: True):
     """Running text as tokens.
 
@@ -40,9 +48,7 @@ def tokenized_passages(passages, tokenizer, chosen: Callable[[int], bool] = lamb
     Yields:
         int32 `[T]`, documents apart by `tokenizer.end_id` where there is one.
     """
-    tokenize = tf.function(
-        tokenizer.tokenize, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-    )  # faster than op by op
+    tokenize = _traced(tokenizer)
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
     texts, ends, size = [], [], 0
 
