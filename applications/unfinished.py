@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tfmodels.errors import InputError
 from tfmodels.files import FULL, locked, read_json, write_json
-from tfmodels.training.state import states
 
 SETTINGS, LOCK, STATES = "settings.json", ".lock", "states"
 
@@ -33,6 +32,8 @@ def unfinished(output_dir, settings, free=()):
         InputError: the folder is of a training with other settings, another process is
             working in it, or it cannot be written.
     """
+    from tfmodels.training.state import states
+
     path = Path(f"{str(output_dir).rstrip('/')}.unfinished")
     busy = f"{path}: another process is training there; wait for it, or give another --output_dir"
     with contextlib.ExitStack() as stack:
