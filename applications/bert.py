@@ -85,6 +85,7 @@ class Bert(Application):
 
     name = "bert"
     title = "Pretrained BERT"
+    prepare, pretrain = staticmethod(prepare), Application.train
 
     def task(self):
         from tfmodels.tasks.masked_lm import MaskedLM
@@ -167,8 +168,6 @@ class Bert(Application):
 
 
 APPLICATION = Bert()
-VERBS = {
-    "prepare": (Prepare, prepare), "pretrain": (Pretrain, APPLICATION.train),
-    "evaluate": (Evaluate, APPLICATION.evaluate), "predict": (Predict, APPLICATION.predict),
-    "export": (Export, APPLICATION.export),
-}  # fmt: skip
+VERBS = APPLICATION.verbs(
+    prepare=Prepare, pretrain=Pretrain, evaluate=Evaluate, predict=Predict, export=Export
+)

@@ -136,6 +136,10 @@ class Application:
 
     # The verbs.
 
+    def verbs(self, **settings: type) -> dict:
+        """Return the verbs of the command line: their dataclasses with what runs them."""
+        return {verb: (kind, getattr(self, verb)) for verb, kind in settings.items()}
+
     def train(self, settings) -> dict:
         """Train a task and write its model directory; return the metrics."""
         self.check(settings)

@@ -139,6 +139,7 @@ class Gpt(Application):
 
     name = "gpt"
     title = "GPT"
+    pretrain = finetune = Application.train
 
     def task(self):
         from tfmodels.tasks.causal_lm import CausalLM
@@ -239,8 +240,6 @@ class Gpt(Application):
 
 
 APPLICATION = Gpt()
-VERBS = {
-    "pretrain": (Pretrain, APPLICATION.train), "finetune": (Finetune, APPLICATION.train),
-    "evaluate": (Evaluate, APPLICATION.evaluate), "predict": (Predict, APPLICATION.predict),
-    "export": (Export, APPLICATION.export),
-}  # fmt: skip
+VERBS = APPLICATION.verbs(
+    pretrain=Pretrain, finetune=Finetune, evaluate=Evaluate, predict=Predict, export=Export
+)

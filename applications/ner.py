@@ -156,7 +156,4 @@ def _tables(metrics):
 
 
 APPLICATION = Ner()
-VERBS = {
-    "train": (Train, APPLICATION.train), "evaluate": (Evaluate, APPLICATION.evaluate),
-    "predict": (Predict, APPLICATION.predict), "export": (Export, APPLICATION.export),
-}  # fmt: skip
+VERBS = APPLICATION.verbs(train=Train, evaluate=Evaluate, predict=Predict, export=Export)

@@ -117,7 +117,4 @@ class Sentiment(Application):
 
 
 APPLICATION = Sentiment()
-VERBS = {
-    "train": (Train, APPLICATION.train), "evaluate": (Evaluate, APPLICATION.evaluate),
-    "predict": (Predict, APPLICATION.predict), "export": (Export, APPLICATION.export),
-}  # fmt: skip
+VERBS = APPLICATION.verbs(train=Train, evaluate=Evaluate, predict=Predict, export=Export)

@@ -185,7 +185,4 @@ class Summarization(Application):
 
 
 APPLICATION = Summarization()
-VERBS = {
-    "train": (Train, APPLICATION.train), "evaluate": (Evaluate, APPLICATION.evaluate),
-    "predict": (Predict, APPLICATION.predict), "export": (Export, APPLICATION.export),
-}  # fmt: skip
+VERBS = APPLICATION.verbs(train=Train, evaluate=Evaluate, predict=Predict, export=Export)

@@ -91,6 +91,20 @@ class Generation:
         return InputError(f"{name} {getattr(self, name)!r}: give {wanted}")
 
 
+def given_fields(fields: dict) -> dict:
+    """Return those fields of a `Generation` that are not None.
+
+    Raises:
+        InputError: there is no such field.
+    """
+    known = {field.name for field in dataclasses.fields(Generation)}
+    for name in sorted(fields.keys() - known):
+        raise InputError(
+            f"{name}: no setting of generation; give one of {', '.join(sorted(known))}"
+        )
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 # Field: its least value.
 _INTEGERS = {
     "max_new_tokens": 1,

@@ -32,7 +32,7 @@ from tfmodels.data.documents import as_texts
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
-from tfmodels.generation.settings import Generation
+from tfmodels.generation.settings import Generation, given_fields
 from tfmodels.models.gpt import SIZES, Gpt, GptConfig
 from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields
 from tfmodels.tasks.language import LanguageTask
@@ -180,11 +180,7 @@ class CausalLM(LanguageTask):
         Raises:
             InputError: a field is unknown, out of range, or does not fit the model.
         """
-        known = {field.name for field in dataclasses.fields(Generation)}
-        unknown = sorted(generation.keys() - known)
-        if unknown:
-            raise InputError(f"{unknown[0]}: no setting; give one of {', '.join(sorted(known))}")
-        self._generation |= {k: v for k, v in generation.items() if v is not None}
+        self._generation |= given_fields(generation)
         self._stop = self._stop if stop is None else tuple(stop)
         self._seed = self._seed if seed is None else seed
         self._functions.clear()

@@ -31,7 +31,7 @@ from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_c
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.rows import Row, Source
 from tfmodels.errors import InputError
-from tfmodels.generation.settings import Generation
+from tfmodels.generation.settings import Generation, given_fields
 from tfmodels.metrics import rouge
 from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
 from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields, learned_tokenizer
@@ -209,11 +209,7 @@ class Seq2SeqLM(Task):
         Raises:
             InputError: a field is unknown or out of range.
         """
-        known = {field.name for field in dataclasses.fields(Generation)}
-        unknown = sorted(search.keys() - known)
-        if unknown:
-            raise InputError(f"{unknown[0]}: no setting of a search; give one of {sorted(known)}")
-        self._search |= {name: value for name, value in search.items() if value is not None}
+        self._search |= given_fields(search)
         self.long_texts = long_texts or self.long_texts
         self._writer()  # refuses what does not fit the model
         self._functions.clear()
