@@ -19,10 +19,16 @@ def read(spec, columns):
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def written_set(tmp_path_factory):
     rows = [{"idx": i, "sentence": f"é {i}", "label": i * 2 // 100} for i in range(100)]
     splits = {"train": rows, "test": [{**rows[0], "label": -1}]}
     return write_prepared("glue/sst2", tmp_path_factory.mktemp("tfds"), splits)
+
+
+@pytest.fixture
+def prepared(written_set, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(written_set))
+    return written_set
 
 
 @pytest.mark.parametrize(
@@ -35,7 +41,8 @@ def prepared(tmp_path_factory):
         ("xsum", ("document", "summary"), ()),
     ],
 )
-def test_sets_that_the_applications_name(tmp_path, name, columns, others):
+def test_sets_that_the_applications_name(tmp_path, monkeypatch, name, columns, others):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     labels = (
         ["neg", "pos"] * 25 if columns[1] == "label" else [f"two\nlines {i}" for i in range(50)]
     )
@@ -43,14 +50,14 @@ def test_sets_that_the_applications_name(tmp_path, name, columns, others):
     rows = [dict.fromkeys(others, "x") | dict(zip(columns, pair, strict=True)) for pair in pairs]
     split = "test" if name == "imdb_reviews" else "validation"
     write_prepared(name, tmp_path, {"train": rows, split: rows[:3]})
-    assert [row for _, row in open_source(f"tfds:{name}", columns, tmp_path).rows()] == pairs
-    assert open_source(f"tfds:{name}:{split}", columns, tmp_path).scan().rows == 3
+    assert read(f"tfds:{name}", columns) == pairs
+    assert open_source(f"tfds:{name}:{split}", columns).scan().rows == 3
 
 
 def test_rows_in_every_order(prepared, monkeypatch):
     monkeypatch.setattr(rows_module, "_MIX_ROWS", 20)
     monkeypatch.setattr(tfds, "_BLOCK_ROWS", 8)
-    source = open_source("tfds:glue/sst2", SST2, prepared)
+    source = open_source("tfds:glue/sst2", SST2)
     rows = list(source.rows())
     names = ["negative", "positive"]
     assert rows == [(i, (f"é {i}", names[i * 2 // 100])) for i in range(100)]
@@ -61,8 +68,7 @@ def test_rows_in_every_order(prepared, monkeypatch):
     assert scan.label_counts == {"negative": 50, "positive": 50} and len(scan.held_out) == 10
 
 
-def test_splits_versions_and_numbers(prepared, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+def test_splits_versions_and_numbers(prepared):
     assert read("tfds:glue/sst2:train[10:12]", ["idx"]) == [("10",), ("11",)]
     assert read("tfds:glue/sst2:2.0.0:train[:1%]+train[99:]", ["idx"]) == [("0",), ("99",)]
     source = open_source("tfds:glue/sst2:train[95:]+train[:5]", ["idx"])
@@ -85,7 +91,7 @@ def test_splits_versions_and_numbers(prepared, monkeypatch):
 )
 def test_mistakes(prepared, spec, columns, problem):
     with pytest.raises(InputError) as caught:
-        open_source(spec, columns, prepared).scan()
+        open_source(spec, columns).scan()
     message = str(caught.value)
     assert problem in message and "\n" not in message and message.startswith(spec)
 
@@ -96,17 +102,19 @@ def test_set_that_cannot_be_prepared(tmp_path, monkeypatch):
     def offline(self, **kwargs):
         raise ConnectionError("no route\nto host")
 
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(tensorflow_datasets.core.DatasetBuilder, "download_and_prepare", offline)
     with pytest.raises(InputError, match=r"ConnectionError: no route\).*`tfds build glue/sst2 --"):
-        open_source("tfds:glue/sst2", SST2, tmp_path)
+        open_source("tfds:glue/sst2", SST2)
 
 
-def test_damaged_shard(prepared, tmp_path):
+def test_damaged_shard(prepared, tmp_path, monkeypatch):
     folder = shutil.copytree(prepared, tmp_path / "copy")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
     (shard,) = folder.rglob("*train.tfrecord-00001")
     shard.write_bytes(shard.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"^tfds:glue/sst2 row \d+: cannot be read \(.*again$"):
-        open_source("tfds:glue/sst2", SST2, folder).scan()
+        open_source("tfds:glue/sst2", SST2).scan()
 
 
 def test_not_installed(monkeypatch):

@@ -151,8 +151,8 @@ class ColumnFile(EntitySource, LineFile):
 class TfdsTokens(EntitySource, TfdsSource):
     """A TFDS split with a feature of tokens and one of named tags."""
 
-    def __init__(self, spec, scheme, join, data_dir):
-        super().__init__(spec, (_TFDS_TOKENS,), data_dir)
+    def __init__(self, spec, scheme, join):
+        super().__init__(spec, (_TFDS_TOKENS,))
         self.columns = COLUMNS
         column = next((name for name in _TFDS_TAGS if name in self._features), None)
         names = getattr(self._inner(column), "names", None)

@@ -19,6 +19,7 @@ from tfmodels.data.rows import Row, Source
 from tfmodels.data.tables import open_source
 from tfmodels.errors import InputError
 
+_CHUNK_ROWS = 256
 _CHUNK_CHARACTERS = 4 << 20  # a chunk closes here even when it has room for more rows
 _TABLES = (".tsv", ".csv", ".jsonl", ".gz")
 
@@ -28,7 +29,6 @@ def chunk_dataset(
     convert: Callable[[Row], tuple] = operator.attrgetter("values"),
     types: tuple[tf.DType, ...] | None = None,
     seed: int | None = None,
-    chunk: int = 256,
 ) -> tf.data.Dataset:
     """Make a dataset of chunks of converted rows: one Python call a row would be slow.
 
@@ -38,11 +38,10 @@ def chunk_dataset(
         types: their types; strings, one for each column, if not given.
         seed: None reads in the order of the source; a number shuffles. Every pass over the
             dataset has another order: the n-th pass has the same one in every run.
-        chunk: maximum number of rows of a chunk. Chunks of very long texts have fewer, and the
-            last one of a pass has what is left.
 
     Returns:
-        A dataset of tuples of vectors [C], C <= chunk. Errors met while it is read come out of
+        A dataset of tuples of vectors [C], C <= 256. Chunks of very long texts have fewer rows, and
+        the last one of a pass has what is left. Errors met while it is read come out of
         tf.data changed; `source_errors` gives the original.
     """
     types = types or (tf.string,) * len(source.columns)
@@ -52,7 +51,7 @@ def chunk_dataset(
         number = next(passes)
         order = None if seed is None else seed * 1_000_003 + number
         try:
-            for group in _grouped(map(convert, source.stream(order)), chunk):
+            for group in _grouped(map(convert, source.stream(order)), _CHUNK_ROWS):
                 yield tuple(map(list, zip(*group, strict=True)))
         except InputError as error:
             source.failure = error  # tf.data turns it into an error of its own
@@ -97,17 +96,16 @@ def _grouped(items: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
         yield group
 
 
-def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int = 256):
+def text_chunks(texts: Sequence[str], file: str | None, column: str):
     """Yield texts to answer: the ones given, else those of a file, else of standard input.
 
     Args:
         texts: texts of the command line.
         file: a table with the column `column`, or one text a line.
         column: name of the column.
-        chunk: maximum number of texts of a chunk. From standard input every line is a chunk.
 
     Yields:
-        Lists of str, at least one each.
+        Lists of str: of all given, or of 1 to 256; from standard input every line is one.
 
     Raises:
         InputError: the file cannot be read or is empty, or a line or text is not UTF-8.
@@ -127,9 +125,8 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str, chunk: int 
         rows: Iterable[str] = (values[0] for _, values in open_source(file, [column]).rows())
     else:
         rows = _lines(file)
-        # Whoever writes to our standard input may wait for an answer to each line.
-        chunk = 1 if file is None else chunk
-    for group in _grouped(((row,) for row in rows), chunk):
+    # Whoever writes to our standard input may wait for an answer to each line.
+    for group in _grouped(((row,) for row in rows), _CHUNK_ROWS if file else 1):
         yield [row for (row,) in group]
 
 

@@ -36,7 +36,6 @@ def open_entities(
     token_column: int = 0,
     tag_column: int = -1,
     join: str | None = None,
-    data_dir: str | os.PathLike | None = None,
 ) -> EntitySource:
     """Open a source and check that it has rows.
 
@@ -46,7 +45,6 @@ def open_entities(
             the whole source contradict.
         token_column, tag_column: of a file of columns, counted from 0, or from -1 at the end.
         join: what stands between two tokens; None decides for each pair, see `conll`.
-        data_dir: where TFDS sets are prepared, see `tables.open_source`.
 
     Raises:
         InputError: the source is missing, unreadable or empty, or lacks a column; a tag is none;
@@ -56,7 +54,7 @@ def open_entities(
     if scheme is not None:
         check_scheme(scheme)
     if spec.startswith("tfds:"):
-        return TfdsTokens(spec, scheme, join, data_dir)
+        return TfdsTokens(spec, scheme, join)
     name = spec.lower().removesuffix(".gz")
     if name.endswith(_OTHER_TABLES):
         raise InputError(f"{spec}: unknown kind of source; give {KINDS}")
@@ -142,9 +140,7 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
             raise InputError(f"row {number}: {error}") from None
 
 
-def entity_dataset(
-    source: Source, types: Sequence[str], *, seed: int | None = None, chunk: int = 256
-):
+def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = None):
     """Make a dataset of chunks of texts with their entities; see `datasets.chunk_dataset`.
 
     Args:
@@ -182,4 +178,4 @@ def entity_dataset(
         return text, *(tf.ragged.map_flat_values(tf.strings.to_number, c, tf.int32) for c in split)
 
     # Numbers travel as text: a tensor of strings can hold any number of them a row.
-    return chunk_dataset(source, convert, (tf.string,) * 4, seed, chunk).map(numbers)
+    return chunk_dataset(source, convert, (tf.string,) * 4, seed).map(numbers)

