@@ -1,4 +1,4 @@
-"""Compares our BERT, GPT-2 and BART with PyTorch `transformers`: states, logits, round trip.
+"""Compare our BERT, GPT-2 and BART with PyTorch `transformers`: states, logits, round trip.
 
 In: random weights of two published shapes, bert-tiny (2 x 128) and MiniLM (6 x 384), each
 with a classifier's head and with the heads of pretraining, or a local Hugging Face
@@ -59,7 +59,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def random_reference(kind=transformers.BertForSequenceClassification, **fields):
-    """A model of `transformers` with no weight left at 0 or 1.
+    """Return a model of `transformers` with no weight left at 0 or 1.
 
     Args:
         kind: its class; also `BertForPreTraining`, `BertForMaskedLM`, `GPT2LMHeadModel`,
@@ -77,7 +77,7 @@ def random_reference(kind=transformers.BertForSequenceClassification, **fields):
 
 
 def random_batch(vocabulary_size, seed=0):
-    """A batch with padding and two segments, as the models here take it."""
+    """Return a batch with padding and two segments, as the models here take it."""
     position = np.arange(max(LENGTHS))
     mask = position < np.array(LENGTHS)[:, None]  # [B, S]
     segments = (position >= np.array(FIRST_SEGMENTS)[:, None]) & mask
@@ -90,7 +90,7 @@ def random_batch(vocabulary_size, seed=0):
 
 
 def reference_outputs(model, batch):
-    """States at real positions, pooled vectors and logits of the `transformers` model."""
+    """Return states at real positions, pooled vectors and logits of the `transformers` model."""
     with torch.no_grad():
         encoded = model.bert(
             torch.tensor(batch["token_ids"]).long(),
@@ -110,7 +110,7 @@ def reference_outputs(model, batch):
 
 
 def our_outputs(model, batch):
-    """The same of our `Classifier` or `BertPretrainer`."""
+    """Return the same of our `Classifier` or `BertPretrainer`."""
     outputs = {"states": model.encoder(batch)}
     if model.pooler is not None:
         outputs["pooled"] = model.pooler(outputs["states"], batch["padding_mask"])
@@ -121,18 +121,18 @@ def our_outputs(model, batch):
 
 
 def _at_real(outputs, batch):
-    """Those outputs that are of every position, at the real ones only."""
+    """Return those outputs that are of every position, at the real ones only."""
     mask = batch["padding_mask"]
     return {name: x[mask] if x.ndim == 3 else x for name, x in outputs.items()}
 
 
 def largest_differences(expected, actual):
-    """The largest absolute difference of each output."""
+    """Return the largest absolute difference of each output."""
     return {name: float(np.abs(actual[name] - expected[name]).max()) for name in expected}
 
 
 def compare(name, reference, directory):
-    """Prints the line of one model; returns the largest difference in it.
+    """Print the line of one model; return the largest difference in it.
 
     Args:
         name: to print.
@@ -158,7 +158,7 @@ def compare(name, reference, directory):
 
 
 def random_gpt(layers, width, heads, inner=None, **fields):
-    """A `GPT2LMHeadModel` as of `random_reference`."""
+    """Return a `GPT2LMHeadModel` as of `random_reference`."""
     fields = {"vocab_size": 300, "n_positions": 128, **fields}
     end = {"bos_token_id": None, "eos_token_id": None}  # theirs is outside this vocabulary
     return random_reference(
@@ -168,14 +168,14 @@ def random_gpt(layers, width, heads, inner=None, **fields):
 
 
 def gpt_batch(vocabulary_size, left):
-    """A batch of texts with padding left or right."""
+    """Return a batch of texts with padding left or right."""
     batch = random_batch(vocabulary_size)
     del batch["segment_ids"]
     return {name: x[:, ::-1] if left else x for name, x in batch.items()}
 
 
 def gpt_logits(model, batch):
-    """Logits at real positions of a `GPT2LMHeadModel`, its positions counting real tokens."""
+    """Return logits at real positions of a `GPT2LMHeadModel`; its positions count real tokens."""
     mask = torch.tensor(batch["padding_mask"].copy()).long()
     with torch.no_grad():
         logits = model(
@@ -205,7 +205,7 @@ def compare_gpt(name, reference, directory):
 
 
 def random_bart(encoder_layers, decoder_layers, width, heads, inner, **fields):
-    """A `BartForConditionalGeneration` as of `random_reference`."""
+    """Return a `BartForConditionalGeneration` as of `random_reference`."""
     fields = {"vocab_size": 300, "max_position_embeddings": 128, **fields}
     model = random_reference(
         transformers.BartForConditionalGeneration,
@@ -218,7 +218,7 @@ def random_bart(encoder_layers, decoder_layers, width, heads, inner, **fields):
 
 
 def bart_batch(vocabulary_size):
-    """A batch of sources, and of targets that are longest where the sources are shortest."""
+    """Return a batch of sources, and of targets that are longest where the sources are shortest."""
     batch, target = (random_batch(vocabulary_size, seed) for seed in (0, 1))
     del batch["segment_ids"]
     target = {f"decoder_{name}": target[name][::-1] for name in batch}
@@ -226,7 +226,7 @@ def bart_batch(vocabulary_size):
 
 
 def bart_outputs(model, batch):
-    """Encoder states and logits, at real positions, of a `BartForConditionalGeneration`."""
+    """Return encoder states and logits, at real positions, of a `BartForConditionalGeneration`."""
     tensors = {name: torch.tensor(x.copy()).long() for name, x in batch.items()}
     with torch.no_grad():
         found = model(
@@ -242,7 +242,7 @@ def bart_outputs(model, batch):
 
 
 def our_bart_outputs(model, batch):
-    """The same of our `Transformer`."""
+    """Return the same of our `Transformer`."""
     states, logits = (keras.ops.convert_to_numpy(x) for x in (model.encode(batch), model(batch)))
     return {
         "states": states[batch["padding_mask"]],

@@ -17,7 +17,6 @@ answers of this one.
 """
 
 import argparse
-import csv
 import json
 import os
 import random
@@ -34,6 +33,7 @@ import numpy as np  # noqa: E402 - after the log level
 import tensorflow as tf  # noqa: E402
 import tensorflow_text  # noqa: E402, F401 - registers its operations
 
+from tfmodels import data  # noqa: E402
 from tfmodels.serving import warmup  # noqa: E402
 
 THREADS = 32
@@ -80,7 +80,7 @@ print(tf.__version__)
 
 
 def asker(version):
-    """A function from texts (list of bytes) to the answers of a version, a dict of arrays."""
+    """Return a function from texts, a list of bytes, to the answers, a dict of arrays."""
     function = tf.saved_model.load(str(version)).signatures["serving_default"]
     (name,) = function.structured_input_signature[1]
 
@@ -92,7 +92,7 @@ def asker(version):
 
 
 def texts(rng, number):
-    """Generated texts: mixed scripts, random bytes, NUL bytes, empty and very long ones."""
+    """Yield texts: mixed scripts, random bytes, NUL bytes, empty and very long ones."""
     for _ in range(number):
         kind = rng.random()
         if kind < 0.25:
@@ -106,7 +106,7 @@ def texts(rng, number):
 
 
 def fuzz(version, options):
-    """Every generated batch is answered, a row for a text, or refused as an invalid argument."""
+    """Check that each generated batch is answered, a row for a text, or refused as invalid."""
     ask, rng = asker(version), random.Random(options.seed)
     answered = refused = wrong = 0
     left, kept = options.inputs, None
@@ -134,7 +134,7 @@ def fuzz(version, options):
 
 
 def first_requests(version, options):
-    """The first request after loading, with and without the records replayed before it."""
+    """Time the first request after loading, with and without the records replayed before it."""
     found = {}
     for replay in ("no", "yes"):
         command = [sys.executable, "-c", FIRST, str(version), replay]
@@ -148,7 +148,7 @@ def first_requests(version, options):
 
 
 def threads(version, options):
-    """Throughput, latencies and memory of many threads; every answer is compared."""
+    """Measure throughput, latencies and memory of many threads; compare every answer."""
     import psutil
 
     ask, rng = asker(version), random.Random(options.seed)
@@ -200,7 +200,7 @@ def threads(version, options):
 
 
 def speed(version, options):
-    """Size of a version, and the time that batches of different sizes take in it."""
+    """Measure the size of a version, and the time that batches of different sizes take in it."""
     sizes = json.loads((version / "signatures.json").read_text(encoding="utf-8"))["bytes"]
     ask = asker(version)
     single = [
@@ -226,7 +226,7 @@ def speed(version, options):
 
 
 def accuracy(version, options):
-    """What a classifier or a tagger gets right, of the rows of a table or of tagged sentences."""
+    """Measure a classifier on the rows of a table, or a tagger on tagged sentences."""
     if options.table is None:
         sys.exit("--table: give a .tsv with the columns of texts and labels, or CoNLL columns")
     ask = asker(version)
@@ -239,27 +239,18 @@ def accuracy(version, options):
 
 
 def _of_labels(options):
-    with open(options.table, encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    table = data.open_table(options.table, options.text_column, "label")
 
     def measure(rows, answers):
         found = [label.decode() for answer in answers for label in answer["label"]]
         right = sum(label == wanted for label, (_, wanted) in zip(found, rows, strict=True))
         return {"accuracy": round(right / len(rows), 4)}
 
-    return [(row[options.text_column], row["label"]) for row in table], measure
+    return [values for _, values in table.rows()], measure
 
 
 def _of_spans(options):
-    from benchmarks.ner import sentences
     from tfmodels.metrics.entities import entity_metrics
-    from tfmodels.text.tags import to_spans
-
-    rows = []
-    for tokens, tags in sentences(Path(options.table)):
-        starts = np.cumsum([0] + [len(token) + 1 for token in tokens])
-        gold = [(kind, int(starts[a]), int(starts[b]) - 1) for kind, a, b in to_spans(tags, "iob2")]
-        rows.append((" ".join(tokens), gold))
 
     def measure(rows, answers):
         found = [
@@ -269,11 +260,11 @@ def _of_spans(options):
         ]
         return {"f1": round(entity_metrics([gold for _, gold in rows], found)["f1"], 4)}
 
-    return rows, measure
+    return [values for _, values in data.open_entities(options.table).rows()], measure
 
 
 def older(version, options):
-    """The answers to the warm-up requests in the environment of `--python`, beside ours."""
+    """Compare the answers to the warm-up requests in the environment of `--python` with ours."""
     if options.python is None:
         sys.exit("--python: give that of an environment with tensorflow and tensorflow-text 2.20")
     loaded = tf.saved_model.load(str(version))
@@ -317,7 +308,7 @@ FIGURES = {
 
 
 def main(arguments=None):
-    """Prints the figures; returns the exit status."""
+    """Print the figures; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("versions", nargs="+", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), required=True)

@@ -24,7 +24,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def write_tsv(path: Path, size: float, row_bytes: int) -> None:
-    """Writes rows of about `row_bytes` bytes, all of one label and then all of the other."""
+    """Write rows of about `row_bytes` bytes, all of one label and then all of the other."""
     rng = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz      "
     alphabet = "".join(rng.choices(letters, k=2 * row_bytes + 1000))
@@ -38,7 +38,7 @@ def write_tsv(path: Path, size: float, row_bytes: int) -> None:
 
 
 def read(path: str, max_characters: int) -> None:
-    """Scans the file and reads it once, shuffled; prints rows a second."""
+    """Scan the file and read it once, shuffled; print rows a second."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tfmodels.data.datasets import chunk_dataset
     from tfmodels.data.split import split

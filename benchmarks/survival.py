@@ -29,21 +29,13 @@ from tests.models.distributed import free_addresses
 from tfmodels.training.state import LEFT, states
 
 LIMIT = 300  # seconds for one process
-SHORT = [
-    "--epochs",
-    "12",
-    "--patience",
-    "99",
-    "--dropout",
-    "0.1",
-    "--save_every",
-    "7",
-]  # later flags count
+# Later flags count.
+SHORT = ["--epochs", "12", "--patience", "99", "--dropout", "0.1", "--save_every", "7"]
 STEPS = ["--steps", "120", "--save_steps", "20", "--save_every", "7"]
 
 
 def commands(work):
-    """The arguments of each application, without `--output_dir`, and how many workers it has."""
+    """Return for each application its arguments, without `--output_dir`, and number of workers."""
     reviews = conftest.write_reviews(work / "reviews.tsv", 240)
     tagged = conftest.write_conll(work / "tagged.txt", 300)
     pairs = conftest.write_pairs(work / "pairs.jsonl", 320)
@@ -66,7 +58,7 @@ def commands(work):
 
 
 def started(arguments, workers, output_dir):
-    """The processes of a training, one a worker."""
+    """Start the processes of a training, one a worker."""
     command = [sys.executable, "-m", "applications", *map(str, arguments)]
     command += ["--output_dir", str(output_dir)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -86,7 +78,7 @@ def started(arguments, workers, output_dir):
 
 
 def ended(processes):
-    """The exit status of each process."""
+    """Return the exit status of each process."""
     try:
         return [process.wait(LIMIT) for process in processes]
     finally:
@@ -95,13 +87,13 @@ def ended(processes):
 
 
 def newest(folder):
-    """The number of the newest state; 0 if there is none."""
+    """Return the number of the newest state; 0 if there is none."""
     found = states(folder)
     return int(found[-1].name.removeprefix("step-")) if found else 0
 
 
 def measured(directory):
-    """The weights and the measurements of a model directory."""
+    """Return the weights and the measurements of a model directory."""
     metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
     metrics["history"].pop("tokens_per_second", None)
     metrics["history"].pop("loss", None)  # the mean over the steps of one process
@@ -110,7 +102,7 @@ def measured(directory):
 
 
 def killed(name, arguments, workers, output_dir, rng, how, total):
-    """Kills a training after a random step, starts it again; what was there when it died."""
+    """Kill a training after a random step and start it again; return what was there."""
     processes = started(arguments, workers, output_dir)
     folder = Path(f"{output_dir}.unfinished") / "states"
     target, deadline = rng.randrange(total - 10), time.monotonic() + LIMIT
@@ -131,7 +123,7 @@ def killed(name, arguments, workers, output_dir, rng, how, total):
 
 
 def main():
-    """Prints the points; returns the exit status."""
+    """Print the points; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=20)
     parser.add_argument("--only", nargs="+")

@@ -1,4 +1,4 @@
-"""Compares our tokenizers with `tokenizers` on whole data sets: identity, spans, speed.
+"""Compare our tokenizers with `tokenizers` on whole data sets: identity, spans, speed.
 
 In: `--data DIR`, a folder with `sst2/*.tsv`, `imdb/train.tsv.gz`,
 `chnsenticorp/*.tsv`, `samsum/*.jsonl.gz`, `wikitext-2/*.txt` and
@@ -52,7 +52,7 @@ def read_content(path):
 
 
 def read_texts(path, column):
-    """The texts of one file; its kind is told by the name."""
+    """Return the texts of one file; its kind is told by the name."""
     lines = read_content(path).removesuffix("\n").split("\n")
     if column is None:
         return lines
@@ -63,7 +63,7 @@ def read_texts(path, column):
 
 
 def best_time(call, times=3):
-    """Seconds of the fastest of some calls."""
+    """Return the seconds of the fastest of some calls."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()
@@ -73,7 +73,7 @@ def best_time(call, times=3):
 
 
 def compare(name, texts, vocabulary, lowercase):
-    """Prints the line of one data set; returns whether all is equal."""
+    """Print the line of one data set; return whether all is equal."""
     ours = WordPieceTokenizer.from_file(vocabulary, lowercase=lowercase)
     reference = tokenizers.BertWordPieceTokenizer(str(vocabulary), lowercase=lowercase)
     signature = [tf.TensorSpec([None], tf.string)]
@@ -120,7 +120,7 @@ def compare(name, texts, vocabulary, lowercase):
 
 
 def strings_in(value):
-    """All strings of a JSON value."""
+    """Yield all strings of a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, dict)):
@@ -129,7 +129,7 @@ def strings_in(value):
 
 
 def compare_gpt2(data):
-    """Prints a line for each folder of `data`; returns whether all is equal."""
+    """Print a line for each folder of `data`; return whether all is equal."""
     files = [str(data / "vocab" / "gpt2" / name) for name in ("encoder.json", "vocab.bpe")]
     ours = BytePairTokenizer.from_files(*files)
     reference = tokenizers.ByteLevelBPETokenizer(*files, add_prefix_space=False)
