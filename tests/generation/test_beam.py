@@ -1,13 +1,11 @@
 """Beam search against all sequences written out."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tests.generation.toy import Toy, ask, beams_by_hand, compiled, numpy, prompts
+from tests.generation.toy import Toy, ask, numpy, prompts
 from tfmodels.generation.decoding import Decoding, generate
 from tfmodels.generation.settings import Generation
 
@@ -63,27 +61,6 @@ def test_wide_beams_find_the_best_sequence(length_penalty):
         assert_best(found, toy, length_penalty)
         lengths |= set(found.mask.sum(1).tolist())
     assert len(lengths) > 1
-
-
-def test_narrow_beams_score_what_they_return():
-    toy = Toy(SIZE, seed=1, scale=1.0)
-    found = {n: run(toy, Generation(max_new_tokens=6, num_beams=n)) for n in (1, 2, 5)}
-    for row in range(len(IDS)):
-        for beams, result in found.items():
-            tokens = list(IDS[row][MASK[row]])
-            score = 0.0
-            for token in result.token_ids[row]:
-                score += toy.log_probs(tokens)[token]
-                tokens.append(token)
-            np.testing.assert_allclose(
-                result.scores[row], score / (6 if beams > 1 else 1), rtol=1e-4
-            )
-
-
-def test_min_new_tokens():
-    toy = Toy(SIZE, seed=2, scale=1.0)
-    settings = Generation(max_new_tokens=LENGTH, min_new_tokens=2, num_beams=WIDE, stop_ids=(STOP,))
-    assert_best(run(toy, settings), toy, 1.0, allowed=lambda t: len(t) > 2 or t[-1] != STOP)
 
 
 def test_further_condition():
@@ -146,41 +123,6 @@ def test_ends_when_nothing_better_can_come():
     assert not numpy(decoding.result(carry)).mask[:, 5:].any()
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("length_penalty", [0.0, 2.0])
-def test_narrow_beams_by_hand(length_penalty, early_stopping):
-    toy = Toy(SIZE, seed=1, scale=1.0)
-    settings = Generation(
-        max_new_tokens=6, num_beams=3, stop_ids=(STOP,), length_penalty=length_penalty,
-        early_stopping=early_stopping,
-    )  # fmt: skip
-    found = run(toy, settings)
-    for row in range(len(IDS)):
-        prompt = list(IDS[row][MASK[row]])
-        score, tokens = beams_by_hand(
-            lambda beams, prompt=prompt: [toy.log_probs(prompt + beam) for beam in beams], settings
-        )
-        assert found.token_ids[row][found.mask[row]].tolist() == tokens
-        np.testing.assert_allclose(found.scores[row], score, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "option", [{"forced_first_id": 0}, {"forced_last_id": STOP}, {"early_stopping": True}], ids=str
-)
-def test_options_matter(option):
-    toy = Toy(SIZE, seed=2, scale=1.0)
-    fields = {"max_new_tokens": 6, "num_beams": 2, "stop_ids": (STOP,), "length_penalty": 2.0}
-    without, found = (run(toy, Generation(**fields, **more)) for more in ({}, option))
-    assert (found.token_ids != without.token_ids).any()
-    if "forced_first_id" in option:
-        assert (found.token_ids[:, 0] == 0).all()
-    if "forced_last_id" in option:
-        newest = found.token_ids[np.arange(len(IDS)), found.mask.sum(1) - 1]
-        assert (newest == STOP).all()
-    if "early_stopping" in option:
-        assert found.mask.sum() < without.mask.sum()
-
-
 def test_what_is_fixed_is_repeated_once():
     """Logits of each prompt's own: the same found as if they were put into order."""
     toy = Toy(SIZE, seed=4, scale=1.0)
@@ -209,30 +151,3 @@ def test_what_is_fixed_is_repeated_once():
     np.testing.assert_array_equal(found.scores, expected.scores)
     alone = run(toy, Generation(max_new_tokens=4, num_beams=3, stop_ids=(STOP,)))
     assert (found.token_ids != alone.token_ids).any()
-
-
-def test_beams_differ():
-    """The sequences followed are the likeliest ones: none twice."""
-    toy = Toy(SIZE, seed=5)
-    decoding = Decoding(toy.step, Generation(max_new_tokens=5, num_beams=4))
-    carry = decoding.start(*toy.prompt(IDS, MASK), IDS, MASK)
-    while decoding.unfinished(carry):
-        carry = decoding.advance(carry)
-    for row in numpy(carry.ended_ids):
-        for one, other in itertools.combinations(row.tolist(), 2):
-            assert one != other
-
-
-def test_compiled_as_eager():
-    toy = Toy(SIZE, seed=4)
-    settings = Generation(
-        max_new_tokens=7, num_beams=3, stop_ids=(STOP,), repetition_penalty=1.2, no_repeat_ngram=3
-    )
-
-    def function(ids, mask):
-        return generate(toy.step, *toy.prompt(ids, mask), ids, mask, settings)
-
-    inputs = ops.convert_to_tensor(IDS), ops.convert_to_tensor(MASK)
-    expected, found = numpy(function(*inputs)), numpy(compiled(function)(*inputs))
-    np.testing.assert_array_equal(found.token_ids, expected.token_ids)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)

@@ -9,10 +9,8 @@ from tfmodels.generation import filters
 from tfmodels.generation.filters import (
     keep_likeliest,
     no_repeat_ngram,
-    penalize,
     repetition_penalty,
 )
-from tfmodels.generation.settings import Generation
 
 ROWS, SIZE, LENGTH = 5, 40, 30
 
@@ -132,52 +130,3 @@ def test_ties(few, monkeypatch):
 def test_nothing_left_stays_nothing_left(arguments):
     found = run(keep_likeliest, np.full((1, 5), -np.inf, "float32"), *arguments)
     assert not np.isnan(found).any()
-
-
-def test_order_and_min_new_tokens():
-    """Penalty, n-grams, stop ids: on the prompt and the new tokens together."""
-    settings = Generation(
-        max_new_tokens=20,
-        min_new_tokens=6,
-        stop_ids=(7, 2),
-        repetition_penalty=1.5,
-        no_repeat_ngram=2,
-    )
-    token_ids = ids(size=10)
-    prompt, new, scores = token_ids[:, :10], token_ids[:, 10:], logits(size=10)
-    for count in (0, 5, 6):
-        so_far = token_ids[:, : 10 + count]
-        expected = by_transformers("RepetitionPenaltyLogitsProcessor", so_far, scores, 1.5)
-        expected = by_transformers("NoRepeatNGramLogitsProcessor", so_far, expected, 2)
-        expected = by_transformers(
-            "MinNewTokensLengthLogitsProcessor", so_far, expected, 10, 6, [7, 2]
-        )
-        mask = np.ones(prompt.shape, "bool")
-        most = np.full((ROWS,), 20, "int32")
-        found = run(penalize, scores, settings, prompt, mask, new, count, most)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("length", [1, 4])
-def test_forced_tokens_come_last(length):
-    """After all other filters, and the last token after the first."""
-    settings = Generation(
-        max_new_tokens=length,
-        min_new_tokens=length,
-        stop_ids=(2,),
-        no_repeat_ngram=1,
-        forced_first_id=7,
-        forced_last_id=2,
-    )
-    start, new, scores = np.full((ROWS, 1), 7, "int32"), ids(size=10)[:, :length], logits(size=10)
-    real, most = np.ones((ROWS, 1), "bool"), np.full((ROWS,), length, "int32")
-    for count in range(length):
-        so_far = np.concatenate([start, new[:, :count]], 1)
-        expected = by_transformers("NoRepeatNGramLogitsProcessor", so_far, scores, 1)
-        expected = by_transformers(
-            "MinNewTokensLengthLogitsProcessor", so_far, expected, 1, length, [2]
-        )
-        expected = by_transformers("ForcedBOSTokenLogitsProcessor", so_far, expected, 7)
-        expected = by_transformers("ForcedEOSTokenLogitsProcessor", so_far, expected, 1 + length, 2)
-        found = run(penalize, scores, settings, start, real, new, count, most)
-        np.testing.assert_array_equal(found, expected)

@@ -1,13 +1,11 @@
 """Greedy decoding and sampling of a toy network, against NumPy and against chance."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tests.generation.toy import Toy, compiled, numpy, prompts
+from tests.generation.toy import Toy, numpy, prompts
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import Decoding, generate
 from tfmodels.generation.settings import Generation
@@ -80,13 +78,6 @@ def test_no_step_more_than_needed():
     assert steps_of(Generation(max_new_tokens=5, min_new_tokens=3, stop_ids=range(12))) == [0, 1]
 
 
-def test_min_new_tokens():
-    stop_id = greedy(0, 1)[0][0]
-    found = run(Generation(max_new_tokens=9, min_new_tokens=4, stop_ids=(stop_id,)))
-    assert not (found.token_ids[:, :4] == stop_id).any()
-    assert found.mask.sum(1).min() >= 4
-
-
 def test_further_condition():
     """Two tokens are equal to a pair that is asked for: as a stop string does."""
     pair = greedy(1, 9)[0][2:4]
@@ -104,24 +95,6 @@ def test_further_condition():
     assert_rows(run(Generation(max_new_tokens=9), stopped=stopped), expected)
     found = run(Generation(max_new_tokens=9, min_new_tokens=9), stopped=stopped)
     assert found.mask.all()
-
-
-def test_penalties_look_at_prompt_and_new_tokens():
-    found = run(Generation(max_new_tokens=7, no_repeat_ngram=1))
-    for row in range(4):
-        together = [*IDS[row][MASK[row]], *found.token_ids[row]]
-        new = together[-7:]
-        assert len(set(new)) == 7 and not set(new) & set(together[:-7])
-    found = run(Generation(max_new_tokens=7, repetition_penalty=1.8))
-    for row in range(4):
-        tokens = list(IDS[row][MASK[row]])
-        for token in found.token_ids[row]:
-            states = TOY.prompt(np.array([tokens], "int32"), np.ones((1, len(tokens)), "bool"))
-            logits = ops.convert_to_numpy(states[0])[0]
-            seen = list(set(tokens))
-            logits[seen] = np.where(logits[seen] < 0, logits[seen] * 1.8, logits[seen] / 1.8)
-            assert token == logits.argmax()
-            tokens.append(token)
 
 
 def shares(toy, prompt, top_k=0, top_p=1.0, temperature=1.0):
@@ -248,42 +221,6 @@ def test_a_row_that_has_ended_gets_no_forced_token():
     assert [len(tokens) for tokens in expected] == [9, 4, 9, 9]
     expected = [[*tokens[:8], 5] if len(tokens) == 9 else tokens for tokens in expected]
     assert_rows(run(Generation(**settings, forced_last_id=5)), expected)
-
-
-@pytest.mark.parametrize("settings", [Generation(max_new_tokens=6, stop_ids=(4,)), SAMPLE])
-def test_in_parts_as_at_once(settings):
-    at_once = run(settings, seeds=SEEDS)
-    decoding = Decoding(TOY.step, settings)
-    advance = compiled(decoding.advance)
-    carry = decoding.start(*TOY.prompt(IDS, MASK), IDS, MASK, SEEDS)
-    streamed = [[] for _ in IDS]
-    for place in itertools.count():
-        result = numpy(decoding.result(carry))
-        for tokens, new, real in zip(streamed, result.token_ids, result.mask, strict=True):
-            tokens += [new[place]] if real[place] else []
-        if not decoding.unfinished(carry):
-            break
-        carry = advance(carry)
-    assert_rows(at_once, streamed)
-    np.testing.assert_allclose(result.scores, at_once.scores, rtol=1e-5)
-    if keras.backend.backend() == "tensorflow":
-        assert advance.experimental_get_tracing_count() == 1
-
-
-@pytest.mark.parametrize("settings", [Generation(max_new_tokens=6, stop_ids=(4,)), SAMPLE])
-def test_compiled_as_eager(settings):
-    settings = Generation(**{**vars(settings), "repetition_penalty": 1.2, "no_repeat_ngram": 2})
-    rows = {"max_new_tokens": np.array([3, 5, 1, 6], "int32")}
-
-    def function(ids, mask, seeds, rows):
-        return generate(TOY.step, *TOY.prompt(ids, mask), ids, mask, settings, seeds, rows)
-
-    inputs = keras.tree.map_structure(ops.convert_to_tensor, (IDS, MASK, SEEDS, rows))
-    found = numpy(compiled(function)(*inputs))
-    expected = numpy(function(*inputs))
-    np.testing.assert_array_equal(found.token_ids, expected.token_ids)
-    np.testing.assert_array_equal(found.mask, expected.mask)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
 
 
 def test_one_row_of_known_number():

@@ -7,41 +7,27 @@ import pytest
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
 
-WRONG = [
-    ("max_new_tokens", 0),
-    ("max_new_tokens", -1),
-    ("max_new_tokens", 2.5),
-    ("max_new_tokens", True),
-    ("min_new_tokens", -1),
-    ("temperature", 0),
-    ("temperature", -0.5),
-    ("temperature", math.nan),
-    ("temperature", math.inf),
-    ("top_k", -1),
-    ("top_p", 0),
-    ("top_p", 1.1),
-    ("top_p", -0.1),
-    ("top_p", math.nan),
-    ("repetition_penalty", 0.0),
-    ("repetition_penalty", math.nan),
-    ("no_repeat_ngram", -2),
-    ("num_beams", 0),
-    ("length_penalty", math.nan),
-    ("length_penalty", "long"),
-    ("pad_id", -1),
-    ("stop_ids", (3, -1)),
-    ("stop_ids", ("a",)),
-    ("forced_first_id", -1),
-    ("forced_first_id", True),
-    ("forced_last_id", 2.0),
-    ("forced_last_id", (2,)),
-    ("early_stopping", 1),
-    ("early_stopping", None),
-    ("early_stopping", "never"),
-]
+WRONG = {
+    "max_new_tokens": (0, -1, 2.5, True),
+    "min_new_tokens": (-1,),
+    "temperature": (0, -0.5, math.nan, math.inf),
+    "top_k": (-1,),
+    "top_p": (0, 1.1, -0.1, math.nan),
+    "repetition_penalty": (0.0, math.nan),
+    "no_repeat_ngram": (-2,),
+    "num_beams": (0,),
+    "length_penalty": (math.nan, "long"),
+    "pad_id": (-1,),
+    "stop_ids": ((3, -1), ("a",)),
+    "forced_first_id": (-1, True),
+    "forced_last_id": (2.0, (2,)),
+    "early_stopping": (1, None, "never"),
+}
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG)
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
 def test_a_wrong_value_is_named(name, value):
     with pytest.raises(InputError) as error:
         Generation(**{name: value})

@@ -44,41 +44,6 @@ class Toy:
         return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
 
 
-def beams_by_hand(log_probs, settings):
-    """Beam search for one prompt in plain Python: `(score, tokens)` of the best sequence.
-
-    Args:
-        log_probs: function of the new tokens so far, a list of lists, of each of which it gives
-            the log-probabilities of the next token.
-        settings: a `Generation` with one stop id and no filters.
-    """
-    beams, running, ended = settings.num_beams, [(0.0, [])], []
-    for count in range(1, settings.max_new_tokens + 1):
-        divisor = count**settings.length_penalty
-        candidates = [
-            (score + more, [*tokens, token])
-            for (score, tokens), row in zip(
-                running, log_probs([tokens for _, tokens in running]), strict=True
-            )
-            for token, more in enumerate(row)
-        ]
-        candidates = sorted(candidates, reverse=True)[: 2 * beams]
-        running = []
-        for place, (score, tokens) in enumerate(candidates):
-            if tokens[-1] not in settings.stop_ids and count < settings.max_new_tokens:
-                running.append((score, tokens))
-            elif place < beams:
-                ended.append((score / divisor, tokens))
-        ended, running = sorted(ended, reverse=True)[:beams], running[:beams]
-        if (
-            not running
-            or len(ended) == beams
-            and (settings.early_stopping or running[0][0] / divisor <= ended[-1][0])
-        ):
-            break
-    return ended[0]
-
-
 def prompts(size, *lengths, seed=0):
     """Left-padded prompts int32 `[B, P]` and their mask."""
     draw, longest = np.random.default_rng(seed), max(lengths)
