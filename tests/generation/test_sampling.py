@@ -39,22 +39,14 @@ def assert_rows(found, expected, pad_id=0):
         assert (found.token_ids[row][count:] == pad_id).all()
 
 
-def test_greedy():
-    found = run(Generation(max_new_tokens=9))
-    expected = [greedy(row, 9) for row in range(4)]
-    assert_rows(found, [tokens for tokens, _ in expected])
-    np.testing.assert_allclose(found.scores, [score for _, score in expected], rtol=1e-5)
-    assert found.token_ids.dtype == np.int32 and found.scores.dtype == np.float32
-
-
-def test_rows_end_by_themselves():
-    longest = [greedy(row, 9)[0] for row in range(4)]
-    stop_ids = (longest[0][2], longest[1][3])
+@pytest.mark.parametrize("stop_ids", [(), (2, 8)])
+def test_greedy_until_rows_end_by_themselves(stop_ids):
     expected = [greedy(row, 9, stop_ids) for row in range(4)]
-    assert len({len(tokens) for tokens, _ in expected}) > 1
+    assert (len({len(tokens) for tokens, _ in expected}) > 1) == bool(stop_ids)
     found = run(Generation(max_new_tokens=9, stop_ids=stop_ids, pad_id=11))
     assert_rows(found, [tokens for tokens, _ in expected], pad_id=11)
     np.testing.assert_allclose(found.scores, [score for _, score in expected], rtol=1e-5)
+    assert found.token_ids.dtype == np.int32 and found.scores.dtype == np.float32
 
 
 def test_no_step_more_than_needed():

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from tests.layers.contract import B, H, S
-from tests.layers.test_contract import CASES, CAUSAL, ENCODED, STATES, TO_ENCODED
+from tests.layers.test_contract import CASES, ENCODED, STATES, TO_ENCODED
 from tfmodels.layers.masks import causal_attention_mask
 
 # Longer than the sequence: what is not yet written must not be seen.
@@ -54,47 +54,12 @@ def test_decoder_block(cross, order):
     np.testing.assert_allclose(found, ops.convert_to_numpy(expected), atol=1e-5)
 
 
-def test_projected_cross_attention():
-    case = CASES["cross_attention"]
-    layer = case.made()
-    cache = layer.project(ops.convert_to_tensor(ENCODED))
-    found = layer(STATES, attention_mask=TO_ENCODED, cache=cache)
-    np.testing.assert_allclose(ops.convert_to_numpy(found), case.run(layer), atol=1e-6)
-
-
-def test_padding_in_the_prompt():
-    """A masked position stays in the cache and is never looked at."""
-    layer = CASES["causal_attention"].made()
-    real = CAUSAL[:, -1:]  # [B, 1, S]: what the last position may see, here in a full cache
-    cache = layer.new_cache(B, S)
-    for index in range(S):
-        output, cache = layer(
-            STATES[:, index : index + 1],
-            attention_mask=real & (np.arange(S) <= index),
-            cache=cache,
-            cache_index=index,
-        )
-    expected = layer(STATES, attention_mask=CAUSAL)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(output)[:, 0], ops.convert_to_numpy(expected)[:, -1], atol=1e-5
-    )
-
-
 def test_new_cache():
     layer = CASES["causal_attention"].make(dtype="mixed_bfloat16")
     for part in layer.new_cache(B, LENGTH):
         assert part.shape == (B, 2, LENGTH, H // 2)
         assert "bfloat16" in str(part.dtype)
         assert not ops.convert_to_numpy(ops.cast(part, "float32")).any()
-
-
-def test_index_without_a_cache_starts_one():
-    layer = CASES["causal_attention"].made()
-    mask = causal_attention_mask(S)
-    expected, (keys, values) = layer(STATES, attention_mask=mask, cache_index=0)
-    np.testing.assert_allclose(expected, layer(STATES, attention_mask=mask), atol=1e-6)
-    for found, wanted in zip((keys, values), layer.project(STATES), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_no_room():

@@ -28,7 +28,8 @@ def layer(cls, *args, **settings):
     return functools.partial(cls, *args, **settings)
 
 
-ATTENTION = {"dropout": {"dropout": 0.3}, "dropout_keeps_mean": True, "no_gradient": ("key/bias",)}
+DROPPING = {"dropout": {"dropout": 0.3}, "dropout_keeps_mean": True}
+ATTENTION = {**DROPPING, "no_gradient": ("key/bias",)}
 IN_BLOCKS = {"dropout": {"dropout": 0.3, "attention_dropout": 0.3}, "no_gradient": ("key/bias",)}
 
 CASES = {
@@ -63,30 +64,26 @@ CASES = {
         layer(Embeddings, 11, H, 9, num_segments=0),
         {"token_ids": integers(11, B, S)},
         {"token_ids": (1,)},
-        dropout={"dropout": 0.3},
-        dropout_keeps_mean=True,
+        **DROPPING,
     ),
     "embeddings_as_they_are": case(
         layer(Embeddings, 11, H, 9, num_segments=0, epsilon=None),
         {"token_ids": integers(11, B, S), "position_ids": integers(9, B, S, seed=1)},
         {"token_ids": (1,), "position_ids": (1,)},
-        dropout={"dropout": 0.3},
-        dropout_keeps_mean=True,
+        **DROPPING,
     ),
     "embeddings_of_waves": case(
         layer(Embeddings, 11, H, 9, num_segments=0, positions="sinusoidal", scale=2.0),
         {"token_ids": integers(11, B, S)},
         {"token_ids": (1,)},
-        dropout={"dropout": 0.3},
-        dropout_keeps_mean=True,
+        **DROPPING,
     ),
     **{
         f"embeddings_with_{n}_segments": case(
             layer(Embeddings, 11, H, 9, num_segments=n),
             {"token_ids": integers(11, B, S), "segment_ids": integers(n, B, S, seed=1)},
             {"token_ids": (1,), "segment_ids": (1,)},
-            dropout={"dropout": 0.3},
-            dropout_keeps_mean=True,
+            **DROPPING,
         )
         for n in (2, 3)
     },
@@ -134,8 +131,7 @@ CASES = {
         layer(ClassificationHead, 3),
         {"inputs": STATES},
         {"inputs": (1,)},
-        dropout={"dropout": 0.3},
-        dropout_keeps_mean=True,
+        **DROPPING,
         output_dtype="float32",
     ),
 }

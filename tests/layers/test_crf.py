@@ -184,7 +184,7 @@ def test_gradient_is_that_of_finite_differences_in_float64():
             )
 
 
-def test_gradient_of_partly_labelled_rows():
+def test_gradient_of_partly_labelled_and_of_contradictory_rows():
     """By differences of the likelihood itself, which is tested above."""
     crf, _ = made(7, NAMES)
     emissions, mask = normal(2, 4, 7, seed=1), real_tokens(4, 3, size=4)
@@ -198,22 +198,9 @@ def test_gradient_of_partly_labelled_rows():
     )
     np.testing.assert_allclose((found * direction).sum(), (high - low) / 0.02, rtol=1e-3)
     assert (found[1, 3] == 0.0).all()
-
-
-def test_without_a_chain_it_is_a_softmax():
-    crf = CRF(5)
-    crf.build()
-    emissions, mask = normal(3, 4, 5), real_tokens(4, 2, 0, size=4)
-    shares = np.exp(emissions) / np.exp(emissions).sum(-1, keepdims=True)
-    found = ask(crf.marginals, emissions, mask)
-    np.testing.assert_allclose(found, shares * mask[..., None], atol=1e-6)
-    expected = np.where(mask, emissions.argmax(-1), -1)
-    np.testing.assert_array_equal(ask(crf.decode, emissions, mask), expected)
-    labels = np.zeros((3, 4), "int32")
-    likelihood = (np.log(shares[..., 0]) * mask).sum(1)
-    np.testing.assert_allclose(
-        ask(crf.log_likelihood, emissions, labels, mask), likelihood, rtol=1e-5, atol=1e-6
-    )
+    contradictory = np.array([[2, 4, 6, -1], [0, 0, 2, 1]], "int32")
+    found = np.asarray(gradients_of(crf, emissions, contradictory, mask, upstream)[0])
+    assert 0 < np.abs(found).max() <= 1.0  # and no NaN
 
 
 def test_low_precision_emissions_give_float32():
@@ -276,15 +263,6 @@ def test_illegal_sequences_have_probability_zero():
     assert shares[0, 2] == 0.0
 
 
-def test_gradient_of_contradictory_labels_is_finite():
-    crf, _ = made(7, NAMES)
-    labels = np.array([[2, 4, 6, -1], [0, 0, 2, 1]], "int32")
-    emissions, mask = normal(2, 4, 7), real_tokens(4, 4, size=4)
-    found = gradients_of(crf, emissions, labels, mask, np.ones(2, "float32"))
-    assert found and all(np.isfinite(np.asarray(g)).all() for g in found)
-    assert np.abs(np.asarray(found[0])).max() <= 1.0
-
-
 def test_bad_labels_are_refused():
     with pytest.raises(ValueError, match=r"num_labels is 4, but labels has 3: .*'I-PER'"):
         CRF(4, NAMES[:3])
@@ -298,31 +276,3 @@ def test_config_round_trip():
     crf = CRF(7, NAMES, name="chain")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(crf))
     assert again.get_config() == crf.get_config()
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.function")
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_graphs_of_open_shape_give_the_same(jit_compile):
-    import tensorflow as tf
-
-    crf, _ = made(7, NAMES)
-    emissions, mask = normal(3, 5, 7), real_tokens(5, 3, 0)
-    labels = np.random.default_rng(2).integers(0, 7, (3, 5)).astype("int32")
-
-    def everything(emissions, labels, mask):
-        with tf.GradientTape() as tape:
-            tape.watch(emissions)
-            likelihood = crf.log_likelihood(emissions, labels, mask)
-        gradient = tape.gradient(likelihood, emissions)
-        return likelihood, gradient, crf.decode(emissions, mask), crf.marginals(emissions, mask)
-
-    specs = [
-        tf.TensorSpec([None, None, 7]),
-        tf.TensorSpec([None, None], tf.int32),
-        tf.TensorSpec([None, None], tf.bool),
-    ]
-    graph = tf.function(everything, specs, jit_compile=jit_compile)
-    for words in (5, 1, 0):
-        inputs = [tf.constant(x[:, :words]) for x in (emissions, labels, mask)]
-        for found, expected in zip(graph(*inputs), everything(*inputs), strict=True):
-            np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.layers.contract import H, S, integers, real_tokens
+from tests.layers.contract import S, integers, real_tokens
+from tests.models.test_contract import SHAPE
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
 from tfmodels.models.gpt import Gpt, GptConfig
@@ -27,16 +28,8 @@ from tfmodels.training.sequence import tagging_objective
 
 ROOT = Path(__file__).parents[2]
 BATCH_SIZE, CLASSES = 4, 3
-FIELDS = {"dropout": 0.0, "attention_dropout": 0.0}
-BERT = BertConfig(
-    vocabulary_size=11,
-    num_layers=1,
-    hidden_dim=H,
-    num_heads=2,
-    feedforward_dim=16,
-    max_length=S,
-    **FIELDS,
-)
+FIELDS = {"num_layers": 1, "dropout": 0.0, "attention_dropout": 0.0}
+BERT = BertConfig(**SHAPE, **FIELDS)
 
 
 def objective():
@@ -69,17 +62,7 @@ def tagger(crf=False):
 def gpt():
     ids = integers(11, 10, S + 1)
     labels = np.where(real_tokens(*(1 + np.arange(10) * 2 % S)), ids[:, 1:], -1)
-    model = Gpt(
-        GptConfig(
-            vocabulary_size=11,
-            num_layers=1,
-            hidden_dim=H,
-            num_heads=2,
-            feedforward_dim=16,
-            max_length=S,
-            **FIELDS,
-        )
-    )
+    model = Gpt(GptConfig(**SHAPE, **FIELDS))
     return model, ({"token_ids": ids[:, :-1]}, labels.astype("int32")), objective()
 
 

@@ -9,7 +9,6 @@ from tests.layers.contract import (
     CLAUSES,
     B,
     Case,
-    H,
     S,
     gradient_is_the_slope,
     gradient_reaches_every_weight,
@@ -17,22 +16,15 @@ from tests.layers.contract import (
     normal,
     real_tokens,
 )
-from tests.models.test_contract import (
-    bert,
-    keras_file_gives_equal_outputs,
-)
+from tests.models.test_contract import BATCH as TOKENS
+from tests.models.test_contract import SHAPE, bert, keras_file_gives_equal_outputs
 from tfmodels.layers.crf import CRF
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.tagger import Tagger
 from tfmodels.training.sequence import SequenceLoss, tagging_objective
 
 NAMES = ["O", "B-PER", "I-PER"]
-BATCH = {
-    "token_ids": integers(11, B, S),
-    "segment_ids": integers(2, B, S, seed=1),
-    "padding_mask": real_tokens(5, 3, 1),
-    "word_positions": np.sort(integers(S, B, S, seed=2)),
-}
+BATCH = {**TOKENS, "word_positions": np.sort(integers(S, B, S, seed=2))}
 
 
 def tagger(crf=False, labels=None):
@@ -58,9 +50,7 @@ OF_EMISSIONS_ONLY = (gradient_reaches_every_weight, gradient_is_the_slope)
 
 
 @pytest.mark.parametrize(
-    "clause",
-    [*CLAUSES, keras_file_gives_equal_outputs],
-    ids=lambda clause: clause.__name__,
+    "clause", [*CLAUSES, keras_file_gives_equal_outputs], ids=lambda clause: clause.__name__
 )
 @pytest.mark.parametrize("name", CASES)
 def test_contract(name, clause, tmp_path):
@@ -138,18 +128,7 @@ def trained(model, batch, labels, epochs):
 
 def wordwise():
     """An encoder that sees a word by itself: embeddings only."""
-    return Bert(
-        BertConfig(
-            vocabulary_size=5,
-            num_layers=0,
-            hidden_dim=H,
-            num_heads=2,
-            feedforward_dim=16,
-            max_length=8,
-            num_segments=0,
-            dropout=0.0,
-        )
-    )
+    return Bert(BertConfig(**SHAPE, num_layers=0, num_segments=0, dropout=0.0))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from tests.models.distributed import CASES, assert_same, run_workers, trained
+from tfmodels.errors import InputError
 
 
 def of_workers(directory, number, names):
@@ -44,7 +45,17 @@ def test_workers_equal_one_process(number, names, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["gpt", *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "gpt")],
+    ["classifier", *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "classifier")],
 )
 def test_two_replicas_equal_one(name, mirrored):
     assert_same(trained(name, mirrored), trained(name, tf.distribute.get_strategy()))
+
+
+def test_a_distributed_dataset_is_refused(mirrored):
+    with mirrored.scope():
+        model, rows, objective = CASES["classifier"]()
+        model.compile("sgd", **objective)
+    data = tf.data.Dataset.from_tensor_slices(rows).batch(4)
+    distributed = mirrored.experimental_distribute_dataset(data)
+    with pytest.raises(InputError, match="give the dataset itself, fit distributes it"):
+        model.fit(distributed, verbose=0)
