@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import WINDOW, encode, in_order_batches, length_bucketed
+from tfmodels.text.batching import WINDOW, in_order_batches, length_bucketed
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
@@ -26,11 +26,20 @@ def numbers(batches):
     return np.concatenate([number for _, number in batches])
 
 
-def test_every_row_once_in_full_batches():
+def test_every_row_once_in_full_batches_of_little_padding():
     (batches,) = passes(1, seed=1)
     assert sorted(numbers(batches)) == list(range(1003))
-    sizes = sorted(len(number) for _, number in batches)
-    assert sizes == [3] + [8] * 125
+    assert sorted(len(number) for _, number in batches) == [3] + [8] * 125
+    for batch, number in batches:
+        real = batch["padding_mask"].sum(1) - 2  # without [CLS] and [SEP]
+        np.testing.assert_array_equal(real, LENGTHS[number])
+        np.testing.assert_array_equal((batch["token_ids"] == 5).sum(1), LENGTHS[number])
+    assert {batch["token_ids"].shape[1] for batch, _ in batches} <= set(range(4, 49, 4))
+    real = sum(batch["padding_mask"].sum() for batch, _ in batches)
+    places = sum(batch["padding_mask"].size for batch, _ in batches)
+    assert real / places > 0.85  # 0.54 in batches of random rows
+    batches = list(length_bucketed(rows(), TOKENIZER, 8, 13))
+    assert max(batch["token_ids"].shape[1] for batch, _ in batches) == 13
 
 
 def test_keras_knows_the_length():
@@ -55,26 +64,6 @@ def test_in_order_for_predictions():
         assert batch["token_ids"].shape[1] == real.max()
 
 
-def test_rows_keep_their_tokens():
-    (batches,) = passes(1)
-    for batch, number in batches:
-        real = batch["padding_mask"].sum(1) - 2  # without [CLS] and [SEP]
-        np.testing.assert_array_equal(real, LENGTHS[number])
-        np.testing.assert_array_equal((batch["token_ids"] == 5).sum(1), LENGTHS[number])
-
-
-def test_little_of_a_batch_is_padding():
-    (batches,) = passes(1)
-    real = sum(batch["padding_mask"].sum() for batch, _ in batches)
-    places = sum(batch["padding_mask"].size for batch, _ in batches)
-    assert real / places > 0.85  # 0.54 in batches of random rows
-
-
-def test_padded_lengths_are_few():
-    (batches,) = passes(1)
-    assert {batch["token_ids"].shape[1] for batch, _ in batches} <= set(range(4, 49, 4))
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 def test_each_pass_has_its_own_order_and_the_same_in_every_run(seed):
     first, second = passes(2, seed=seed)
@@ -86,17 +75,6 @@ def test_position_does_not_tell_length():
     """Over the passes, batches at the same place are short and long."""
     found = [[batch["token_ids"].shape[1] for batch, _ in run] for run in passes(6, seed=1)]
     assert np.std(np.array(found)[:, :WINDOW], axis=0).mean() > 5
-
-
-def test_encode_cuts_and_pads():
-    batch = encode(TOKENIZER, tf.constant(["a a a a", ""]), 5, pad_to_length=6)
-    np.testing.assert_array_equal(batch["token_ids"], [[2, 5, 5, 5, 3, 0], [2, 3, 0, 0, 0, 0]])
-    assert batch["padding_mask"].numpy().sum(1).tolist() == [5, 2]
-
-
-def test_max_length_bounds_the_padded_length():
-    batches = list(length_bucketed(rows(), TOKENIZER, 8, 13))
-    assert max(batch["token_ids"].shape[1] for batch, _ in batches) == 13
 
 
 def test_word_dropout_hides_its_share_of_words_and_nothing_else():

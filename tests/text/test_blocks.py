@@ -14,7 +14,6 @@ from tfmodels.text.blocks import (
     windows,
 )
 from tfmodels.text.character_tokens import CharacterTokenizer
-from tfmodels.text.packing import pack_prompts
 
 LETTERS = [chr(code) for code in range(0x4E00, 0x4E00 + 3000)]
 # Character i of the text is the i-th of the vocabulary, so a test sees what came from where.
@@ -193,11 +192,3 @@ def test_the_last_batch_of_responses_counts():
     dataset = response_batches(chunks, TOKENIZER, 32, 16, seed=1)
     assert int(dataset.cardinality()) == 2
     assert sum(len(labels) for _, labels in dataset) == 60
-
-
-def test_prompts_are_padded_left():
-    packed = pack_prompts(tf.ragged.constant([[7, 8, 9], [], [5]], dtype=tf.int32), 0, 3)
-    assert packed["token_ids"].numpy().tolist() == [[7, 8, 9], [0, 0, 3], [0, 0, 5]]
-    assert packed["padding_mask"].numpy().tolist() == [[True] * 3, *[[False, False, True]] * 2]
-    empty = pack_prompts(tf.RaggedTensor.from_row_splits(tf.zeros([0], tf.int32), [0]), 0, 3)
-    assert empty["token_ids"].shape == (0, 1)

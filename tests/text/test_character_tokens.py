@@ -1,6 +1,5 @@
 """`CharacterTokenizer`: one token a character, and what is none."""
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -44,11 +43,6 @@ def test_without_special_tokens_other_characters_are_dropped():
     assert tokenizer.tokenize([f"xa{END_OF_TEXT}b", "x"]).to_list() == [[2, 3], []]
 
 
-def test_detokenize_skips_ids_that_are_none():
-    ids = tf.constant([[2, -1, 9, END, 3, 10**6]])
-    assert TOKENIZER.detokenize(ids).numpy().tolist() == [b"ab"]
-
-
 def test_attributes_and_config():
     assert TOKENIZER.vocabulary == (*CHARACTERS, UNKNOWN, END_OF_TEXT)
     assert TOKENIZER.vocabulary_size == 9
@@ -61,27 +55,6 @@ def test_attributes_and_config():
     other = CharacterTokenizer(["a", "?", "[E]"], **config)
     assert other.get_config() == config
     assert other.tokenize(["a?b[E]"]).to_list() == [[0, 1, 1, 2]]
-
-
-def test_dataset_and_saved_model(tmp_path):
-    texts = ["ab", f"x{END_OF_TEXT}", ""]
-    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(2).map(TOKENIZER.tokenize).unbatch()
-    assert [row.numpy().tolist() for row in dataset] == TOKENIZER.tokenize(texts).to_list()
-
-    class Endpoint(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.tokenizer = TOKENIZER
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def __call__(self, text):
-            ids = self.tokenizer.tokenize(text)
-            return {"ids": ids.to_tensor(-1), "text": self.tokenizer.detokenize(ids)}
-
-    tf.saved_model.save(Endpoint(), str(tmp_path))
-    found = tf.saved_model.load(str(tmp_path))(tf.constant(texts))
-    np.testing.assert_array_equal(found["ids"], [[2, 3], [UNK, END], [-1, -1]])
-    assert found["text"].numpy().tolist() == [b"ab", "\ufffd".encode(), b""]
 
 
 @pytest.mark.parametrize(

@@ -139,21 +139,6 @@ def test_an_error_in_a_process_reaches_the_caller(tmp_path):
     assert not list((tmp_path / "out").glob(".partial-*"))
 
 
-def test_a_shard_that_cannot_be_opened_leaves_nothing(text, tmp_path, monkeypatch):
-    opened, real = [], tf.io.TFRecordWriter
-
-    def second_fails(path, options):
-        opened.append(path)
-        if len(opened) == 2:
-            raise tf.errors.ResourceExhaustedError(None, None, "Too many open files")
-        return real(path, options)
-
-    monkeypatch.setattr(tf.io, "TFRecordWriter", second_fails)
-    with pytest.raises(InputError, match="cannot be written.*Too many open files"):
-        write_records(text, TOKENIZER, tmp_path / "out", SETTINGS, **OPTIONS)
-    assert len(opened) == 2 and not list((tmp_path / "out").glob(".partial-*"))
-
-
 def test_full_disk(text, tmp_path):
     """A limit on the size of files stands for the disk: writes fail in the same way."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -91,34 +91,6 @@ def test_entities_are_slices_of_the_text(rows):
     assert found(texts, tags) == wanted
 
 
-@pytest.mark.parametrize(
-    ("text", "tags", "entities"),
-    [
-        ("Ann Lee met Bo.", [B_PER, I_PER, OUT, B_PER, OUT], ["Ann Lee", "Bo"]),
-        ("Ann\t \tLee", [B_PER, I_PER], ["Ann\t \tLee"]),
-        ("U.S. in", [B_ZH, I_ZH, I_ZH, I_ZH, OUT], ["U.S."]),
-        ("我见李小龙了", [OUT, OUT, B_ZH, I_ZH, I_ZH, OUT], ["李小龙"]),
-        ("👋🏽 José in São Paulo", [OUT, B_PER, OUT, B_X, I_X], ["José", "São Paulo"]),
-        ("Jose\u0301 e", [B_PER, OUT], ["Jose\u0301"]),
-        ("ｓａｅ in", [B_X], ["ｓａｅ"]),
-        ("قال محمد علي أمس", [OUT, B_PER, I_PER, OUT], ["محمد علي"]),
-        ("[MASK] a", [B_X, I_X], ["[MASK] a"]),
-    ],
-)
-def test_texts_of_the_world(text, tags, entities):
-    (row,) = found([text], [tags])
-    assert [entity for entity, *_ in row] == entities
-    assert row and all(text[start:end] == entity for entity, _, start, end in row)
-
-
-def test_neighbours_and_beginnings():
-    tags = [B_PER, B_PER, I_ZH, I_ZH, I_PER, OUT, I_X, B_X]
-    (row,) = found(["a b c d e f g h"], [tags])
-    assert [(entity, kind) for entity, kind, _, _ in row] == [
-        ("a", "PER"), ("b", "PER"), ("c d", "人名"), ("e", "PER"), ("g", "B-x"), ("h", "B-x")
-    ]  # fmt: skip
-
-
 def test_score_is_the_product_over_the_words():
     texts = tf.constant(["a a a a", "a"])
     words = words_of(texts)

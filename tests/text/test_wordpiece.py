@@ -2,7 +2,6 @@
 
 import string
 
-import numpy as np
 import pytest
 import tensorflow as tf
 import tokenizers
@@ -162,16 +161,6 @@ def test_offsets_without_stripping_keep_accents_apart():
     assert spans(tokenizer, "e\u0301") == [("e", 0, 1), ("##\u0301", 1, 2)]
 
 
-def test_empty_batches_and_texts(uncased):
-    tokenizer = uncased[0]
-    for texts in ([], [""], ["", " ", "\x00", ""]):
-        for values in tokenizer.tokenize_with_offsets(tf.constant(texts, tf.string)):
-            assert values.to_list() == [[]] * len(texts)
-            assert values.dtype == tf.int32
-        ids = tokenizer.tokenize(tf.constant(texts, tf.string))
-        assert tokenizer.detokenize(ids).numpy().tolist() == [b""] * len(texts)
-
-
 @pytest.mark.parametrize(
     "broken", [b"the\xff film", b"\xed\xa0\x80the", b"film\xe2\x82", b"\xf4\x90\x80\x80a \xc3the"]
 )
@@ -180,44 +169,6 @@ def test_broken_utf8_is_dropped(uncased, broken):
     text = broken.decode(errors="replace")
     assert ours.tokenize([broken]).to_list() == expected_ids(theirs, [text])
     assert spans(ours, broken) == spans(ours, text)
-
-
-def test_graph_of_any_batch_size(uncased):
-    ours = uncased[0]
-    signature = [tf.TensorSpec([None], tf.string)]
-    graph = tf.function(ours.tokenize_with_offsets, input_signature=signature)
-    for texts in (TEXTS, TEXTS[:1], []):
-        texts = tf.constant(texts, tf.string)
-        for got, expected in zip(graph(texts), ours.tokenize_with_offsets(texts), strict=True):
-            assert got.to_list() == expected.to_list()
-    dataset = tf.data.Dataset.from_tensor_slices(TEXTS).batch(4).map(ours.tokenize).unbatch()
-    assert [row.numpy().tolist() for row in dataset] == ours.tokenize(TEXTS).to_list()
-
-
-def test_saved_model_round_trip(uncased, tmp_path):
-    ours = uncased[0]
-
-    class Endpoint(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.tokenizer = ours
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def __call__(self, text):
-            ids, starts, ends = self.tokenizer.tokenize_with_offsets(text)
-            return {
-                "ids": ids.to_tensor(self.tokenizer.pad_id),
-                "starts": starts.to_tensor(-1),
-                "ends": ends.to_tensor(-1),
-                "text": self.tokenizer.detokenize(ids),
-            }
-
-    endpoint = Endpoint()
-    tf.saved_model.save(endpoint, str(tmp_path))
-    loaded = tf.saved_model.load(str(tmp_path))
-    texts = tf.constant(TEXTS)
-    for key, expected in endpoint(texts).items():
-        np.testing.assert_array_equal(loaded(texts)[key], expected)
 
 
 def test_detokenize_as_the_reference(uncased):
@@ -235,13 +186,6 @@ def test_detokenize_as_the_reference(uncased):
 def test_detokenize_chinese_without_blanks(uncased, text):
     tokenizer = uncased[0]
     assert tokenizer.detokenize(tokenizer.tokenize([text])).numpy()[0].decode() == text
-
-
-def test_detokenize_skips_ids_that_are_none(uncased):
-    tokenizer = uncased[0]
-    the, ing = VOCABULARY.index("the"), VOCABULARY.index("##ing")
-    ids = tf.constant([[-1, ing, the, 10**6, ing, tokenizer.sep_id]], tf.int64)
-    assert tokenizer.detokenize(ids).numpy().tolist() == [b"ing theing"]
 
 
 def test_attributes_and_config():

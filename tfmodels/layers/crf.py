@@ -262,13 +262,8 @@ def _last(mask):
 def _recursion(scores, transitions, reduce):
     """For each word and tag, `reduce` of the scores of the ways there, itself included.
 
-    Args:
-        scores: float32 `[B, W, C]`.
-        transitions: float32 `[B, C, C]` or `[1, C, C]`.
-        reduce: `ops.max` or `ops.logsumexp`.
-
-    Returns:
-        float32 `[B, W, C]`; means nothing after the last word.
+    Scores `[B, W, C]` and transitions `[B, C, C]` or `[1, C, C]` give float32 `[B, W, C]`, which
+    means nothing after the last word; `reduce` is `ops.max` or `ops.logsumexp`.
     """
     transitions = ops.stop_gradient(transitions)
 
@@ -282,16 +277,11 @@ def _recursion(scores, transitions, reduce):
 
 
 def _posterior(scores, transitions, mask):
-    """The sums over all sequences (forward-backward, Rabiner 1989).
+    """The sums over all sequences (forward-backward, Rabiner 1989), without gradients.
 
-    Args:
-        scores: float32 `[B, W, C]`.
-        transitions: float32 `[B, C, C]`.
-        mask: bool `[B, W]`.
-
-    Returns:
-        log of the sum float32 `[B]`; probability of each tag of each word `[B, W, C]`;
-        expected number of times that each tag follows each `[B, C, C]`. No gradients.
+    Scores `[B, W, C]`, transitions `[B, C, C]` and a mask `[B, W]` give the log of the sum float32
+    `[B]`, the probability of each tag of each word `[B, W, C]`, and the expected number of times
+    that each tag follows each `[B, C, C]`.
     """
     transitions = ops.stop_gradient(transitions)
     position = ops.arange(ops.shape(mask)[1], dtype="int32")

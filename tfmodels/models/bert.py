@@ -74,12 +74,9 @@ class Bert(ConfigModel):
         super().__init__(config, **kwargs)
         self.embeddings = Embeddings(
             config.vocabulary_size,
-            config.hidden_dim,
-            config.max_length,
-            config.num_segments,
-            config.epsilon,
-            config.dropout,
-            config.initializer_range,
+            **config.embeddings(),
+            num_segments=config.num_segments,
+            epsilon=config.epsilon,
             dtype=self.dtype_policy,
             name="embeddings",
         )

@@ -44,6 +44,8 @@ class Classifier(EncoderModel):
         InputError: there is no such activation, or it is a softmax of one class.
     """
 
+    arguments = ("num_classes", "dropout", "pooling", "activation")
+
     def __init__(
         self, encoder, num_classes, dropout=0.1, pooling="first", activation="softmax", **kwargs
     ):
@@ -76,12 +78,3 @@ class Classifier(EncoderModel):
 
     def compute_output_shape(self, batch_shape):
         return (batch_shape["token_ids"][0], self.num_classes)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "dropout": self.dropout,
-            "pooling": self.pooling,
-            "activation": self.activation,
-        }

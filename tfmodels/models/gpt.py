@@ -82,12 +82,9 @@ class Gpt(ConfigModel):
         super().__init__(config, **kwargs)
         self.embeddings = Embeddings(
             config.vocabulary_size,
-            config.hidden_dim,
-            config.max_length,
+            **config.embeddings(),
             num_segments=0,
             epsilon=None,
-            dropout=config.dropout,
-            initializer_range=config.initializer_range,
             dtype=self.dtype_policy,
             name="embeddings",
         )
@@ -125,13 +122,12 @@ class Gpt(ConfigModel):
         found["hidden_states"][-1] = self.norm(found["hidden_states"][-1])
         return found
 
-    def prompt(self, batch, length, training=False):
+    def prompt(self, batch, length):
         """Reads the prompts, all at once.
 
         Args:
             batch: as for a call; the padding stands left.
             length: K, int or scalar int tensor: room for P and what will be generated.
-            training: bool.
 
         Returns:
             pair of float32 `[B, V]`, the logits of the first token to generate, and the state
@@ -148,11 +144,11 @@ class Gpt(ConfigModel):
         padding_mask = batch.get("padding_mask")
         if padding_mask is None:
             padding_mask = ops.ones((num_rows, prompt_length), "bool")
-        x, mask = self._embed({**batch, "padding_mask": padding_mask}, training)
+        x, mask = self._embed({**batch, "padding_mask": padding_mask})
         room = length - prompt_length
         caches = []
         for block in self.blocks:
-            x, cache = block(x, attention_mask=mask, cache_index=0, training=training)
+            x, cache = block(x, attention_mask=mask, cache_index=0)
             empty = block.attention.new_cache(num_rows, room)
             caches.append(
                 tuple(ops.concatenate(pair, 2) for pair in zip(cache, empty, strict=True))
@@ -164,7 +160,7 @@ class Gpt(ConfigModel):
             "num_tokens": ops.sum(ops.cast(padding_mask, "int32"), 1),  # int32 [R]
             "num_slots": ops.full((num_rows,), prompt_length, "int32"),  # P in every row
         }
-        return self._logits(x[:, -1], training), state
+        return self._logits(x[:, -1]), state
 
     def step(self, token_ids, index, state):
         """Reads one token a row more.

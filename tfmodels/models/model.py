@@ -224,6 +224,11 @@ class Config:
         shape = {"hidden_dim": width, "num_heads": width // 64, "feedforward_dim": 4 * width}
         return cls(**{**shape, **dict.fromkeys(cls.stacks, layers), **fields})
 
+    def embeddings(self):
+        """Return the arguments that the embeddings of every model have."""
+        names = ("hidden_dim", "max_length", "dropout", "initializer_range")
+        return {name: getattr(self, name) for name in names}
+
     def block(self):
         """Return the arguments of each block of a model."""
         others = ("vocabulary_size", "max_length")
@@ -266,6 +271,8 @@ class EncoderModel(Model):
         encoder: a model with a `config`, for example `Bert`.
     """
 
+    arguments = ()  # of the constructor, kept under their names for the config
+
     def __init__(self, encoder, **kwargs):
         kwargs.setdefault("dtype", encoder.dtype_policy)
         super().__init__(**kwargs)
@@ -281,6 +288,7 @@ class EncoderModel(Model):
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            **{name: getattr(self, name) for name in self.arguments},
         }
 
     @classmethod

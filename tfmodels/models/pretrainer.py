@@ -38,6 +38,7 @@ class BertPretrainer(EncoderModel):
         {'masked_lm': (1, 1, 30522), 'next_sentence': (1, 2)}
     """
 
+    arguments = ("next_sentence",)
     inputs_of_export = (*EncoderModel.inputs_of_export, "masked_positions")
 
     def __init__(self, encoder, next_sentence=True, **kwargs):
@@ -73,6 +74,3 @@ class BertPretrainer(EncoderModel):
         if self.next_sentence:
             shapes["next_sentence"] = (positions[0], 2)
         return shapes
-
-    def get_config(self):
-        return {**super().get_config(), "next_sentence": self.next_sentence}

@@ -47,6 +47,7 @@ class Tagger(EncoderModel):
         (1, 1, 3)
     """
 
+    arguments = ("num_labels", "dropout")
     inputs_of_export = (*EncoderModel.inputs_of_export, "word_positions")
 
     def __init__(self, encoder, num_labels, labels=None, crf=False, dropout=0.1, **kwargs):
@@ -121,10 +122,5 @@ class Tagger(EncoderModel):
             self.optimizer.build(self.trainable_variables)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_labels": self.num_labels,
-            "labels": None if self.labels is None else list(self.labels),
-            "crf": self.crf is not None,
-            "dropout": self.dropout,
-        }
+        labels = None if self.labels is None else list(self.labels)
+        return {**super().get_config(), "labels": labels, "crf": self.crf is not None}

@@ -116,12 +116,9 @@ class Transformer(ConfigModel):
         config = self.config
         return Embeddings(
             vocabulary_size,
-            config.hidden_dim,
-            config.max_length,
+            **config.embeddings(),
             num_segments=0,
             epsilon=config.epsilon if config.embedding_norm else None,
-            dropout=config.dropout,
-            initializer_range=config.initializer_range,
             positions=config.positions,
             scale=math.sqrt(config.hidden_dim) if config.scale_embeddings else 1.0,
             dtype=self.dtype_policy,

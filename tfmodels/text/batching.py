@@ -25,31 +25,9 @@ LEAST_STEP = 4
 LEAST_WORDS = 4
 
 
-def encode(tokenizer, text, max_length, pad_to_length=None):
-    """Texts as the batch that an encoder takes.
-
-    Args:
-        tokenizer: a `WordPieceTokenizer`.
-        text: string `[B]`.
-        max_length: maximum number of tokens of a text, with the special ones; the rest is cut.
-        pad_to_length: see `pack`.
-
-    Returns:
-        dict of `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`.
-    """
-    return packed(tokenizer, tokenizer.tokenize(text), max_length, pad_to_length)
-
-
-def packed(tokenizer, ids, max_length, pad_to_length=None):
-    """`encode`, of tokens int32 `[B, (T)]` in the place of texts."""
-    return pack(
-        ids,
-        cls_id=tokenizer.cls_id,
-        sep_id=tokenizer.sep_id,
-        pad_id=tokenizer.pad_id,
-        max_length=max_length,
-        pad_to_length=pad_to_length,
-    )
+def encode(tokenizer, text, max_length):
+    """Texts, string `[B]`, as the batch that an encoder takes: see `pack`."""
+    return pack(tokenizer, tokenizer.tokenize(text), max_length)
 
 
 def length_bucketed(
@@ -181,8 +159,8 @@ def as_it_stands(function):
 
 
 def packed_to_few_lengths(tokenizer, ids, max_length):
-    """`packed`, padded up to the next of the few lengths that batches have."""
-    batch = packed(tokenizer, ids, max_length)
+    """`pack`, padded up to the next of the few lengths that batches have."""
+    batch = pack(tokenizer, ids, max_length)
     length = tf.shape(batch["token_ids"])[1]
     missing = tf.minimum(rounded_up(length), max_length) - length
     for name, filler in (("token_ids", tokenizer.pad_id), ("segment_ids", 0)):

@@ -22,7 +22,7 @@ import tensorflow as tf
 from tfmodels.errors import InputError
 from tfmodels.text.batching import as_it_stands, by_length, mapped, number_of_rows, to_few_lengths
 from tfmodels.text.masking import hashed_int
-from tfmodels.text.pretraining import FEW, Passes, held_out_numbers, shuffled
+from tfmodels.text.pretraining import FEW, Passes, held_out_numbers, made_passes
 
 NONE = -1  # label of a place that does not count
 
@@ -109,41 +109,28 @@ def block_passes(
         chosen = lambda number: is_held_out(number) == (split == "validation")  # noqa: E731
         return tokenized_passages(_enough(source.passages()), tokenizer, chosen)
 
-    def generate(pass_number):
-        skipped = 0 if seed is None else hashed_int(_OFFSET, seed, int(pass_number)) % length
+    def blocks(pass_number):
+        skipped = 0 if seed is None else hashed_int(_OFFSET, seed, pass_number) % length
         rest, found = np.zeros(0, np.int32), False
-        try:
-            for tokens in chosen_tokens():
-                rest = np.concatenate([rest, tokens])
-                if not found:  # a text shorter than two blocks has none to lose
-                    rest = rest[skipped if len(rest) > skipped + length else 0 :]
-                number = max(len(rest) - 1, 0) // length
-                if number:
-                    found = True
-                    whole = np.lib.stride_tricks.sliding_window_view(rest, length + 1)
-                    yield whole[: number * length : length]
-                    rest = rest[number * length :]
-        except InputError as error:
-            source.failure = error
-            raise
+        for tokens in chosen_tokens():
+            rest = np.concatenate([rest, tokens])
+            if not found:  # a text shorter than two blocks has none to lose
+                rest = rest[skipped if len(rest) > skipped + length else 0 :]
+            number = max(len(rest) - 1, 0) // length
+            if number:
+                found = True
+                whole = np.lib.stride_tricks.sliding_window_view(rest, length + 1)
+                yield whole[: number * length : length]
+                rest = rest[number * length :]
         if seed is None and len(rest) > 1:
             yield np.pad(rest, (0, length + 1 - len(rest)), constant_values=NONE)[None]
         elif not found:
-            source.failure = InputError(
+            raise InputError(
                 f"{split} text: no block of {length} tokens; give more text, a smaller max_length "
                 "or, where much of it is held out, text to measure on (--eval_files)"
             )
-            raise source.failure
 
-    def one_pass(pass_number):
-        pass_number = tf.cast(pass_number, tf.int64)
-        signature = tf.TensorSpec([None, length + 1], tf.int32)
-        blocks = tf.data.Dataset.from_generator(
-            generate, args=[pass_number], output_signature=signature
-        ).unbatch()
-        return blocks if seed is None else shuffled(blocks, seed, pass_number)
-
-    return one_pass
+    return made_passes(blocks, source, tf.TensorSpec([None, length + 1], tf.int32), seed)
 
 
 def _enough(passages):

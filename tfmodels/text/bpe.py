@@ -29,7 +29,7 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.text import characters
-from tfmodels.text.wordpiece import shifted
+from tfmodels.text.wordpiece import read_text, shifted
 
 END_OF_TEXT = "<|endoftext|>"
 NEVER = 2**31 - 1  # the rank of a pair that no merge joins
@@ -43,7 +43,75 @@ def printable_bytes() -> list[str]:
     return [chr(code_of[byte]) for byte in range(256)]
 
 
-class BytePairTokenizer(tf.Module):
+class LanguageTokenizer(tf.Module):
+    """What the tokenizers of running text share: the end of a text, and text again from ids.
+
+    A subclass has `_encode`, which makes ids int32 [P, (T)] of texts [P] without `end_of_text`.
+
+    Attributes:
+        vocabulary: tuple of the tokens.
+        vocabulary_size: number of tokens.
+        end_id: id of `end_of_text`, None where the vocabulary has none.
+        token_bytes: string [V], what each token adds to a text; none for `end_of_text`.
+    """
+
+    def __init__(self, vocabulary, end_id, end_of_text, content):
+        super().__init__()
+        self.vocabulary = tuple(vocabulary)
+        self.vocabulary_size = len(self.vocabulary)
+        self.end_id, self._end_of_text = end_id, end_of_text
+        # Created eagerly, so that one tokenizer serves any number of graphs.
+        with tf.init_scope(), tf.device("CPU:0"):
+            self.token_bytes = tf.constant(content, tf.string, [len(content)])
+            # "" for what is not in the vocabulary
+            self._content = tf.concat([self.token_bytes, [""]], 0)  # [V + 1]
+
+    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Split each text into token ids.
+
+        Args:
+            text: string [B], any bytes. The literal `end_of_text` in it is that token.
+
+        Returns:
+            int32 [B, (T)].
+        """
+        with tf.device("CPU:0"):
+            text = tf.convert_to_tensor(text, tf.string)
+            if self.end_id is None:
+                return self._encode(text)
+            parts = tf.strings.split(text, self._end_of_text)  # [B, (parts)], at least one each
+            ids = self._encode(parts.values)
+            last = marked(parts.row_limits() - 1, ids.nrows())
+            ends = tf.RaggedTensor.from_row_lengths(
+                tf.fill([tf.reduce_sum(1 - last)], self.end_id), 1 - last, validate=False
+            )
+            ids = tf.concat([ids, ends.with_row_splits_dtype(tf.int64)], 1)
+            splits = tf.gather(ids.row_splits, parts.row_splits)
+            return tf.RaggedTensor.from_row_splits(ids.values, splits, validate=False)
+
+    def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
+        """Write ids as text: the bytes of the tokens, one after the other.
+
+        `end_of_text` and ids outside the vocabulary (negative ones) are skipped. A text cut
+        inside a character ends in broken UTF-8; where that matters, apply
+        `tf.strings.unicode_transcode`.
+
+        Args:
+            ids: integer [B, (T)], ragged or dense.
+
+        Returns:
+            string [B].
+        """
+        with tf.device("CPU:0"):
+            if not isinstance(ids, tf.RaggedTensor):
+                ids = tf.RaggedTensor.from_tensor(tf.convert_to_tensor(ids))
+            known = (ids.values >= 0) & (ids.values < self.vocabulary_size)
+            pieces = tf.gather(self._content, tf.where(known, ids.values, self.vocabulary_size))
+            rows = tf.cast(ids.nrows(), tf.int32)
+            return tf.strings.unsorted_segment_join(pieces, ids.value_rowids(), rows)
+
+
+class BytePairTokenizer(LanguageTokenizer):
     """Splits text as GPT-2 does; equal to `tokenizers`' byte-level BPE token by token.
 
     Nothing is cleaned or dropped: any bytes, broken UTF-8 too, come back from
@@ -59,11 +127,7 @@ class BytePairTokenizer(tf.Module):
             vocabulary does not hold: there is none.
 
     Attributes:
-        vocabulary: tuple of the tokens.
-        merges: tuple of the pairs.
-        vocabulary_size: number of tokens.
-        end_id: id of `end_of_text`, None where the vocabulary has none.
-        token_bytes: string [V], the bytes of each token, none for `end_of_text`.
+        merges: tuple of the pairs; for the others see `LanguageTokenizer`.
 
     Raises:
         InputError: a repeated token, one that is not in the alphabet, a byte
@@ -82,19 +146,20 @@ class BytePairTokenizer(tf.Module):
         *,
         end_of_text: str | None = END_OF_TEXT,
     ):
-        super().__init__()
-        self.vocabulary = tuple(vocabulary)
-        self.merges = tuple((left, right) for left, right in merges)
-        self.vocabulary_size = len(self.vocabulary)
-        self._end_of_text = end_of_text
-        id_of = ids_of(self.vocabulary)
-        self.end_id = id_of.get(end_of_text)
+        id_of = ids_of(vocabulary)
         byte_of = {character: byte for byte, character in enumerate(printable_bytes())}
-        content = [b"" if t == end_of_text else bytes_of(t, byte_of) for t in self.vocabulary]
+        for character, byte in byte_of.items():
+            if character not in id_of:
+                raise InputError(
+                    f"vocabulary: no token {character!r} (U+{ord(character):04X}) for byte {byte}; "
+                    "add GPT-2's 256 characters for the bytes"
+                )
+        content = [b"" if t == end_of_text else bytes_of(t, byte_of) for t in vocabulary]
+        super().__init__(vocabulary, id_of.get(end_of_text), end_of_text, content)
+        self.merges = tuple((left, right) for left, right in merges)
         id_of_byte = [id_of[character] for character in byte_of]
         pairs, made = check_merges(self.merges, id_of)
 
-        # Created eagerly, so that one tokenizer serves any number of graphs.
         with tf.init_scope(), tf.device("CPU:0"):
             page_of, kinds = characters.kind_table()
             self._page_of = tf.constant(page_of)  # [4352]
@@ -105,9 +170,6 @@ class BytePairTokenizer(tf.Module):
             self._id_of_byte = tf.constant(id_of_byte, tf.int32)
             self._made = tf.constant(made, tf.int32)  # [merges]: the id of each
             self._rank = lookup_table(pairs, range(len(pairs)), tf.int64, NEVER)
-            self.token_bytes = tf.constant(content, tf.string)
-            # "" for what is not in the vocabulary
-            self._content = tf.concat([self.token_bytes, [""]], 0)  # [V + 1]
 
             # Most words are one token: found at once, if merging would give it too.
             words = [token.decode("latin-1") for token in content]
@@ -131,13 +193,12 @@ class BytePairTokenizer(tf.Module):
         Raises:
             InputError: a file is missing or is not what it should be.
         """
+        content = read_text(vocab_json, "vocabulary", "give GPT-2's file")
         try:
-            ids = json.loads(read(vocab_json, "vocabulary"))
+            ids = json.loads(content)
             tokens = sorted(ids, key=ids.get)
             complete = [ids[token] for token in tokens] == list(range(len(ids)))
         except (ValueError, TypeError, AttributeError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(
                 f'vocabulary {vocab_json}: not a JSON object {{"token": id, ...}}; '
                 "give GPT-2's vocab.json"
@@ -147,41 +208,12 @@ class BytePairTokenizer(tf.Module):
                 f"vocabulary {vocab_json}: the ids are not 0 to {len(ids) - 1}, each once; "
                 "give every id one token"
             )
-        return cls(
-            tokens, split_merges(read(merges_txt, "merges"), f"merges {merges_txt}"), **options
-        )
+        lines = read_text(merges_txt, "merges", "give GPT-2's file")
+        return cls(tokens, split_merges(lines, f"merges {merges_txt}"), **options)
 
     def get_config(self) -> dict[str, str | None]:
         """The options to build this tokenizer again, without vocabulary and merges."""
         return {"end_of_text": self._end_of_text}
-
-    def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Splits each text into token ids.
-
-        Args:
-            text: string [B], any bytes.
-
-        Returns:
-            int32 [B, (T)].
-        """
-        with tf.device("CPU:0"):
-            return encode_parts(self._encode, text, self._end_of_text, self.end_id)
-
-    def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
-        """Writes ids as text: the bytes of the tokens, one after the other.
-
-        `end_of_text` and ids outside the vocabulary (negative ones) are
-        skipped. A text cut inside a character ends in broken UTF-8; where that
-        matters, apply `tf.strings.unicode_transcode`.
-
-        Args:
-            ids: integer [B, (T)], ragged or dense.
-
-        Returns:
-            string [B].
-        """
-        with tf.device("CPU:0"):
-            return join_tokens(self._content, ids)
 
     def _encode(self, text):
         """Ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""
@@ -197,12 +229,9 @@ class BytePairTokenizer(tf.Module):
         start = tf.range(size)
         limit = start + 1
         places = missing[:, None]
-        start = tf.tensor_scatter_nd_update(
-            start, places, size + tf.gather(merged.row_starts(), which)
-        )
-        limit = tf.tensor_scatter_nd_update(
-            limit, places, size + tf.gather(merged.row_limits(), which)
-        )
+        first, after = (tf.gather(size + merged.row_splits[i:], which) for i in (0, 1))
+        start = tf.tensor_scatter_nd_update(start, places, first)
+        limit = tf.tensor_scatter_nd_update(limit, places, after)
         tokens = tf.gather(pool, tf.ragged.range(start, limit).values)
         token_splits = tf.concat([[0], tf.cumsum(limit - start)], 0)  # [W + 1]
         return tf.RaggedTensor.from_row_splits(
@@ -210,15 +239,10 @@ class BytePairTokenizer(tf.Module):
         )
 
     def _split(self, text):
-        """Cuts texts between GPT-2's words, and wherever no merge can join two bytes.
+        """Cuts texts [P] between GPT-2's words, and wherever no merge can join two bytes.
 
-        Args:
-            text: string [P].
-
-        Returns:
-            The words, string [W], each byte as the character of its number (in
-            UTF-8, so that any bytes are a string to look up); and where the
-            words of each text start and end, int64 [P + 1].
+        The words are string [W], each byte as the character of its number (in UTF-8, so that any
+        bytes are a string to look up); with them, where those of each text end: int64 [P + 1].
         """
         byte = tf.strings.unicode_decode(text, "ISO-8859-1")  # [P, (bytes)]
         pair = shifted(byte.values, 0) * 256 + byte.values
@@ -272,14 +296,7 @@ class BytePairTokenizer(tf.Module):
         return origin + tf.gather(offsets.values, start)
 
     def _merge(self, words):
-        """Merges the bytes of each word until no merge is left.
-
-        Args:
-            words: int32 [U, (bytes)]; a word may be empty.
-
-        Returns:
-            int32 [U, (tokens)].
-        """
+        """Merges bytes int32 [U, (bytes)] of words to int32 [U, (tokens)]; a word may be empty."""
         count = words.nrows()
         symbol = tf.gather(self._id_of_byte, words.values)  # [S]
         word = tf.cumsum(marked(words.row_splits[1:], tf.size(symbol, tf.int64) + 1))[:-1]
@@ -320,47 +337,11 @@ class BytePairTokenizer(tf.Module):
         )
 
 
-def encode_parts(encode, text, end_of_text, end_id):
-    """Encodes what lies between the literal `end_of_text`s of texts and puts `end_id` there.
-
-    Args:
-        encode: function, string [P] to ragged int32 [P, (T)].
-        text: string [B].
-        end_of_text, end_id: the token; `end_id` None: texts are encoded as they are.
-
-    Returns:
-        int32 [B, (T)].
-    """
-    text = tf.convert_to_tensor(text, tf.string)
-    if end_id is None:
-        return encode(text)
-    parts = tf.strings.split(text, end_of_text)  # [B, (parts)], at least one each
-    ids = encode(parts.values)
-    last = marked(parts.row_limits() - 1, ids.nrows())
-    ends = tf.RaggedTensor.from_row_lengths(
-        tf.fill([tf.reduce_sum(1 - last)], end_id), 1 - last, validate=False
-    )
-    ids = tf.concat([ids, ends.with_row_splits_dtype(tf.int64)], 1)
-    splits = tf.gather(ids.row_splits, parts.row_splits)
-    return tf.RaggedTensor.from_row_splits(ids.values, splits, validate=False)
-
-
-def join_tokens(content, ids):
-    """Joins the bytes of tokens: `content` string [V + 1], the last for ids that are none."""
-    if not isinstance(ids, tf.RaggedTensor):
-        ids = tf.RaggedTensor.from_tensor(tf.convert_to_tensor(ids))
-    size = tf.size(content, ids.dtype) - 1
-    known = (ids.values >= 0) & (ids.values < size)
-    pieces = tf.gather(content, tf.where(known, ids.values, size))
-    rows = tf.cast(ids.nrows(), tf.int32)
-    return tf.strings.unsorted_segment_join(pieces, ids.value_rowids(), rows)
-
-
 def ids_of(vocabulary: Sequence[str]) -> dict[str, int]:
     """The id of each token.
 
     Raises:
-        InputError: a token is repeated, or a byte has none.
+        InputError: a token is repeated.
     """
     ids = {}
     for i, token in enumerate(vocabulary):
@@ -370,12 +351,6 @@ def ids_of(vocabulary: Sequence[str]) -> dict[str, int]:
                 "each token stands once"
             )
         ids[token] = i
-    for byte, character in enumerate(printable_bytes()):
-        if character not in ids:
-            raise InputError(
-                f"vocabulary: no token {character!r} (U+{ord(character):04X}) for byte {byte}; "
-                "add GPT-2's 256 characters for the bytes"
-            )
     return ids
 
 
@@ -454,18 +429,6 @@ def split_merges(text: str, name: str) -> list[tuple[str, str]]:
             )
         merges.append(tuple(pair))
     return merges
-
-
-def read(path, kind):
-    """The text of a file; InputError where it cannot be read."""
-    try:
-        return Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{kind} {path}: cannot be read ({error.strerror}); give GPT-2's file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{kind} {path}: not UTF-8; save the file as UTF-8") from error
 
 
 def joined_bytes(tokens):

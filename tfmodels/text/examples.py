@@ -14,6 +14,7 @@ n = tokens of an example, T = tokens of a sentence.
 """
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -146,58 +147,46 @@ def tokenized(documents, tokenizer, segmented=False) -> Iterator[Document]:
     Yields:
         `Document`.
     """
-    split = _Splitter(tokenizer, segmented)
-    held, sentences, size = [], 0, 0
-    for number, texts in documents:
-        held.append((number, texts))
-        sentences += len(texts)
-        size += sum(map(len, texts))
-        if sentences >= _CHUNK_SENTENCES or size >= _CHUNK_CHARACTERS:
-            yield from _tokenized_chunk(held, split)
-            held, sentences, size = [], 0, 0
-    yield from _tokenized_chunk(held, split)
+    split = _splitter(tokenizer, segmented)
 
+    def pieces():
+        held, size = [], 0
+        for number, texts in documents:
+            for text in texts:
+                held.append((number, text))
+                size += len(text)
+                if len(held) >= _CHUNK_SENTENCES or size >= _CHUNK_CHARACTERS:
+                    yield from split(held)
+                    held, size = [], 0
+        if held:
+            yield from split(held)
 
-def _tokenized_chunk(held, split):
-    texts = [text for _, sentences in held for text in sentences]
-    pieces = []
-    start, size = 0, 0
-    for end, text in enumerate(texts, start=1):  # one long document is more than one chunk
-        size += len(text)
-        if size >= _CHUNK_CHARACTERS or end == len(texts):
-            pieces += split(texts[start:end])
-            start, size = end, 0
-    pieces = iter(pieces)
-    for number, sentences in held:
-        found = [piece for _, piece in zip(sentences, pieces, strict=False) if piece.shape[1]]
-        if found:
+    for number, sentences in itertools.groupby(pieces(), lambda piece: piece[0]):
+        if found := [tokens for _, tokens in sentences if tokens.shape[1]]:
             yield Document(number, found)
 
 
-class _Splitter:
-    """Splits sentences into tokens and says which continue a word."""
+def _splitter(tokenizer, segmented):
+    """A function of `(number, sentence)` that gives `(number, tokens)`, see `Document`."""
+    way = tokenizer.tokenize_with_offsets if segmented else tokenizer.tokenize
+    # Faster than op by op.
+    tokenize = tf.function(way, input_signature=[tf.TensorSpec([None], tf.string)])
+    starts_inside = np.array([continues(token) for token in tokenizer.vocabulary])
 
-    def __init__(self, tokenizer, segmented):
-        text = [tf.TensorSpec([None], tf.string)]
-        way = tokenizer.tokenize_with_offsets if segmented else tokenizer.tokenize
-        self._tokenize = tf.function(way, input_signature=text)  # faster than op by op
-        self._segmented = segmented
-        self._continues = np.array([continues(token) for token in tokenizer.vocabulary])
-
-    def __call__(self, texts):
-        """list of str -> list of int32 [2, T]."""
-        if not texts:
-            return []
-        found = self._tokenize(tf.constant(texts))
-        ids = found[0] if self._segmented else found
-        splits = ids.row_splits.numpy()
-        flat = ids.flat_values.numpy()
-        inner = self._continues[flat]
-        if self._segmented:
+    def split(held):
+        numbers, texts = zip(*held, strict=True)
+        found = tokenize(tf.constant(texts))
+        ids = found[0] if segmented else found
+        splits, flat = ids.row_splits.numpy(), ids.flat_values.numpy()
+        inner = starts_inside[flat]
+        if segmented:
             starts, ends = (part.flat_values.numpy() for part in found[1:])
             inner |= _within_run(texts, splits, starts, ends)
         tokens = np.stack([flat, inner.astype(np.int32)])
-        return [tokens[:, a:b] for a, b in zip(splits[:-1], splits[1:], strict=True)]
+        parts = (tokens[:, a:b] for a, b in itertools.pairwise(splits))
+        return zip(numbers, parts, strict=True)
+
+    return split
 
 
 def _within_run(texts, splits, starts, ends):

@@ -162,26 +162,35 @@ def text_passes(
             if is_held_out(number) == (split == "validation"):
                 yield number, sentences
 
-    def generate(pass_number):
-        chunk = []
-        try:
-            for example in examples(chosen(), tokenizer, settings, int(pass_number)):
-                chunk.append(serialized(example, settings))
-                if len(chunk) == _YIELDED:
-                    yield chunk
-                    chunk = []
-        except InputError as error:
-            documents_source.failure = error
-            raise
-        if chunk:
+    def chunks(pass_number):
+        made = examples(chosen(), tokenizer, settings, pass_number)
+        while chunk := [serialized(each, settings) for each in itertools.islice(made, _YIELDED)]:
             yield chunk
+
+    return made_passes(chunks, documents_source, tf.TensorSpec([None], tf.string), seed)
+
+
+def made_passes(chunks, source, spec, seed) -> Passes:
+    """Passes over what is made in Python while it is read.
+
+    Args:
+        chunks: function of a pass number that yields examples, many at once.
+        source: is told in `failure` of an `InputError`, which tf.data makes an error of its own.
+        spec: `tf.TensorSpec` of a chunk.
+        seed: see `text_passes`.
+    """
+
+    def generate(pass_number):
+        try:
+            yield from chunks(int(pass_number))
+        except InputError as error:
+            source.failure = error
+            raise
 
     def one_pass(pass_number):
         pass_number = tf.cast(pass_number, tf.int64)
-        strings = tf.data.Dataset.from_generator(
-            generate, args=[pass_number], output_signature=tf.TensorSpec([None], tf.string)
-        ).unbatch()
-        return strings if seed is None else shuffled(strings, seed, pass_number)
+        rows = tf.data.Dataset.from_generator(generate, args=[pass_number], output_signature=spec)
+        return rows.unbatch() if seed is None else shuffled(rows.unbatch(), seed, pass_number)
 
     return one_pass
 

@@ -102,14 +102,19 @@ def write_records(
         "shards": shards,
         "held_out": held_out,
     }
-    with _disk_errors(directory), _locked(directory):
-        summary = _started(directory, made_of, tokenizer)
-        if summary["complete"]:
-            return summary
-        missing = [i for i in range(shards) if not _is_finished(directory, i)]
-        job = (documents_source, directory, settings, shards, held_out)
-        _work(job, missing, processes, tokenizer)
-        return _finished(directory, made_of)
+    lock = directory / LOCK
+    busy = f"{directory}: another process is writing records there; wait for it"
+    with _disk_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with locked(lock, busy):  # ends with the process
+            summary = _started(directory, made_of, tokenizer)
+            if not summary["complete"]:
+                missing = [i for i in range(shards) if not _is_finished(directory, i)]
+                job = (documents_source, directory, settings, shards, held_out)
+                _work(job, missing, processes, tokenizer)
+                summary = _finished(directory, made_of)
+            lock.unlink(missing_ok=True)
+    return summary
 
 
 def vocabulary_fingerprint(tokenizer: WordPieceTokenizer) -> str:
@@ -188,7 +193,7 @@ def _write_shards(
         files = {}
         for shard, split in itertools.product(part, range(2 if held_out else 1)):
             maker = ExampleMaker(tokenizer, settings, stream=2 * shard + split)
-            name = _file_name(_SPLITS[split], shard, shards)
+            name = f"{_SPLITS[split]}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
             files[shard, split] = file = _File(directory / name, maker, settings)
             stack.callback(file.discard)
         documents = tokenized(chosen(), tokenizer, settings.segmented)
@@ -408,10 +413,6 @@ def record_passes(
     return one_pass
 
 
-def _file_name(split, shard, shards):
-    return f"{split}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
-
-
 def _mark_name(shard):
     return f"shard-{shard:05d}.json"
 
@@ -434,16 +435,6 @@ def _crc32(path):
         while data := stream.read(1 << 20):
             value = zlib.crc32(data, value)
     return value
-
-
-@contextlib.contextmanager
-def _locked(directory) -> Iterator[None]:
-    """Keeps a second run out of a directory; the lock ends with the process."""
-    directory.mkdir(parents=True, exist_ok=True)
-    busy = f"{directory}: another process is writing records there; wait for it"
-    with locked(directory / LOCK, busy):
-        yield
-        (directory / LOCK).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.text import batching
+from tfmodels.text.packing import pack
 from tfmodels.text.wordpiece import continues, shifted
 
 _FAR = tf.int64.max  # more tokens than any window has
@@ -114,7 +115,7 @@ def tag_inputs(tokenizer, text, max_length: int, stride: int):
     """
     with tf.device("CPU:0"):
         cut = _cut(tokenizer, text, max_length, stride)
-        batch = batching.packed(tokenizer, cut.ids, max_length)
+        batch = pack(tokenizer, cut.ids, max_length)
         batch["word_positions"] = cut.positions.to_tensor(0)
         lengths = cut.positions.row_lengths()
         batch["word_mask"] = tf.sequence_mask(lengths, tf.shape(batch["word_positions"])[1])
@@ -268,16 +269,10 @@ def _cut(tokenizer, text, max_length, stride):
 
 
 def _window_starts(row_starts, row_limits, word_start, room, stride):
-    """The first token of every window.
+    """The first token of every window of texts, ragged int64 [B, (windows)].
 
-    Args:
-        row_starts, row_limits: int64 [B]: first token of each text, and the one after its last.
-        word_start: int64 [tokens]: first token of the word that each token is a piece of.
-        room: most tokens of a window.
-        stride: least tokens that neighbours share.
-
-    Returns:
-        ragged int64 [B, (windows)].
+    Texts are the tokens from `row_starts` to `row_limits`, int64 [B]; `word_start`, int64
+    [tokens], is the first token of the word that each token is a piece of.
     """
 
     def unfinished(starts):  # [K, B], -1 after a text's last window

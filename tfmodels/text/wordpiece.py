@@ -128,21 +128,8 @@ class WordPieceTokenizer(tf.Module):
             InputError: the file is missing, not UTF-8, empty, repeats a token
                 or lacks a special token; the message names file and line.
         """
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"vocabulary {path}: cannot be read ({error.strerror}); "
-                "give a text file of one token a line"
-            ) from error
-        try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise InputError(
-                f"vocabulary {path}, line {line}: not UTF-8; save the file as UTF-8"
-            ) from error
-        tokens = split_vocabulary(text)
+        content = read_text(path, "vocabulary", "give a text file of one token a line")
+        tokens = split_vocabulary(content)
         check_vocabulary(tokens, f"vocabulary {path}")
         return cls(tokens, **options)
 
@@ -250,14 +237,7 @@ class WordPieceTokenizer(tf.Module):
         return tuple(map(by_text, (ids, *(tf.cast(i - origin, tf.int32) for i in (start, end)))))
 
     def _split(self, codes):
-        """Normalizes texts and splits them at blanks, punctuation and ideographs.
-
-        Args:
-            codes: code points, int32 [B, (characters)].
-
-        Returns:
-            `Words`.
-        """
+        """`Words` of code points int32 [B, (characters)]: normalized, split where words end."""
         code, row = codes.values, codes.value_rowids()  # [N]
 
         # What replaces each character, and what kind it is.
@@ -287,13 +267,8 @@ class WordPieceTokenizer(tf.Module):
         return Words(strings, tf.gather(row, tf.gather(source, first)), limit, new, source, kind)
 
     def _find_special(self, codes):
-        """Where special tokens are written out: characters inside one, and cuts before and after.
-
-        Args:
-            codes: int32 [B, (characters)].
-
-        Returns:
-            bool [N], bool [N].
+        """Which characters of int32 [B, (characters)] are inside of a special token, and which
+        begin one or follow one: bool [N], bool [N].
         """
         code = codes.values  # [N]
         opening = tf.where(code == ord("["))[:, 0]  # [M]
@@ -322,6 +297,20 @@ class Words(NamedTuple):
     characters: tf.Tensor  # int32 [C]: the normalized code points of all words
     source: tf.Tensor  # int64 [C]: the character, among N, that each came from
     kind: tf.Tensor  # int32 [N]: as in `characters.character_table`
+
+
+def read_text(path: str | Path, kind: str, remedy: str) -> str:
+    """Return the text of a file; `InputError` where it cannot be read or is not UTF-8."""
+    try:
+        content = Path(path).read_bytes()
+        return content.decode("utf-8")
+    except OSError as error:
+        raise InputError(f"{kind} {path}: cannot be read ({error.strerror}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{kind} {path}, line {line}: not UTF-8; save the file as UTF-8"
+        ) from error
 
 
 def split_vocabulary(text: str) -> list[str]:
