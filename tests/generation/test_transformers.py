@@ -1,15 +1,11 @@
-"""`generate` over PyTorch's GPT-2 as its step, against `transformers.generate`, token by token.
-
-The step knows no cache: it asks the model for the whole text, which is the state that the
-search puts into order. So nothing but the generation itself is compared.
-"""
+"""`Gpt`, its cache and `generate` together, against `transformers.generate`, token by token."""
 
 import numpy as np
 import pytest
 from keras import ops
 
 from tests.generation.toy import numpy, prompts
-from tfmodels.generation.decoding import Decoding
+from tfmodels.generation.decoding import generate
 from tfmodels.generation.settings import Generation
 
 SIZE, STOP = 120, 36
@@ -18,22 +14,22 @@ LENGTH = 10
 
 
 @pytest.fixture(scope="module")
-def model():
+def both(tmp_path_factory):
+    """The same weights in `transformers` and here, so large that they have preferences."""
     torch = pytest.importorskip("torch", reason="compares with transformers")
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
-    return random_gpt2(torch, transformers)
+    from tfmodels.checkpoints.gpt2 import load_gpt
 
-
-def random_gpt2(torch, transformers):
-    """A small GPT-2 with weights large enough that it has preferences."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     config = transformers.GPT2Config(
         vocab_size=SIZE, n_positions=64, n_embd=32, n_layer=2, n_head=2,
         initializer_range=0.3, bos_token_id=STOP, eos_token_id=STOP,
     )  # fmt: skip
-    made = transformers.GPT2LMHeadModel(config).eval()
-    return made
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    directory = tmp_path_factory.mktemp("gpt2")
+    theirs.save_pretrained(directory)
+    return theirs, load_gpt(directory)[0]
 
 
 def options_of_transformers(settings):
@@ -71,34 +67,15 @@ def by_transformers(model, ids, mask, settings):
 
 
 def by_us(model, ids, mask, settings):
-    import torch
-
-    def ask(ids, mask):
-        mask = torch.tensor(mask).long()
-        with torch.no_grad():
-            logits = model(
-                torch.tensor(ids).long(),
-                attention_mask=mask,
-                position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            ).logits
-        return ops.convert_to_tensor(logits[:, -1].numpy())
-
-    def step(token_ids, index, state):
-        ids, mask = (ops.convert_to_numpy(x) for x in state)
-        ids = np.concatenate([ids, ops.convert_to_numpy(token_ids)[:, None]], 1)
-        mask = np.concatenate([mask, np.ones((len(mask), 1), "bool")], 1)
-        return ask(ids, mask), (ops.convert_to_tensor(ids), ops.convert_to_tensor(mask))
-
-    decoding = Decoding(step, settings)
-    state = (ops.convert_to_tensor(ids), ops.convert_to_tensor(mask))
-    carry = decoding.start(ask(ids, mask), state, ids, mask)
-    while decoding.unfinished(carry):
-        carry = decoding.advance(carry)
-    return numpy(decoding.result(carry))
+    ids, mask = ops.convert_to_tensor(ids), ops.convert_to_tensor(mask)
+    batch = {"token_ids": ids, "padding_mask": mask}
+    logits, state = model.prompt(batch, ids.shape[1] + settings.max_new_tokens)
+    return numpy(generate(model.step, logits, state, ids, mask, settings))
 
 
-def assert_equal(found, expected, settings):
-    token_ids, scores = expected
+def assert_equal(both, ids, mask, settings):
+    found = by_us(both[1], ids, mask, settings)
+    token_ids, scores = by_transformers(both[0], ids, mask, settings)
     np.testing.assert_array_equal(found.token_ids, token_ids)
     if scores is not None:
         np.testing.assert_allclose(found.scores, scores, rtol=1e-4, atol=1e-5)
@@ -132,28 +109,26 @@ def settings_of(case, num_beams):
 
 @pytest.mark.parametrize("num_beams", [1, 4])
 @pytest.mark.parametrize("case", CASES)
-def test_prompts_of_one_length(model, case, num_beams):
+def test_prompts_of_one_length(both, case, num_beams):
     settings = settings_of(case, num_beams)
     ids, mask = prompts(SIZE, *[5] * 8, seed=1)
-    expected = by_transformers(model, ids, mask, settings)
-    assert_equal(by_us(model, ids, mask, settings), expected, settings)
+    assert_equal(both, ids, mask, settings)
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
 @pytest.mark.parametrize("case", ["plain", "long", "least", "stops"])
-def test_padded_prompts(model, case, num_beams):
+def test_padded_prompts(both, case, num_beams):
     settings = settings_of(case, num_beams)
     ids, mask = prompts(SIZE, 3, 9, 1, 5, 7, 2, 4, 8, seed=2)
-    expected = by_transformers(model, ids, mask, settings)
-    assert_equal(by_us(model, ids, mask, settings), expected, settings)
+    assert_equal(both, ids, mask, settings)
 
 
-def test_the_cases_are_about_something(model):
+def test_the_cases_are_about_something(both):
     """Rows end early, at different lengths, and the settings change what is found."""
     ids, mask = prompts(SIZE, *[5] * 8, seed=1)
     for num_beams, cases in ((1, ("penalty", "least")), (4, ("long", "least", "stops", "ngrams"))):
-        plain = by_us(model, ids, mask, settings_of("plain", num_beams))
+        plain = by_us(both[1], ids, mask, settings_of("plain", num_beams))
         assert len(set(plain.mask.sum(1))) > 1
         for case in cases:
-            found = by_us(model, ids, mask, settings_of(case, num_beams))
+            found = by_us(both[1], ids, mask, settings_of(case, num_beams))
             assert (found.token_ids != plain.token_ids).any(), case
