@@ -2,7 +2,7 @@
 
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfmodels.errors import InputError
@@ -30,6 +30,7 @@ def test_characters_and_the_two_special_tokens():
     assert (TOKENIZER.unknown_id, TOKENIZER.end_id) == SPECIAL
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(CHARACTERS, max_size=20), max_size=4))
 def test_known_text_comes_back(texts):
     ids = TOKENIZER.tokenize(tf.constant(texts, tf.string))
