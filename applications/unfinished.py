@@ -82,8 +82,8 @@ def _check_same(path, settings, free):
     for name in sorted(settings.keys() | before.keys()):
         if name not in free and before.get(name) != settings.get(name):
             changed = f"with --{name} {before.get(name)}, and now it is {settings.get(name)}"
-            if name == "data":  # fingerprints
-                changed = "of other data"
+            if name.endswith(("_file", "_files", "_dir")):  # fingerprints say nothing to a person
+                changed = f"with --{name} of other contents"
             raise InputError(
                 f"{path}: an unfinished training {changed}; give the same to resume, or remove the "
                 "folder to start over"

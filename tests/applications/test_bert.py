@@ -162,7 +162,7 @@ class TestStopped:
         assert "an unfinished training with --mask_rate 0.15, and now it is 0.2" in line
         other = write_documents(tmp_path / "other.txt", 20)
         line = refused(capsys, "bert", "pretrain", *arguments, "--text_files", other)
-        assert "an unfinished training with --text_files" in line
+        assert "with --text_files of other contents" in line
 
     @pytest.mark.slow
     def test_the_loss_becomes_no_number(self, documents, tmp_path, capsys):
