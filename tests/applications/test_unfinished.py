@@ -1,16 +1,11 @@
 """`unfinished`: what a training goes on from, or is refused to."""
 
 import errno
-import shutil
 
 import pytest
 
-from applications.__main__ import main
 from applications.unfinished import SETTINGS, STATES, unfinished
-from tests.applications.conftest import TRAIN_FLAGS
-from tests.applications.verbs import refused
 from tfmodels.errors import InputError
-from tfmodels.training.callbacks import Progress
 
 
 def stopped(tmp_path):
@@ -40,27 +35,6 @@ def test_other_settings_are_refused_and_lose_nothing(settings, message, tmp_path
     with pytest.raises(InputError, match=message), unfinished(tmp_path / "model", settings):
         pass
     assert (folder / STATES / "step-000000001").exists()
-
-
-def test_a_file_with_other_contents_is_refused(reviews, tmp_path, capsys, monkeypatch):
-    """Of the same name, size and time."""
-    file = tmp_path / "reviews.tsv"
-    shutil.copy2(reviews, file)
-    command = ["sentiment", "train", "--train_file", file, "--output_dir", tmp_path / "model"]
-    command = [*map(str, command), *TRAIN_FLAGS, "--epochs", "2", "--xla", "off"]
-    begin = Progress.on_epoch_begin
-
-    def interrupted(self, epoch, logs=None):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        begin(self, epoch, logs)
-
-    monkeypatch.setattr(Progress, "on_epoch_begin", interrupted)
-    assert main(command) == 130
-    head, *lines = file.read_text("utf-8").splitlines(keepends=True)
-    file.write_text(head + "".join(reversed(lines)), "utf-8")
-    shutil.copystat(reviews, file)
-    assert "an unfinished training with --train_file " in refused(capsys, *command)
 
 
 @pytest.mark.parametrize("text", [None, "{", "\xff"])

@@ -1,19 +1,19 @@
 """Our BERT and its heads against outputs of `transformers`: stored ones, and fresh ones."""
 
+import dataclasses
+import os
 import subprocess
 import sys
 
 import keras
-import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tests.checkpoints.conftest import (
     OTHER,
     PRETRAINING,
     SMALL,
-    TOKENS,
     TOLERANCE,
     WORDS,
     assert_logits,
@@ -37,9 +37,8 @@ from tfmodels.checkpoints.bert import (
 from tfmodels.checkpoints.files import read_labels
 from tfmodels.files import read_json
 from tfmodels.layers.heads import ClassificationHead
-from tfmodels.models.bert import Bert, BertConfig
+from tfmodels.models.bert import Bert
 from tfmodels.models.model import EncoderModel
-from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TABLE = "bert.embeddings.word_embeddings.weight"
 BIAS, DECODER = "cls.predictions.bias", "cls.predictions.decoder"
@@ -104,20 +103,6 @@ class TestPretraining:
         named = [weight for variables in bert_weights(model).values() for weight in variables]
         assert sorted(map(id, named)) == sorted(map(id, model.weights))
 
-    def test_masked_lm_only(self):
-        model, report = load_pretrainer(PRETRAINING, next_sentence=False)
-        assert not report.new
-        assert sorted(report.ignored) == sorted([*NEXT, *POOLER])
-        assert set(assert_heads(model)) == {"masked_lm"}
-
-    def test_masked_positions(self):
-        model, _ = load_pretrainer(PRETRAINING)
-        batch, expected = golden(PRETRAINING)
-        positions = np.array([[1, 11], [6, 0], [2, 1], [0, 0]], np.int32)
-        logits = model({**batch, "masked_positions": positions})["masked_lm"]
-        at = np.take_along_axis(expected["masked_lm"], positions[..., None], axis=1)
-        np.testing.assert_allclose(logits, at, atol=TOLERANCE, rtol=0)
-
     def test_written_again_it_is_the_same(self, tmp_path):
         save_bert(load_pretrainer(PRETRAINING)[0], tmp_path / "new", WORDS)
         assert_same_files(PRETRAINING, tmp_path / "new")
@@ -125,7 +110,8 @@ class TestPretraining:
         assert config["architectures"] == ["BertForPreTraining"]
 
     def test_written_without_next_sentence(self, tmp_path):
-        model, _ = load_pretrainer(PRETRAINING, next_sentence=False)
+        model, report = load_pretrainer(PRETRAINING, next_sentence=False)
+        assert not report.new and sorted(report.ignored) == sorted([*NEXT, *POOLER])
         save_bert(model, tmp_path / "new", WORDS)
         config = read_json(tmp_path / "new" / "config.json")
         assert config["architectures"] == ["BertForMaskedLM"]
@@ -144,11 +130,6 @@ class TestPretraining:
             "the checkpoint of a BERT whose config.json describes its weights"
         )
 
-    def test_head_of_another_vocabulary(self, pretraining):
-        pretraining.write({**pretraining.tensors, BIAS: np.zeros(121, np.float32)})
-        text = message(load_pretrainer, pretraining.directory)
-        assert f"1 of another shape: {BIAS} 121 for 120;" in text
-
     def test_not_tied(self, pretraining):
         other = pretraining.tensors[TABLE] + 1.0
         pretraining.write({**pretraining.tensors, f"{DECODER}.weight": other})
@@ -164,10 +145,6 @@ class TestPretraining:
 class TestForms:
     """The same weights as others write them."""
 
-    def test_without_prefix(self, checkpoint):
-        checkpoint.write({n.removeprefix("bert."): t for n, t in checkpoint.tensors.items()})
-        assert_logits(load_classifier(checkpoint.directory)[0], SMALL)
-
     def test_old_names_and_tied_copies(self, pretraining):
         tensors = pretraining.tensors
         copies = {f"{DECODER}.weight": tensors[TABLE].copy(), f"{DECODER}.bias": tensors[BIAS] + 0}
@@ -180,22 +157,6 @@ class TestForms:
         assert_heads(model)
         assert "cls.predictions.transform.LayerNorm.gamma" in report.loaded
         assert sorted(report.ignored) == sorted(copies)
-
-    def test_only_the_copy_is_there(self, pretraining):
-        renamed = {BIAS: f"{DECODER}.bias", TABLE: f"{DECODER}.weight"}
-        pretraining.write({renamed.get(n, n): t for n, t in pretraining.tensors.items()})
-        model, report = load_pretrainer(pretraining.directory)
-        assert_heads(model)
-        assert f"{DECODER}.weight" in report.loaded and not report.ignored
-
-    @pytest.mark.parametrize(
-        ("dtype", "tolerance"), [(np.float16, 1e-2), (ml_dtypes.bfloat16, 5e-2)]
-    )
-    def test_halves(self, checkpoint, dtype, tolerance):
-        checkpoint.write({name: t.astype(dtype) for name, t in checkpoint.tensors.items()})
-        encoder, _ = load_bert(checkpoint.directory)
-        assert {weight.dtype for weight in encoder.weights} == {"float32"}
-        assert_states(encoder, SMALL, tolerance)
 
     def test_heads_of_pretraining_are_ignored_by_name(self, checkpoint):
         more = {
@@ -278,14 +239,6 @@ class TestWhatIsNew:
         pretraining.without(*NEXT)
         _, report = load_pretrainer(pretraining.directory, next_sentence=True)
         assert paths(report) == ["next_sentence/logits/kernel", "next_sentence/logits/bias"]
-
-    @pytest.mark.parametrize("pooling", ["first", "mean"])
-    def test_a_classifier_on_a_pretrained_model(self, pooling):
-        model, report = load_classifier(PRETRAINING, 4, pooling=pooling)
-        assert paths(report) == NEW_HEAD
-        assert (POOLER[0] in report.ignored) == (pooling == "mean")
-        assert {name.split(".")[0] for name in report.ignored} <= {"cls", "bert"}
-        assert_states(model.encoder, PRETRAINING)
 
 
 class TestActivation:
@@ -385,18 +338,6 @@ class TestMean:
         assert len(load_pretrainer(written, next_sentence=True)[1].new) == 9
         assert not load_bert(written)[1].new
 
-    def test_as_it_was_written_before(self, model, tmp_path):
-        """Version 0.1 had the name of the other head, and no pooler."""
-        write_bert(model, tmp_path, WORDS, ["a", "b", "c"], {"pooling": "mean"})
-        tensors = load_file(tmp_path / "model.safetensors")
-        old = {f"bert.{n}": t for n, t in tensors.items() if not n.startswith(("mean_", "pooler"))}
-        old |= {name: tensors[f"mean_{name}"] for name in HEAD}
-        save_file(old, tmp_path / "model.safetensors")
-        again, report = load_classifier(tmp_path)
-        assert not report.new and not report.ignored
-        batch, _ = golden(SMALL)
-        np.testing.assert_array_equal(again(batch), model(batch))
-
     def test_transformers_reads_the_encoder(self, parity, written):
         import torch
         import transformers
@@ -406,33 +347,18 @@ class TestMean:
         assert set(found["unexpected_keys"]) == {f"mean_{name}" for name in HEAD}
         batch, expected = golden(SMALL)
         with torch.no_grad():
-            found = theirs.eval()(
-                torch.tensor(batch["token_ids"]).long(),
-                attention_mask=torch.tensor(batch["padding_mask"]).long(),
-                token_type_ids=torch.tensor(batch["segment_ids"]).long(),
-            )
+            ids, segments, mask = (torch.tensor(batch[name]).long() for name in sorted(batch)[::-1])
+            found = theirs.eval()(ids, attention_mask=mask, token_type_ids=segments)
         real = batch["padding_mask"]
         np.testing.assert_allclose(
             found.last_hidden_state[real], expected["states"][real], atol=TOLERANCE
         )
 
-    def test_transformers_says_that_it_has_no_head_for_it(self, parity, written):
-        import transformers
-
-        _, found = transformers.AutoModelForSequenceClassification.from_pretrained(
-            written, output_loading_info=True
-        )
-        assert set(HEAD) <= set(found["missing_keys"])
-
     def test_keras_hub_reads_the_encoder(self, written):
         hub = pytest.importorskip("keras_hub", reason="compares with KerasHub")
         backbone = hub.models.BertBackbone.from_preset(str(written))
         batch, expected = golden(SMALL)
-        states = backbone({
-            "token_ids": batch["token_ids"],
-            "segment_ids": batch["segment_ids"],
-            "padding_mask": batch["padding_mask"],
-        })["sequence_output"]  # fmt: skip
+        states = backbone(batch)["sequence_output"]
         real = batch["padding_mask"]
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(states)[real], expected["states"][real], atol=1e-3
@@ -444,14 +370,6 @@ class TestDoesNotFit:
         checkpoint.set_config(num_hidden_layers=4)
         text = message(load_bert, checkpoint.directory)
         assert "32 missing: " in text and "and 27 more" in text
-
-    def test_fewer_layers_than_weights(self, checkpoint):
-        checkpoint.set_config(num_hidden_layers=1)
-        assert "16 unexpected: " in message(load_bert, checkpoint.directory)
-
-    def test_half_a_pooler(self, checkpoint):
-        checkpoint.without(POOLER[1])
-        assert "1 missing: pooler.dense.bias" in message(load_classifier, checkpoint.directory)
 
     def test_no_bert(self):
         assert "Sequential is no Bert" in message(load_weights, keras.Sequential(), SMALL)
@@ -469,22 +387,14 @@ class TestWhereItRuns:
         save_bert(model, tmp_path / "new", WORDS)
         assert_logits(load_classifier(tmp_path / "new")[0], SMALL)
 
-    def test_without_torch_and_transformers(self):
-        code = (
-            "import sys\n"
-            "class Hidden:\n"
-            "    def find_spec(name, *_):\n"
-            "        if name.split('.')[0] in ('torch', 'transformers'):\n"
-            "            raise ModuleNotFoundError(name)\n"
-            "sys.meta_path.insert(0, Hidden)\n"
-            "from tfmodels.checkpoints.bert import load_bert\n"
-            f"print(load_bert({str(SMALL)!r})[1])"
-        )
-        ran = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=SMALL.parents[2], capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert "37 tensors loaded" in ran.stdout, ran.stderr
+    def test_without_torch_and_transformers(self, tmp_path):
+        for name in ("torch", "transformers"):
+            (tmp_path / f"{name}.py").write_text("raise ModuleNotFoundError")
+        code = "from tfmodels.checkpoints.bert import load_bert\n"
+        code += f"assert len(load_bert({str(SMALL)!r})[1].loaded) == 37"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-c", code]
+        subprocess.run(command, cwd=SMALL.parents[2], env=environment, check=True)
 
 
 class TestSave:
@@ -493,23 +403,13 @@ class TestSave:
         return load_classifier(SMALL)[0]
 
     def test_refused(self, model, tmp_path):
-        where, big = tmp_path / "new", WordPieceTokenizer([*TOKENS, *map(str, range(200, 307))])
+        where = tmp_path / "new"
         assert "labels are a, b; give 3" in message(save_bert, model, where, WORDS, ["a", "b"])
         assert "give 3 different" in message(save_bert, model, where, WORDS, ["a", "a", "b"])
-        assert "121 tokens and the model 120" in message(save_bert, model, where, big)
         text = message(save_bert, model.encoder, where, WORDS, ["a"])
         assert text == ("labels are for a Classifier or Tagger, and this is a Bert; leave them out")
-        plain = Bert(
-            BertConfig(
-                vocabulary_size=120,
-                num_layers=1,
-                hidden_dim=8,
-                num_heads=2,
-                feedforward_dim=8,
-                num_segments=0,
-            )
-        )
-        assert "num_segments" in message(save_bert, plain, where, WORDS)
+        plain = dataclasses.replace(model.encoder.config, num_segments=0)
+        assert "num_segments" in message(save_bert, Bert(plain), where, WORDS)
         (tmp_path / "file").touch()
         text = message(save_bert, model, tmp_path / "file" / "new", WORDS)
         assert "cannot be written" in text
@@ -576,8 +476,7 @@ class TestLive:
     def test_labels_and_text(self, parity, tmp_path):
         import transformers
 
-        model, _ = load_classifier(SMALL)
-        save_bert(model, tmp_path / "new", WORDS, ["x", "y", "z"])
+        save_bert(load_classifier(SMALL)[0], tmp_path / "new", WORDS, ["x", "y", "z"])
         theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "new")
         assert theirs.config.id2label == {0: "x", 1: "y", 2: "z"}
         tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")

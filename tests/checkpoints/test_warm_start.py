@@ -8,12 +8,17 @@ from tests.checkpoints.conftest import OTHER, SMALL, message
 from tfmodels.checkpoints.bart import load_bart, write_bart
 from tfmodels.checkpoints.bert import load_bert
 from tfmodels.checkpoints.tokenizers import read_tokenizer
-from tfmodels.checkpoints.warm_start import load_encoder_weights, load_from_encoder
+from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
 from tfmodels.models.transformer import Transformer, TransformerConfig
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 IDS = np.arange(10, dtype="int32").reshape(2, 5)
 BATCH = {"token_ids": IDS, "padding_mask": np.arange(5) < [[5], [3]]}
+
+
+def load_from_encoder(source, **fields):
+    model = Transformer(read_encoder_config(source, **fields))
+    return model, load_encoder_weights(model, source)
 
 
 def array(tensor):

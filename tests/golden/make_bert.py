@@ -17,34 +17,21 @@ import torch
 from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification
 
 HERE = Path(__file__).parent
-SIZES = {  # directory: what differs
-    "bert_2x32": {
-        "num_hidden_layers": 2,
-        "hidden_size": 32,
-        "num_attention_heads": 2,
-        "intermediate_size": 128,
-        "hidden_act": "gelu",
-    },
-    "bert_3x48": {
-        "num_hidden_layers": 3,
-        "hidden_size": 48,
-        "num_attention_heads": 4,
-        "intermediate_size": 96,
-        "hidden_act": "relu",
-    },
-}
+FIELDS = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+FIELDS += ("hidden_act",)
+SIZES = {"bert_2x32": (2, 32, 2, 128, "gelu"), "bert_3x48": (3, 48, 4, 96, "relu")}
 LENGTHS = (12, 7, 3, 1)  # real tokens of each row
 FIRST_SEGMENTS = (5, 4, 3, 1)  # how many of them are in the first segment
 
 
-def make(directory, kind, fields):
+def make(directory, kind, size):
     config = BertConfig(
         vocab_size=120,
         max_position_embeddings=24,
         type_vocab_size=2,
         id2label={0: "bad", 1: "fair", 2: "good"},
         label2id={"bad": 0, "fair": 1, "good": 2},
-        **fields,
+        **dict(zip(FIELDS, size, strict=True)),
     )
     model = kind(config).eval()
     with torch.no_grad():
@@ -76,6 +63,6 @@ def make(directory, kind, fields):
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    for name, fields in SIZES.items():
-        make(HERE / name, BertForSequenceClassification, fields)
+    for name, size in SIZES.items():
+        make(HERE / name, BertForSequenceClassification, size)
     make(HERE / "bert_pretraining", BertForPreTraining, SIZES["bert_2x32"])

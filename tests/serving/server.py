@@ -1,6 +1,6 @@
 """A stand-in for TF Serving on 127.0.0.1: its REST and gRPC contracts over a loaded SavedModel.
 
-It answers `:predict` in rows (`instances`) and columns (`inputs`), `/metadata`, and the
+It answers `:predict` in columns (`inputs`), `/metadata`, and the
 `PredictionService`; refusals have the status that the server gives them.
 """
 
@@ -102,19 +102,12 @@ def _handler(stub, name):
                 return self.answer(404, {"error": f"Servable not found for request: {self.path}"})
             signature = body.get("signature_name", "serving_default")
             try:
-                if "inputs" in body:
-                    answers = stub.predict(signature, _of_json(body["inputs"]))
-                else:
-                    (key,) = stub.definitions[signature].inputs
-                    answers = stub.predict(signature, {key: _of_json(body["instances"])})
+                answers = stub.predict(signature, _of_json(body["inputs"]))
             except ValueError as error:
                 return self.answer(400, {"error": str(error)})
             lists = {key: _to_json(value.tolist()) for key, value in answers.items()}
-            if "inputs" in body:
-                (only, *more) = lists.values()
-                return self.answer(200, {"outputs": lists if more else only})
-            rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-            self.answer(200, {"predictions": rows})
+            (only, *more) = lists.values()
+            self.answer(200, {"outputs": lists if more else only})
 
     return Handler
 

@@ -46,11 +46,6 @@ def test_bytes_that_are_no_text(url):
     assert len(answers["label"]) == 2
 
 
-def test_nothing_asked(url):
-    answers = Client(url).predict({"text": np.array([], object)})
-    assert answers["label"].shape == (0,) and answers["probabilities"].shape == (0, 2)
-
-
 def test_signatures(url, version):
     from tfmodels.serving.compatibility import check
 
@@ -77,13 +72,6 @@ def test_what_the_server_refuses(url):
         client.predict({"txt": ["x"]})
     with pytest.raises(ServerError, match='"other" not found'):
         client.predict({"text": ["x"]}, "other")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_another_model(kind, stub):
-    url = getattr(stub, kind).replace("sentiment", "ner")
-    with pytest.raises(ServerError, match="Servable not found"):
-        Client(url).predict({"text": ["x"]})
 
 
 @pytest.mark.parametrize("scheme", ["http://127.0.0.1:{}/v1/models/x", "grpc://127.0.0.1:{}/x"])
@@ -145,10 +133,6 @@ class TestVerbs:
 
 
 class TestExport:
-    def test_options_of_another_application(self, model_dir, capsys):
-        line = refused(capsys, "export", "--model_dir", model_dir, "--options", '{"top_k": 3}')
-        assert "--options: sentiment has no 'top_k'; it has none" in line
-
     def test_no_model(self, tmp_path, capsys):
         assert "no such directory" in refused(capsys, "export", "--model_dir", tmp_path / "none")
         (tmp_path / "config.json").write_text("{}")

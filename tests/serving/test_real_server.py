@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -97,33 +96,3 @@ def test_every_signature(roots, flags, tmp_path):
             for name, root in roots.items():
                 found = smoke(loaded(address + name), root / "1")
                 assert found and all(row["requests"] for row in found.values())
-
-
-def test_another_version_under_load(roots, model_dir, tmp_path):  # noqa: F811
-    root = {"sentiment": roots["sentiment"]}
-    failed, number, stop = [], [0], threading.Event()
-    with server(write_config(tmp_path / "models.config", root)) as (_, grpc):
-        loaded(f"{grpc}sentiment")
-
-        def ask():
-            client = Client(f"{grpc}sentiment", retries=0)
-            while not stop.is_set():
-                try:
-                    client.predict({"text": ["a joy"]})
-                    number[0] += 1
-                except InputError as error:
-                    failed.append(str(error))
-
-        threads = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
-            arguments = ["--model_dir", str(model_dir), "--export_dir", str(root["sentiment"])]
-            assert main(["export", *arguments]) == 0
-            loaded(f"{grpc}sentiment/versions/2")
-            time.sleep(2)
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join(30)
-    assert number[0] > 50 and not failed

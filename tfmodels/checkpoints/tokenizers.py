@@ -48,7 +48,13 @@ def read_tokenizer(source, revision=None):
     if (directory / CHARACTERS).is_file():
         return _read_characters(directory / CHARACTERS)
     if (directory / VOCABULARY).is_file():
-        return _word_pieces(directory, _read_lines(directory / VOCABULARY))
+        try:
+            text = (directory / VOCABULARY).read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{directory / VOCABULARY}: not UTF-8; download the file again"
+            ) from error
+        return _word_pieces(directory, split_vocabulary(text))
     vocabulary, merges = directory / "vocab.json", directory / "merges.txt"
     if vocabulary.is_file() and merges.is_file():
         return BytePairTokenizer.from_files(vocabulary, merges, **_byte_pair_options(directory))
@@ -122,13 +128,6 @@ def _read_characters(path):
         raise InputError(
             f"{path}: holds no vocabulary of characters; copy the file again"
         ) from error
-
-
-def _read_lines(path):
-    try:
-        return split_vocabulary(path.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8; download the file again") from error
 
 
 def _word_pieces(directory, vocabulary):

@@ -12,8 +12,8 @@ from keras import ops
 
 from tfmodels.checkpoints.bert import load_bert, read_bert_config
 from tfmodels.checkpoints.family import check_settings
-from tfmodels.checkpoints.files import LoadReport, config_path, find_checkpoint
-from tfmodels.models.transformer import Transformer, TransformerConfig
+from tfmodels.checkpoints.files import LoadReport, config_path
+from tfmodels.models.transformer import TransformerConfig
 
 # What of a `BertConfig` a `TransformerConfig` has.
 SAME_FIELDS = ("vocabulary_size", "hidden_dim", "num_heads", "feedforward_dim", "max_length")
@@ -25,30 +25,14 @@ PARTS = [(part,) * 2 for part in ("attention", "attention_norm", "feedforward", 
 CROSS = [("cross_attention", "attention"), ("cross_attention_norm", "attention_norm")]
 
 
-def load_from_encoder(source, *, revision=None, dtype=None, **fields):
-    """Return a `Transformer` that starts from an encoder.
+def read_encoder_config(directory, **fields):
+    """Return the `TransformerConfig` that fits an encoder.
 
     Args:
-        source, revision, dtype: as for `load_bert`.
-        **fields: those of `FREE` of the model's config that are to be others than the
-            encoder's; it has as many decoder as encoder blocks if not said here.
-
-    Returns:
-        pair of a built `Transformer` and a `LoadReport`.
-
-    Raises:
-        InputError: the checkpoint is missing, damaged or no BERT, or `fields` has another field.
-
-    Example:
-        >>> model, report = load_from_encoder("sentence-transformers/all-MiniLM-L6-v2")
+        directory: of the checkpoint.
+        **fields: those of `FREE` that are to be others than the encoder's; there are as many
+            decoder as encoder blocks if not said here.
     """
-    directory = find_checkpoint(source, revision)
-    model = Transformer(read_encoder_config(directory, **fields), dtype=dtype)
-    return model, load_encoder_weights(model, directory)
-
-
-def read_encoder_config(directory, **fields):
-    """Return the `TransformerConfig` that fits an encoder; `fields` as of `load_from_encoder`."""
     config = read_bert_config(directory)
     same = {name: getattr(config, name) for name in SAME_FIELDS}
     layers = {"num_encoder_layers": config.num_layers, "num_decoder_layers": config.num_layers}
@@ -62,7 +46,7 @@ def load_encoder_weights(model, directory):
     Where the decoder has fewer or more blocks, they start from blocks at equal distances.
 
     Args:
-        model: `Transformer` with the config of `load_from_encoder`. It is built if it is not
+        model: `Transformer` with the config of `read_encoder_config`. It is built if it is not
             yet; weights of any dtype.
         directory: of the checkpoint; see `find_checkpoint`.
 

@@ -1,6 +1,6 @@
 """Whether TF Serving 2.20 can run a SavedModel: read off its graph, nothing is loaded.
 
-In: a directory with `saved_model.pb` (or `.pbtxt`), ours or anybody's. Out: what is in it, or an
+In: a directory with `saved_model.pb`, ours or anybody's. Out: what is in it, or an
 `InputError` that names what the server does not have. What it has stands in `op_list.txt`, which
 `make_op_list.py` wrote.
 """
@@ -10,16 +10,16 @@ import functools
 import re
 from pathlib import Path
 
-from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmodels.errors import InputError
-from tfmodels.files import read_json
-from tfmodels.serving import bundle
+from tfmodels.files import hash_of, read_json
 from tfmodels.serving.contracts import CONTRACTS, broken_promises, described
 
 SERVER = "TF Serving 2.20"
+# Files of ours beside the graph: a description, and what finds a copy that is not whole.
+SIGNATURES, CHECKSUMS = "signatures.json", "checksums.json"
 # They call the Python process that made the graph.
 PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 # A file of some machine: two names or more, of Unix or behind a drive's letter.
@@ -63,24 +63,15 @@ def read(directory):
     Raises:
         InputError: there is none that can be read.
     """
-    directory = Path(directory)
-    path = directory / "saved_model.pb"
-    if (directory / "saved_model.cpb").exists():
-        raise InputError(
-            f"{directory}: the graph is over 2 GB and in parts (saved_model.cpb), which cannot be "
-            "checked; export the weights as variables"
-        )
-    text = path.with_suffix(".pbtxt")
+    path = Path(directory) / "saved_model.pb"
     try:
-        if text.exists() and not path.exists():
-            return text_format.Parse(text.read_text("utf-8"), saved_model_pb2.SavedModel())
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give the directory of a version, or of "
             "several"
         ) from error
-    except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+    except DecodeError as error:
         raise InputError(f"{path}: no SavedModel, or damaged; export it again") from error
 
 
@@ -126,9 +117,19 @@ def check(directory):
     broken = [] if task is None else list(broken_promises(task, signatures))
     if broken:
         raise InputError(f"{directory}: not what {task} promises: {broken[0]}")
-    if changed := list(bundle.changed_files(directory)):
+    if changed := list(_changed_files(directory)):
         raise InputError(f"{directory}: {changed[0]}; export it again")
     return Version(directory, len(kinds), signatures, task)
+
+
+def _changed_files(directory):
+    """Yield the files that are not as their checksums say; none without checksums."""
+    path = directory / CHECKSUMS
+    for name, wanted in (read_json(path, "export it again") if path.exists() else {}).items():
+        if not (directory / name).is_file():
+            yield f"{name} is missing"
+        elif hash_of(directory / name) != wanted:
+            yield f"{name} has changed since it was written"
 
 
 def _missing(directory, graph, kinds):
@@ -173,7 +174,7 @@ def _nodes(definition):
 
 def _task(directory):
     """Return the task that `signatures.json` names; `None` without the file."""
-    path = directory / bundle.SIGNATURES
+    path = directory / SIGNATURES
     if not path.exists():
         return None
     said = read_json(path, "export it again")

@@ -13,8 +13,8 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
-from tfmodels.files import whole_directory, write_json
-from tfmodels.serving import bundle, compatibility, warmup
+from tfmodels.files import hash_of, whole_directory, write_json
+from tfmodels.serving import compatibility, warmup
 from tfmodels.serving.contracts import described
 
 LARGEST_GRAPH = 1.9e9  # bytes of constants; a protocol buffer ends at 2 GiB
@@ -79,10 +79,12 @@ def save(
         warmed = {name: (function, signatures[name][1]) for name, function in functions.items()}
         warmup.write(partial, root.name, warmed, max_length, max_words)
         content = {"task": task, "signatures": described(graph), "bytes": sizes}
-        write_json(partial / bundle.SIGNATURES, content)
+        write_json(partial / compatibility.SIGNATURES, content)
         if card is not None and Path(card).is_file():
-            shutil.copyfile(card, partial / bundle.CARD)
-        bundle.write_checksums(partial)
+            shutil.copyfile(card, partial / "README.md")
+        files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
+        sums = {str(path.relative_to(partial)): hash_of(path) for path in files}
+        write_json(partial / compatibility.CHECKSUMS, sums)
         compatibility.check(partial)
     return version
 
