@@ -220,16 +220,12 @@ class CausalLM(LanguageTask):
     def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
         """Make the batches that `task.model` takes: blocks of texts, or prompts with responses.
 
-        Args, errors: as of `Task.dataset`.
-
-        Returns:
-            A dataset of `(batch, labels)`, of one pass.
+        Args, returns, errors: as of `Task.dataset`.
         """
-        if y is not None or isinstance(x, Source):
-            rows = as_source(x, y, sample_weight, self.columns)
-            return self._batches(rows, batch_size, seed if shuffle else None)
-        one_pass = self._passes(as_texts(x), "all", 0.0, seed if shuffle else None, 0)
-        return block_batches(one_pass, batch_size, passes=1, drop_remainder=False)
+        if y is None and not isinstance(x, Source):
+            return super().dataset(x, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        rows = as_source(x, y, sample_weight, self.columns)
+        return self._batches(rows, batch_size, seed if shuffle else None)
 
     # Model.
 

@@ -72,6 +72,17 @@ class LanguageTask(Task):
         tokens = batch_size * self.max_length
         return TrainingData(batches_from, of_pass, validation, line, tokens=tokens)
 
+    def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
+        """Make the batches of texts that `task.model` is trained on, for your own loop.
+
+        Args, errors: as of `Task.dataset`.
+
+        Returns:
+            A dataset of `(batch, labels)`, of one pass.
+        """
+        one_pass = self._passes(self._texts_of(x), "all", 0.0, seed if shuffle else None, 0)
+        return self._stream(one_pass, batch_size, passes=1, drop_remainder=False)
+
     def _count(self, one_pass, texts) -> int:
         """Return how many examples or blocks a pass has."""
         print(f"counting the {self.kind} (steps= would save that)", file=sys.stderr)

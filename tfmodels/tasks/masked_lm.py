@@ -239,17 +239,6 @@ class MaskedLM(LanguageTask):
         known = int(one_pass(0).cardinality())
         return known if known > 0 else super()._count(one_pass, texts)
 
-    def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
-        """Make masked batches of documents, for your own loop.
-
-        Args, errors: as of `Task.dataset`.
-
-        Returns:
-            A dataset of `(batch, labels)`, of one pass.
-        """
-        one_pass = self._passes(self._texts_of(x), "all", 0.0, seed if shuffle else None, 0)
-        return self._stream(one_pass, batch_size, passes=1, drop_remainder=False)
-
     def start_from_counts(self, x) -> None:
         """Let the embeddings start from which tokens stand together in the texts.
 
@@ -317,10 +306,7 @@ class MaskedLM(LanguageTask):
         """
         texts = self._texts_of(x)
         one_pass = self._passes(texts, "all", 0.0, None, 0)
-        batches = training_batches(
-            one_pass, self.tokenizer, batch_size, self._examples, seed=self._seed, passes=1,
-            mask_rate=self.mask_rate, whole_words=self.whole_words, drop_remainder=False,
-        )  # fmt: skip
+        batches = self._stream(one_pass, batch_size, passes=1, drop_remainder=False)
         self.model.compile(keras.optimizers.SGD(), **self._objective())
         worst = []
         with source_errors(texts):
