@@ -27,7 +27,7 @@ def test_resumes_with_the_same_settings_and_is_gone_at_the_end(tmp_path):
     ("settings", "message"),
     [
         ({"epochs": 4}, "training with --epochs 3, and now it is 4; give the same to resume"),
-        ({"epochs": 3, "data": ["0a1b"]}, "training of other data; give the same to resume"),
+        ({"epochs": 3, "train_file": "0a1b"}, "with --train_file of other contents; give the same"),
     ],
 )
 def test_other_settings_are_refused_and_lose_nothing(settings, message, tmp_path):
