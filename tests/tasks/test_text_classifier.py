@@ -185,3 +185,19 @@ def test_a_model_that_save_bert_wrote(pooling, tmp_path):
     assert isinstance(task, tfmodels.TextClassifier) and task.labels == ["bad", "fair", "good"]
     batch = {"token_ids": np.arange(12).reshape(2, 6)}
     np.testing.assert_array_equal(task.model(batch), model(batch))
+
+
+def test_rows_are_counted_once(tmp_path):
+    lines = [f"{text}\t{label}\n" for text, label in zip(TEXTS, LABELS, strict=True)]
+    (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "".join(lines))
+    passes = []
+
+    def opened(name):
+        rows = tfmodels.data.open_table(tmp_path / "rows.tsv", "text", "label")
+        stream = rows.stream
+        rows.stream = lambda seed: (passes.append((name, seed is None)), stream(seed))[1]
+        return rows
+
+    new_task().fit(opened("train"), validation_data=opened("held out"), epochs=2, verbose=0)
+    in_order = [passes.count((name, True)) for name in ("train", "held out")]
+    assert in_order == [1, 1 + 2]  # training reads in another order, each evaluation in this one
