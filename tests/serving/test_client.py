@@ -1,6 +1,7 @@
 """The client and the verbs `query` and `smoke`, against a server of TF Serving's contracts."""
 
 import socket
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,13 @@ def test_signatures(url, version):
     from tfmodels.serving.compatibility import check
 
     assert Client(url).signatures() == check(version).signatures
+
+
+def test_grpc_without_the_serving_api(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis.prediction_service_pb2_grpc", None)
+    with pytest.raises(InputError, match=r"run: pip install 'tensorflow-serving-api==2\.21\.\*'$"):
+        Client("grpc://localhost:8500/sentiment")
 
 
 def test_a_server_that_is_busy_is_asked_again(url, stub):

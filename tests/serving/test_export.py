@@ -1,10 +1,13 @@
 """An exported classifier: what a server sees, in a process without any of our code."""
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.serving.fresh import ask
+from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.serving import warmup
 from tfmodels.tasks.text_classifier import TextClassifier
@@ -63,6 +66,15 @@ def test_a_model_with_few_positions(tmp_path):
     widths = [inputs["token_ids"].shape[1] for name, inputs in warmup.read(version)
               if name == "token_ids"]  # fmt: skip
     assert sorted(set(widths)) == [1, 16, 20]
+
+
+def test_without_the_serving_api(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis.prediction_log_pb2", None)
+    with pytest.raises(
+        InputError, match=r"^writing warm-up requests .* pip install 'tensorflow-se"
+    ):
+        small_task().export(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_batch_has_an_empty_answer(answers):

@@ -7,8 +7,18 @@ data.open_entities("train.conll")                    # texts with named entities
 data.open_texts("books/*.txt")                       # documents for language models
 """
 
+import os
+from collections.abc import Sequence
 
-def open_table(spec, *columns):
+from tfmodels.data.documents import TextFiles
+from tfmodels.data.entities import open_entities
+from tfmodels.data.rows import Source
+from tfmodels.data.tables import open_source
+
+__all__ = ["open_entities", "open_table", "open_texts"]
+
+
+def open_table(spec: str | os.PathLike, *columns: str) -> Source:
     """Open the rows of a table; see `tables.open_source`.
 
     Args:
@@ -19,20 +29,9 @@ def open_table(spec, *columns):
     Raises:
         InputError: it cannot be opened, or lacks a column.
     """
-    from tfmodels.data.tables import open_source
-
     return open_source(spec, columns or ("text", "label"))
 
 
-def open_entities(spec, **options):
-    """Open texts with named entities; see `entities.open_entities`."""
-    from tfmodels.data import entities
-
-    return entities.open_entities(spec, **options)
-
-
-def open_texts(files, text_column="text"):
+def open_texts(files: str | os.PathLike | Sequence[str], text_column: str = "text") -> TextFiles:
     """Open the documents of text files or tables; see `documents.TextFiles`."""
-    from tfmodels.data.documents import TextFiles
-
     return TextFiles(files, text_column)

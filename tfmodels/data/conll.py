@@ -7,11 +7,12 @@ that meet in Chinese or Japanese characters. Tags are in any scheme of `text/tag
 
 import functools
 import itertools
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tfmodels.data.lines import LineFile
+from tfmodels.data.lines import Block, LineFile
 from tfmodels.data.spans import COLUMNS, Entity, EntitySource
 from tfmodels.data.tfds import TfdsSource
 from tfmodels.errors import InputError
@@ -42,15 +43,22 @@ class _Sentence(NamedTuple):
 class ColumnFile(EntitySource, LineFile):
     """A file of columns in UTF-8, apart by tabs or spaces: rows are sentences."""
 
-    def __init__(self, path, scheme, token_column, tag_column, join):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        scheme: str | None,
+        token_column: int,
+        tag_column: int,
+        join: str | None,
+    ) -> None:
         super().__init__(path, COLUMNS, KINDS)
-        self._columns, self._join, self._widths = (token_column, tag_column), join, None
+        self._columns, self._join, self._widths = (token_column, tag_column), join, 0
         with self._open() as (stream, offset):
             lines = self._lines(stream, offset, 1)
             first = next(self._sentences(lines), None)
             if first is None:
                 raise InputError(f"{path}:1: no token in the file; give a file with sentences")
-        self._start = first
+        self._start = Block(first.offset, first.line, 0)
         self._check_columns()
         if scheme is None:
             with self._open() as (stream, offset):
@@ -95,7 +103,7 @@ class ColumnFile(EntitySource, LineFile):
                 raise InputError(f"{self.place(line)}: {error.reason}") from None
             yield sentence.offset, sentence.line, values
 
-    def _sentences(self, lines) -> Iterator[_Sentence]:
+    def _sentences(self, lines: Iterable[tuple[int, int, str]]) -> Iterator[_Sentence]:
         sentence = None
         for offset, line, text in lines:
             fields = _fields(text)
@@ -111,8 +119,9 @@ class ColumnFile(EntitySource, LineFile):
                     f"{self.place(sentence.line)}: the sentence that starts here is longer than "
                     f"{_SENTENCE_BYTES >> 20} MiB; put empty lines between sentences"
                 )
-            for values, value in zip(sentence[2:], (token, tag, line), strict=True):
-                values.append(value)
+            sentence.tokens.append(token)
+            sentence.tags.append(tag)
+            sentence.lines.append(line)
         if sentence:
             yield sentence
 
@@ -130,7 +139,7 @@ class ColumnFile(EntitySource, LineFile):
 
     def _check_width(self, width: int, line: int) -> None:
         """Take the first row's number of columns, and refuse another one."""
-        if self._widths is not None:
+        if self._widths:
             raise InputError(
                 f"{self.place(line)}: {width} columns where the rows above have {self._widths}; "
                 "correct the row"
@@ -151,7 +160,7 @@ class ColumnFile(EntitySource, LineFile):
 class TfdsTokens(EntitySource, TfdsSource):
     """A TFDS split with a feature of tokens and one of named tags."""
 
-    def __init__(self, spec, scheme, join):
+    def __init__(self, spec: str, scheme: str | None, join: str | None) -> None:
         super().__init__(spec, (_TFDS_TOKENS,))
         self.columns = COLUMNS
         column = next((name for name in _TFDS_TAGS if name in self._features), None)
@@ -248,13 +257,15 @@ def joined(
     Raises:
         TagError: a tag contradicts the scheme.
     """
-    pieces, starts, ends, length = [], [], [], 0
+    pieces: list[str] = []
+    starts, ends, length = [], [], 0
     for before, token in zip(["", *tokens], tokens, strict=False):
-        space = join
         if not before:
             space = ""
         elif join is None:
             space = _space_between(before[-1], token[0])
+        else:
+            space = join
         starts.append(length + len(space))
         length = starts[-1] + len(token)
         ends.append(length)

@@ -12,6 +12,7 @@ import itertools
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -62,7 +63,7 @@ def chunk_dataset(
 
 
 @contextlib.contextmanager
-def source_errors(*sources: Source) -> Iterator[None]:
+def source_errors(*sources: Any) -> Iterator[None]:
     """Let mistakes in the data reach the caller as the `InputError` they are.
 
     tf.data reports an exception of its Python code as a TensorFlow error with a traceback for a
@@ -96,7 +97,7 @@ def _grouped(items: Iterator[tuple], most: int) -> Iterator[list[tuple]]:
         yield group
 
 
-def text_chunks(texts: Sequence[str], file: str | None, column: str):
+def text_chunks(texts: Sequence[str], file: str | None, column: str) -> Iterator[list[str]]:
     """Yield texts to answer: the ones given, else those of a file, else of standard input.
 
     Args:

@@ -15,13 +15,14 @@ import codecs
 import functools
 import glob
 import gzip
+import io
 import itertools
 import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Source, fingerprint_of
@@ -54,9 +55,9 @@ class TextFiles:
         InputError: a name or pattern matches no file, or a table has no such column or no rows.
     """
 
-    def __init__(self, files: str | os.PathLike | Sequence[str], text_column: str = "text"):
+    def __init__(self, files: str | os.PathLike | Sequence[str], text_column: str = "text") -> None:
         if isinstance(files, str | os.PathLike):
-            files = [files]
+            files = [os.fspath(files)]
         if not files:
             raise InputError("no text files given; name one or more")
         self.files = [name for file in files for name in _expanded(os.fspath(file))]
@@ -108,10 +109,11 @@ class TextFiles:
         Raises:
             InputError: a file cannot be read.
         """
-        total, found = 0, []
+        found: list = []
+        total = 0
         for name in self.files:
             if name.startswith(_NAMED):
-                found.append(self._source_of(name).fingerprint())
+                found.append(open_source(name, [self._text_column]).fingerprint())
                 continue
             path = Path(name).expanduser()
             column = self._text_column if _is_table(name) else ""
@@ -167,7 +169,7 @@ class TextRows(TextFiles):
         source: rows with the text in the first column.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source) -> None:
         self.files, self._source = [source.name], source
         self.failure: InputError | None = None
 
@@ -179,7 +181,7 @@ class TextRows(TextFiles):
         return self._source
 
 
-def as_texts(x) -> TextFiles:
+def as_texts(x: Any) -> TextFiles:
     """Return the documents of what a language model was given.
 
     Args:
@@ -258,7 +260,7 @@ def _file_pieces(name: str) -> Iterator[tuple[str, bool]]:
         raise InputError(f"{problem}; check that the file is whole") from error
 
 
-def _stream_pieces(stream: BinaryIO, name: str) -> Iterator[tuple[str, bool]]:
+def _stream_pieces(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[str, bool]]:
     line, start = 1, True
     decoder = codecs.getincrementaldecoder("utf-8")()
     pieces = iter(functools.partial(stream.readline, _PIECE), b"")

@@ -14,6 +14,7 @@ characters as Python counts them, the end exclusive, in order and without overla
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tfmodels.data.conll import KINDS, ColumnFile, TfdsTokens, joined
 from tfmodels.data.memory import MemorySource, as_list, check_text
@@ -67,7 +68,7 @@ class _EntityRows(EntitySource, MemorySource):
     """Rows of lists."""
 
 
-def as_entities(x, y=None) -> Source:
+def as_entities(x: Any, y: Any = None) -> Source:
     """Return the rows of what `fit` or `evaluate` of a tagger was given.
 
     Args:
@@ -140,7 +141,7 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
             raise InputError(f"row {number}: {error}") from None
 
 
-def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = None):
+def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = None) -> Any:
     """Make a dataset of chunks of texts with their entities; see `datasets.chunk_dataset`.
 
     Args:
@@ -162,7 +163,7 @@ def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = N
     labels_of(types)  # checks them
     ids = {kind: str(index) for index, kind in enumerate(types)}
 
-    def convert(row: Row) -> tuple[str, str, str, str]:
+    def convert(row: Row) -> tuple:
         text, entities = row.values
         for kind, start, end in entities:
             if kind not in ids:

@@ -43,9 +43,10 @@ class LineFile(Source):
     to its entries. A subclass sets `_start`, the offset and line of the first row.
     """
 
+    _start: Block
     _row_bytes = 16 << 20  # longest row; a forgotten quote must not swallow gigabytes
 
-    def __init__(self, path: str | os.PathLike, columns: Sequence[str], kinds: str):
+    def __init__(self, path: str | os.PathLike, columns: Sequence[str], kinds: str) -> None:
         """`kinds`: what may be given instead, for messages.
 
         Raises:
@@ -57,8 +58,8 @@ class LineFile(Source):
             problem = "is not a regular file" if self._path.exists() else "does not exist"
             raise InputError(f"{self.name}: {problem}; give {kinds}")
         self._packed = self._path.suffix.lower() == ".gz"
-        self._stamp = None
-        self._blocks: list[Block] | None = None
+        self._stamp: tuple[int, int] | None = None
+        self._blocks: list[Block] = []
         self._row_count = 0
 
     def _contents(self) -> tuple:
@@ -149,7 +150,7 @@ class LineFile(Source):
         if self._packed:
             yield from self._in_order()
             return
-        if self._blocks is None:
+        if not self._blocks:
             collections.deque(self._in_order(), maxlen=0)  # a pass for the index alone
         ends = [block.row for block in self._blocks[1:]] + [self._row_count]
         order = list(zip(self._blocks, ends, strict=True))

@@ -6,7 +6,8 @@ right form. All values of a row are str, as in a file.
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from tfmodels.data.rows import Row, Source, canonical_label, text_of
 from tfmodels.errors import InputError
@@ -22,7 +23,7 @@ class MemorySource(Source):
         columns: dict from column name to its values.
     """
 
-    def __init__(self, columns: dict[str, Sequence]):
+    def __init__(self, columns: Mapping[str, Sequence]) -> None:
         super().__init__("the rows", tuple(columns))
         lengths = {len(values) for values in columns.values()}
         if lengths == {0}:
@@ -50,7 +51,7 @@ class DatasetSource(Source):
         columns: names for the parts of an element. One name takes the texts of any of these.
     """
 
-    def __init__(self, dataset, columns: Sequence[str]):
+    def __init__(self, dataset: Any, columns: Sequence[str]) -> None:
         import tensorflow as tf
 
         spec = dataset.element_spec
@@ -95,7 +96,9 @@ class DatasetSource(Source):
         return self._in_order()
 
 
-def as_source(x, y=None, sample_weight=None, columns: Sequence[str] = ("text", "label")) -> Source:
+def as_source(
+    x: Any, y: Any = None, sample_weight: Any = None, columns: Sequence[str] = ("text", "label")
+) -> Source:
     """Return the rows of what a verb of a task was given.
 
     Args:
@@ -149,7 +152,7 @@ def _with_columns(source: Source, columns: Sequence[str]) -> Source:
     return source
 
 
-def as_list(x, right: str) -> list:
+def as_list(x: Any, right: str) -> list:
     """Return a list of what a script calls one; `right`: the right form, for messages."""
     if isinstance(x, str | bytes):
         raise InputError(f"one string, {x[:30]!r}; {right}, such as [{x[:30]!r}]")
@@ -164,7 +167,7 @@ def as_list(x, right: str) -> list:
         raise InputError(f"{x!r:.60} ({type(x).__name__}); {right}") from None
 
 
-def check_text(value, number: int) -> str:
+def check_text(value: Any, number: int) -> str:
     """Return a text of a list; `number`: its row, for messages."""
     try:
         if isinstance(value, bytes):
@@ -185,7 +188,7 @@ def check_text(value, number: int) -> str:
     )
 
 
-def _value(value, number: int, column: str) -> str:
+def _value(value: Any, number: int, column: str) -> str:
     """Return a label, a target or a weight as it would stand in a file."""
     value = value.item() if hasattr(value, "item") else value
     place = f"row {number}: the {column}"

@@ -11,7 +11,6 @@ rows are visited in random order, and their rows pass through a buffer that mixe
 
 import collections
 import hashlib
-import itertools
 import json
 import random
 import re
@@ -52,7 +51,7 @@ class Scan:
 class Row(NamedTuple):
     number: int  # counted from 0 in the order of the source, the same in every pass
     line: int  # line of the file it starts on, from 1; in a TFDS set the row number
-    values: tuple[str, ...]  # one for each of the source's columns
+    values: tuple[Any, ...]  # one for each of the source's columns
 
 
 def canonical_label(value: str) -> str:
@@ -86,7 +85,7 @@ class Source:
 
     endless = False
 
-    def __init__(self, name: str, columns: Sequence[str]):
+    def __init__(self, name: str, columns: Sequence[str]) -> None:
         self.name = name
         self.columns = tuple(columns)
         self.failure: InputError | None = None
@@ -188,7 +187,7 @@ class Source:
         self._check_end("hashed")
         rows = (repr(row.values).encode() for row in self.stream(None))
         hashes = (hashlib.sha256(row).digest()[:16] for row in rows)
-        return (sum(map(int.from_bytes, hashes, itertools.repeat("big"))),)
+        return (sum(int.from_bytes(digest, "big") for digest in hashes),)
 
     def _check_end(self, done: str) -> None:
         if self.endless:
@@ -214,7 +213,7 @@ class Source:
         raise NotImplementedError
 
 
-def fingerprint_of(*parts) -> str:
+def fingerprint_of(*parts: Any) -> str:
     """Return the hash of what tells data from other data."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -233,7 +232,7 @@ class HeldOutDraw:
         counts: rows of each label so far.
     """
 
-    def __init__(self, fraction: float, maximum: int, seed: int):
+    def __init__(self, fraction: float, maximum: int, seed: int) -> None:
         if not 0 <= fraction <= 0.5 or maximum < 1:
             raise InputError(
                 f"held_out_fraction {fraction} and held_out_max {maximum}: "
@@ -245,7 +244,7 @@ class HeldOutDraw:
         self._candidates: list[tuple[float, int, Any]] = []
         self._smallest: dict[Any, tuple[float, int, Any]] = {}
 
-    def offer(self, number: int, label) -> None:
+    def offer(self, number: int, label: Any) -> None:
         """Take a row of a label into account."""
         self.counts[label] += 1
         if not self._fraction:

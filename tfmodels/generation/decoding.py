@@ -8,15 +8,28 @@ in a `tf.function` and in a SavedModel; `Decoding` is the same loop in parts.
 B = rows, P prompt positions, T = `max_new_tokens`, V vocabulary, R = B * `num_beams`.
 """
 
-from keras import ops
+from collections.abc import Callable
+from typing import Any
+
+from keras import KerasTensor, ops
 
 from tfmodels.generation.beam import BeamSearch
+from tfmodels.generation.rows import Generated
 from tfmodels.generation.sampling import Sampling
+from tfmodels.generation.settings import Generation
 
 
 def generate(
-    step, logits, state, prompt_ids, prompt_mask, settings, seeds=None, rows=None, stopped=None
-):
+    step: Callable,
+    logits: KerasTensor,
+    state: Any,
+    prompt_ids: KerasTensor,
+    prompt_mask: KerasTensor,
+    settings: Generation,
+    seeds: KerasTensor | None = None,
+    rows: dict | None = None,
+    stopped: Callable | None = None,
+) -> Generated:
     """Continues prompts.
 
     Args:
@@ -79,22 +92,32 @@ class Decoding:
         >>> generated = decoding.result(carry)
     """
 
-    def __init__(self, step, settings, stopped=None):
+    def __init__(
+        self, step: Callable, settings: Generation, stopped: Callable | None = None
+    ) -> None:
         kind = BeamSearch if settings.num_beams > 1 else Sampling
         self._parts = kind(step, settings, stopped)
 
-    def start(self, logits, state, prompt_ids, prompt_mask, seeds=None, rows=None):
+    def start(
+        self,
+        logits: KerasTensor,
+        state: Any,
+        prompt_ids: KerasTensor,
+        prompt_mask: KerasTensor,
+        seeds: KerasTensor | None = None,
+        rows: dict | None = None,
+    ) -> Any:
         """The carry with the first new token of each row; the arguments of `generate`."""
         return self._parts.start(logits, state, prompt_ids, prompt_mask, seeds, rows)
 
-    def unfinished(self, carry):
+    def unfinished(self, carry: Any) -> KerasTensor:
         """Whether there is more to come: bool scalar."""
         return self._parts.unfinished(carry)
 
-    def advance(self, carry):
+    def advance(self, carry: Any) -> Any:
         """The carry with one token more in each row that has not ended."""
         return self._parts.advance(carry)
 
-    def result(self, carry):
+    def result(self, carry: Any) -> Generated:
         """The `Generated` so far; of beam search, what has ended so far."""
         return self._parts.result(carry)

@@ -8,14 +8,24 @@ R rows, P prompt positions, T new tokens at most, S = P + T, V vocabulary.
 """
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
+
+from tfmodels.generation.settings import Generation
 
 # Sorting a vocabulary costs more than all other filters together, and the likeliest tokens
 # nearly always suffice.
 FEW = 1024
 
 
-def penalize(scores, settings, prompt_ids, prompt_mask, token_ids, count, most):
+def penalize(
+    scores: KerasTensor,
+    settings: Generation,
+    prompt_ids: KerasTensor,
+    prompt_mask: KerasTensor,
+    token_ids: KerasTensor,
+    count: int | KerasTensor,
+    most: KerasTensor,
+) -> KerasTensor:
     """What hangs on the tokens a row has, or on their number.
 
     Repetition penalty, n-grams, `min_new_tokens`, and last the forced tokens: the order of
@@ -61,7 +71,9 @@ def _only(token_id, scores):
     return np.where(is_it, 0, -np.inf).astype("float32")
 
 
-def repetition_penalty(scores, ids, real, penalty):
+def repetition_penalty(
+    scores: KerasTensor, ids: KerasTensor, real: KerasTensor, penalty: float
+) -> KerasTensor:
     """Makes the tokens of a row less likely (Keskar et al. 2019, arXiv:1909.05858).
 
     Args:
@@ -77,7 +89,9 @@ def repetition_penalty(scores, ids, real, penalty):
     return ops.where(_found(ids, real, scores.shape[-1]), lower, scores)
 
 
-def no_repeat_ngram(scores, ids, real, end, size):
+def no_repeat_ngram(
+    scores: KerasTensor, ids: KerasTensor, real: KerasTensor, end: int | KerasTensor, size: int
+) -> KerasTensor:
     """Forbids what would make an n-gram that the row has already.
 
     Args:
@@ -102,7 +116,9 @@ def no_repeat_ngram(scores, ids, real, end, size):
     return ops.where(_found(ids, same, scores.shape[-1]), -np.inf, scores)
 
 
-def keep_likeliest(scores, top_k=0, top_p=1.0):
+def keep_likeliest(
+    scores: KerasTensor, top_k: int | KerasTensor = 0, top_p: float | KerasTensor = 1.0
+) -> KerasTensor:
     """Forbids all but the likeliest tokens: first top-k, then of these top-p.
 
     Tokens as likely as the k-th stay. Of equally likely ones at the border of top-p the first

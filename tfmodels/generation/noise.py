@@ -8,13 +8,13 @@ R rows, V vocabulary.
 """
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 _GOLDEN = np.uint32(0x9E3779B9)
 _BITS = 23  # of a random number; with the half between two it fills the 24 of a float32
 
 
-def gumbel(seeds, number, size):
+def gumbel(seeds: KerasTensor, number: int | KerasTensor, size: int) -> KerasTensor:
     """Noise of which `argmax(logits + noise)` is a draw from `softmax(logits)`.
 
     Args:
@@ -28,7 +28,7 @@ def gumbel(seeds, number, size):
     return -ops.log(-ops.log(uniform(seeds, number, size)))
 
 
-def uniform(seeds, number, size):
+def uniform(seeds: KerasTensor, number: int | KerasTensor, size: int) -> KerasTensor:
     """Random numbers float32 `[R, V]`, above 0 and below 1; arguments as of `gumbel`."""
     seeds = ops.expand_dims(ops.cast(seeds, "uint32"), 1)  # [R, 1]
     number = ops.cast(number, "uint32")

@@ -6,11 +6,13 @@ the rest, so that a step compiled once serves every call of the same shapes.
 B = prompts, P prompt positions, T new tokens at most, R = B, or more in a search.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
+from tfmodels.generation.settings import Generation
 
 # Settings that a row may have of its own: their dtypes.
 OWN_SETTINGS = {
@@ -45,7 +47,14 @@ class Generated(NamedTuple):
     scores: Any
 
 
-def read_rows(generation, vocabulary_size, prompt_ids, prompt_mask, seeds, settings):
+def read_rows(
+    generation: Generation,
+    vocabulary_size: int,
+    prompt_ids: KerasTensor,
+    prompt_mask: KerasTensor,
+    seeds: KerasTensor | None,
+    settings: dict | None,
+) -> Rows:
     """The `Rows` of what `generate` was given.
 
     Raises:
@@ -77,7 +86,13 @@ def read_rows(generation, vocabulary_size, prompt_ids, prompt_mask, seeds, setti
     return Rows(prompt_ids, ops.cast(prompt_mask, "bool"), seeds, own)
 
 
-def has_ended(generation, stopped, token_ids, count, most):
+def has_ended(
+    generation: Generation,
+    stopped: Callable | None,
+    token_ids: KerasTensor,
+    count: int | KerasTensor,
+    most: KerasTensor,
+) -> KerasTensor:
     """Whether the newest token ends its row.
 
     Args:
@@ -99,7 +114,7 @@ def has_ended(generation, stopped, token_ids, count, most):
     return (ended & (count >= generation.min_new_tokens)) | (count >= most)
 
 
-def put(token_ids, count, tokens):
+def put(token_ids: KerasTensor, count: int | KerasTensor, tokens: KerasTensor) -> KerasTensor:
     """`token_ids` `[..., T]` with `tokens` `[...]` at place `count`."""
     here = ops.arange(token_ids.shape[-1], dtype="int32") == count
     return ops.where(here, ops.expand_dims(tokens, -1), token_ids)

@@ -6,13 +6,15 @@ and where they end. `decoding.py` says what the arguments are.
 B = rows, P prompt positions, T new tokens at most, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.generation.filters import keep_likeliest, penalize
 from tfmodels.generation.noise import gumbel
 from tfmodels.generation.rows import Generated, Rows, has_ended, put, read_rows
+from tfmodels.generation.settings import Generation
 
 COLDEST = 1e-6  # a row's temperature of 0 takes the likeliest token
 
@@ -32,12 +34,22 @@ class Growing(NamedTuple):
 class Sampling:
     """Greedy decoding and sampling, in parts; see `decoding.Decoding` for the methods."""
 
-    def __init__(self, step, settings, stopped=None):
+    def __init__(
+        self, step: Callable, settings: Generation, stopped: Callable | None = None
+    ) -> None:
         self.step, self.settings, self.stopped = step, settings, stopped
 
-    def start(self, logits, state, prompt_ids, prompt_mask, seeds=None, rows=None):
-        rows = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
-        num_rows = ops.shape(rows.prompt_ids)[0]
+    def start(
+        self,
+        logits: KerasTensor,
+        state: Any,
+        prompt_ids: KerasTensor,
+        prompt_mask: KerasTensor,
+        seeds: KerasTensor | None = None,
+        rows: dict | None = None,
+    ) -> Growing:
+        own = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
+        num_rows = ops.shape(own.prompt_ids)[0]
         shape = (num_rows, self.settings.max_new_tokens)
         return self._grown(
             logits,
@@ -46,23 +58,23 @@ class Sampling:
                 token_ids=ops.full(shape, self.settings.pad_id, "int32"),
                 lengths=ops.zeros((num_rows,), "int32"),
                 scores=ops.zeros((num_rows,), "float32"),
-                finished=rows.settings["max_new_tokens"] < 1,
-                rows=rows,
+                finished=own.settings["max_new_tokens"] < 1,
+                rows=own,
                 state=state,
             ),
         )
 
-    def unfinished(self, growing):
+    def unfinished(self, growing: Growing) -> KerasTensor:
         room = growing.count < self.settings.max_new_tokens
         return ops.logical_and(room, ops.logical_not(ops.all(growing.finished)))
 
-    def advance(self, growing):
+    def advance(self, growing: Growing) -> Growing:
         index = growing.count - 1
         newest = ops.take(growing.token_ids, index, axis=1)
         logits, state = self.step(newest, index, growing.state)
         return self._grown(logits, growing._replace(state=state))
 
-    def result(self, growing):
+    def result(self, growing: Growing) -> Generated:
         place = ops.arange(self.settings.max_new_tokens, dtype="int32")
         mask = place < ops.expand_dims(growing.lengths, 1)
         return Generated(growing.token_ids, mask, growing.scores)

@@ -62,7 +62,7 @@ class Generation:
     stop_ids: tuple[int, ...] = ()
     pad_id: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in _INTEGERS.items():
             if not _is_integer(getattr(self, name), least):
                 raise self._wrong(name, f"a whole number, {least} or more")

@@ -10,9 +10,10 @@ B batch, Q queries, K keys, H hidden, N heads, D head size.
 """
 
 import math
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.layers import kernels
 from tfmodels.layers.dense import Layer, dense
@@ -53,7 +54,14 @@ class Attention(Layer):
         ValueError: if `num_heads` does not divide `hidden_dim`.
     """
 
-    def __init__(self, num_heads, hidden_dim, dropout=0.0, initializer_range=0.02, **kwargs):
+    def __init__(
+        self,
+        num_heads: int,
+        hidden_dim: int,
+        dropout: float = 0.0,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if hidden_dim % num_heads:
             raise ValueError(
@@ -71,32 +79,32 @@ class Attention(Layer):
             for name in ("query", "key", "value", "output")
         )
 
-    def build(self, query_shape, value_shape=None):
+    def build(self, query_shape: tuple, value_shape: tuple | None = None) -> None:
         self.query.build(query_shape)
         self.key.build(value_shape or query_shape)
         self.value.build(value_shape or query_shape)
         self.output_projection.build((*query_shape[:-1], self.hidden_dim))
 
-    def new_cache(self, batch_size, length):
+    def new_cache(self, batch_size: int | KerasTensor, length: int | KerasTensor) -> tuple:
         """An empty cache for `length` positions: a pair of zeros `[B, N, length, D]`."""
         shape = (batch_size, self.num_heads, length, self.head_dim)
         return tuple(ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2))
 
-    def project(self, value, training=False):
+    def project(self, value: KerasTensor, training: bool = False) -> tuple:
         """Keys and values of `value` `[B, K, H]` in the form of a cache: two `[B, N, K, D]`."""
         keys = self._heads(self.key(value, training=training))
         return keys, self._heads(self.value(value, training=training))
 
     def call(
         self,
-        query,
-        value=None,
-        attention_mask=None,
-        cache=None,
-        cache_index=None,
-        return_attention_scores=False,
-        training=False,
-    ):
+        query: KerasTensor,
+        value: KerasTensor | None = None,
+        attention_mask: KerasTensor | None = None,
+        cache: tuple | None = None,
+        cache_index: int | KerasTensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool = False,
+    ) -> KerasTensor | tuple:
         queries = self._heads(self.query(query, training=training))  # [B, N, Q, D]
         if cache is None:
             cache = self.project(query if value is None else value, training)
@@ -137,5 +145,5 @@ class Attention(Layer):
         x = ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim))
         return ops.transpose(x, (0, 2, 1, 3))
 
-    def compute_output_shape(self, query_shape, *args, **kwargs):
+    def compute_output_shape(self, query_shape: tuple, *args: Any, **kwargs: Any) -> tuple:
         return (*query_shape[:-1], self.hidden_dim)

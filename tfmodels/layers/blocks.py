@@ -4,7 +4,10 @@ In: float `[B, S, H]` and bool masks (see `masks`). Out: float `[B, S, H]`. Vasw
 al. 2017, section 3.1; `norm_first` is the order of Xiong et al. 2020 (and of GPT-2).
 """
 
+from typing import Any
+
 import keras
+from keras import KerasTensor
 
 from tfmodels.layers.attention import Attention
 from tfmodels.layers.dense import Layer, LayerNorm, dense
@@ -29,8 +32,13 @@ class FeedForward(Layer):
     """
 
     def __init__(
-        self, hidden_dim, feedforward_dim, activation="gelu", initializer_range=0.02, **kwargs
-    ):
+        self,
+        hidden_dim: int,
+        feedforward_dim: int,
+        activation: str = "gelu",
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.feedforward_dim = feedforward_dim
@@ -41,31 +49,19 @@ class FeedForward(Layer):
         )
         self.outer = dense(hidden_dim, initializer_range, dtype=self.dtype_policy, name="outer")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.inner.build(input_shape)
         self.outer.build((*input_shape[:-1], self.feedforward_dim))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: KerasTensor, training: bool = False) -> KerasTensor:
         return self.outer(self.inner(inputs, training=training), training=training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.hidden_dim)
 
 
 class _Block(Layer):
-    """What the blocks share: their settings, self-attention, feed-forward, residuals.
-
-    Args:
-        hidden_dim: H.
-        num_heads: N.
-        feedforward_dim: F.
-        activation: name of a Keras activation, in the feed-forward part.
-        dropout: share of each part's output that is dropped in training.
-        attention_dropout: share of the attention weights that is dropped in training.
-        epsilon: of the layer normalizations.
-        norm_first: normalize the input of each part (`True`) or the sum after it.
-        initializer_range: standard deviation the kernels start from.
-    """
+    """What the blocks share: their settings (see `EncoderBlock`), parts and residuals."""
 
     def __init__(
         self,
@@ -146,9 +142,18 @@ class _Block(Layer):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class EncoderBlock(_Block):
-    __doc__ = f"""Self-attention, then feed-forward.
+    """Self-attention, then feed-forward.
 
-    {_Block.__doc__.split("    ", 1)[1].strip()}
+    Args:
+        hidden_dim: H.
+        num_heads: N.
+        feedforward_dim: F.
+        activation: name of a Keras activation, in the feed-forward part.
+        dropout: share of each part's output that is dropped in training.
+        attention_dropout: share of the attention weights that is dropped in training.
+        epsilon: of the layer normalizations.
+        norm_first: normalize the input of each part (`True`) or the sum after it.
+        initializer_range: standard deviation the kernels start from.
 
     Call arguments:
         inputs: float `[B, S, H]`.
@@ -160,7 +165,13 @@ class EncoderBlock(_Block):
         float `[B, S, H]`; with `return_attention_scores` a pair of that and `[B, N, S, S]`.
     """
 
-    def call(self, inputs, attention_mask=None, return_attention_scores=False, training=False):
+    def call(
+        self,
+        inputs: KerasTensor,
+        attention_mask: KerasTensor | None = None,
+        return_attention_scores: bool = False,
+        training: bool = False,
+    ) -> KerasTensor | tuple:
         x = self._before(inputs, self.attention_norm, training)
         x, scores = self.attention(
             x, attention_mask=attention_mask, return_attention_scores=True, training=training
@@ -172,10 +183,12 @@ class EncoderBlock(_Block):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class DecoderBlock(_Block):
-    __doc__ = f"""Causal self-attention, optionally cross-attention, then feed-forward.
+    """Causal self-attention, optionally cross-attention, then feed-forward.
 
-    {_Block.__doc__.split("    ", 1)[1].strip()}
+    Args:
+        *args: as of `EncoderBlock`.
         cross_attention: whether there is a part that attends to an encoder's output.
+        **kwargs: as of `EncoderBlock`.
 
     Call arguments:
         inputs: float `[B, T, H]`.
@@ -194,29 +207,29 @@ class DecoderBlock(_Block):
         `return_attention_scores` float `[B, N, T, K]`.
     """
 
-    def __init__(self, *args, cross_attention=True, **kwargs):
+    def __init__(self, *args: Any, cross_attention: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.cross_attention = self._attention("cross_attention") if cross_attention else None
         self.cross_attention_norm = self._norm("cross_attention_norm") if cross_attention else None
 
-    def build(self, input_shape, *other_shapes):
+    def build(self, input_shape: tuple, *other_shapes: tuple) -> None:
         super().build(input_shape)
-        if self.cross_attention is not None:
-            self.cross_attention.build(input_shape)
-            self.cross_attention_norm.build(input_shape)
+        for part in (self.cross_attention, self.cross_attention_norm):
+            if part is not None:
+                part.build(input_shape)
 
     def call(
         self,
-        inputs,
-        attention_mask=None,
-        encoded=None,
-        encoded_mask=None,
-        cache=None,
-        cache_index=None,
-        encoded_cache=None,
-        return_attention_scores=False,
-        training=False,
-    ):
+        inputs: KerasTensor,
+        attention_mask: KerasTensor | None = None,
+        encoded: KerasTensor | None = None,
+        encoded_mask: KerasTensor | None = None,
+        cache: tuple | None = None,
+        cache_index: int | KerasTensor | None = None,
+        encoded_cache: tuple | None = None,
+        return_attention_scores: bool = False,
+        training: bool = False,
+    ) -> KerasTensor | tuple:
         x = self._before(inputs, self.attention_norm, training)
         x, *others = self.attention(
             x,
@@ -244,5 +257,5 @@ class DecoderBlock(_Block):
         others = others if return_attention_scores else others[:-1]
         return (x, *others) if others else x
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "cross_attention": self.cross_attention is not None}

@@ -12,11 +12,12 @@ and their probability is the softmax of that over all sequences. Which tags may 
 other is said by the names of the tags (`iob2_constraints`).
 """
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.layers.kernels import MASKED_SCORE, take_positions
 
@@ -35,7 +36,7 @@ class Chain(NamedTuple):
     end: np.ndarray
 
 
-def iob2_constraints(labels):
+def iob2_constraints(labels: Iterable[str]) -> Chain:
     """What the IOB2 scheme allows: I-X only after B-X or I-X, all else anywhere.
 
     Args:
@@ -53,7 +54,7 @@ def iob2_constraints(labels):
         raise ValueError(f"each label must be there once, got {labels}")
     inside = np.array([label.startswith("I-") for label in labels])
     transitions = np.tile(~inside, (len(labels), 1))
-    for to in np.flatnonzero(inside):
+    for to in np.flatnonzero(inside).tolist():
         begin = f"B-{labels[to][2:]}"
         if begin not in labels:
             raise ValueError(f"label {labels[to]!r} needs {begin!r} beside it, got {labels}")
@@ -61,7 +62,7 @@ def iob2_constraints(labels):
     return Chain(~inside, transitions, np.ones(len(labels), bool))
 
 
-def penalties(labels, num_labels):
+def penalties(labels: Sequence[str] | None, num_labels: int) -> Chain:
     """The constraints as scores: 0 where `iob2_constraints` allows, else -1e9.
 
     Finite, because of two infinite scores the difference is no number.
@@ -85,7 +86,7 @@ def penalties(labels, num_labels):
     return Chain(*(np.where(part, 0.0, MASKED_SCORE).astype("float32") for part in allowed))
 
 
-def viterbi(emissions, mask, chain):
+def viterbi(emissions: KerasTensor, mask: KerasTensor | None, chain: Chain) -> KerasTensor:
     """The best tags (Viterbi 1967).
 
     With the `penalties` as the chain, these are the best tags that the scheme allows, also
@@ -138,20 +139,22 @@ class CRF(keras.layers.Layer):
         ValueError: see `penalties`.
     """
 
-    def __init__(self, num_labels, labels=None, **kwargs):
+    def __init__(self, num_labels: int, labels: Iterable[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_labels = num_labels
         self.labels = None if labels is None else tuple(labels)
         self.penalties = penalties(self.labels, num_labels)
 
-    def build(self, emissions_shape=None):
+    def build(self, emissions_shape: tuple | None = None) -> None:
         count = self.num_labels
         kind = {"initializer": "zeros", "dtype": "float32", "autocast": False}
         self.transitions = self.add_weight((count, count), name="transitions", **kind)
         self.start = self.add_weight((count,), name="start", **kind)
         self.end = self.add_weight((count,), name="end", **kind)
 
-    def log_likelihood(self, emissions, labels, mask=None):
+    def log_likelihood(
+        self, emissions: KerasTensor, labels: KerasTensor, mask: KerasTensor | None = None
+    ) -> KerasTensor:
         """How probable the labels are, and the exact gradient of that.
 
         A word without a label is summed over: the probability is that of all sequences
@@ -189,11 +192,11 @@ class CRF(keras.layers.Layer):
         expected = expected + ops.sum(moves * self.transitions, (1, 2))
         return value + (expected - ops.stop_gradient(expected))
 
-    def decode(self, emissions, mask=None):
+    def decode(self, emissions: KerasTensor, mask: KerasTensor | None = None) -> KerasTensor:
         """The best tags int32 `[B, W]`, see `viterbi`; they keep the constraints."""
         return viterbi(emissions, mask, self._chain())
 
-    def marginals(self, emissions, mask=None):
+    def marginals(self, emissions: KerasTensor, mask: KerasTensor | None = None) -> KerasTensor:
         """The probability of each tag of each word, over all sequences; has no gradient.
 
         Args:
@@ -222,7 +225,7 @@ class CRF(keras.layers.Layer):
         found = ops.sum(chosen * ends, (1, 2)) + ops.sum(after * chosen[:, 1:], (1, 2))
         return found > MASKED_SCORE / 2
 
-    def get_config(self):
+    def get_config(self) -> dict:
         labels = None if self.labels is None else list(self.labels)
         return {**super().get_config(), "num_labels": self.num_labels, "labels": labels}
 

@@ -5,8 +5,10 @@ In: float `[..., I]`; out: float `[..., O]`. Weight names and shapes are those o
 """
 
 import inspect
+from typing import Any
 
 import keras
+from keras import KerasTensor
 
 from tfmodels.layers import kernels
 
@@ -14,10 +16,10 @@ from tfmodels.layers import kernels
 class Layer(keras.layers.Layer):
     """A Keras layer that keeps the arguments of its constructor under their names: its config."""
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config, kinds = super().get_config(), type(self).__mro__
         for kind in kinds[: kinds.index(Layer)]:
-            spec = inspect.getfullargspec(kind.__init__)
+            spec = inspect.getfullargspec(kind.__init__)  # type: ignore[misc]
             config |= {name: getattr(self, name) for name in spec.args[1:] + spec.kwonlyargs}
         return config
 
@@ -40,16 +42,16 @@ class Dense(keras.layers.Dense):
         float `[..., O]`, of the compute dtype.
     """
 
-    def __init__(self, units, activation=None, **kwargs):
+    def __init__(self, units: int, activation: str | None = None, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         if activation not in kernels.OWN_ACTIVATIONS:
             keras.activations.get(activation)  # raises for a name that does not exist
         self.activation_name = activation
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: KerasTensor, training: bool = False) -> KerasTensor:
         return kernels.dense(inputs, self.kernel, self.bias, self.activation_name, training)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "activation": self.activation_name}
 
 
@@ -73,30 +75,34 @@ class LayerNorm(Layer):
         float `[..., H]`, of the compute dtype.
     """
 
-    def __init__(self, epsilon=1e-12, dropout=0.0, **kwargs):
+    def __init__(self, epsilon: float = 1e-12, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
         self.dropout = dropout
         self.seed_generator = keras.random.SeedGenerator()
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         width = input_shape[-1]
         # float32 under every policy, as what they scale.
         kind = {"dtype": "float32", "autocast": False}
         self.gamma = self.add_weight((width,), initializer="ones", name="gamma", **kind)
         self.beta = self.add_weight((width,), initializer="zeros", name="beta", **kind)
 
-    def call(self, inputs, residual=None, training=False):
+    def call(
+        self, inputs: KerasTensor, residual: KerasTensor | None = None, training: bool = False
+    ) -> KerasTensor:
         seed = self.seed_generator.next() if training and self.dropout else None
         return kernels.add_norm(
             inputs, residual, self.gamma, self.beta, self.epsilon, training, self.dropout, seed
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
 
-def dense(units, initializer_range, activation=None, **kwargs):
+def dense(
+    units: int, initializer_range: float, activation: str | None = None, **kwargs: Any
+) -> Dense:
     """A `Dense` whose kernel starts from a truncated normal distribution (as BERT).
 
     Every layer gets an initializer of its own: one that is shared starts all kernels

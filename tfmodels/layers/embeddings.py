@@ -7,9 +7,11 @@ normalization there, and its positions count real tokens only. Vaswani et al. 20
 positions that are not learned, and share one table of tokens between encoder and decoder.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.layers.dense import Layer, LayerNorm
 
@@ -45,17 +47,17 @@ class Embeddings(Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        hidden_dim,
-        max_length,
-        num_segments=2,
-        epsilon=1e-12,
-        dropout=0.0,
-        initializer_range=0.02,
-        positions="learned",
-        scale=1.0,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        hidden_dim: int,
+        max_length: int,
+        num_segments: int = 2,
+        epsilon: float | None = 1e-12,
+        dropout: float = 0.0,
+        initializer_range: float = 0.02,
+        positions: str = "learned",
+        scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if positions not in ("learned", "sinusoidal"):
             raise ValueError(f"positions must be 'learned' or 'sinusoidal', got {positions!r}")
@@ -73,7 +75,7 @@ class Embeddings(Layer):
             self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
-    def build(self, token_ids_shape=None, *other_shapes):
+    def build(self, token_ids_shape: tuple | None = None, *other_shapes: tuple) -> None:
         def table(rows, name):
             initializer = keras.initializers.TruncatedNormal(stddev=self.initializer_range)
             return self.add_weight((rows, self.hidden_dim), initializer=initializer, name=name)
@@ -88,8 +90,13 @@ class Embeddings(Layer):
             self.norm.build((None, None, self.hidden_dim))
 
     def call(
-        self, token_ids, segment_ids=None, position_ids=None, token_table=None, training=False
-    ):
+        self,
+        token_ids: KerasTensor,
+        segment_ids: KerasTensor | None = None,
+        position_ids: KerasTensor | None = None,
+        token_table: KerasTensor | None = None,
+        training: bool = False,
+    ) -> KerasTensor:
         length = token_ids.shape[1]
         if length is not None and length > self.max_length:
             raise ValueError(
@@ -120,11 +127,11 @@ class Embeddings(Layer):
             x = self.norm(x, training=training)
         return self.drop(x, training=training)
 
-    def compute_output_shape(self, token_ids_shape, *other_shapes):
+    def compute_output_shape(self, token_ids_shape: tuple, *other_shapes: tuple) -> tuple:
         return (*token_ids_shape, self.hidden_dim)
 
 
-def sinusoids(length, width):
+def sinusoids(length: int, width: int) -> np.ndarray:
     """Positions as waves (Vaswani et al. 2017, section 3.5).
 
     Column `2 i` is the sine of `position / 10000^(2 i / width)`, column `2 i + 1` its cosine.

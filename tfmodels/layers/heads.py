@@ -4,8 +4,10 @@ In: float `[B, S, H]` and the bool `padding_mask` `[B, S]`. Out: float `[B, H]`,
 float32 logits `[B, C]`; or from every state float32 logits over the vocabulary.
 """
 
+from typing import Any
+
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.layers import kernels
 from tfmodels.layers.dense import Layer, LayerNorm, dense
@@ -36,7 +38,13 @@ class Pooler(Layer):
         ValueError: if `pooling` is not one of the two.
     """
 
-    def __init__(self, hidden_dim, pooling="first", initializer_range=0.02, **kwargs):
+    def __init__(
+        self,
+        hidden_dim: int,
+        pooling: str = "first",
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
@@ -49,11 +57,13 @@ class Pooler(Layer):
                 hidden_dim, initializer_range, "tanh", dtype=self.dtype_policy, name="dense"
             )
 
-    def build(self, states_shape, padding_mask_shape=None):
+    def build(self, states_shape: tuple, padding_mask_shape: tuple | None = None) -> None:
         if self.dense is not None:
             self.dense.build((states_shape[0], states_shape[-1]))
 
-    def call(self, states, padding_mask=None, training=False):
+    def call(
+        self, states: KerasTensor, padding_mask: KerasTensor | None = None, training: bool = False
+    ) -> KerasTensor:
         if self.dense is not None:
             return self.dense(states[:, 0], training=training)
         if padding_mask is None:
@@ -63,7 +73,9 @@ class Pooler(Layer):
         # A row of padding only (a partial batch under a strategy) has no token to divide by.
         return ops.cast(total / ops.maximum(ops.sum(real, axis=1), 1.0), self.compute_dtype)
 
-    def compute_output_shape(self, states_shape, padding_mask_shape=None):
+    def compute_output_shape(
+        self, states_shape: tuple, padding_mask_shape: tuple | None = None
+    ) -> tuple:
         return (states_shape[0], self.hidden_dim)
 
 
@@ -84,7 +96,9 @@ class ClassificationHead(Layer):
         float32 `[..., C]`: logits, float32 because their softmax and loss should be.
     """
 
-    def __init__(self, num_classes, dropout=0.0, initializer_range=0.02, **kwargs):
+    def __init__(
+        self, num_classes: int, dropout: float = 0.0, initializer_range: float = 0.02, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.dropout = dropout
@@ -92,16 +106,16 @@ class ClassificationHead(Layer):
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
         self.logits = dense(num_classes, initializer_range, dtype="float32", name="logits")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.logits.build(input_shape)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: KerasTensor, training: bool = False) -> KerasTensor:
         return self.logits(self.drop(inputs, training=training), training=training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*input_shape[:-1], self.num_classes)
 
-    def compute_output_spec(self, inputs, training=False):
+    def compute_output_spec(self, inputs: KerasTensor, training: bool = False) -> KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")
 
 
@@ -131,13 +145,13 @@ class MaskedLMHead(Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        hidden_dim,
-        activation="gelu",
-        epsilon=1e-12,
-        initializer_range=0.02,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        hidden_dim: int,
+        activation: str = "gelu",
+        epsilon: float = 1e-12,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
@@ -149,7 +163,7 @@ class MaskedLMHead(Layer):
         )
         self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
 
-    def build(self, states_shape, table_shape=None):
+    def build(self, states_shape: tuple, table_shape: tuple | None = None) -> None:
         self.dense.build(states_shape)
         self.norm.build(states_shape)
         # float32 as the logits that it is added to.
@@ -158,13 +172,15 @@ class MaskedLMHead(Layer):
             autocast=False,
         )  # fmt: skip
 
-    def call(self, states, table, training=False):
+    def call(self, states: KerasTensor, table: KerasTensor, training: bool = False) -> KerasTensor:
         x = self.norm(self.dense(states, training=training), training=training)
         table = ops.cast(table, self.compute_dtype)
         return ops.cast(kernels.product_with_rows(x, table), "float32") + self.bias
 
-    def compute_output_shape(self, states_shape, table_shape=None):
+    def compute_output_shape(self, states_shape: tuple, table_shape: tuple | None = None) -> tuple:
         return (*states_shape[:-1], self.vocabulary_size)
 
-    def compute_output_spec(self, states, table=None, training=False):
+    def compute_output_spec(
+        self, states: KerasTensor, table: KerasTensor | None = None, training: bool = False
+    ) -> KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(states.shape), dtype="float32")

@@ -19,7 +19,7 @@ modules of `layers` and `models` that import TensorFlow.
 import math
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -33,7 +33,13 @@ MASKED_SCORE = -1e9
 OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
 
 
-def dense(x, kernel, bias=None, activation=None, training=False):
+def dense(
+    x: KerasTensor,
+    kernel: KerasTensor,
+    bias: KerasTensor | None = None,
+    activation: str | None = None,
+    training: bool = False,
+) -> KerasTensor:
     """`activation(x @ kernel + bias)`.
 
     Args:
@@ -63,7 +69,16 @@ def dense(x, kernel, bias=None, activation=None, training=False):
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [kernel.shape[1]]], 0))
 
 
-def add_norm(x, residual, gamma, beta, epsilon, training=False, rate=0.0, seed=None):
+def add_norm(
+    x: KerasTensor,
+    residual: KerasTensor | None,
+    gamma: KerasTensor,
+    beta: KerasTensor,
+    epsilon: float,
+    training: bool = False,
+    rate: float = 0.0,
+    seed: KerasTensor | None = None,
+) -> KerasTensor:
     """`LayerNorm(residual + dropout(x))` over the last axis (Ba et al. 2016).
 
     Sum, mean and variance are float32 whatever the dtype of `x`.
@@ -98,7 +113,16 @@ def add_norm(x, residual, gamma, beta, epsilon, training=False, rate=0.0, seed=N
     return ops.cast(normalized * gamma + beta, x.dtype)
 
 
-def attend(queries, keys, values, mask, scale, training=False, rate=0.0, seed=None):
+def attend(
+    queries: KerasTensor,
+    keys: KerasTensor,
+    values: KerasTensor,
+    mask: KerasTensor | None,
+    scale: float,
+    training: bool = False,
+    rate: float = 0.0,
+    seed: KerasTensor | None = None,
+) -> tuple[KerasTensor, KerasTensor]:
     """`dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
 
     Args:
@@ -119,7 +143,14 @@ def attend(queries, keys, values, mask, scale, training=False, rate=0.0, seed=No
     return ops.matmul(weights, values), weights
 
 
-def masked_softmax(scores, mask, scale=1.0, training=False, rate=0.0, seed=None):
+def masked_softmax(
+    scores: KerasTensor,
+    mask: KerasTensor | None,
+    scale: float = 1.0,
+    training: bool = False,
+    rate: float = 0.0,
+    seed: KerasTensor | None = None,
+) -> KerasTensor:
     """`dropout(softmax(scale * scores))` over the last axis, nothing for masked keys.
 
     The softmax is float32 whatever the dtype of `scores`.
@@ -150,7 +181,7 @@ def masked_softmax(scores, mask, scale=1.0, training=False, rate=0.0, seed=None)
     return weights
 
 
-def product_with_rows(x, table):
+def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
     """`x @ table^T`: how much every state is like every row, as of a table of embeddings.
 
     Args:
@@ -167,7 +198,7 @@ def product_with_rows(x, table):
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 
-def write_cache(cache, new, index):
+def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) -> KerasTensor:
     """The cache with `new` written to its positions from `index` on, which were still zero.
 
     Args:
@@ -193,7 +224,7 @@ def write_cache(cache, new, index):
     )
 
 
-def take_positions(states, positions):
+def take_positions(states: KerasTensor, positions: KerasTensor) -> KerasTensor:
     """The states at some positions of each row.
 
     Args:

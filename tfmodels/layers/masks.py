@@ -8,10 +8,10 @@ Q queries, K keys, H hidden, N heads, D head size, F feed-forward, V vocabulary,
 L layers, C classes.
 """
 
-from keras import ops
+from keras import KerasTensor, ops
 
 
-def padding_attention_mask(padding_mask):
+def padding_attention_mask(padding_mask: KerasTensor | None) -> KerasTensor | None:
     """Every query may look at the real tokens of its row.
 
     Args:
@@ -25,7 +25,11 @@ def padding_attention_mask(padding_mask):
     return ops.expand_dims(ops.cast(padding_mask, "bool"), 1)
 
 
-def causal_attention_mask(num_queries, num_keys=None, first_query=0):
+def causal_attention_mask(
+    num_queries: int | KerasTensor,
+    num_keys: int | KerasTensor | None = None,
+    first_query: int | KerasTensor = 0,
+) -> KerasTensor:
     """Query `i` may look at keys up to and including its own position.
 
     Args:
@@ -43,7 +47,7 @@ def causal_attention_mask(num_queries, num_keys=None, first_query=0):
     return ops.expand_dims(ops.expand_dims(queries, 1) >= ops.expand_dims(keys, 0), 0)
 
 
-def combine_masks(*masks):
+def combine_masks(*masks: KerasTensor | None) -> KerasTensor | None:
     """What every mask allows: the logical and; `None` allows everything.
 
     Args:

@@ -1,9 +1,11 @@
 """How good a classifier is: the numbers that follow from a confusion matrix. No tensors."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def classification_metrics(confusion, labels):
+def classification_metrics(confusion: np.ndarray, labels: Sequence[str]) -> dict:
     """The usual metrics of a classifier.
 
     Args:

@@ -6,11 +6,12 @@ F1 of whole entities, an entity being right if its type and both its ends are; e
 """
 
 import collections
+from collections.abc import Iterable
 
 import numpy as np
 
 
-def entity_metrics(gold, predicted):
+def entity_metrics(gold: Iterable[Iterable], predicted: Iterable[Iterable]) -> dict:
     """Return precision, recall and F1 of whole entities. What has no denominator is 0.
 
     Args:
@@ -25,7 +26,9 @@ def entity_metrics(gold, predicted):
         ValueError: if the two are not of the same number of texts.
     """
     texts = [(set(g), set(p)) for g, p in _pairs(gold, predicted)]
-    counts = collections.defaultdict(lambda: np.zeros(3, int))  # right, predicted, in gold
+    counts: dict[str, np.ndarray] = collections.defaultdict(
+        lambda: np.zeros(3, int)
+    )  # right, predicted, in gold
     for column, parts in enumerate(zip(*((g & p, p, g) for g, p in texts), strict=True)):
         for kind, _, _ in (span for part in parts for span in part):
             counts[kind][column] += 1
@@ -38,7 +41,9 @@ def entity_metrics(gold, predicted):
     return {**overall, "macro": {**macro, "support": overall["support"]}, "types": types}
 
 
-def confusions(gold, predicted, most=20):
+def confusions(
+    gold: Iterable[Iterable], predicted: Iterable[Iterable], most: int = 20
+) -> list[dict]:
     """Return what goes wrong, the commonest first.
 
     An entity that was not found is set against a predicted one that is wrong: against that
@@ -56,7 +61,7 @@ def confusions(gold, predicted, most=20):
     Raises:
         ValueError: if the two are not of the same number of texts.
     """
-    counts = collections.Counter()
+    counts: collections.Counter = collections.Counter()
     for in_gold, found in _pairs(gold, predicted):
         missed = sorted(set(in_gold) - set(found), key=lambda span: span[1:])
         wrong = sorted(set(found) - set(in_gold), key=lambda span: span[1:])

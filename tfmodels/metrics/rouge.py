@@ -12,6 +12,8 @@ import functools
 import re
 import statistics
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 from tfmodels.errors import InputError
 from tfmodels.metrics.tables import table
@@ -52,14 +54,14 @@ class Tokenizer:
         InputError: `rouge_score` is not installed.
     """
 
-    def __init__(self, stem: bool = True):
+    def __init__(self, stem: bool = True) -> None:
         _, tokenizers = _rouge_score()
         # The stemmer is slow, and most words are met many times.
         self._english = functools.lru_cache(1 << 16)(tokenizers.DefaultTokenizer(stem).tokenize)
 
     def tokenize(self, text: str) -> list[str]:
         """Return the tokens of a text; the method that `RougeScorer` calls."""
-        tokens = []
+        tokens: list[str] = []
         for word in unicodedata.normalize("NFC", text.lower()).translate(_CHARACTERS).split():
             tokens += self._english(word) if word.isascii() else [word]
         return tokens
@@ -68,7 +70,7 @@ class Tokenizer:
 class _Characters(dict):
     """What `str.translate` puts for a character so that `split` finds the tokens; made when met."""
 
-    def __missing__(self, code):
+    def __missing__(self, code: int) -> str:
         character = chr(code)
         if _SINGLE.match(character):
             found = f" {character} "
@@ -85,7 +87,9 @@ class _Characters(dict):
 _CHARACTERS = _Characters()
 
 
-def rouge(outputs, references, tokenizer=None) -> dict[str, float]:
+def rouge(
+    outputs: Sequence[str], references: Sequence[str], tokenizer: Any = None
+) -> dict[str, float]:
     """Return ROUGE-1, -2, -L and -Lsum.
 
     ROUGE-Lsum compares sentence by sentence. Sentences are on lines; a text of one line is split
@@ -130,7 +134,9 @@ def lead(text: str, k: int) -> str:
     return "\n".join(units[:k])
 
 
-def measure(sources, references, outputs, lead_k: int = 3) -> dict:
+def measure(
+    sources: Sequence[str], references: Sequence[str], outputs: Sequence[str], lead_k: int = 3
+) -> dict:
     """Return everything that is said about a model's summaries.
 
     Args:
@@ -171,7 +177,9 @@ def measure(sources, references, outputs, lead_k: int = 3) -> dict:
     }
 
 
-def worst(sources, references, outputs, number: int = 10) -> list[dict]:
+def worst(
+    sources: Sequence[str], references: Sequence[str], outputs: Sequence[str], number: int = 10
+) -> list[dict]:
     """Return the outputs that are least like their references, for `mistakes.jsonl`.
 
     Args:
@@ -199,7 +207,9 @@ def worst(sources, references, outputs, number: int = 10) -> list[dict]:
     ]
 
 
-def examples_table(sources, references, outputs, number: int = 10) -> str:
+def examples_table(
+    sources: Sequence[str], references: Sequence[str], outputs: Sequence[str], number: int = 10
+) -> str:
     """Return a Markdown table of examples, taken at even distances, for the model card.
 
     Args:

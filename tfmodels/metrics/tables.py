@@ -1,7 +1,9 @@
 """Markdown tables of metrics, for model cards and reports."""
 
+from collections.abc import Iterable, Sequence
 
-def table(columns, rows):
+
+def table(columns: Sequence, rows: Iterable[Sequence]) -> str:
     """Return a Markdown table; floats with four digits."""
 
     def cell(value):

@@ -6,8 +6,10 @@ and `padding_mask` bool `[B, S]`). Out: float `[B, S, H]`, one state a token. He
 """
 
 import dataclasses
+from typing import Any
 
 import keras
+from keras import KerasTensor
 
 from tfmodels.layers.blocks import EncoderBlock
 from tfmodels.layers.embeddings import Embeddings
@@ -70,7 +72,7 @@ class Bert(ConfigModel):
     config_type = BertConfig
     default_name = "encoder"
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: BertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.embeddings = Embeddings(
             config.vocabulary_size,
@@ -86,20 +88,20 @@ class Bert(ConfigModel):
         ]
         self.build()
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict, training: bool = False) -> KerasTensor:
         mask = padding_attention_mask(batch.get("padding_mask"))
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
         for block in self.blocks:
             x = block(x, attention_mask=mask, training=training)  # [B, S, H]
         return x
 
-    def inspect(self, batch):
+    def inspect(self, batch: dict) -> dict:
         """Return the states of all layers of a batch and their attention, see `inspect_blocks`."""
         batch = read_batch(batch)
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"))
         return inspect_blocks(self.blocks, x, padding_attention_mask(batch.get("padding_mask")))
 
-    def compute_output_shape(self, batch_shape):
+    def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["token_ids"], self.config.hidden_dim)
 
     # Of the compute dtype, as Keras has it.

@@ -3,8 +3,10 @@
 In: the batch dict that the encoder takes. Out: float32 logits `[B, C]`, and what they mean.
 """
 
+from typing import Any
+
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
 from tfmodels.layers.heads import ClassificationHead, Pooler
@@ -47,8 +49,14 @@ class Classifier(EncoderModel):
     arguments = ("num_classes", "dropout", "pooling", "activation")
 
     def __init__(
-        self, encoder, num_classes, dropout=0.1, pooling="first", activation="softmax", **kwargs
-    ):
+        self,
+        encoder: keras.Model,
+        num_classes: int,
+        dropout: float = 0.1,
+        pooling: str = "first",
+        activation: str = "softmax",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(encoder, **kwargs)
         if activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}: {activation!r}")
@@ -67,14 +75,14 @@ class Classifier(EncoderModel):
         self.head = ClassificationHead(num_classes, dropout, **same, name="head")
         self.build()
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict, training: bool = False) -> KerasTensor:
         states = self.encoder(batch, training=training)  # [B, S, H]
         pooled = self.pooler(states, batch.get("padding_mask"), training=training)  # [B, H]
         return self.head(pooled, training=training)
 
-    def probabilities(self, logits):
+    def probabilities(self, logits: KerasTensor) -> KerasTensor:
         """Return what the logits mean, by `activation`: float32 `[B, C]`."""
         return ACTIVATIONS[self.activation](ops.cast(logits, "float32"))
 
-    def compute_output_shape(self, batch_shape):
+    def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (batch_shape["token_ids"][0], self.num_classes)

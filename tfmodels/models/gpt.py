@@ -11,9 +11,10 @@ P prompt positions, K slots of the cache, R rows (B, or more where a search repe
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.layers import kernels
 from tfmodels.layers.blocks import DecoderBlock
@@ -78,7 +79,7 @@ class Gpt(ConfigModel):
     config_type = GptConfig
     inputs_of_export = ("token_ids", "padding_mask")
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: GptConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.embeddings = Embeddings(
             config.vocabulary_size,
@@ -107,13 +108,13 @@ class Gpt(ConfigModel):
                 last.kernel_initializer = keras.initializers.TruncatedNormal(stddev=deviation)
         self.build()
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict, training: bool = False) -> KerasTensor:
         x, mask = self._embed(batch, training)
         for block in self.blocks:
             x = block(x, attention_mask=mask, training=training)  # [B, S, H]
         return self._logits(x, training)
 
-    def inspect(self, batch):
+    def inspect(self, batch: dict) -> dict:
         """Return the states of all layers of a batch and their attention, see `inspect_blocks`.
 
         The last states are normalized: what the logits are made of.
@@ -122,7 +123,7 @@ class Gpt(ConfigModel):
         found["hidden_states"][-1] = self.norm(found["hidden_states"][-1])
         return found
 
-    def prompt(self, batch, length):
+    def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
         """Reads the prompts, all at once.
 
         Args:
@@ -162,7 +163,9 @@ class Gpt(ConfigModel):
         }
         return self._logits(x[:, -1]), state
 
-    def step(self, token_ids, index, state):
+    def step(
+        self, token_ids: KerasTensor, index: int | KerasTensor, state: dict
+    ) -> tuple[KerasTensor, dict]:
         """Reads one token a row more.
 
         Args:
@@ -200,5 +203,5 @@ class Gpt(ConfigModel):
         table = ops.cast(self.embeddings.token, x.dtype)
         return ops.cast(kernels.product_with_rows(x, table), "float32")
 
-    def compute_output_shape(self, batch_shape):
+    def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["token_ids"], self.config.vocabulary_size)

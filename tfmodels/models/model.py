@@ -5,13 +5,18 @@ an encoder are `EncoderModel`s. In: the batch dict, see `BATCH`. Out: what the m
 """
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import KerasTensor, ops, tree
 
 from tfmodels.errors import InputError
 from tfmodels.models import workers
+
+_C = TypeVar("_C", bound="Config")
 
 # The entries of a batch that models know, and their types; all but `padding_mask` are ids or
 # positions. Every other entry is handed on as it is.
@@ -32,7 +37,7 @@ _OTHER_NAMES = {
 }
 
 
-def read_batch(batch, required=("token_ids",)):
+def read_batch(batch: Any, required: Sequence[str] = ("token_ids",)) -> dict:
     """Return a batch with the entries of `BATCH` as tensors of their types.
 
     Args:
@@ -83,7 +88,7 @@ def _typed(x, name):
     return ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x
 
 
-def inspect_blocks(blocks, x, mask):
+def inspect_blocks(blocks: Iterable, x: KerasTensor, mask: KerasTensor | None) -> dict[str, list]:
     """Return what L blocks make of `x`, at inference, for those who look inside.
 
     Returns:
@@ -112,33 +117,43 @@ class Model(keras.Model):
     """
 
     # The entries of a batch that an exported model takes; `required` must be in every batch.
-    inputs_of_export = ("token_ids", "segment_ids", "padding_mask")
-    required = ("token_ids",)
-    default_name = None
+    inputs_of_export: tuple[str, ...] = ("token_ids", "segment_ids", "padding_mask")
+    required: tuple[str, ...] = ("token_ids",)
+    default_name: str | None = None
 
-    def __init__(self, name=None, **kwargs):
+    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name or self.default_name or type(self).__name__.lower(), **kwargs)
 
-    def build(self, batch_shape=None):
+    def build(self, batch_shape: dict | None = None) -> None:
         """Make the weights that are not there yet; constructors call this."""
         for layer in self.layers:
             if not layer.built:
                 layer.build((None, None, self.config.hidden_dim))
 
-    def __call__(self, batch, *args, **kwargs):
+    def __call__(self, batch: dict, *args: Any, **kwargs: Any) -> Any:
         return super().__call__(read_batch(batch, self.required), *args, **kwargs)
 
-    def stateless_call(self, trainable, others, batch, *args, **kwargs):
+    def stateless_call(
+        self, trainable: list, others: list, batch: dict, *args: Any, **kwargs: Any
+    ) -> tuple:
         batch = read_batch(batch, self.required)
         return super().stateless_call(trainable, others, batch, *args, **kwargs)
 
-    def compute_output_spec(self, batch, training=False):
+    def compute_output_spec(
+        self, batch: dict, training: bool = False
+    ) -> KerasTensor | dict[str, KerasTensor]:
         shapes = self.compute_output_shape({name: x.shape for name, x in batch.items()})
         if isinstance(shapes, dict):
             return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
         return keras.KerasTensor(shapes, "float32")
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        input_signature: list | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Export the model as `keras.Model.export` does, for batches of any size and length."""
         if input_signature is None:
             input_signature = [
@@ -149,13 +164,13 @@ class Model(keras.Model):
             ]
         super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
         """Save the model as `keras.Model.save` does, but not as HDF5, which loses its class."""
         if str(filepath).endswith((".h5", ".hdf5")):
             raise InputError(f"{filepath}: a model is saved as .keras, its weights as .weights.h5")
         super().save(filepath, *args, **kwargs)
 
-    def quantize(self, mode=None, config=None, **kwargs):
+    def quantize(self, mode: Any = None, config: Any = None, **kwargs: Any) -> None:
         """Refuse: Keras quantizes its own layers only, and would change nothing here."""
         raise InputError(
             f"quantize({mode!r}): not supported; for a small or fast model give "
@@ -163,7 +178,7 @@ class Model(keras.Model):
         )
 
     @property
-    def distribute_strategy(self):
+    def distribute_strategy(self) -> Any:
         return workers.for_trainer(super().distribute_strategy)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -208,11 +223,11 @@ class Config:
     initializer_range: float = 0.02
 
     # size: (layers of a stack, hidden_dim), and the fields that say the layers of each stack.
-    sizes = {}
-    stacks = ("num_layers",)
+    sizes: ClassVar[dict[str, tuple[int, int]]] = {}
+    stacks: ClassVar[tuple[str, ...]] = ("num_layers",)
 
     @classmethod
-    def of_size(cls, size, **fields):
+    def of_size(cls: type[_C], size: str, **fields: Any) -> _C:
         """Return the config of a size of `sizes`, with other `fields` as given.
 
         Raises:
@@ -224,12 +239,12 @@ class Config:
         shape = {"hidden_dim": width, "num_heads": width // 64, "feedforward_dim": 4 * width}
         return cls(**{**shape, **dict.fromkeys(cls.stacks, layers), **fields})
 
-    def embeddings(self):
+    def embeddings(self) -> dict:
         """Return the arguments that the embeddings of every model have."""
         names = ("hidden_dim", "max_length", "dropout", "initializer_range")
         return {name: getattr(self, name) for name in names}
 
-    def block(self):
+    def block(self) -> dict:
         """Return the arguments of each block of a model."""
         others = ("vocabulary_size", "max_length")
         names = [field.name for field in dataclasses.fields(Config) if field.name not in others]
@@ -243,16 +258,16 @@ class ConfigModel(Model):
         config: of the type `config_type`, a class attribute.
     """
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
 
-    def get_config(self):
+    def get_config(self) -> dict:
         config = {"config": dataclasses.asdict(self.config), "name": self.name}
         return {**config, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "ConfigModel":
         return cls(**{**config, "config": cls.config_type(**config["config"])})
 
     def _check_room(self, tokens, length):
@@ -271,19 +286,19 @@ class EncoderModel(Model):
         encoder: a model with a `config`, for example `Bert`.
     """
 
-    arguments = ()  # of the constructor, kept under their names for the config
+    arguments: tuple[str, ...] = ()  # of the constructor, kept under their names for the config
 
-    def __init__(self, encoder, **kwargs):
+    def __init__(self, encoder: keras.Model, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", encoder.dtype_policy)
         super().__init__(**kwargs)
         self.encoder = encoder
 
     @property
-    def config(self):
+    def config(self) -> Config:
         """The encoder's."""
         return self.encoder.config
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "name": self.name,
@@ -292,6 +307,6 @@ class EncoderModel(Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "EncoderModel":
         encoder = keras.saving.deserialize_keras_object(config["encoder"])
         return cls(**{**config, "encoder": encoder})

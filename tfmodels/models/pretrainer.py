@@ -5,7 +5,10 @@ vocabulary at these positions, and over "is the second segment the next one". De
 al. 2018, section 3.1; `BertForPreTraining` and `BertForMaskedLM` in `transformers`.
 """
 
+from typing import Any
+
 import keras
+from keras import KerasTensor
 
 from tfmodels.layers.heads import ClassificationHead, MaskedLMHead, Pooler
 from tfmodels.layers.kernels import take_positions
@@ -41,20 +44,21 @@ class BertPretrainer(EncoderModel):
     arguments = ("next_sentence",)
     inputs_of_export = (*EncoderModel.inputs_of_export, "masked_positions")
 
-    def __init__(self, encoder, next_sentence=True, **kwargs):
+    def __init__(self, encoder: keras.Model, next_sentence: bool = True, **kwargs: Any) -> None:
         super().__init__(encoder, **kwargs)
         self.next_sentence = next_sentence
         config = encoder.config
         same = {"initializer_range": config.initializer_range, "dtype": self.dtype_policy}
         sizes = (config.vocabulary_size, config.hidden_dim, config.activation, config.epsilon)
         self.masked_lm = MaskedLMHead(*sizes, **same, name="masked_lm")
-        self.pooler = self.next_sentence_head = None
+        self.pooler: Any = None
+        self.next_sentence_head: Any = None
         if next_sentence:
             self.pooler = Pooler(config.hidden_dim, **same, name="pooler")
             self.next_sentence_head = ClassificationHead(2, **same, name="next_sentence")
         self.build()
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict, training: bool = False) -> dict[str, KerasTensor]:
         states = self.encoder(batch, training=training)  # [B, S, H]
         positions = batch.get("masked_positions")
         logits = {"masked_lm": self.masked_lm_logits(states, positions, training)}
@@ -63,12 +67,14 @@ class BertPretrainer(EncoderModel):
             logits["next_sentence"] = self.next_sentence_head(pooled, training=training)
         return logits
 
-    def masked_lm_logits(self, states, positions=None, training=False):
+    def masked_lm_logits(
+        self, states: KerasTensor, positions: KerasTensor | None = None, training: bool = False
+    ) -> KerasTensor:
         """Logits float32 `[B, M, V]` from the encoder's states `[B, S, H]` at `positions`."""
         masked = states if positions is None else take_positions(states, positions)  # [B, M, H]
         return self.masked_lm(masked, self.encoder.embeddings.token, training=training)
 
-    def compute_output_shape(self, batch_shape):
+    def compute_output_shape(self, batch_shape: dict) -> dict[str, tuple]:
         positions = batch_shape.get("masked_positions", batch_shape["token_ids"])
         shapes = {"masked_lm": (*positions, self.encoder.config.vocabulary_size)}
         if self.next_sentence:

@@ -6,8 +6,11 @@ and their probabilities. Devlin et al. 2018, section 5.3; with a chain over the 
 Lample et al. 2016 (arXiv:1603.01360).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
 from tfmodels.layers.crf import CRF, Chain, penalties, viterbi
@@ -50,10 +53,18 @@ class Tagger(EncoderModel):
     arguments = ("num_labels", "dropout")
     inputs_of_export = (*EncoderModel.inputs_of_export, "word_positions")
 
-    def __init__(self, encoder, num_labels, labels=None, crf=False, dropout=0.1, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        num_labels: int,
+        labels: Sequence[str] | None = None,
+        crf: bool = False,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(encoder, **kwargs)
         self.num_labels = num_labels
-        self.labels = None if labels is None else tuple(labels)
+        self.labels: Any = None if labels is None else tuple(labels)
         self.dropout = dropout
         self.penalties = penalties(self.labels, num_labels)
         same = {"initializer_range": encoder.config.initializer_range, "dtype": self.dtype_policy}
@@ -61,14 +72,14 @@ class Tagger(EncoderModel):
         self.crf = CRF(num_labels, labels, dtype=self.dtype_policy, name="crf") if crf else None
         self.build()
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict, training: bool = False) -> KerasTensor:
         states = self.encoder(batch, training=training)  # [B, S, H]
         positions = batch.get("word_positions")
         if positions is not None:
             states = take_positions(states, positions)  # [B, W, H]
         return self.head(states, training=training)
 
-    def decode(self, logits, word_mask=None):
+    def decode(self, logits: KerasTensor, word_mask: KerasTensor | None = None) -> KerasTensor:
         """The best tags.
 
         Args:
@@ -82,7 +93,9 @@ class Tagger(EncoderModel):
             return self.crf.decode(logits, word_mask)
         return viterbi(logits, word_mask, Chain(*self.penalties))
 
-    def probabilities(self, logits, word_mask=None):
+    def probabilities(
+        self, logits: KerasTensor, word_mask: KerasTensor | None = None
+    ) -> KerasTensor:
         """The probability of each tag of each word: of the chain, or the softmax.
 
         Args:
@@ -96,11 +109,13 @@ class Tagger(EncoderModel):
         found = ops.softmax(ops.cast(logits, "float32"))
         return found if word_mask is None else ops.where(word_mask[..., None], found, 0.0)
 
-    def compute_output_shape(self, batch_shape):
+    def compute_output_shape(self, batch_shape: dict) -> tuple:
         words = batch_shape.get("word_positions", batch_shape["token_ids"])
         return (*words, self.num_labels)
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
         """Compile as `keras.Model.compile`; with a CRF the loss must be its own.
 
         Raises:
@@ -113,7 +128,7 @@ class Tagger(EncoderModel):
             )
         super().compile(optimizer, loss, *args, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
         if hasattr(config.get("loss"), "crf"):
             config["loss"].crf = self.crf  # it was read with a chain of its own
@@ -121,6 +136,6 @@ class Tagger(EncoderModel):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         labels = None if self.labels is None else list(self.labels)
         return {**super().get_config(), "labels": labels, "crf": self.crf is not None}

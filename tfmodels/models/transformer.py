@@ -12,9 +12,10 @@ K slots of the cache, R rows (B, or more where a search repeats them).
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.layers import kernels
 from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
@@ -98,7 +99,7 @@ class Transformer(ConfigModel):
     inputs_of_export = ("token_ids", "padding_mask", "decoder_token_ids")
     required = ("token_ids", "decoder_token_ids")
 
-    def __init__(self, config, **kwargs):
+    def __init__(self, config: TransformerConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.embeddings = self._embeddings(config.vocabulary_size, "embeddings")
         self.decoder_embeddings = self._embeddings(0, "decoder_embeddings")
@@ -137,7 +138,7 @@ class Transformer(ConfigModel):
             for place in range(number)
         ]
 
-    def build(self, batch_shape=None):
+    def build(self, batch_shape: dict | None = None) -> None:
         if self.built:
             return
         super().build()
@@ -150,7 +151,7 @@ class Transformer(ConfigModel):
             autocast=False,
         )
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict, training: bool = False) -> KerasTensor:
         encoded = self.encode(batch, training)
         encoded_mask = padding_attention_mask(batch.get("padding_mask"))
         token_ids = batch["decoder_token_ids"]
@@ -166,7 +167,7 @@ class Transformer(ConfigModel):
             )
         return self._logits(x, training)
 
-    def encode(self, batch, training=False):
+    def encode(self, batch: dict, training: bool = False) -> KerasTensor:
         """The encoder's states.
 
         Args:
@@ -183,7 +184,7 @@ class Transformer(ConfigModel):
             x = block(x, attention_mask=mask, training=training)  # [B, S, H]
         return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
 
-    def prompt(self, batch, length):
+    def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
         """Reads the sources and the starts of the targets, all at once.
 
         Args:
@@ -220,7 +221,9 @@ class Transformer(ConfigModel):
         }
         return self._read(token_ids, 0, state)
 
-    def step(self, token_ids, index, state):
+    def step(
+        self, token_ids: KerasTensor, index: int | KerasTensor, state: dict
+    ) -> tuple[KerasTensor, dict]:
         """Reads one token a row more.
 
         Args:
@@ -269,5 +272,5 @@ class Transformer(ConfigModel):
         logits = kernels.product_with_rows(x, ops.cast(self.embeddings.token, x.dtype))
         return ops.cast(logits, "float32") + self.output_bias
 
-    def compute_output_shape(self, batch_shape):
+    def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["decoder_token_ids"], self.config.vocabulary_size)

@@ -14,6 +14,7 @@ modules of `layers` and `models` that import TensorFlow.
 
 import functools
 import logging
+from typing import Any
 
 import keras
 from keras import tree
@@ -30,14 +31,14 @@ MENDED = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 15)
 log = logging.getLogger(__name__)
 
 
-def for_trainer(strategy):
+def for_trainer(strategy: Any) -> Any:
     """The strategy, mended if it is one of several workers; else as it is."""
     if MENDED or tf is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return strategy
     return _mended(strategy)
 
 
-def rows_of_replica(batch, replica, replicas):
+def rows_of_replica(batch: Any, replica: int, replicas: int) -> Any:
     """The rows of a batch that are a replica's: as many as the others', give or take one.
 
     Args:

@@ -20,6 +20,7 @@ import urllib.request
 import numpy as np
 
 from tfmodels.errors import InputError, first_line
+from tfmodels.serving.protocol import import_api
 
 # The path of a URL; group 1 is there with REST.
 _PATH = re.compile(r"(/v1/models)?/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
@@ -157,18 +158,17 @@ class _Rest:
 class _Grpc:
     def __init__(self, client, address):
         import grpc
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+        service = _import_api("prediction_service_pb2_grpc")
         self._client = client
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._channel = grpc.insecure_channel(address, unlimited)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._stub = service.PredictionServiceStub(self._channel)
 
     def predict(self, inputs, signature):
         import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
 
-        request = predict_pb2.PredictRequest()
+        request = _import_api("predict_pb2").PredictRequest()
         self._name(request.model_spec)
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
@@ -177,14 +177,13 @@ class _Grpc:
         return {name: tf.make_ndarray(value) for name, value in found.items()}
 
     def signatures(self):
-        from tensorflow_serving.apis import get_model_metadata_pb2
-
         from tfmodels.serving.contracts import described
 
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        api = _import_api("get_model_metadata_pb2")
+        request = api.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._name(request.model_spec)
         answer = self._ask(self._stub.GetModelMetadata, request)
-        found = get_model_metadata_pb2.SignatureDefMap()
+        found = api.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(found)
         return described(found)
 
@@ -208,6 +207,10 @@ class _Grpc:
             if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
                 raise _Busy(said) from error
             raise ServerError(f"{self._client.url}: {said} ({code.name})") from error
+
+
+def _import_api(name):
+    return import_api(name, "asking by gRPC")
 
 
 def _tensor(info):

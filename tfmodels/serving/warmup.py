@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
+from tfmodels.serving.protocol import import_api
 
 PATH = Path("assets.extra", "tf_serving_warmup_requests")
 BATCH_SIZES = (1, 8)
@@ -64,14 +65,13 @@ def write(directory, model_name, functions, max_length=None, max_words=None):
     Raises:
         InputError: the model does not answer one of them.
     """
-    from tensorflow_serving.apis import prediction_log_pb2
-
+    prediction_log = import_api("prediction_log_pb2", "writing warm-up requests").PredictionLog
     path = Path(directory) / PATH
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, (function, specs) in functions.items():
             for inputs in requests(specs, max_length, max_words):
-                log = prediction_log_pb2.PredictionLog()
+                log = prediction_log()
                 request = log.predict_log.request
                 request.model_spec.name, request.model_spec.signature_name = model_name, name
                 for key, value in inputs.items():
@@ -110,14 +110,13 @@ def read(directory):
     Raises:
         InputError: the version has none.
     """
-    from tensorflow_serving.apis import prediction_log_pb2
-
+    prediction_log = import_api("prediction_log_pb2", "reading warm-up requests").PredictionLog
     path = Path(directory) / PATH
     if not path.is_file():
         raise InputError(f"{path}: no warm-up requests; export the model with this package")
     found = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        request = prediction_log.FromString(record).predict_log.request
         inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
         found.append((request.model_spec.signature_name, inputs))
     return found

@@ -1,0 +1,32 @@
+"""The protocol buffers of TF Serving, which a package of their own brings.
+
+In: the name of a module of `tensorflow_serving.apis`. Out: that module. Warm-up requests and gRPC
+need it; REST does not.
+"""
+
+import importlib
+from types import ModuleType
+
+from tfmodels.errors import InputError
+
+
+def import_api(name: str, purpose: str) -> ModuleType:
+    """Import a module of `tensorflow_serving.apis`.
+
+    Args:
+        name: of the module, such as "predict_pb2".
+        purpose: what needs it, for the message.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: tensorflow-serving-api is not installed.
+    """
+    try:
+        return importlib.import_module(f"tensorflow_serving.apis.{name}")
+    except ImportError as error:
+        raise InputError(
+            f"{purpose} needs tensorflow-serving-api; run: "
+            "pip install 'tensorflow-serving-api==2.21.*'"
+        ) from error
