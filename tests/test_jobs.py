@@ -14,7 +14,7 @@ from tests.test_docs import ROOT, blocks, run
 PAGE = "docs/scripts.md"
 JOBS = 8
 PRINTED = (
-    "[{'label': '", "[{'label': '", "[[", "['", "['", "{'token': '", "", "tive']",
+    "[{'label': '", "[{'label': '", "[[", "['", "['", "{'token': '", "", "tive\n",
     "accuracy", "kept evaluation", "(8, 2)",
 )  # fmt: skip
 

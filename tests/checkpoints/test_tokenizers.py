@@ -14,8 +14,9 @@ from tests.checkpoints.conftest import (
     TOKENS,
     WORDS,
     message,
+    written,
 )
-from tfmodels.checkpoints.bert import save_bert
+from tfmodels.checkpoints.bert import write_bert
 from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
 from tfmodels.text.character_tokens import CharacterTokenizer
@@ -236,7 +237,7 @@ class TestLive:
         import transformers
 
         cased = WordPieceTokenizer(TOKENS, **CASED)
-        save_bert(FAMILIES["bert"].random(), tmp_path / "ours", cased)
+        written(write_bert, FAMILIES["bert"].random(), tmp_path / "ours", cased)
         theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
         assert theirs("é 中中")["input_ids"] == [2, 10, 1, 3]
         theirs.save_pretrained(tmp_path / "theirs")

@@ -174,14 +174,30 @@ def test_importing_is_quick_and_imports_no_tensorflow():
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_a_model_that_save_bert_wrote(pooling, tmp_path):
+def test_a_model_without_an_application(pooling, tmp_path):
     """As a published one: no application in config.json, and the head of its own is taken."""
-    from tests.checkpoints.conftest import SMALL, WORDS
-    from tfmodels.checkpoints.bert import load_classifier, save_bert
+    from tests.checkpoints.conftest import SMALL, WORDS, load_classifier
+    from tfmodels.checkpoints.bert import write_bert
 
-    model, _ = load_classifier(SMALL, 3, pooling=pooling)
-    save_bert(model, tmp_path / "model", WORDS, ["bad", "fair", "good"])
-    task = tfmodels.load(tmp_path / "model")
+    model, _ = load_classifier(SMALL, 3, pooling)
+    write_bert(model, tmp_path, WORDS, ["bad", "fair", "good"])
+    task = tfmodels.load(tmp_path)
     assert isinstance(task, tfmodels.TextClassifier) and task.labels == ["bad", "fair", "good"]
     batch = {"token_ids": np.arange(12).reshape(2, 6)}
     np.testing.assert_array_equal(task.model(batch), model(batch))
+
+
+def test_rows_are_counted_once(tmp_path):
+    lines = [f"{text}\t{label}\n" for text, label in zip(TEXTS, LABELS, strict=True)]
+    (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "".join(lines))
+    passes = []
+
+    def opened(name):
+        rows = tfmodels.data.open_table(tmp_path / "rows.tsv", "text", "label")
+        stream = rows.stream
+        rows.stream = lambda seed: (passes.append((name, seed is None)), stream(seed))[1]
+        return rows
+
+    new_task().fit(opened("train"), validation_data=opened("held out"), epochs=2, verbose=0)
+    in_order = [passes.count((name, True)) for name in ("train", "held out")]
+    assert in_order == [1, 1 + 2]  # training reads in another order, each evaluation in this one

@@ -17,7 +17,7 @@ import numpy as np
 from tfmodels.checkpoints.family import Family, check_only, read_fields
 from tfmodels.checkpoints.files import GENERATION, config_path, find_checkpoint, model_type
 from tfmodels.errors import InputError
-from tfmodels.files import read_json, whole_directory, write_json
+from tfmodels.files import read_json, write_json
 from tfmodels.models.transformer import Transformer, TransformerConfig
 
 # What a `Transformer` has that is a BART.
@@ -164,7 +164,7 @@ class BartFamily(Family):
         return {"scale_embeddings": bool(theirs.get("scale_embedding", False)), **BART_FIELDS}
 
     def write_config(self, config):
-        if _other_than_bart(config) is not None:
+        if any(getattr(config, name) != value for name, value in BART_FIELDS.items()):
             return {"model_type": OUR_TYPE, **dataclasses.asdict(config)}
         theirs = super().write_config(config) | _twice(vars(config))
         theirs |= {"architectures": ["BartForConditionalGeneration"]}
@@ -175,12 +175,6 @@ def _twice(fields):
     """Return the fields of which there are two there and one here."""
     names = {"decoder_attention_heads": "num_heads", "decoder_ffn_dim": "feedforward_dim"}
     return {theirs: fields[ours] for theirs, ours in names.items()}
-
-
-def _other_than_bart(config):
-    """Return the first field in which a config is no BART's, or None."""
-    others = (name for name, value in BART_FIELDS.items() if getattr(config, name) != value)
-    return next(others, None)
 
 
 BART = BartFamily()
@@ -208,38 +202,19 @@ def load_bart(source, *, revision=None, dtype=None):
     return model, load_bart_weights(model, directory)
 
 
-def save_bart(model, directory, tokenizer, generation=None):
-    """Write a directory that `transformers` and `load_bart` read.
-
-    The model is read by `BartForConditionalGeneration`, and a `BytePairTokenizer` by
-    `AutoTokenizer`. The directory appears whole or not at all.
-
-    Args:
-        model: `Transformer` that is a BART. Weights are written as float32.
-        directory: to write; must not be there yet, or be empty.
-        tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`, of at
-            most V tokens.
-        generation: dict as of `read_bart_generation`, all of it optional.
-
-    Raises:
-        InputError: a model that is no BART, an activation that has no name there, more tokens
-            than embeddings, or `directory` exists or cannot be written.
-    """
-    if (field := _other_than_bart(model.config)) is not None:
-        raise InputError(
-            f"a Transformer with {field}={getattr(model.config, field)!r} has no class in "
-            f"transformers; use write_bart, or make the model with {field}={BART_FIELDS[field]!r}"
-        )
-    with whole_directory(directory, "another directory") as partial:
-        write_bart(model, partial, tokenizer, generation)
-
-
 def write_bart(model, directory, tokenizer, generation=None, ours=None):
-    """Write the files of `save_bart` into a directory that exists, for any `Transformer`.
+    """Write a directory that `load_bart` reads.
+
+    A model that is a BART is read by `BartForConditionalGeneration` too, and a
+    `BytePairTokenizer` by `AutoTokenizer`.
 
     Args:
-        model, tokenizer, generation: see `save_bart`.
-        directory, ours: as of `Family.write`.
+        model: `Transformer`. Weights are written as float32.
+        directory: an existing one.
+        tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`, with no more
+            tokens than the model.
+        generation: dict as of `read_bart_generation`, all of it optional.
+        ours: as of `Family.write`.
 
     Raises:
         InputError: the activation has no name there, or there are more tokens than embeddings.

@@ -2,30 +2,25 @@
 
 In: a directory or Hub name with `config.json` and safetensors, as `transformers` writes, or a
 directory of Google's (see `google`). Out: a built model with those weights and a `LoadReport`
-that says what was loaded, what is new and what was left aside; or, the other way, a directory
-that `transformers` and KerasHub, or the code of google-research/bert, read. Tensors have the
-names of `BertForPreTraining` and `BertForSequenceClassification` in `transformers`, after Devlin
-et al. 2018.
+that lists what was loaded, what is new and what was ignored; or, the other way, a directory that
+`transformers` and KerasHub read. Tensors have the names of `BertForPreTraining` and
+`BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
 import numpy as np
 
 from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import (
-    check_vocabulary_size,
     config_path,
     find_checkpoint,
     is_google,
-    listed,
     our_settings,
     read_labels,
 )
-from tfmodels.checkpoints.google import GoogleTensors, write_google_config, write_google_tensors
-from tfmodels.checkpoints.tokenizers import write_vocabulary
+from tfmodels.checkpoints.google import GoogleTensors
 from tfmodels.errors import InputError
-from tfmodels.files import read_json, whole_directory
+from tfmodels.files import read_json
 from tfmodels.models.bert import Bert, BertConfig
-from tfmodels.models.classifier import Classifier
 from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.models.tagger import Tagger
 
@@ -173,68 +168,6 @@ def load_bert(source, *, revision=None, dtype=None):
     return encoder, load_weights(encoder, directory)
 
 
-def load_classifier(source, num_classes=None, *, pooling=None, revision=None, dtype=None):
-    """Return a classifier on the encoder of a checkpoint, with its pooler and head if they fit.
-
-    Args:
-        source: as for `load_bert`.
-        num_classes: C; as in the checkpoint's own head if not given.
-        pooling: `"first"` or `"mean"`, see `Pooler`; that of the checkpoint's own head, or
-            `"first"`, if not given. A head that was trained on the other is not taken.
-        revision, dtype: as for `load_bert`.
-
-    Returns:
-        pair of a built `Classifier` and a `LoadReport`.
-
-    Raises:
-        InputError: as `load_bert`; or no `num_classes`, and no head in the checkpoint.
-    """
-    directory = find_checkpoint(source, revision)
-    config, own = read_bert_config(directory), head_of(directory)
-    if pooling is None:
-        pooling = own if own == "mean" else "first"
-    if num_classes is None:
-        shape = BERT.open(directory).shapes.get(f"{HEAD}weight")
-        if shape is None or own != pooling:
-            raise InputError(
-                f"{directory}: has no head of a classifier that tells the number of classes; "
-                "give num_classes"
-            )
-        num_classes = shape[0]
-    dropout = read_json(config_path(directory)).get("classifier_dropout")
-    dropout = config.dropout if dropout is None else dropout
-    activation = activation_of(directory, num_classes)
-    model = Classifier(Bert(config, dtype=dtype), num_classes, dropout, pooling, activation)
-    return model, load_weights(model, directory)
-
-
-def load_tagger(source, labels=None, *, crf=None, revision=None, dtype=None):
-    """Return a tagger on the encoder of a checkpoint, with its head if that is for the labels.
-
-    Args:
-        source: as for `load_bert`.
-        labels: names of the tags; those of the checkpoint's own head if not given.
-        crf: whether there is a `CRF`; as in the checkpoint if not given.
-        revision, dtype: as for `load_bert`.
-
-    Returns:
-        pair of a built `Tagger` and a `LoadReport`.
-
-    Raises:
-        InputError: as `load_bert`; or no `labels`, and no head of a tagger in the checkpoint.
-    """
-    directory = find_checkpoint(source, revision)
-    config = read_bert_config(directory)
-    if labels is None:
-        labels = read_labels(directory) if head_of(directory) == "tokens" else None
-        if labels is None:
-            raise InputError(f"{directory}: has no head of a tagger with its labels; give labels")
-    if crf is None:
-        crf = any(name.startswith(CHAIN) for name in BERT.open(directory).names)
-    model = Tagger(Bert(config, dtype=dtype), len(labels), labels, crf, config.dropout)
-    return model, load_weights(model, directory)
-
-
 def load_pretrainer(source, *, next_sentence=None, revision=None, dtype=None):
     """Return an encoder with the heads it is pretrained with, to predict tokens or to train on.
 
@@ -284,46 +217,20 @@ def activation_of(directory, num_classes=None):
     return our_settings(directory).get("activation", PROBLEMS.get(problem, default))
 
 
-def save_bert(model, directory, tokenizer, labels=None):
+def write_bert(model, directory, tokenizer, labels=None, ours=None):
     """Write a directory that `transformers`, KerasHub and `load_bert` read.
 
-    A `Classifier` is read by `BertForSequenceClassification`, a `Tagger` by
+    A `Classifier` is read by `BertForSequenceClassification`, a `Tagger` without a CRF by
     `BertForTokenClassification`, a `BertPretrainer` by `BertForPreTraining` or, without
-    `next_sentence`, `BertForMaskedLM`, and the text by `AutoTokenizer`. A `Bert`, and a
-    `Classifier` with `pooling="mean"`, for which there is no class there, are read by
-    `BertModel`; their pooler is the identity, and the head of the latter is for
-    `load_classifier`. The directory appears whole or not at all.
+    `next_sentence`, `BertForMaskedLM`, and the text by `AutoTokenizer`. A `Bert`, a `Classifier`
+    with `pooling="mean"` and other models, for which there is no class there, are read by
+    `BertModel`; their pooler is the identity, and their heads are for this package.
 
     Args:
-        model: `Bert`, `BertPretrainer`, `Classifier`, or `Tagger` without a CRF. Weights are
-            written as float32.
-        directory: to write; must not be there yet, or be empty.
-        tokenizer: `WordPieceTokenizer` of at most V tokens.
-        labels: C different label names, for a `Classifier` or `Tagger`; the tagger's own, or
-            `LABEL_0`, ..., if not given.
-
-    Raises:
-        InputError: a model that `transformers` has no class for (no segment embedding, another
-            head), a wrong number of labels or tokens, or `directory` exists or cannot be written.
-    """
-    if isinstance(model, Classifier | Tagger):
-        labels = _checked_labels(model, labels)
-    elif labels is not None:
-        raise InputError(
-            f"labels are for a Classifier or Tagger, and this is a {type(model).__name__}; leave "
-            "them out"
-        )
-    with whole_directory(directory, "another directory") as partial:
-        write_bert(model, partial, tokenizer, labels)
-
-
-def write_bert(model, directory, tokenizer, labels=None, ours=None):
-    """Write the files of `save_bert` into a directory, for any model with a `Bert` in it.
-
-    Args:
-        model: `Bert`, or a model whose `encoder` is one.
+        model: `Bert`, or a model whose `encoder` is one. Weights are written as float32.
         directory: an existing one.
-        tokenizer, labels: see `save_bert`.
+        tokenizer: `WordPieceTokenizer` with no more tokens than the model.
+        labels: C different label names, for a `Classifier` or `Tagger`.
         ours: JSON object for `config.json`, under the key `OURS`: what a model that has no
             class in `transformers` needs to be made again.
 
@@ -353,37 +260,6 @@ def write_bert(model, directory, tokenizer, labels=None, ours=None):
     BERT.write(model, directory, tokenizer, more, ours, pooler)
 
 
-def save_google(model, directory, tokenizer):
-    """Write a directory that the code of google-research/bert and `load_bert` read.
-
-    `bert_config.json`, `vocab.txt` and the checkpoint `bert_model.ckpt`; heads that the model
-    lacks are left out. No file there says how text is split: a vocabulary with upper-case
-    letters means that text keeps its case. The directory appears whole or not at all.
-
-    Args:
-        model: `Bert` or `BertPretrainer`. Weights are written as float32.
-        directory: to write; must not be there yet, or be empty.
-        tokenizer: `WordPieceTokenizer` of at most V tokens.
-
-    Raises:
-        InputError: another model, no segment embedding, an activation or epsilon that has no
-            form there, too many tokens, or `directory` exists or cannot be written.
-    """
-    if not isinstance(model, Bert | BertPretrainer):
-        raise InputError(
-            f"{type(model).__name__} cannot be written as Google's BERT; save its encoder"
-        )
-    _check_segments(model)
-    config = BERT.backbone(model).config
-    check_vocabulary_size(tokenizer, config)
-    theirs = {name: getattr(config, ours) for ours, name in BERT.fields.items()}
-    del theirs["layer_norm_eps"]
-    with whole_directory(directory, "another directory") as partial:
-        write_google_config(partial, config, theirs)
-        write_vocabulary(partial, tokenizer.vocabulary)
-        write_google_tensors(partial, BERT.weights_to_write(model))
-
-
 def _check_segments(model):
     if not BERT.backbone(model).config.num_segments:
         raise InputError(
@@ -401,15 +277,3 @@ def _architecture(model):
     if isinstance(model, BertPretrainer):
         return "BertForPreTraining" if model.next_sentence else "BertForMaskedLM"
     return HEAD_CLASS.get(_stands_on(model), "BertModel")
-
-
-def _checked_labels(model, labels):
-    """Return `labels`, after refusing a model that `transformers` has no class for."""
-    number = model.num_labels if isinstance(model, Tagger) else model.num_classes
-    if getattr(model, "crf", None) is not None:
-        raise InputError("a Tagger with a CRF has no class in transformers; save its encoder")
-    if labels is None:
-        labels = getattr(model, "labels", None) or [f"LABEL_{n}" for n in range(number)]
-    if len(set(labels)) != len(labels) or len(labels) != number:
-        raise InputError(f"labels are {listed(labels)}; give {number} different names, one a class")
-    return list(labels)

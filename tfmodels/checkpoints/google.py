@@ -1,27 +1,22 @@
-"""Google's BERT checkpoints: names and shapes of their tensors, and the files they write.
+"""Google's BERT checkpoints: names and shapes of their tensors.
 
 In: a directory with `bert_config.json`, `vocab.txt` and one TensorFlow checkpoint
-(`bert_model.ckpt.index` and its data). Out: its tensors by plain names (see `family`); or such
-files written. The layout is that of https://github.com/google-research/bert:
-`bert/encoder/layer_0/...`, with the pretraining heads, or the head of its classifier. A key that
-has no plain name is named in an error, never guessed.
+(`bert_model.ckpt.index` and its data). Out: its tensors by plain names (see `family`). The layout
+is that of https://github.com/google-research/bert: `bert/encoder/layer_0/...`, with the
+pretraining heads, or the head of its classifier. A key that has no plain name is named in an error,
+never guessed.
 """
 
-import errno
 import re
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.family import as_float32
 from tfmodels.checkpoints.files import GOOGLE_CONFIG
 from tfmodels.errors import InputError, first_line
-from tfmodels.files import write_json
-from tfmodels.models.bert import BertConfig
 
-CHECKPOINT = "bert_model.ckpt"  # file name to write, without its endings
-ACTIVATIONS = ("gelu", "relu", "tanh")  # that their code knows, of ours
+CHECKPOINT = "bert_model.ckpt"  # the usual name, without its endings
 
 # Of google-research/bert, where no rule makes them of the plain names.
 NAMES = {
@@ -140,35 +135,3 @@ def _checkpoint(directory):
             "all of them"
         )
     return path
-
-
-def write_google_config(directory, config, theirs):
-    """Write `bert_config.json`: the fields `theirs` of a config, if it has a form there."""
-    if config.activation not in ACTIVATIONS:
-        raise InputError(
-            f"activation {config.activation!r} has no name in Google's {GOOGLE_CONFIG}; save a "
-            f"model with one of {', '.join(ACTIVATIONS)}"
-        )
-    if config.epsilon != BertConfig.epsilon:
-        raise InputError(
-            f"epsilon {config.epsilon} has no place in Google's {GOOGLE_CONFIG}, which means "
-            f"{BertConfig.epsilon}; save the model for transformers"
-        )
-    write_json(Path(directory) / GOOGLE_CONFIG, {**theirs, "hidden_act": config.activation})
-
-
-def write_google_tensors(directory, weights):
-    """Write `weights`, as of `Family.weights`, as google-research/bert does: float32."""
-    tensors = {}
-    for name, (variable,) in weights.items():
-        tensor = as_float32(variable)
-        tensors[google_name(name)] = tensor.T if name in TURNED else tensor
-    try:
-        tf.raw_ops.SaveV2(
-            prefix=str(Path(directory) / CHECKPOINT),
-            tensor_names=list(tensors),
-            shape_and_slices=[""] * len(tensors),
-            tensors=[tf.constant(tensor) for tensor in tensors.values()],
-        )
-    except tf.errors.OpError as error:
-        raise OSError(errno.EIO, first_line(error)) from error

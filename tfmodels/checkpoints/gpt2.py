@@ -11,7 +11,6 @@ import re
 
 from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import find_checkpoint
-from tfmodels.files import whole_directory
 from tfmodels.models.gpt import Gpt, GptConfig
 
 OUTPUT = "lm_head.weight"
@@ -90,28 +89,19 @@ def load_gpt(source, *, revision=None, dtype=None):
     return model, load_gpt_weights(model, directory)
 
 
-def save_gpt(model, directory, tokenizer):
-    """Write a directory that `transformers` and `load_gpt` read.
-
-    The model is read by `GPT2LMHeadModel` and a `BytePairTokenizer` by `AutoTokenizer`; a
-    `CharacterTokenizer` is read by `read_tokenizer` only. The directory appears whole or not at
-    all.
+def write_gpt(model, directory, tokenizer, ours=None):
+    """Write a directory that `GPT2LMHeadModel`, `load_gpt` and, with BPE, `AutoTokenizer` read.
 
     Args:
         model: `Gpt`. Weights are written as float32.
-        directory: to write; must not be there yet, or be empty.
-        tokenizer: `BytePairTokenizer` or `CharacterTokenizer`, of at most V tokens.
+        directory: an existing one.
+        tokenizer: `BytePairTokenizer` or `CharacterTokenizer`, with no more tokens than the model.
+        ours: as of `Family.write`.
 
     Raises:
-        InputError: the activation has no name there, there are more tokens than embeddings,
-            or `directory` exists or cannot be written.
+        InputError: the activation has no name there, or there are more tokens than embeddings.
+        OSError: a file cannot be written.
     """
-    with whole_directory(directory, "another directory") as partial:
-        write_gpt(model, partial, tokenizer)
-
-
-def write_gpt(model, directory, tokenizer, ours=None):
-    """Write the files of `save_gpt` into a directory that exists; `ours` as of `Family.write`."""
     more = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
     more |= {"bos_token_id": tokenizer.end_id, "eos_token_id": tokenizer.end_id}
     GPT2.write(model, directory, tokenizer, more, ours)

@@ -9,6 +9,7 @@ Nothing here changes the process: no seed, no dtype policy, no strategy is set.
 """
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +97,7 @@ class Task:
         self._strategy = tf.distribute.get_strategy()
         self._recipe: dict[str, Any] = {}
         self._functions: dict[Any, Any] = {}
+        self._scans: weakref.WeakKeyDictionary[Source, Scan] = weakref.WeakKeyDictionary()
         self.compile()
 
     @property
@@ -436,8 +438,10 @@ class Task:
         return rows.columns[1] if self.labelled else None
 
     def _scan(self, rows: Source) -> Scan:
-        """Return the number of rows and of each label."""
-        return rows.scan(self._label_column(rows))
+        """Return the number of rows and of each label; the rows are read for it once."""
+        if rows not in self._scans:
+            self._scans[rows] = rows.scan(self._label_column(rows))
+        return self._scans[rows]
 
     def _training_data(
         self,

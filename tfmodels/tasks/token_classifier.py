@@ -84,7 +84,7 @@ class TokenClassifier(EncoderTask):
         return as_entities(x, y)
 
     def _learn(self, rows: Source) -> None:
-        self._take_labels(labels_of(list(rows.scan().label_counts)))
+        self._take_labels(labels_of(list(self._scan(rows).label_counts)))
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         chunks = entity_dataset(rows, types_of(self.labels), seed=seed)
@@ -143,7 +143,7 @@ class TokenClassifier(EncoderTask):
         They are of words; with a CRF, whose likelihood is of the whole row, of rows: the mean
         over their words.
         """
-        counts = np.array(list(self._sources[0].scan().label_counts.values()), float)
+        counts = np.array(list(self._scan(self._sources[0]).label_counts.values()), float)
         weights = np.repeat(counts.sum() / (len(counts) * counts), 2)
         weights = tf.constant(np.concatenate([[1.0], weights]), tf.float32)  # [C]
         weight = tf.gather(weights, tf.maximum(labels, 0))
@@ -153,7 +153,7 @@ class TokenClassifier(EncoderTask):
         return batch, labels, weight
 
     def _check(self, rows):
-        unknown = sorted(rows.scan().label_counts.keys() - set(types_of(self.labels)))
+        unknown = sorted(self._scan(rows).label_counts.keys() - set(types_of(self.labels)))
         if unknown:
             raise InputError(
                 f"{rows.name}: entities of type {unknown[0]!r}, which the training rows do not "
@@ -161,7 +161,7 @@ class TokenClassifier(EncoderTask):
             )
 
     def _describe(self, rows):
-        scan = rows.scan()
+        scan = self._scan(rows)
         counts = ", ".join(f"{kind} {count}" for kind, count in scan.label_counts.items())
         return f"{scan.rows} training texts, entities {counts}"
 
