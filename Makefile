@@ -20,6 +20,7 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports setup.cfg --no-cache
 
 # Against real data: `make quality DATA=directory`; see docs/results.md for what lies there.

@@ -14,6 +14,20 @@ import importlib
 import importlib.machinery
 import os
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` gives
+    from tfmodels import data as data
+    from tfmodels import metrics as metrics
+    from tfmodels import models as models
+    from tfmodels import tasks as tasks
+    from tfmodels.errors import InputError as InputError
+    from tfmodels.tasks.causal_lm import CausalLM as CausalLM
+    from tfmodels.tasks.loading import load as load
+    from tfmodels.tasks.masked_lm import MaskedLM as MaskedLM
+    from tfmodels.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
+    from tfmodels.tasks.text_classifier import TextClassifier as TextClassifier
+    from tfmodels.tasks.token_classifier import TokenClassifier as TokenClassifier
 
 __version__ = "0.2.0"
 
@@ -30,7 +44,7 @@ _ROOMS = ("data", "metrics", "models", "tasks")
 __all__ = [*_TASKS, *_ROOMS, "InputError", "__version__"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _TASKS:
         _import_tensorflow()
         return getattr(importlib.import_module(f"tfmodels.tasks.{_TASKS[name]}"), name)
@@ -41,7 +55,7 @@ def __getattr__(name):
     raise AttributeError(f"tfmodels has no {name!r}; it has {', '.join(__all__)}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
@@ -91,7 +105,7 @@ _SAVED = {
 class _Saved:
     """A class that is imported when Keras finds its name in a file."""
 
-    def __init__(self, module, name):
+    def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
     def from_config(self, config):
@@ -111,8 +125,8 @@ class _WithKeras:
     """A finder that calls `_register` as soon as somebody has imported Keras."""
 
     @staticmethod
-    def find_spec(name, path=None, target=None):
-        spec = importlib.machinery.PathFinder.find_spec(name) if name == "keras" else None
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        spec: Any = importlib.machinery.PathFinder.find_spec(name) if name == "keras" else None
         if spec is not None:
             execute = spec.loader.exec_module
             spec.loader.exec_module = lambda module: (execute(module), _register())

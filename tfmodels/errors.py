@@ -15,6 +15,6 @@ class LostWorker(Exception):
     """Another worker of a distributed training, or the way to it, is gone: start all again."""
 
 
-def first_line(error):
+def first_line(error: object) -> str:
     """The first line of an exception's message, or its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,9 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,7 +26,7 @@ _OF_THE_CALLER = FULL | {
 
 
 @contextlib.contextmanager
-def whole_directory(path, instead):
+def whole_directory(path: str | Path, instead: str) -> Iterator[Path]:
     """Yield a directory to fill, which gets its name only when the block has ended well.
 
     Until then it is `.partial-<random>` beside it; after an exception nothing is left. What
@@ -65,7 +67,7 @@ def whole_directory(path, instead):
         ) from error
 
 
-def refuse_existing(path, instead):
+def refuse_existing(path: str | Path, instead: str) -> None:
     """Raise `InputError` where something is; an empty directory is nothing."""
     path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
@@ -91,7 +93,7 @@ def _rename(partial, path):
 
 
 @contextlib.contextmanager
-def locked(path, busy=None):
+def locked(path: str | Path, busy: str | None = None) -> Iterator[None]:
     """Hold a lock while the block runs: of all processes, only one is in it at a time.
 
     The lock ends with its process, however that ends; its file stays.
@@ -115,7 +117,10 @@ def locked(path, busy=None):
         lock.release()
 
 
-def read_json(path, remedy="copy or download the file again, or give a directory that has it"):
+def read_json(
+    path: str | Path,
+    remedy: str = "copy or download the file again, or give a directory that has it",
+) -> dict:
     """Return the JSON object in a file.
 
     Args:
@@ -136,7 +141,7 @@ def read_json(path, remedy="copy or download the file again, or give a directory
     return content
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: Any) -> None:
     """Write indented JSON in UTF-8; under its name it is whole or not there.
 
     Raises:
@@ -152,7 +157,7 @@ def write_json(path, content):
         partial.unlink(missing_ok=True)
 
 
-def hash_of(path):
+def hash_of(path: str | Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

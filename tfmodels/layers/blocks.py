@@ -65,17 +65,17 @@ class _Block(Layer):
 
     def __init__(
         self,
-        hidden_dim,
-        num_heads,
-        feedforward_dim,
-        activation="gelu",
-        dropout=0.0,
-        attention_dropout=0.0,
-        epsilon=1e-12,
-        norm_first=False,
-        initializer_range=0.02,
-        **kwargs,
-    ):
+        hidden_dim: int,
+        num_heads: int,
+        feedforward_dim: int,
+        activation: str = "gelu",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        epsilon: float = 1e-12,
+        norm_first: bool = False,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads

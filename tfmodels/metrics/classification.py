@@ -22,9 +22,10 @@ def classification_metrics(confusion: np.ndarray, labels: Sequence[str]) -> dict
     precision = right / np.maximum(predicted, 1)
     recall = right / np.maximum(true, 1)
     f1 = 2 * right / np.maximum(true + predicted, 1)
+    examples = int(confusion.sum())
     return {
-        "examples": int(confusion.sum()),
-        "accuracy": float(right.sum() / max(confusion.sum(), 1)),
+        "examples": examples,
+        "accuracy": float(right.sum() / max(examples, 1)),
         "macro_f1": float(f1.mean()),
         "classes": {
             label: {

@@ -73,11 +73,11 @@ if tf is not None:
             strategy: the one that the model was made under.
         """
 
-        def __init__(self, strategy):  # makes no second one
+        def __init__(self, strategy: Any) -> None:  # makes no second one
             self._viewed = strategy
             self._extended = strategy.extended
 
-        def __getattribute__(self, name):
+        def __getattribute__(self, name: str) -> Any:
             if name in ("reduce", "experimental_distribute_dataset", "_viewed", "__class__"):
                 return object.__getattribute__(self, name)
             return getattr(object.__getattribute__(self, "_viewed"), name)

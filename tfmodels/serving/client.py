@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -51,7 +52,9 @@ class Client:
         InputError: the URL names no model.
     """
 
-    def __init__(self, url, timeout=10.0, retries=3, pause=0.2):
+    def __init__(
+        self, url: str, timeout: float = 10.0, retries: int = 3, pause: float = 0.2
+    ) -> None:
         parts = urllib.parse.urlsplit(url)
         grpc = parts.scheme == "grpc"
         match = _PATH.fullmatch(parts.path.rstrip("/"))
@@ -69,7 +72,9 @@ class Client:
         self._which = {kind: which} if kind else {}
         self._transport = _Grpc(self, parts.netloc) if grpc else _Rest(self)
 
-    def predict(self, inputs, signature="serving_default"):
+    def predict(
+        self, inputs: dict[str, Any], signature: str = "serving_default"
+    ) -> dict[str, np.ndarray]:
         """Return the model's answers.
 
         Args:
@@ -84,7 +89,7 @@ class Client:
         """
         return self._tried(lambda: self._transport.predict(inputs, signature))
 
-    def signatures(self):
+    def signatures(self) -> dict:
         """Return what the model takes and gives, as `contracts.described` does."""
         return self._tried(self._transport.signatures)
 
@@ -100,15 +105,16 @@ class Client:
             f"{self.url}: no answer after {self.retries + 1} tries ({said}); is the server running?"
         )
 
-    def late(self, error):
+    def late(self, error: Exception) -> NoReturn:
         raise ServerError(
             f"{self.url}: no answer in {self.timeout:g} s; give a longer time-out or shorter texts"
         ) from error
 
 
 class _Rest:
-    def __init__(self, client):
-        self._client, self._dtypes = client, {}
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._dtypes: dict = {}
 
     def predict(self, inputs, signature):
         values = {name: _plain(np.asarray(value).tolist()) for name, value in inputs.items()}
@@ -156,7 +162,7 @@ class _Rest:
 
 
 class _Grpc:
-    def __init__(self, client, address):
+    def __init__(self, client: Client, address: str) -> None:
         import grpc
 
         service = _import_api("prediction_service_pb2_grpc")
@@ -166,6 +172,7 @@ class _Grpc:
         self._stub = service.PredictionServiceStub(self._channel)
 
     def predict(self, inputs, signature):
+
         import tensorflow as tf
 
         request = _import_api("predict_pb2").PredictRequest()

@@ -46,7 +46,7 @@ class Version:
 
 
 @functools.cache
-def server():
+def server() -> tuple[int, dict[str, set[str]]]:
     """Return what the server has: its version of graphs, and a dict from operation to attributes.
 
     The attributes are a set of names.
@@ -57,7 +57,7 @@ def server():
     return int(first.split()[-1]), {name: set(names) for name, *names in rows}
 
 
-def read(directory):
+def read(directory: str | Path) -> saved_model_pb2.SavedModel:
     """Return the `SavedModel` protocol buffer of a version.
 
     Raises:
@@ -75,7 +75,7 @@ def read(directory):
         raise InputError(f"{path}: no SavedModel, or damaged; export it again") from error
 
 
-def check_all(directory):
+def check_all(directory: str | Path) -> list[Version]:
     """Check a version, or all versions in a directory.
 
     Returns:
@@ -91,7 +91,7 @@ def check_all(directory):
     return [check(directory)]
 
 
-def check(directory):
+def check(directory: str | Path) -> Version:
     """Check a SavedModel against the server, its own description and its checksums.
 
     Args:
@@ -109,7 +109,7 @@ def check(directory):
     graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not graphs:
         raise InputError(f"{directory}: no graph with the tag 'serve', which {SERVER} loads")
-    (graph, *_), kinds = graphs, set()
+    graph, kinds = graphs[0], set[str]()
     if found := list(_missing(directory, graph, kinds)):
         more = f" (and {len(found) - 1} more)" if found[1:] else ""
         raise InputError(f"{directory}: {SERVER} cannot run it: {found[0]}{more}")

@@ -4,6 +4,9 @@ In: the signatures of a SavedModel. Out: where they are not as promised. The fir
 every tensor is the batch, so that REST's rows and the server's batching work.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from tensorflow import dtypes
 
 # A tensor is its dtype and rank.
@@ -60,7 +63,7 @@ CONTRACTS = {
 }  # fmt: skip
 
 
-def described(graph):
+def described(graph: Any) -> dict:
     """The signatures of a `MetaGraphDef`.
 
     Returns:
@@ -84,7 +87,7 @@ def _tensor(info):
     return {"dtype": dtypes.as_dtype(info.dtype).name, "shape": sizes}
 
 
-def broken_promises(task, signatures):
+def broken_promises(task: str, signatures: dict) -> Iterator[str]:
     """Where signatures are not as a task promises them.
 
     Args:

@@ -22,9 +22,10 @@ NUMBER = re.compile("[0-9]+")
 
 
 def save(
-    root, signatures, *, tokenizer=None, task=None, card=None, max_length=None, max_words=None,
-    frozen=False,
-):  # fmt: skip
+    root: str | Path, signatures: dict, *, tokenizer: tf.Module | None = None,
+    task: str | None = None, card: str | Path | None = None, max_length: int | None = None,
+    max_words: int | None = None, frozen: bool = False,
+) -> Path:  # fmt: skip
     """Write the next version of a SavedModel, warmed up and checked to run on TF Serving 2.20.
 
     Args:
@@ -126,7 +127,7 @@ def _frozen(functions):
     return {name: named(function) for name, function in functions.items()}
 
 
-def next_version(root):
+def next_version(root: str | Path) -> int:
     """Return 1 more than the largest version in `root`, which need not exist."""
     versions = [int(path.name) for path in Path(root).glob("*") if NUMBER.fullmatch(path.name)]
     return max(versions, default=0) + 1

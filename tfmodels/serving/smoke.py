@@ -4,16 +4,19 @@ In: a `Client` and the directory of a version. Out: for each signature, how many
 an `InputError` for the first that does not. The requests are those of the warm-up.
 """
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers its operations
 
 from tfmodels.errors import InputError
 from tfmodels.serving import warmup
+from tfmodels.serving.client import Client
 from tfmodels.serving.compatibility import check
 
 
-def smoke(client, directory, tolerance=1e-3):
+def smoke(client: Client, directory: str | Path, tolerance: float = 1e-3) -> dict[str, dict]:
     """Asks every signature and compares.
 
     Args:
@@ -32,7 +35,7 @@ def smoke(client, directory, tolerance=1e-3):
     if missing := sorted(signatures.keys() - served.keys()):
         raise InputError(f"{client.url}: has no signature {missing[0]}, which {directory} has")
     loaded = tf.saved_model.load(str(directory))
-    found = {}
+    found: dict[str, dict] = {}
     for name, inputs in warmup.read(directory):
         dtypes = {key: tensor["dtype"] for key, tensor in signatures[name]["inputs"].items()}
         tensors = {key: tf.constant(value, dtypes[key]) for key, value in inputs.items()}

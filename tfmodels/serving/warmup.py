@@ -6,6 +6,7 @@ version; one that fails keeps the version from being served, so each is run here
 """
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ _TEXT = "the old captain looked at a quiet river, and nobody said a word about t
 _ROW = {"max_new_tokens": 2, "temperature": 1.0, "top_p": 1.0}
 
 
-def requests(specs, max_length=None, max_words=None):
+def requests(
+    specs: dict, max_length: int | None = None, max_words: int | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield the warm-up requests of a signature: dicts from input to array.
 
     They have every length of `WORDS` in batches of every size of `BATCH_SIZES`.
@@ -53,7 +56,13 @@ def requests(specs, max_length=None, max_words=None):
         yield inputs
 
 
-def write(directory, model_name, functions, max_length=None, max_words=None):
+def write(
+    directory: str | Path,
+    model_name: str,
+    functions: dict,
+    max_length: int | None = None,
+    max_words: int | None = None,
+) -> None:
     """Run and write the warm-up requests of a version.
 
     Args:
@@ -104,7 +113,7 @@ def _reason(error):
     return lines[nodes[0] - 1] if nodes and nodes[0] else first_line(error)
 
 
-def read(directory):
+def read(directory: str | Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     """The warm-up requests of a version: list of `(signature, dict from input to array)`.
 
     Raises:

@@ -8,8 +8,9 @@ cache, choice of tokens and detokenizer are in its graph. Preprocessing, model, 
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,7 +29,7 @@ from tfmodels.checkpoints.gpt2 import (
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.datasets import chunk_dataset, source_errors
-from tfmodels.data.documents import as_texts
+from tfmodels.data.documents import TextFiles, as_texts
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
@@ -67,6 +68,8 @@ class CausalLM(LanguageTask):
         separator: text between a prompt and its response, where it was trained on responses.
         started: see `Task`.
 
+    The logs of `fit` have the perplexity beside the cross-entropy.
+
     Example:
         >>> task = CausalLM.from_scratch(["a long text"], size="tiny", max_length=64)
         >>> task.fit(["a long text"], epochs=2)
@@ -78,19 +81,21 @@ class CausalLM(LanguageTask):
     kind = "blocks"
 
     def __init__(
-        self, model, tokenizer, *, max_length: int | None = None, separator: str = "",
-        started="from scratch",
-    ):  # fmt: skip
+        self, model: Gpt, tokenizer: BytePairTokenizer | CharacterTokenizer, *,
+        max_length: int | None = None, separator: str = "", started: str = "from scratch",
+    ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
         max_length = max_length or model.config.max_length
         check_positions(model.config, max_length)
         super().__init__(model, tokenizer, max_length=max_length, started=started)
-        self.separator, self._generation, self._stop, self._seed = separator, {}, (), 0
+        self.separator, self._seed = separator, 0
+        self._generation: dict[str, Any] = {}
+        self._stop: tuple[str, ...] = ()
 
     @classmethod
     def from_preset(
         cls, preset: str | Path, *, max_length: int | None = None, separator: str = "",
-        dropout: float | None = None, revision: str | None = None, dtype=None,
+        dropout: float | None = None, revision: str | None = None, dtype: Any = None,
     ) -> "CausalLM":  # fmt: skip
         """Start from a GPT-2.
 
@@ -115,9 +120,10 @@ class CausalLM(LanguageTask):
 
     @classmethod
     def from_scratch(
-        cls, texts=None, *, tokenizer="bpe", size: str = "mini", vocabulary_size: int = 16000,
-        max_length: int = 256, num_layers: int | None = None, num_heads: int | None = None,
-        hidden_dim: int | None = None, dropout: float | None = None, dtype=None,
+        cls, texts: Any = None, *, tokenizer: Any = "bpe", size: str = "mini",
+        vocabulary_size: int = 16000, max_length: int = 256, num_layers: int | None = None,
+        num_heads: int | None = None, hidden_dim: int | None = None, dropout: float | None = None,
+        dtype: Any = None,
     ) -> "CausalLM":  # fmt: skip
         """Start from random weights.
 
@@ -135,8 +141,8 @@ class CausalLM(LanguageTask):
         check_size(size, SIZES)
         if isinstance(tokenizer, str):
             tokenizer = learned_tokenizer(texts, tokenizer, vocabulary_size)
-        given = {"num_layers": num_layers, "num_heads": num_heads, "hidden_dim": hidden_dim}
-        given = {name: value for name, value in given.items() if value is not None}
+        sizes = {"num_layers": num_layers, "num_heads": num_heads, "hidden_dim": hidden_dim}
+        given = {name: value for name, value in sizes.items() if value is not None}
         if "hidden_dim" in given:
             given["feedforward_dim"] = 4 * given["hidden_dim"]
             given.setdefault("num_heads", max(given["hidden_dim"] // 64, 1))
@@ -152,7 +158,7 @@ class CausalLM(LanguageTask):
         return cls(model, tokenizer, max_length=max_length)
 
     @classmethod
-    def load(cls, directory: str | Path, *, dtype=None) -> "CausalLM":
+    def load(cls, directory: str | Path, *, dtype: Any = None) -> "CausalLM":
         """Load what `save` or `tfmodels gpt ...` wrote, or any GPT-2.
 
         Args:
@@ -168,7 +174,9 @@ class CausalLM(LanguageTask):
         options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
         return cls(model, read_tokenizer(directory), started=str(report), **options)
 
-    def configure(self, *, stop=None, seed: int | None = None, **generation) -> None:
+    def configure(
+        self, *, stop: Iterable[str] | None = None, seed: int | None = None, **generation: Any
+    ) -> None:
         """Say how texts are continued, in `predict`, `generate`, `stream` and `export`.
 
         Args:
@@ -197,14 +205,15 @@ class CausalLM(LanguageTask):
     def _stream(self, one_pass, batch_size, **options):
         return block_batches(one_pass, batch_size, **options)
 
-    def _training_data(self, x, y, *rest, held_out_examples: int = 1000):
+    def _training_data(self, x, y, *rest, held_out_examples=1000):
         if y is None and not isinstance(x, Source):
-            return super()._training_data(x, y, *rest, held_out_examples=held_out_examples)
-        data, batch_size = Task._training_data(self, x, y, *rest), rest[3]
-        if data.validation is None:
-            return data
-        measured = math.ceil(held_out_examples / batch_size)
-        return data._replace(validation=data.validation.take(measured))
+            data = super()._training_data(x, y, *rest, held_out_examples=held_out_examples)
+        else:
+            data = Task._training_data(self, x, y, *rest)
+            if data.validation is not None:
+                measured = math.ceil(held_out_examples / rest[3])
+                data = data._replace(validation=data.validation.take(measured))
+        return data._replace(callbacks=(_Perplexity(), *data.callbacks))
 
     def _describe(self, rows):
         return f"{self._scan(rows).rows} prompts and responses"
@@ -217,7 +226,16 @@ class CausalLM(LanguageTask):
             chunks, self.tokenizer, batch_size, self.max_length, seed, self._scan(rows).rows
         )
 
-    def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
+    def dataset(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> tf.data.Dataset:
         """Make the batches that `task.model` takes: blocks of texts, or prompts with responses.
 
         Args, returns, errors: as of `Task.dataset`.
@@ -235,17 +253,13 @@ class CausalLM(LanguageTask):
             "metrics": [Accuracy(), MeanCrossentropy()],
         }
 
-    def fit(self, *arguments, callbacks=(), **options):
-        """Train; see `Task.fit`. The logs have the perplexity beside the cross-entropy."""
-        return super().fit(*arguments, callbacks=(_Perplexity(), *callbacks), **options)
-
     # Answers.
 
-    def generate(self, prompts, batch_size: int = 32) -> list[str]:
+    def generate(self, prompts: Any, batch_size: int = 32) -> list[str]:
         """Return the continuation of each prompt."""
         return [answer["text"] for answer in self.predict(prompts, batch_size)]
 
-    def answers(self, texts, batch_size=32):
+    def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
         def make():
             generator = self._generator()
 
@@ -314,7 +328,9 @@ class CausalLM(LanguageTask):
             self.separator, self._seed,
         )  # fmt: skip
 
-    def sampling(self, prompt: str = "", number: int = 64, seed: int = 0):
+    def sampling(
+        self, prompt: str = "", number: int = 64, seed: int = 0
+    ) -> keras.callbacks.Callback:
         """Return a callback for `fit` that prints how the model continues a prompt.
 
         Args:
@@ -340,7 +356,15 @@ class CausalLM(LanguageTask):
 
         return keras.callbacks.LambdaCallback(on_epoch_end=sample)
 
-    def evaluate(self, x=None, y=None, batch_size=16, *, mistakes=0, stride=None):
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int = 16,
+        *,
+        mistakes: int = 0,
+        stride: int | None = None,
+    ) -> dict:
         """Measure the perplexity of texts, with a window that moves over them.
 
         Of each window only the last `stride` tokens count, so that all but the first have at least
@@ -361,7 +385,8 @@ class CausalLM(LanguageTask):
             raise InputError(f"stride {stride}: give at most {self.max_length}, a window's tokens")
         counted = _Counted(as_texts(x))
         losses_of = self._function("losses", self._losses)
-        total, number, worst = 0.0, 0, []
+        total, number = 0.0, 0
+        worst: list[dict] = []
         with source_errors(counted):
             tokens = tokenized_passages(counted.passages(), self.tokenizer)
             parts = windows(tokens, self.max_length, stride, self.tokenizer.end_id, batch_size)
@@ -392,7 +417,7 @@ class CausalLM(LanguageTask):
 
         return losses_of
 
-    def signatures(self):
+    def signatures(self) -> dict:
         return generation_signatures(
             self.model, self.tokenizer, Generation(**self._generation), self._stop,
             self.separator, self._seed,
@@ -410,7 +435,9 @@ class CausalLM(LanguageTask):
         write_gpt(self.model, directory, self.tokenizer, settings)
 
 
-def learned_tokenizer(texts, kind: str, vocabulary_size: int):
+def learned_tokenizer(
+    texts: Any, kind: str, vocabulary_size: int
+) -> BytePairTokenizer | CharacterTokenizer:
     """Return a tokenizer learned from texts.
 
     Args:
@@ -438,7 +465,7 @@ class _Perplexity(keras.callbacks.Callback):
 class _Counted:
     """Passages, with the words (apart by white space) and bytes that went by."""
 
-    def __init__(self, texts):
+    def __init__(self, texts: TextFiles) -> None:
         self._texts, self.words, self.bytes, self.failure = texts, 0, 0, None
 
     def passages(self):

@@ -5,8 +5,11 @@ made as soon as the labels are known, in the scope of the strategy that the task
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
+
+import keras
 
 from tfmodels.checkpoints.bert import load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.files import (
@@ -19,9 +22,12 @@ from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
 from tfmodels.models.bert import SIZES, Bert, BertConfig
+from tfmodels.models.model import Config, EncoderModel
 from tfmodels.tasks.task import Task
 from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
+
+_T = TypeVar("_T", bound="EncoderTask")
 
 
 def dropout_fields(dropout: float | None) -> dict:
@@ -29,13 +35,13 @@ def dropout_fields(dropout: float | None) -> dict:
     return {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
 
 
-def check_size(size: str, sizes=SIZES) -> None:
+def check_size(size: str, sizes: Collection[str] = SIZES) -> None:
     """Refuse an unknown size, before a vocabulary is learned for it."""
     if size not in sizes:
         raise InputError(f"size {size}: give one of {', '.join(sizes)}")
 
 
-def check_positions(config, max_length: int, name: str = "max_length") -> None:
+def check_positions(config: Config, max_length: int, name: str = "max_length") -> None:
     """Refuse texts that are longer than the model has positions for."""
     if config.max_length < max_length:
         raise InputError(
@@ -46,7 +52,7 @@ def check_positions(config, max_length: int, name: str = "max_length") -> None:
 
 def learned_tokenizer(
     texts: Iterable[str] | Source, vocabulary_size: int, lowercase: bool, columns: int = 1
-):
+) -> WordPieceTokenizer:
     """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or columns of rows."""
     if isinstance(texts, Source):
         texts = (text for _, values in texts.rows() for text in values[:columns])
@@ -67,12 +73,14 @@ class EncoderTask(Task):
         started: see `Task`.
     """
 
-    head: type  # the Keras model of encoder and head
+    head: type[EncoderModel]  # the Keras model of encoder and head
+    labels: list[str]  # None until they are known
 
     def __init__(
-        self, backbone, tokenizer, labels: Sequence[str] | None = None, *, max_length=128,
-        dropout: float | None = None, preset: Path | None = None, started="from scratch",
-    ):  # fmt: skip
+        self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
+        labels: Sequence[str] | None = None, *, max_length: int = 128, dropout: float | None = None,
+        preset: Path | None = None, started: str = "from scratch",
+    ) -> None:  # fmt: skip
         model = backbone if isinstance(backbone, self.head) else None
         self.backbone = model.encoder if model else backbone
         config = self.backbone.config
@@ -82,17 +90,17 @@ class EncoderTask(Task):
         )
         self._dropout = config.dropout if dropout is None else dropout
         self._preset = preset
-        self.labels = None if labels is None else list(labels)
+        self.labels = None if labels is None else list(labels)  # type: ignore[assignment]
         self._labels_given = labels is not None
         if self.labels is not None:
             self._make()
 
     @classmethod
     def from_preset(
-        cls, preset: str | Path, labels: Sequence[str] | None = None, *,
-        num_classes: int | None = None, dropout: float | None = None,
-        revision: str | None = None, dtype=None, **options,
-    ) -> "EncoderTask":  # fmt: skip
+        cls: type[_T], preset: str | Path, labels: Sequence[str] | None = None, *,
+        num_classes: int | None = None, dropout: float | None = None, revision: str | None = None,
+        dtype: Any = None, **options: Any,
+    ) -> _T:  # fmt: skip
         """Start from a checkpoint.
 
         Args:
@@ -128,10 +136,10 @@ class EncoderTask(Task):
 
     @classmethod
     def from_scratch(
-        cls, texts: Iterable[str] | Source, labels: Sequence[str] | None = None, *,
+        cls: type[_T], texts: Iterable[str] | Source, labels: Sequence[str] | None = None, *,
         size: str = "mini", vocabulary_size: int = 16000, lowercase: bool = True,
-        max_length: int = 128, dropout: float | None = None, dtype=None, **options,
-    ) -> "EncoderTask":  # fmt: skip
+        max_length: int = 128, dropout: float | None = None, dtype: Any = None, **options: Any,
+    ) -> _T:  # fmt: skip
         """Start from random weights, with a vocabulary learned from texts.
 
         Args:
@@ -155,7 +163,7 @@ class EncoderTask(Task):
         return cls(backbone, tokenizer, labels, max_length=max_length, dropout=dropout, **options)
 
     @classmethod
-    def load(cls, directory: str | Path, *, dtype=None) -> "EncoderTask":
+    def load(cls: type[_T], directory: str | Path, *, dtype: Any = None) -> _T:
         """Load what `save` or `tfmodels ... train` wrote, or a published fine-tuned model.
 
         Args:
@@ -178,7 +186,7 @@ class EncoderTask(Task):
         return task
 
     @classmethod
-    def _options_of(cls, directory: Path, labels) -> dict:
+    def _options_of(cls, directory: Path, labels: Sequence[str] | None) -> dict:
         """Return the arguments of the class that a directory names, labels included."""
         settings = our_settings(directory)
         if settings.get("application") != cls.application:

@@ -4,14 +4,23 @@ In: a `Tagger` and its tokenizer. Out: what `saved_model.save` writes. Tokenizer
 model, the best path through the tags and the way back to characters are all in the graph.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.signatures import BATCH, TEXT, WORDS, longest_text
 from tfmodels.text.spans import PADDING, entity_spans
 from tfmodels.text.windows import default_stride, merge_words, paragraphs, tag_inputs
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
-def entity_finder(model, tokenizer, max_length=None, stride=None):
+def entity_finder(
+    model: Tagger,
+    tokenizer: WordPieceTokenizer,
+    max_length: int | None = None,
+    stride: int | None = None,
+) -> Callable:
     """The function from texts to entities, of which the signature is made.
 
     Args:
@@ -48,7 +57,12 @@ def entity_finder(model, tokenizer, max_length=None, stride=None):
     return find
 
 
-def entity_signatures(model, tokenizer, max_length=None, stride=None):
+def entity_signatures(
+    model: Tagger,
+    tokenizer: WordPieceTokenizer,
+    max_length: int | None = None,
+    stride: int | None = None,
+) -> dict:
     """The signatures of a tagger.
 
     Args:

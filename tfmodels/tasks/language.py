@@ -6,6 +6,9 @@ batches of the part that is held out. Texts need no labels.
 
 import math
 import sys
+from typing import Any
+
+import tensorflow as tf
 
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.documents import as_texts
@@ -27,11 +30,13 @@ class LanguageTask(Task):
 
     # What the tasks say.
 
-    def _passes(self, texts, split: str, share: float, seed, hold_seed: int):
+    def _passes(
+        self, texts: Any, split: str, share: float, seed: int | None, hold_seed: int
+    ) -> Any:
         """Return the passes over the "train" or "validation" texts, or all; None for none."""
         raise NotImplementedError
 
-    def _stream(self, one_pass, batch_size: int, **options):
+    def _stream(self, one_pass: Any, batch_size: int, **options: Any) -> tf.data.Dataset:
         """Return the batches of passes; `start`, `passes`, `drop_remainder` as of the text room."""
         raise NotImplementedError
 
@@ -42,8 +47,8 @@ class LanguageTask(Task):
     # What they share.
 
     def _training_data(
-        self, x, y, sample_weight, validation_data, validation_split, batch_size, seed, steps,
-        held_out_examples: int = 1000,
+        self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,
+        batch_size: int, seed: int | None, steps: int | None, held_out_examples: int = 1000,
     ) -> TrainingData:  # fmt: skip
         """See `Task`; further options of `fit`: `held_out_examples`, how many are measured on."""
         if y is not None or sample_weight is not None:
@@ -72,7 +77,16 @@ class LanguageTask(Task):
         tokens = batch_size * self.max_length
         return TrainingData(batches_from, of_pass, validation, line, tokens=tokens)
 
-    def dataset(self, x, y=None, sample_weight=None, *, batch_size=32, shuffle=False, seed=0):
+    def dataset(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> tf.data.Dataset:
         """Make the batches of texts that `task.model` is trained on, for your own loop.
 
         Args, errors: as of `Task.dataset`.
@@ -83,7 +97,7 @@ class LanguageTask(Task):
         one_pass = self._passes(self._texts_of(x), "all", 0.0, seed if shuffle else None, 0)
         return self._stream(one_pass, batch_size, passes=1, drop_remainder=False)
 
-    def _count(self, one_pass, texts) -> int:
+    def _count(self, one_pass: Any, texts: Any) -> int:
         """Return how many examples or blocks a pass has."""
         print(f"counting the {self.kind} (steps= would save that)", file=sys.stderr)
         with source_errors(texts):

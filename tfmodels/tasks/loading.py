@@ -2,10 +2,12 @@
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from tfmodels.checkpoints.files import config_path, find_checkpoint, our_settings
 from tfmodels.errors import InputError
 from tfmodels.files import read_json
+from tfmodels.tasks.task import Task
 
 # What the directory says: the application that wrote it, or the class of `transformers`.
 TASKS = {
@@ -22,7 +24,7 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def load(directory: str | Path, *, dtype=None):
+def load(directory: str | Path, *, dtype: Any = None) -> Task:
     """Load the task of a directory.
 
     Args:

@@ -7,11 +7,18 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.layers.heads import Pooler
+from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.tasks.signatures import BATCH, TEXT, longest_text
 from tfmodels.text.batching import encode
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
-def fill_mask_signatures(model, tokenizer, top_k=5, max_length=None):
+def fill_mask_signatures(
+    model: BertPretrainer,
+    tokenizer: WordPieceTokenizer,
+    top_k: int = 5,
+    max_length: int | None = None,
+) -> dict:
     """The signatures of a pretrained BERT.
 
     Args:

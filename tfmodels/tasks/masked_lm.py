@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ class Records:
 
     failure = None  # records are checked when they are opened
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path) -> None:
         self.directory = directory
         self.name = str(directory)
         self._summary = records.read_summary(directory)
@@ -65,7 +66,7 @@ class Records:
     def fingerprint(self) -> str:
         return json.dumps([self._summary["texts"], self._summary["vocabulary"]])
 
-    def passes(self, tokenizer, split, seed):
+    def passes(self, tokenizer: WordPieceTokenizer, split: str, seed: int | None) -> Any:
         """Return the passes over a split ("all": those to train on); None if there is none."""
         split = "train" if split == "all" else split
         if split not in self._summary["splits"]:
@@ -99,10 +100,11 @@ class MaskedLM(LanguageTask):
     kind = "examples"
 
     def __init__(
-        self, model, tokenizer, *, max_length=MAX_LENGTH, task=OBJECTIVE, segmented=False,
-        short_share=0.1, mask_rate=0.15, whole_words=True, dynamic_masking=True, seed=0,
-        started="from scratch",
-    ):  # fmt: skip
+        self, model: BertPretrainer, tokenizer: WordPieceTokenizer, *, max_length: int = MAX_LENGTH,
+        task: str = OBJECTIVE, segmented: bool = False, short_share: float = 0.1,
+        mask_rate: float = 0.15, whole_words: bool = True, dynamic_masking: bool = True,
+        seed: int = 0, started: str = "from scratch",
+    ) -> None:  # fmt: skip
         check_mask(tokenizer)
         check_vocabulary_size(tokenizer, model.encoder.config)
         check_positions(model.encoder.config, max_length)
@@ -114,7 +116,7 @@ class MaskedLM(LanguageTask):
     @classmethod
     def from_preset(
         cls, preset: str | Path, *, task: str | None = None, dropout: float | None = None,
-        revision: str | None = None, dtype=None, **options,
+        revision: str | None = None, dtype: Any = None, **options: Any,
     ) -> "MaskedLM":  # fmt: skip
         """Start from a BERT, whose heads are new where it has none.
 
@@ -140,9 +142,9 @@ class MaskedLM(LanguageTask):
 
     @classmethod
     def from_scratch(
-        cls, texts=None, *, tokenizer: WordPieceTokenizer | None = None, size: str = "mini",
-        vocabulary_size: int = 16000, lowercase: bool = True, max_length=MAX_LENGTH,
-        task=OBJECTIVE, dropout: float | None = None, dtype=None, **options,
+        cls, texts: Any = None, *, tokenizer: WordPieceTokenizer | None = None, size: str = "mini",
+        vocabulary_size: int = 16000, lowercase: bool = True, max_length: int = MAX_LENGTH,
+        task: str = OBJECTIVE, dropout: float | None = None, dtype: Any = None, **options: Any,
     ) -> "MaskedLM":  # fmt: skip
         """Start from random weights.
 
@@ -167,7 +169,7 @@ class MaskedLM(LanguageTask):
         return cls(model, tokenizer, max_length=max_length, task=task, **options)
 
     @classmethod
-    def load(cls, directory: str | Path, *, dtype=None) -> "MaskedLM":
+    def load(cls, directory: str | Path, *, dtype: Any = None) -> "MaskedLM":
         """Load what `save` or `tfmodels bert pretrain` wrote, or any BERT with a masked-LM head.
 
         Args:
@@ -239,7 +241,7 @@ class MaskedLM(LanguageTask):
         known = int(one_pass(0).cardinality())
         return known if known > 0 else super()._count(one_pass, texts)
 
-    def start_from_counts(self, x) -> None:
+    def start_from_counts(self, x: Any) -> None:
         """Let the embeddings start from which tokens stand together in the texts.
 
         Args:
@@ -274,7 +276,7 @@ class MaskedLM(LanguageTask):
 
     # Answers.
 
-    def answers(self, texts, batch_size=32):
+    def answers(self, texts: list, batch_size: int = 32) -> list[list]:
         def make():
             function, specs = fill_mask_signatures(
                 self.model, self.tokenizer, self.top_k, self.longest_text
@@ -296,7 +298,9 @@ class MaskedLM(LanguageTask):
                 ])  # fmt: skip
         return found
 
-    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
+    ) -> dict:
         """Measure both heads on documents.
 
         Args, errors: as of `Task.evaluate`.
@@ -314,7 +318,8 @@ class MaskedLM(LanguageTask):
             if mistakes:
                 for inputs, labels in batches.take(20):
                     worst += self._mistakes(inputs, labels["masked_lm"], mistakes)
-        metrics = {name: float(value) for name, value in found.items() if not name.endswith("loss")}
+        found = {name: float(value) for name, value in found.items() if not name.endswith("loss")}
+        metrics: dict[str, Any] = found
         metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_crossentropy"], 700))
         if mistakes:
             metrics["worst_mistakes"] = sorted(worst, key=lambda row: row["probability"])[:mistakes]
@@ -344,7 +349,7 @@ class MaskedLM(LanguageTask):
             })  # fmt: skip
         return found
 
-    def signatures(self):
+    def signatures(self) -> dict:
         return fill_mask_signatures(self.model, self.tokenizer, self.top_k, self.longest_text)
 
     def _warmup(self):
@@ -356,7 +361,7 @@ class MaskedLM(LanguageTask):
         write_bert(self.model, directory, self.tokenizer, ours=settings)
 
 
-def learned_tokenizer(texts, vocabulary_size: int, lowercase: bool) -> WordPieceTokenizer:
+def learned_tokenizer(texts: Any, vocabulary_size: int, lowercase: bool) -> WordPieceTokenizer:
     """Return a tokenizer with a vocabulary learned from documents."""
     documents = as_texts(texts).documents()
     sentences = (sentence for _, document in documents for sentence in document)

@@ -9,6 +9,7 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -76,9 +77,10 @@ class Seq2SeqLM(Task):
     lead_k = 3  # sentences, or lines of a dialogue, that the baseline takes
 
     def __init__(
-        self, model, tokenizer, generation=None, *, max_length=256, max_target_length=64,
-        long_texts="cut", started="from scratch",
-    ):  # fmt: skip
+        self, model: Transformer, tokenizer: Any, generation: dict | None = None, *,
+        max_length: int = 256, max_target_length: int = 64, long_texts: str = "cut",
+        started: str = "from scratch",
+    ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
         check_positions(model.config, max_length)
         if max_target_length > model.config.max_length - 1:
@@ -90,13 +92,13 @@ class Seq2SeqLM(Task):
         self.max_target_length, self.long_texts = max_target_length, long_texts
         self._given = _new_generation(tokenizer) if generation is None else dict(generation)
         self.tokens = _tokens_of(self._given)
-        self._search = {}
+        self._search: dict[str, Any] = {}
 
     @classmethod
     def from_preset(
-        cls, preset: str | Path, *, num_decoder_layers: int | None = None, max_length=256,
-        max_target_length=64, dropout: float | None = None, revision: str | None = None,
-        dtype=None,
+        cls, preset: str | Path, *, num_decoder_layers: int | None = None, max_length: int = 256,
+        max_target_length: int = 64, dropout: float | None = None, revision: str | None = None,
+        dtype: Any = None,
     ) -> "Seq2SeqLM":  # fmt: skip
         """Start from a BART, or from a BERT, whose weights then start encoder and decoder.
 
@@ -135,10 +137,10 @@ class Seq2SeqLM(Task):
 
     @classmethod
     def from_scratch(
-        cls, texts, *, size: str = "mini", vocabulary_size: int = 16000, lowercase: bool = True,
-        architecture: str = "transformer", norm_first: bool | None = None,
-        num_decoder_layers: int | None = None, max_length=256, max_target_length=64,
-        max_new_tokens: int | None = None, dropout: float | None = None, dtype=None,
+        cls, texts: Any, *, size: str = "mini", vocabulary_size: int = 16000,
+        lowercase: bool = True, architecture: str = "transformer", norm_first: bool | None = None,
+        num_decoder_layers: int | None = None, max_length: int = 256, max_target_length: int = 64,
+        max_new_tokens: int | None = None, dropout: float | None = None, dtype: Any = None,
     ) -> "Seq2SeqLM":  # fmt: skip
         """Start from random weights, with a vocabulary learned from sources and targets.
 
@@ -177,7 +179,7 @@ class Seq2SeqLM(Task):
                    max_target_length=max_target_length)  # fmt: skip
 
     @classmethod
-    def load(cls, directory: str | Path, *, dtype=None) -> "Seq2SeqLM":
+    def load(cls, directory: str | Path, *, dtype: Any = None) -> "Seq2SeqLM":
         """Load what `save` or `tfmodels summarization train` wrote, or any BART.
 
         Args:
@@ -198,7 +200,7 @@ class Seq2SeqLM(Task):
             long_texts=settings.get("long_texts", "cut"), started=str(report),
         )  # fmt: skip
 
-    def configure(self, *, long_texts: str | None = None, **search) -> None:
+    def configure(self, *, long_texts: str | None = None, **search: Any) -> None:
         """Say how texts are written; it stays with the model when it is saved or exported.
 
         Args:
@@ -216,11 +218,11 @@ class Seq2SeqLM(Task):
 
     # Preprocessing: rows to batches.
 
-    def _chunks(self, rows: Source, seed=None) -> tf.data.Dataset:
+    def _chunks(self, rows: Source, seed: int | None = None) -> tf.data.Dataset:
         # Of texts of megabytes only as much as can be read goes on.
         most, target_most = 100 * self.max_length, 100 * self.max_target_length
 
-        def convert(row: Row):
+        def convert(row: Row) -> tuple[str, str]:
             text, target = row.values
             if not target.strip():
                 raise InputError(
@@ -268,18 +270,18 @@ class Seq2SeqLM(Task):
 
     # Answers.
 
-    def generate(self, texts, batch_size: int = 32) -> list[str]:
+    def generate(self, texts: Any, batch_size: int = 32) -> list[str]:
         """Return the text written for each text."""
         return [answer["summary"] for answer in self.predict(texts, batch_size)]
 
-    def answers(self, texts, batch_size=32):
+    def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
         return self._written(texts, batch_size)
 
     def _settings_of_search(self) -> dict:
         given = {name: self._given[name] for name in SEARCH if name in self._given}
         return {**SEARCH, **given, **self._search}
 
-    def _writer(self, **fields) -> TextWriter:
+    def _writer(self, **fields: Any) -> TextWriter:
         values = {**self._given, **self._settings_of_search(), **fields}
         names = [field.name for field in dataclasses.fields(Generation)]
         generation = Generation(**{name: values[name] for name in names if name in values})
@@ -317,9 +319,11 @@ class Seq2SeqLM(Task):
             chunks = self._chunks(rows).unbatch().take(number)
             pairs = [(text.decode(), target.decode()) for text, target in
                      chunks.as_numpy_iterator()]  # fmt: skip
-        return tuple(map(list, zip(*pairs, strict=True)))
+        return [text for text, _ in pairs], [target for _, target in pairs]
 
-    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
+    ) -> dict:
         """Measure ROUGE of what is written, beside that of the first sentences of the sources.
 
         Args, errors: as of `Task.evaluate`.
@@ -342,7 +346,7 @@ class Seq2SeqLM(Task):
     def _measuring(self, rows, batch_size):
         return (_Rouge(self, *self.sample(rows, self.measured_rows), batch_size),)
 
-    def signatures(self):
+    def signatures(self) -> dict:
         return text_to_text_signatures(self._writer())
 
     def write(self, directory: Path) -> None:
@@ -355,7 +359,9 @@ class Seq2SeqLM(Task):
 class _Rouge(keras.callbacks.Callback):
     """Puts the ROUGE of what the model writes, without beams, into the logs."""
 
-    def __init__(self, task, sources, references, batch_size):
+    def __init__(
+        self, task: Seq2SeqLM, sources: list[str], references: list[str], batch_size: int
+    ) -> None:
         super().__init__()
         self._task, self._size = task, batch_size
         self._sources, self._references = sources, references
@@ -368,7 +374,7 @@ class _Rouge(keras.callbacks.Callback):
         print(f"for example: {outputs[0]}", file=sys.stderr)
 
 
-def _tokens_of(generation) -> PairTokens:
+def _tokens_of(generation: dict) -> PairTokens:
     missing = [name for name in ("stop_ids", "start_id", "pad_id") if name not in generation]
     if missing:
         raise InputError(f"the checkpoint does not say its {missing[0]}; copy its files again")
@@ -380,7 +386,7 @@ def _tokens_of(generation) -> PairTokens:
     )
 
 
-def _new_generation(tokenizer) -> dict:
+def _new_generation(tokenizer: Any) -> dict:
     """Return what `read_bart_generation` says of a model that has written nothing yet."""
     tokens = pair_tokens(tokenizer)
     found = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}

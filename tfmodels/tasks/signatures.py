@@ -6,6 +6,7 @@ B rows, S tokens of the longest, W words of the longest.
 import tensorflow as tf
 
 from tfmodels.errors import InputError
+from tfmodels.models.model import Config
 
 _IDS, _MASK = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
 TEXT = {"text": tf.TensorSpec([None], tf.string)}  # [B]
@@ -14,7 +15,7 @@ BATCH = {"token_ids": _IDS, "segment_ids": _IDS, "padding_mask": _MASK}  # [B, S
 WORDS = {"word_positions": _IDS, "word_mask": _MASK}  # [B, W]
 
 
-def longest_text(config, max_length=None):
+def longest_text(config: Config, max_length: int | None = None) -> int:
     """Return the maximum number of tokens that a signature gives to a model.
 
     Args:

@@ -10,7 +10,7 @@ Nothing here changes the process: no seed, no dtype policy, no strategy is set.
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.memory import as_source
-from tfmodels.data.rows import Source
+from tfmodels.data.rows import Scan, Source
 from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
@@ -83,14 +83,21 @@ class Task:
     default_epochs = 2
     label_smoothing = 0.0
 
-    def __init__(self, model, tokenizer, *, max_length: int, started: str = "from scratch"):
+    def __init__(
+        self,
+        model: keras.Model | None,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        started: str = "from scratch",
+    ) -> None:
         self._model, self.tokenizer, self.max_length = model, tokenizer, max_length
         self.started = started
         self.history = None
         self._strategy = tf.distribute.get_strategy()
         self._recipe: dict[str, Any] = {}
         self._functions: dict[Any, Any] = {}
-        self._scans = weakref.WeakKeyDictionary()
+        self._scans: weakref.WeakKeyDictionary[Source, Scan] = weakref.WeakKeyDictionary()
         self.compile()
 
     @property
@@ -105,9 +112,9 @@ class Task:
 
     def compile(
         self,
-        optimizer="auto",
-        loss="auto",
-        metrics="auto",
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        metrics: Any = "auto",
         *,
         learning_rate: float | None = None,
         warmup: float = 0.1,
@@ -118,7 +125,7 @@ class Task:
         accumulate_steps: int = 1,
         layer_decay: float = 1.0,
         label_smoothing: float | None = None,
-        **options,
+        **options: Any,
     ) -> None:
         """Say how to train. What is "auto" is chosen in `fit`, when the number of steps is known.
 
@@ -147,7 +154,7 @@ class Task:
             "clip_norm": clip_norm, "ema": ema, "schedule": schedule,
             "accumulate_steps": accumulate_steps, "layer_decay": layer_decay,
         }  # fmt: skip
-        defaults = Task.compile.__kwdefaults__
+        defaults = Task.compile.__kwdefaults__ or {}
         changed = [name for name, value in recipe.items() if value != defaults[name]]
         if optimizer != "auto" and changed:
             raise InputError(
@@ -160,17 +167,17 @@ class Task:
 
     def fit(
         self,
-        x=None,
-        y=None,
+        x: Any = None,
+        y: Any = None,
         batch_size: int = 32,
         epochs: int | None = None,
-        verbose="auto",
-        callbacks=(),
+        verbose: str | int = "auto",
+        callbacks: Iterable = (),
         validation_split: float = 0.0,
-        validation_data=None,
+        validation_data: Any = None,
         shuffle: bool = True,
-        class_weight=None,
-        sample_weight=None,
+        class_weight: Any = None,
+        sample_weight: Any = None,
         *,
         steps_per_epoch: int | None = None,
         steps: int | None = None,
@@ -181,7 +188,7 @@ class Task:
         states: str | Path | None = None,
         save_every: int | None = None,
         nonfinite: str = "stop",
-        **data_options,
+        **data_options: Any,
     ) -> keras.callbacks.History:
         """Train.
 
@@ -259,7 +266,9 @@ class Task:
                 )
         return self.history
 
-    def evaluate(self, x=None, y=None, batch_size: int = 32, *, mistakes: int = 0) -> dict:
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
+    ) -> dict:
         """Measure the model on labelled texts.
 
         Args:
@@ -275,7 +284,7 @@ class Task:
         """
         raise NotImplementedError
 
-    def predict(self, x, batch_size: int = 32) -> list:
+    def predict(self, x: Any, batch_size: int = 32) -> list:
         """Answer texts, in their order.
 
         Args:
@@ -296,7 +305,14 @@ class Task:
         raise NotImplementedError
 
     def dataset(
-        self, x, y=None, sample_weight=None, *, batch_size: int = 32, shuffle=False, seed: int = 0
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
     ) -> tf.data.Dataset:
         """Make the batches that `task.model` takes, for your own loop.
 
@@ -379,18 +395,20 @@ class Task:
 
     # What the tasks say.
 
-    def _read(self, x, y=None, sample_weight=None) -> Source:
+    def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> Source:
         """Return the rows of what `fit` was given."""
         return as_source(x, y, sample_weight, self.columns)
 
     def _learn(self, rows: Source) -> None:
         """Take from the rows what the model needs to be made, such as labels."""
 
-    def _batches(self, rows: Source, batch_size, seed=None, in_order=False) -> tf.data.Dataset:
+    def _batches(
+        self, rows: Source, batch_size: int, seed: int | None = None, in_order: bool = False
+    ) -> tf.data.Dataset:
         """Return one pass over the rows, of known length; see `dataset`."""
         raise NotImplementedError
 
-    def _batches_of_texts(self, texts, batch_size) -> tf.data.Dataset:
+    def _batches_of_texts(self, texts: Any, batch_size: int) -> tf.data.Dataset:
         """Return batches without labels, in the order of the texts."""
         raise NotImplementedError
 
@@ -398,7 +416,7 @@ class Task:
         """Return the loss and the metrics of the task, as arguments of `compile`."""
         raise NotImplementedError
 
-    def _measuring(self, rows: Source, batch_size) -> tuple:
+    def _measuring(self, rows: Source, batch_size: int) -> tuple:
         """Return callbacks that put more into the logs of each evaluation."""
         return ()
 
@@ -419,14 +437,22 @@ class Task:
     def _label_column(self, rows: Source) -> str | None:
         return rows.columns[1] if self.labelled else None
 
-    def _scan(self, rows: Source):
+    def _scan(self, rows: Source) -> Scan:
         """Return the number of rows and of each label; the rows are read for it once."""
         if rows not in self._scans:
             self._scans[rows] = rows.scan(self._label_column(rows))
         return self._scans[rows]
 
     def _training_data(
-        self, x, y, sample_weight, validation_data, validation_split, batch_size, seed, steps
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: Any,
+        validation_split: float,
+        batch_size: int,
+        seed: int | None,
+        steps: int | None,
     ) -> TrainingData:
         rows = self._read(x, y, sample_weight)
         held_out = None
@@ -482,7 +508,7 @@ class Task:
         """Return Keras' `class_weight`: dict from the number of a class to its weight."""
         return given
 
-    def _texts(self, x) -> Iterator[str]:
+    def _texts(self, x: Any) -> Iterator[str]:
         """Return the texts to answer."""
         source = as_source(x, columns=("text",))
         with source_errors(source):
@@ -498,14 +524,14 @@ class Task:
 
 def batches_by_length(texts: list, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield texts in batches of similar length, with the rows where they stand in the list."""
-    texts = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
-    order = np.argsort([len(text) for text in texts], kind="stable")
+    encoded = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
+    order = np.argsort([len(text) for text in encoded], kind="stable")
     for first in range(0, len(texts), batch_size):
         rows = order[first : first + batch_size]
-        yield rows, texts[rows]
+        yield rows, encoded[rows]
 
 
-def _as_pair(data) -> tuple:
+def _as_pair(data: Any) -> tuple:
     """Return `validation_data` as the arguments of `_read`."""
     return data if isinstance(data, tuple) else (data,)
 

@@ -4,8 +4,11 @@ In: texts with labels. Out: `{"label": "positive", "probabilities": {"negative":
 a SavedModel that answers strings with the same. Preprocessing, head, answers, in that order.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +22,7 @@ from tfmodels.tasks.encoder import EncoderTask
 from tfmodels.tasks.signatures import BATCH, TEXT
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
+from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.losses import Accuracy, Crossentropy
 
 
@@ -49,9 +53,10 @@ class TextClassifier(EncoderTask):
     head = Classifier
 
     def __init__(
-        self, backbone, tokenizer, labels=None, *, pooling="mean", activation="softmax",
-        word_dropout=0.0, **options,
-    ):  # fmt: skip
+        self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
+        labels: Sequence[str] | None = None, *, pooling: str = "mean", activation: str = "softmax",
+        word_dropout: float = 0.0, **options: Any,
+    ) -> None:  # fmt: skip
         if isinstance(backbone, Classifier):
             pooling, activation = backbone.pooling, backbone.activation
             labels = labels or [str(number) for number in range(backbone.num_classes)]
@@ -86,7 +91,7 @@ class TextClassifier(EncoderTask):
             raise InputError(f"the labels {self.labels[:20]} repeat; name each once")
         return {**{str(number): number for number in range(len(ids))}, **ids}
 
-    def _chunks(self, rows: Source, seed=None) -> tf.data.Dataset:
+    def _chunks(self, rows: Source, seed: int | None = None) -> tf.data.Dataset:
         ids, weighted = self._ids(), "weight" in rows.columns
         # Bounds the memory for rows of megabytes; only spaces or words of hundreds of
         # characters could make a difference. Evaluation reads all.
@@ -160,7 +165,7 @@ class TextClassifier(EncoderTask):
 
     # Answers.
 
-    def answers(self, texts, batch_size=32):
+    def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
         return [
             {
                 "label": self.labels[int(row.argmax())],
@@ -171,7 +176,7 @@ class TextClassifier(EncoderTask):
             for row in self.probabilities(texts, batch_size)
         ]
 
-    def probabilities(self, texts, batch_size: int = 32) -> np.ndarray:
+    def probabilities(self, texts: list, batch_size: int = 32) -> np.ndarray:
         """Return float32 `[C, classes]` for a list of str or bytes, in their order."""
         answer = self._function("answer", self._answer)
         found = np.zeros((len(texts), len(self.labels)), "float32")
@@ -189,7 +194,9 @@ class TextClassifier(EncoderTask):
     def _probabilities(self, batch):
         return self.model.probabilities(self.model(batch, training=False))
 
-    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
+    ) -> dict:
         """Measure: `accuracy`, `macro_f1` and, by class, precision, recall and F1.
 
         Args, errors: as of `Task.evaluate`.
@@ -199,7 +206,8 @@ class TextClassifier(EncoderTask):
             lists (rows: true classes), and `worst_mistakes`, the surest wrong answers.
         """
         rows = self._read(x, y)
-        self._model or self._learn(rows)
+        if self._model is None:
+            self._learn(rows)
         confusion = np.zeros((len(self.labels), len(self.labels)), int)
         worst = []
         with source_errors(rows):
@@ -221,7 +229,7 @@ class TextClassifier(EncoderTask):
             ]  # fmt: skip
         return metrics
 
-    def signatures(self):
+    def signatures(self) -> dict:
         """Return the signatures of a classifier.
 
         `serving_default` on `text` string `[B]`; `token_ids` on `token_ids`, `segment_ids` int32
@@ -246,15 +254,15 @@ class TextClassifier(EncoderTask):
     # What stays with a saved task.
 
     @classmethod
-    def _saved_options(cls):
+    def _saved_options(cls) -> tuple[str, ...]:
         return ("max_length", "pooling", "activation")
 
     @classmethod
-    def _is_published(cls, directory: Path):
+    def _is_published(cls, directory: Path) -> bool:
         return head_of(directory) in ("first", "mean")
 
     @classmethod
-    def _options_of(cls, directory, labels):
+    def _options_of(cls, directory: Path, labels: Sequence[str] | None) -> dict:
         options = super()._options_of(directory, labels)
         if cls._is_published(directory) and "pooling" not in options:
             options["pooling"] = head_of(directory)

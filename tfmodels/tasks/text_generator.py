@@ -7,12 +7,16 @@ B prompts, P positions of the longest, T = `max_new_tokens`.
 """
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import Decoding, generate
+from tfmodels.generation.rows import Generated
 from tfmodels.generation.settings import Generation
+from tfmodels.models.gpt import Gpt
 from tfmodels.tasks.signatures import TOKENS
 from tfmodels.text.packing import pack_prompts
 
@@ -46,7 +50,15 @@ class TextGenerator:
         InputError: the settings do not fit the model.
     """
 
-    def __init__(self, model, tokenizer, settings, stop=(), before="", seed=0):
+    def __init__(
+        self,
+        model: Gpt,
+        tokenizer: Any,
+        settings: Generation,
+        stop: Sequence[str] = (),
+        before: str = "",
+        seed: int = 0,
+    ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self._before, self._seed = before, seed
         most = model.config.max_length
@@ -61,7 +73,7 @@ class TextGenerator:
         self.stop = tuple(stop)
         self._stop = _Stop(tokenizer, stop) if stop else None
 
-    def prompts(self, prompt):
+    def prompts(self, prompt: tf.Tensor) -> dict:
         """Prompts as the batch to read: dict of `token_ids` and `padding_mask` `[B, P]`.
 
         Args:
@@ -72,7 +84,7 @@ class TextGenerator:
         start = self.tokenizer.end_id or 0
         return pack_prompts(ids, self.settings.pad_id, start)
 
-    def start(self, batch, seeds=None, rows=None):
+    def start(self, batch: dict, seeds: tf.Tensor | None = None, rows: dict | None = None) -> Any:
         """The first token of each row, to go on with `advance`; see `Decoding`."""
         logits, state = self._read(batch)
         seeds = self._seeds(batch, seeds)
@@ -81,11 +93,13 @@ class TextGenerator:
         )
 
     @property
-    def decoding(self):
+    def decoding(self) -> Decoding:
         """The `Decoding` that `start` begins."""
         return Decoding(self._step, self.settings, self._stop)
 
-    def __call__(self, batch, seeds=None, rows=None):
+    def __call__(
+        self, batch: dict, seeds: tf.Tensor | None = None, rows: dict | None = None
+    ) -> Generated:
         """Continues prompts.
 
         Args:
@@ -100,7 +114,7 @@ class TextGenerator:
         seeds = self._seeds(batch, seeds)
         return generate(self._step, logits, state, *prompt, self.settings, seeds, rows, self._stop)
 
-    def text(self, token_ids, mask):
+    def text(self, token_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Tokens as text: string `[B]`, valid UTF-8, up to a stop string."""
         ids = tf.ragged.boolean_mask(token_ids, mask)
         text = self.tokenizer.detokenize(ids)
@@ -136,7 +150,7 @@ class _Stop:
         strings: not empty, each.
     """
 
-    def __init__(self, tokenizer, strings):
+    def __init__(self, tokenizer: Any, strings: Sequence[str]) -> None:
         if not all(strings):
             raise InputError("stop: an empty string; give text that ends a continuation")
         self._bytes = tokenizer.token_bytes
@@ -145,7 +159,7 @@ class _Stop:
         self._holds, self._rest = rf"\C*(?:{any_of})\C*", rf"(?:{any_of})\C*"
         self._longest = max(len(string.encode()) for string in strings)
 
-    def __call__(self, token_ids, count):
+    def __call__(self, token_ids: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Whether the newest tokens hold one; every token but an end has a byte or more."""
         places = count - self._longest + tf.range(self._longest)
         newest = tf.gather(token_ids, tf.maximum(places, 0), axis=1)
@@ -156,7 +170,14 @@ class _Stop:
         return tf.strings.regex_replace(text, self._rest, "", replace_global=False)
 
 
-def generation_signatures(model, tokenizer, settings, stop=(), before="", seed=0):
+def generation_signatures(
+    model: Gpt,
+    tokenizer: Any,
+    settings: Generation,
+    stop: Sequence[str] = (),
+    before: str = "",
+    seed: int = 0,
+) -> dict:
     """The signatures of a GPT.
 
     Args:
@@ -209,7 +230,7 @@ def _checked(rows, settings):
     return [tf.debugging.Assert(tf.reduce_all(fine), [say, value]) for fine, say, value in checks]
 
 
-def settled(text, stop):
+def settled(text: str, stop: Sequence[str]) -> str:
     """Return what of a text stays as it is whatever comes next.
 
     Args:

@@ -8,13 +8,17 @@ B texts, R rows (B, or more where long texts are read in parts), S tokens of the
 """
 
 import dataclasses
+from typing import Any
 
 import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import generate
+from tfmodels.generation.rows import Generated
+from tfmodels.generation.settings import Generation
+from tfmodels.models.transformer import Transformer
 from tfmodels.tasks.signatures import TEXT, TOKENS, longest_text
-from tfmodels.text.pairs import in_parts, source_batch
+from tfmodels.text.pairs import PairTokens, in_parts, source_batch
 
 ROWS = 32  # parts of long texts that are searched for together
 SEPARATOR = "\x1f"  # U+001F, the unit separator: hardly any text has it
@@ -44,7 +48,15 @@ class TextWriter:
         InputError: the settings do not fit the model.
     """
 
-    def __init__(self, model, tokenizer, tokens, settings, max_length=None, long_texts="cut"):
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: Any,
+        tokens: PairTokens,
+        settings: Generation,
+        max_length: int | None = None,
+        long_texts: str = "cut",
+    ) -> None:
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
         most = model.config.max_length
         self.max_length = longest_text(model.config, max_length)
@@ -66,7 +78,7 @@ class TextWriter:
             forced_first_id=first,
         )
 
-    def __call__(self, text):
+    def __call__(self, text: tf.Tensor) -> dict:
         """Writes for texts.
 
         Args:
@@ -123,7 +135,7 @@ class TextWriter:
         )
         return [array.concat() for array in arrays]
 
-    def write(self, batch):
+    def write(self, batch: dict) -> Generated:
         """The targets of sources.
 
         Args:
@@ -138,7 +150,7 @@ class TextWriter:
         mask = tf.ones_like(start, tf.bool)
         return generate(self.model.step, logits, state, start, mask, self.settings)
 
-    def text(self, generated):
+    def text(self, generated: Generated) -> tf.Tensor:
         """Generated tokens as text: string `[R]`, valid UTF-8, without the tokens around it."""
         ids, mask = generated.token_ids, generated.mask
         tokens = self.tokens
@@ -149,7 +161,7 @@ class TextWriter:
         return tf.strings.strip(text)
 
 
-def joined(parts):
+def joined(parts: tf.RaggedTensor) -> tf.Tensor:
     """What was written for the parts of texts, one behind the other.
 
     Args:
@@ -165,7 +177,7 @@ def joined(parts):
     return tf.strings.strip(tf.strings.regex_replace(text, f"{SEPARATOR}+", " "))
 
 
-def text_to_text_signatures(writer):
+def text_to_text_signatures(writer: TextWriter) -> dict:
     """The signatures of a `TextWriter`.
 
     Returns:

@@ -5,7 +5,9 @@ In: texts with entities in characters, or words with tags. Out: for each text a 
 that answers strings with the same. Preprocessing, head, answers, in that order.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,6 +32,7 @@ from tfmodels.text.windows import (
     text_labels,
     word_labels,
 )
+from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.sequence import tagging_objective
 
 
@@ -61,12 +64,15 @@ class TokenClassifier(EncoderTask):
     head = Tagger
 
     def __init__(
-        self, backbone, tokenizer, labels=None, *, crf=True, stride=None, emission_loss=0.0,
-        **options,
-    ):  # fmt: skip
+        self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
+        labels: Sequence[str] | None = None, *, crf: bool = True, stride: int | None = None,
+        emission_loss: float = 0.0, **options: Any,
+    ) -> None:  # fmt: skip
         if isinstance(backbone, Tagger):
             crf, labels = backbone.crf is not None, labels or backbone.labels
-        self.crf, self.emission_loss, self._weights, self._counts = crf, emission_loss, None, {}
+        self.crf, self.emission_loss = crf, emission_loss
+        self._weights: str | None = None
+        self._counts: dict = {}
         super().__init__(backbone, tokenizer, labels, **options)
         self.stride = default_stride(self.max_length) if stride is None else stride
 
@@ -118,7 +124,9 @@ class TokenClassifier(EncoderTask):
     def _class_weight(self, given):
         return None  # weights of words or rows instead, see `_weighted`
 
-    def fit(self, *arguments, class_weight=None, **options):
+    def fit(
+        self, *arguments: Any, class_weight: str | None = None, **options: Any
+    ) -> keras.callbacks.History:
         """Train; see `Task.fit`.
 
         Args:
@@ -175,10 +183,10 @@ class TokenClassifier(EncoderTask):
 
     # Answers.
 
-    def answers(self, texts, batch_size=32):
+    def answers(self, texts: list, batch_size: int = 32) -> list[list]:
         return [entities for entities, *_ in self.find(texts, batch_size)]
 
-    def find(self, texts, batch_size: int = 32) -> list[tuple]:
+    def find(self, texts: list, batch_size: int = 32) -> list[tuple]:
         """Find the entities of texts, with their words.
 
         Args:
@@ -191,7 +199,7 @@ class TokenClassifier(EncoderTask):
             their tags: int arrays.
         """
         find = self._function("find", self._find)
-        answers = [None] * len(texts)
+        answers: list = [None] * len(texts)
         for rows, part in batches_by_length(texts, batch_size):
             found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(part))
             for row, number in enumerate(rows):
@@ -205,7 +213,9 @@ class TokenClassifier(EncoderTask):
             autograph=False,
         )
 
-    def evaluate(self, x=None, y=None, batch_size=32, *, mistakes=0):
+    def evaluate(
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
+    ) -> dict:
         """Measure whole entities, as `seqeval` counts them strictly.
 
         Args, errors: as of `Task.evaluate`.
@@ -238,24 +248,24 @@ class TokenClassifier(EncoderTask):
     def _measuring(self, rows, batch_size):
         return (_Entities(self, rows, batch_size),)
 
-    def signatures(self):
+    def signatures(self) -> dict:
         return entity_signatures(self.model, self.tokenizer, self.max_length, self.stride)
 
     # What stays with a saved task.
 
     @classmethod
-    def _saved_options(cls):
+    def _saved_options(cls) -> tuple[str, ...]:
         return ("max_length", "stride", "crf")
 
     def _settings(self):
         return {**super()._settings(), "pooling": "tokens"}
 
     @classmethod
-    def _is_published(cls, directory: Path):
+    def _is_published(cls, directory: Path) -> bool:
         return head_of(directory) == "tokens"
 
     @classmethod
-    def _options_of(cls, directory, labels):
+    def _options_of(cls, directory: Path, labels: Sequence[str] | None) -> dict:
         options = super()._options_of(directory, labels)
         # A published tagger has no CRF; a new one is made with it.
         published = "labels" in options and "crf" not in options
@@ -265,7 +275,7 @@ class TokenClassifier(EncoderTask):
 class _Entities(keras.callbacks.Callback):
     """Puts precision, recall and F1 of whole entities into the logs of each evaluation."""
 
-    def __init__(self, task, rows, batch_size):
+    def __init__(self, task: TokenClassifier, rows: Source, batch_size: int) -> None:
         super().__init__()
         self._task, self._rows, self._size = task, rows, batch_size
 

@@ -6,6 +6,8 @@ that saves what a training resumes from is in `state.py`.
 
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,9 +20,9 @@ STRETCH = "the stretch has ended"
 LOOK = 50  # steps between two looks at the loss, each of which waits for the device
 
 
-def floats(logs):
+def floats(logs: dict) -> dict[str, float]:
     """Return the logs of a step as floats, in one dict: waits for the device."""
-    found = {}
+    found: dict[str, float] = {}
     for name, value in logs.items():
         found |= floats(value) if isinstance(value, dict) else {name: float(value)}
     return found
@@ -44,15 +46,18 @@ class Steps(keras.callbacks.Callback):
 
     takes_tensors = True  # as logs of a step; see `loop`
 
-    def __init__(self, ends, start=0, skip=False, advice=""):
+    def __init__(
+        self, ends: Sequence[int], start: int = 0, skip: bool = False, advice: str = ""
+    ) -> None:
         super().__init__()
         self.ends, self.step, self._skip, self._advice = ends, start, skip, advice
-        self._finite, self._left_out = start, None
+        self._finite, self._left_out = start, -1
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._begun, self._end, self._logs = self.step, self.ends[epoch], {}
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begun, self._end = self.step, self.ends[epoch]
+        self._logs: dict = {}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.step = step = self._begun + batch + 1
         if step >= self._end:
             self.model.stop_training = STRETCH
@@ -72,7 +77,7 @@ class Steps(keras.callbacks.Callback):
                 '(nonfinite "skip")'
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not self.model.stop_training:
             raise ValueError(
                 f"the batches ended after step {self.step} of {self.ends[-1]}; repeat the dataset"
@@ -104,17 +109,25 @@ class KeepBest(keras.callbacks.Callback):
         kept: the index of the best evaluation, or `None`.
     """
 
-    def __init__(self, model, monitor, patience=None, ends=(), warmup_steps=0):
+    def __init__(
+        self,
+        model: keras.Model,
+        monitor: str,
+        patience: int | None = None,
+        ends: Sequence[int] = (),
+        warmup_steps: int = 0,
+    ) -> None:
         super().__init__()
         self.monitor, self.patience = monitor, patience
         self.variables = [
             keras.Variable("zeros", shape=v.shape, dtype=v.dtype, trainable=False)
             for v in model.trainable_variables
         ]
-        self.values, self.kept = [], None
+        self.values: list[float] = []
+        self.kept: int | None = None
         self._ends, self._warmup_steps, self._best, self._wait = ends, warmup_steps, (), 0
 
-    def replay(self, history):
+    def replay(self, history: dict) -> None:
         """Resume after evaluations before: dict from metric name to its values."""
         values = history.get(self.monitor, ())
         losses = history.get("val_loss", history.get("loss", [np.inf] * len(values)))
@@ -122,22 +135,23 @@ class KeepBest(keras.callbacks.Callback):
             self._better(value, loss)
 
     @property
-    def ended(self):
+    def ended(self) -> bool:
         """Return whether there were as many evaluations without a better one as `patience` says."""
         return self.patience is not None and self._wait >= max(self.patience, 1)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.monitor not in logs:
             raise InputError(f"monitor {self.monitor}: measured are {', '.join(sorted(logs))}")
         # All workers must keep the same and end together.
-        pair = np.float32([logs[self.monitor], logs.get("val_loss", logs.get("loss", np.inf))])
+        loss = logs.get("val_loss", logs.get("loss", np.inf))
+        pair = np.array([logs[self.monitor], loss], "float32")
         if self._better(*from_chief(self.model.distribute_strategy, pair)):
             for best, variable in zip(self.variables, self.model.trainable_variables, strict=True):
                 best.assign(variable)
         elif self.ended:
             self.model.stop_training = True
 
-    def put_back(self, model):
+    def put_back(self, model: keras.Model) -> None:
         """Give the model the best weights."""
         for best, variable in zip(self.variables, model.trainable_variables, strict=True):
             variable.assign(best)
@@ -167,22 +181,28 @@ class Progress(keras.callbacks.Callback):
 
     takes_tensors = True  # as logs of a step; see `loop`
 
-    def __init__(self, steps, epochs=None, tokens=None, shown=True):
+    def __init__(
+        self,
+        steps: Steps,
+        epochs: float | None = None,
+        tokens: int | None = None,
+        shown: bool = True,
+    ) -> None:
         super().__init__()
         self._steps, self._epochs, self._tokens = steps, epochs, tokens
         self._shown, self._moves = shown, shown and sys.stderr.isatty()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._from, self._start = self._steps.step, time.perf_counter()
         self._trained = self._said = self._start
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._trained = time.perf_counter()
         if self._moves and self._trained - self._said > 1.0:
             self._said = self._trained
             print(f"\r{self._line({'loss': float(logs['loss'])})}\x1b[K", end="", file=sys.stderr)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._tokens:
             taken = self._steps.step - self._from
             seconds = max(self._trained - self._start, 1e-9)

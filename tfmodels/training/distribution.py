@@ -8,6 +8,7 @@ dataset is always the global one.
 import functools
 import json
 import os
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,7 +19,7 @@ STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 WAIT = 300  # seconds for the other workers to start
 
 
-def choose_strategy(name="auto", settings=None, wait=WAIT):
+def choose_strategy(name: str = "auto", settings: dict | None = None, wait: float = WAIT) -> Any:
     """Return the strategy of a name.
 
     Args:
@@ -59,7 +60,7 @@ def _made(kind, *arguments):
     return kind(*arguments)
 
 
-def read_cluster():
+def read_cluster() -> tuple[list[str], int] | None:
     """Read `TF_CONFIG`, and check it before TensorFlow waits for machines that do not exist.
 
     Returns:
@@ -103,7 +104,7 @@ def read_cluster():
     return addresses, index + (len(jobs["chief"]) if kind == "worker" else 0)
 
 
-def is_chief(strategy):
+def is_chief(strategy: Any) -> bool:
     """Return whether this process is the one that writes."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
@@ -112,7 +113,7 @@ def is_chief(strategy):
     return is_first and not resolver.task_id
 
 
-def from_chief(strategy, values):
+def from_chief(strategy: Any, values: Any) -> Any:
     """Return the chief's numbers, on every worker; where there is one process, as they are.
 
     Args:

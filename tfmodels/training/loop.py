@@ -8,6 +8,7 @@ import bisect
 import contextlib
 import sys
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -36,10 +37,14 @@ def regular_steps(steps: int, every: int | None) -> list[int]:
 
 
 def fit(
-    model, batches, steps, ends, *, epochs=1, validation=None, callbacks=(), class_weight=None,
-    monitor=None, patience=None, warmup_steps=0, states=None, save_every=None, nonfinite="stop",
-    advice="give a smaller learning rate", tokens=None, verbose="auto",
-):  # fmt: skip
+    model: keras.Model, batches: Callable[[int], tf.data.Dataset], steps: int, ends: Iterable[int],
+    *, epochs: float | None = 1, validation: tf.data.Dataset | None = None,
+    callbacks: Iterable = (), class_weight: dict | None = None, monitor: str | None = None,
+    patience: int | None = None, warmup_steps: int = 0, states: str | Path | None = None,
+    save_every: int | None = None, nonfinite: str = "stop",
+    advice: str = "give a smaller learning rate", tokens: int | None = None,
+    verbose: str | int = "auto",
+) -> keras.callbacks.History:  # fmt: skip
     """Train a compiled model to its end, from the newest state if there is one.
 
     Args:
@@ -189,7 +194,7 @@ class _Callbacks(keras.callbacks.CallbackList):
 
 
 @contextlib.contextmanager
-def lost_workers(model):
+def lost_workers(model: keras.Model) -> Iterator[None]:
     """Raise `LostWorker` where TensorFlow says that another worker does not answer."""
     try:
         yield

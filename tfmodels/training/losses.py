@@ -7,9 +7,10 @@ is said by the labels alone, so no pipeline has to carry weights beside them.
 """
 
 import threading
+from typing import Any
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
 
@@ -48,19 +49,26 @@ class Crossentropy(keras.losses.Loss):
         float32 scalar; 0 where no label counts.
     """
 
-    def __init__(self, label_smoothing=0.0, labels_per_row=None, name="crossentropy"):
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        labels_per_row: float | None = None,
+        name: str = "crossentropy",
+    ) -> None:
         super().__init__(name=name, reduction=None)
         self.label_smoothing = label_smoothing
         self.labels_per_row = labels_per_row
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
+    ) -> KerasTensor:
         labels = int_labels(y_true, y_pred)
         weights = label_weights(labels, sample_weight)
         losses = label_losses(labels, y_pred, self.label_smoothing)
         number = divisor(labels, weights, self.labels_per_row)
         return global_mean(self, ops.sum(losses * weights), number)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "label_smoothing": self.label_smoothing,
             "labels_per_row": self.labels_per_row,
@@ -75,10 +83,12 @@ class Accuracy(keras.metrics.Mean):
     Call arguments: as `Crossentropy`.
     """
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
+    ) -> None:
         labels = int_labels(y_true, y_pred)
         right = ops.equal(labels, ops.cast(ops.argmax(y_pred, -1), labels.dtype))
         super().update_state(ops.cast(right, "float32"), label_weights(labels, sample_weight))
@@ -94,15 +104,17 @@ class MeanCrossentropy(keras.metrics.Mean):
     Call arguments: as `Crossentropy`.
     """
 
-    def __init__(self, name="crossentropy", dtype=None):
+    def __init__(self, name: str = "crossentropy", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
+    ) -> None:
         labels = int_labels(y_true, y_pred)
         super().update_state(label_losses(labels, y_pred), label_weights(labels, sample_weight))
 
 
-def pretraining_objective(next_sentence=True):
+def pretraining_objective(next_sentence: bool = True) -> dict:
     """Return the losses and metrics of a `BertPretrainer`, as arguments of `compile`.
 
     The total loss is the sum of both heads' (Devlin et al. 2018, appendix A.2).
@@ -120,7 +132,9 @@ def pretraining_objective(next_sentence=True):
     }
 
 
-def label_losses(labels, logits, label_smoothing=0.0):
+def label_losses(
+    labels: KerasTensor, logits: KerasTensor, label_smoothing: float = 0.0
+) -> KerasTensor:
     """Return the cross-entropy of each label, float32 `[...]`; of class 0 where it is negative."""
     logits = ops.cast(logits, "float32")
     labels = ops.maximum(labels, 0)
@@ -132,7 +146,7 @@ def label_losses(labels, logits, label_smoothing=0.0):
     return (1.0 - label_smoothing) * losses + label_smoothing * spread
 
 
-def int_labels(y_true, y_pred):
+def int_labels(y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
     """Return labels as int32, of the shape of the logits without their last axis.
 
     Raises:
@@ -152,7 +166,7 @@ def int_labels(y_true, y_pred):
     return ops.squeeze(labels, -1) if len(shape) == rank else labels  # Keras may give `[B, 1]`
 
 
-def label_weights(labels, sample_weight=None):
+def label_weights(labels: KerasTensor, sample_weight: KerasTensor | None = None) -> KerasTensor:
     """Return 1 where a label counts, else 0, times its own or its row's weight: float32 `[...]`."""
     weights = ops.cast(labels >= 0, "float32")
     if sample_weight is None:
@@ -165,7 +179,9 @@ def label_weights(labels, sample_weight=None):
     return weights * sample_weight
 
 
-def divisor(labels, weights, labels_per_row=None):
+def divisor(
+    labels: KerasTensor, weights: KerasTensor, labels_per_row: float | None = None
+) -> KerasTensor:
     """What the sum of the losses of a batch is divided by.
 
     Batches of rows of similar length have few labels or many. Divided by its own number of
@@ -188,7 +204,7 @@ def divisor(labels, weights, labels_per_row=None):
     return labels_per_row * ops.sum(ops.sum(weights, -1) / ops.maximum(counted, 1.0))
 
 
-def global_mean(loss, total, number):
+def global_mean(loss: keras.losses.Loss, total: KerasTensor, number: KerasTensor) -> KerasTensor:
     """Return the mean over all replicas, as Keras wants it of each of them.
 
     Keras adds up the gradients of the replicas, so each one's is that of its part. The value is
@@ -216,7 +232,7 @@ def global_mean(loss, total, number):
     return value + part - tf.stop_gradient(part)
 
 
-def labels_of_step():
+def labels_of_step() -> KerasTensor | None:
     """Return how many labels the gradients of this step are the mean over, of all replicas.
 
     To be asked once a step, after the loss and in its graph, by who gets its gradients.

@@ -10,6 +10,7 @@ import contextlib
 import json
 import socket
 import time
+from collections.abc import Sequence
 
 from tfmodels.errors import InputError
 
@@ -17,7 +18,7 @@ MOST_BYTES = 1 << 20  # of a line
 PAUSE, GRACE = 0.2, 5.0  # seconds between two attempts; for the chief's answer
 
 
-def meet(addresses, index, settings, wait):
+def meet(addresses: Sequence[str], index: int, settings: dict, wait: float) -> None:
     """Wait for the other workers, and compare settings with them.
 
     Args:

@@ -6,8 +6,11 @@ decay on biases and layer normalizations. As the Transformer was trained (Vaswan
 5.3): linear warm-up, then the inverse square root of the step.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
 from tfmodels.training.losses import labels_of_step
@@ -34,7 +37,7 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: if the steps do not fit each other.
     """
 
-    def __init__(self, peak, total_steps, warmup_steps=0):
+    def __init__(self, peak: float, total_steps: int, warmup_steps: int = 0) -> None:
         super().__init__()
         if not 0 <= warmup_steps < max(total_steps, 1):
             raise ValueError(
@@ -43,14 +46,14 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
             )
         self.peak, self.total_steps, self.warmup_steps = peak, total_steps, warmup_steps
 
-    def __call__(self, step):
+    def __call__(self, step: KerasTensor) -> KerasTensor:
         # The first step is number 0 and must move the weights: it counts as step 1.
         step = ops.cast(step, "float32")
         up = (step + 1.0) / (self.warmup_steps + 1.0)
         down = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
         return self.peak * ops.maximum(ops.minimum(up, down), 0.0)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {name: getattr(self, name) for name in ("peak", "total_steps", "warmup_steps")}
 
 
@@ -67,35 +70,35 @@ class WarmupInverseSqrt(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: if there is no warm-up.
     """
 
-    def __init__(self, peak, warmup_steps):
+    def __init__(self, peak: float, warmup_steps: int) -> None:
         super().__init__()
         if warmup_steps < 1:
             raise ValueError(f"warmup_steps must be 1 or more, got {warmup_steps}")
         self.peak, self.warmup_steps = peak, warmup_steps
 
-    def __call__(self, step):
+    def __call__(self, step: KerasTensor) -> KerasTensor:
         step = ops.cast(step, "float32") + 1.0
         up = step / self.warmup_steps
         return self.peak * ops.minimum(up, ops.sqrt(self.warmup_steps / step))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"peak": self.peak, "warmup_steps": self.warmup_steps}
 
 
 def make_optimizer(
-    total_steps,
+    total_steps: int,
     *,
-    learning_rate,
-    warmup=0.1,
-    weight_decay=0.01,
-    clip_norm=1.0,
-    ema=0.999,
-    schedule="linear",
-    accumulate_steps=1,
-    layers=(),
-    layer_decay=1.0,
-    float16=False,
-):
+    learning_rate: float,
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
+    clip_norm: float = 1.0,
+    ema: float = 0.999,
+    schedule: str = "linear",
+    accumulate_steps: int = 1,
+    layers: Sequence = (),
+    layer_decay: float = 1.0,
+    float16: bool = False,
+) -> keras.optimizers.Optimizer:
     """Return the optimizer that a training of so many steps is compiled with.
 
     Args:
@@ -176,7 +179,13 @@ class AdamW(keras.optimizers.AdamW):
             `ema_overwrite_frequency`.
     """
 
-    def __init__(self, learning_rate=5e-5, weight_decay=0.01, epsilon=1e-6, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 5e-5,
+        weight_decay: float = 0.01,
+        epsilon: float = 1e-6,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
         if self.amsgrad:
             raise ValueError("amsgrad is not supported here; use keras.optimizers.AdamW")
@@ -188,14 +197,14 @@ class AdamW(keras.optimizers.AdamW):
                 "ema_overwrite_frequency; use global_clipnorm"
             )
         self.exclude_from_weight_decay(var_names=NOT_DECAYED)
-        self._rate_factors = {}
+        self._rate_factors: dict[Any, float] = {}
         if tf is not None:
             # Of this optimizer, not of the module: a trace refers to the variables it was
             # made with, and must not outlive them.
             self._updated = tf.function(_adamw, jit_compile=True, autograph=False)
             self._update_in_place = tf.function(_update_in_place, jit_compile=True, autograph=False)
 
-    def scale_learning_rate(self, variables, factor):
+    def scale_learning_rate(self, variables: Iterable, factor: float) -> None:
         """Move some variables slower or faster than the others, decay included.
 
         As for "discriminative" learning rates, smaller from block to block downwards (Howard and
@@ -286,7 +295,7 @@ class AdamW(keras.optimizers.AdamW):
         def _moves_the_weights(self):
             return (self._iterations.value + 1) % self.gradient_accumulation_steps == 0
 
-        def build(self, variables):
+        def build(self, variables: Iterable) -> None:
             if self.built:
                 return
             super().build(variables)
@@ -305,7 +314,7 @@ class AdamW(keras.optimizers.AdamW):
         def _gradient_sum(self, variable):
             return self._accumulated_gradients[self._get_variable_index(variable)].value
 
-        def update_step(self, gradient, variable, learning_rate):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> Any:
             if not self.gradient_accumulation_steps:
                 return self._update(gradient, variable, learning_rate)
             total = self._gradient_sum(variable)
@@ -367,7 +376,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         ValueError: if it is another optimizer.
     """
 
-    def __init__(self, inner_optimizer, **kwargs):
+    def __init__(self, inner_optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
         if not isinstance(inner_optimizer, AdamW):
             raise ValueError(
                 f"LossScale needs an AdamW of tfmodels, got {type(inner_optimizer).__name__}"

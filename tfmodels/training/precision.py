@@ -11,7 +11,7 @@ from tfmodels.errors import InputError
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def dtype_policy(precision="auto"):
+def dtype_policy(precision: str = "auto") -> str:
     """Return the Keras dtype policy of a precision.
 
     Args:

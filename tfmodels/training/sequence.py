@@ -5,8 +5,9 @@ emissions float `[B, W, C]` of a chain of words. Out: the mean over the labels t
 """
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
+from tfmodels.layers.crf import CRF
 from tfmodels.training.losses import (
     Accuracy,
     Crossentropy,
@@ -48,13 +49,21 @@ class SequenceLoss(keras.losses.Loss):
         ValueError: if there is a weight for each word.
     """
 
-    def __init__(self, crf, emission_weight=0.0, labels_per_row=None, name="sequence_loss"):
+    def __init__(
+        self,
+        crf: CRF,
+        emission_weight: float = 0.0,
+        labels_per_row: float | None = None,
+        name: str = "sequence_loss",
+    ) -> None:
         super().__init__(name=name, reduction=None)
         self.crf = crf
         self.emission_weight = emission_weight
         self.labels_per_row = labels_per_row
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
+    ) -> KerasTensor:
         labels = int_labels(y_true, y_pred)
         counted = ops.cast(labels >= 0, "int32")
         # Words up to the last label: labels from here to the end of the row, if any.
@@ -74,7 +83,7 @@ class SequenceLoss(keras.losses.Loss):
         number = divisor(labels, label_weights(labels, sample_weight), self.labels_per_row)
         return global_mean(self, ops.sum(losses), number)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             "crf": keras.saving.serialize_keras_object(self.crf),
             "emission_weight": self.emission_weight,
@@ -83,11 +92,13 @@ class SequenceLoss(keras.losses.Loss):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "SequenceLoss":
         return cls(**{**config, "crf": keras.saving.deserialize_keras_object(config["crf"])})
 
 
-def tagging_objective(model, emission_weight=0.0, labels_per_row=None):
+def tagging_objective(
+    model: keras.Model, emission_weight: float = 0.0, labels_per_row: float | None = None
+) -> dict:
     """Return the loss and metric of a `Tagger`, as arguments of `compile`.
 
     Args:

@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +24,7 @@ from keras import ops
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import whole_directory
+from tfmodels.training.callbacks import Steps
 from tfmodels.training.distribution import from_chief, is_chief
 
 NAME = re.compile("step-([0-9]+)")
@@ -36,7 +39,9 @@ class _Damaged(InputError):
     """Files of a state that cannot be read."""
 
 
-def save_state(directory, model, step, more=(), **state):
+def save_state(
+    directory: str | Path, model: keras.Model, step: int, more: Sequence = (), **state: Any
+) -> None:
     """Write the state after a step, and keep the one before it.
 
     Args:
@@ -56,19 +61,19 @@ def save_state(directory, model, step, more=(), **state):
     with whole_directory(path, "another directory") as partial:
         variables = _variables(model, more)
         arrays = {name: np.asarray(ops.convert_to_tensor(v)) for name, v in variables.items()}
-        np.savez(partial / VARIABLES, **arrays)
+        np.savez(partial / VARIABLES, **arrays)  # type: ignore[arg-type]
         text = json.dumps({"step": step, **state}, ensure_ascii=False)
         (partial / STATE).write_text(text, encoding="utf-8")
     for old in states(directory)[:-2]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def states(directory):
+def states(directory: str | Path) -> list[Path]:
     """Return the states in a directory, the newest last."""
     return sorted(path for path in Path(directory).glob("step-*") if NAME.fullmatch(path.name))
 
 
-def restore_newest(directory, model, more=()):
+def restore_newest(directory: str | Path, model: keras.Model, more: Sequence = ()) -> dict | None:
     """Give a model the weights, random states and optimizer of the newest state.
 
     On all workers of a strategy it is the chief's. One that is damaged (power was lost) is passed
@@ -150,13 +155,15 @@ class SaveState(keras.callbacks.Callback):
 
     takes_tensors = True  # as logs of a step; see `loop`
 
-    def __init__(self, directory, steps, every=None, more=()):
+    def __init__(
+        self, directory: str | Path, steps: Steps, every: int | None = None, more: Sequence = ()
+    ) -> None:
         super().__init__()
         self._directory, self._every, self._more = directory, every, more
         self._steps, self._leave = steps, None  # when SIGTERM came: step, seconds
 
     @contextlib.contextmanager
-    def answering(self):
+    def answering(self) -> Iterator[None]:
         """Answer SIGTERM within the block, where it is of the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -167,19 +174,19 @@ class SaveState(keras.callbacks.Callback):
         finally:
             signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         step = self._steps.step
         if step in self._steps.ends:  # that state has the metrics of the epoch
             return
         if self._leaves() or (self._every and step % self._every == 0):
             self.on_epoch_end(None, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int | None, logs: Any = None) -> None:
         step, said = self._steps.step, "leaves; the chief has the states"
         if is_chief(self.model.distribute_strategy) and np.isfinite(float(logs["loss"])):
-            history = self.model.history.history.items()
-            state = {name: list(map(float, values)) for name, values in history}
-            state = {"history": state, "ends": self._steps.ends}
+            values = self.model.history.history.items()
+            history = {name: list(map(float, of_name)) for name, of_name in values}
+            state = {"history": history, "ends": self._steps.ends}
             save_state(self._directory, self.model, step, self._more, **state)
             said = f"the state after step {step} is saved"
         if self._leaves():
