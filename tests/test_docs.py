@@ -103,14 +103,13 @@ def test_chinese_page_has_the_same_code(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_flags_and_verbs_exist(page):
     """Every `tfmodels` command of a page parses."""
-    from applications.__main__ import build_parser
+    from applications.__main__ import parse
 
-    parser = build_parser()
     found = 0
     for block in blocks(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
             if line.startswith("tfmodels "):
-                parser.parse_args(shlex.split(line, comments=True)[1:])
+                parse(shlex.split(line, comments=True)[1:])
                 found += 1
     assert found == COMMANDS.get(page, 0)
 
