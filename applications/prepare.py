@@ -1,4 +1,4 @@
-"""`tfmodels bert prepare`: examples made of text files once, for `bert pretrain`.
+"""`tfmodels bert prepare`: make examples of text files once, for `bert pretrain`.
 
 In: text files. Out: a directory of records and `vocab.txt`.
 """
@@ -19,12 +19,12 @@ class Examples:
         text_column: column of the text, in tables.
         vocabulary: vocab.txt, or directory of a checkpoint to use the vocabulary of; learned
             from the text if not given.
-        vocabulary_size: most tokens to learn.
+        vocabulary_size: maximum number of tokens to learn.
         lowercase: fold case and strip accents; not if the vocabulary is a checkpoint's.
         short_share: share of the examples that are shorter.
-        segmented: blanks between Chinese characters part words, which are masked whole.
-        held_out: share of the documents to measure on.
-        seed: of everything random.
+        segmented: spaces between Chinese characters separate words, which are masked whole.
+        held_out: share of the documents to evaluate on.
+        seed: of all random choices.
     """
 
     text_column: str = "text"
@@ -39,19 +39,19 @@ class Examples:
 
 @dataclass(kw_only=True)
 class Prepare(Examples):
-    """Makes examples of text files once: a directory of records that pretrain reads.
+    """Make examples of text files once: a directory of records that pretrain reads.
 
-    Stopped, it goes on with the shards that are not finished: a quarter of them at a time.
+    The directory is whole or not there: stopped, the command leaves nothing.
 
     Args:
-        text_files: file, pattern such as 'books/*.txt', or a list of them: documents apart by
+        text_files: file, pattern such as 'books/*.txt', or a list of them: documents separated by
             blank lines, or a table (.tsv, .csv, .jsonl) with one document a row; also .gz.
         output_dir: directory for records and vocab.txt.
-        max_length: tokens of an example.
+        max_length: number of tokens of an example.
         task: nsp (is the second text the next one), sop (are the two in order) or mlm (masked
             words only).
-        shards: files to spread the examples over.
-        processes: that work at the same time.
+        shards: number of files to spread the examples over.
+        processes: number of processes that work at the same time.
     """
 
     text_files: str | list[str]
@@ -83,8 +83,8 @@ def prepare(settings: Prepare):
         shards=settings.shards, processes=settings.processes, held_out=settings.held_out,
     )  # fmt: skip
     splits = {
-        split: {name: found[name] for name in ("documents", "examples", "tokens")}
-        for split, found in summary["splits"].items()
+        split: {name: counts[name] for name in ("documents", "examples", "tokens")}
+        for split, counts in summary["splits"].items()
     }
     print(json.dumps({"output_dir": settings.output_dir, "splits": splits}))
     return summary
