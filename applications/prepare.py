@@ -27,7 +27,7 @@ class Examples(Settings):
 
 @dataclass(kw_only=True)
 class Prepare(Examples):
-    """Write the examples of text files as records, which pretrain reads; resume if stopped."""
+    """Write the examples of text files as records, which pretrain reads."""
 
     EXAMPLE = "{} --text_files 'books/*.txt' --output_dir runs/records"
 
