@@ -146,13 +146,14 @@ class SaveState(keras.callbacks.Callback):
         steps: the `Steps` of the training, before this in the list, as is Keras' `History`.
         every: steps between two states within an epoch; none are saved there if not given.
         more: further variables of the state, see `save_state`.
+        curve: `Curve` of the training, whose points are kept.
     """
 
     takes_tensors = True  # as logs of a step; see `loop`
 
-    def __init__(self, directory, steps, every=None, more=()):
+    def __init__(self, directory, steps, every=None, more=(), curve=None):
         super().__init__()
-        self._directory, self._every, self._more = directory, every, more
+        self._directory, self._every, self._more, self._curve = directory, every, more, curve
         self._steps, self._leave = steps, None  # when SIGTERM came: step, seconds
 
     @contextlib.contextmanager
@@ -179,7 +180,8 @@ class SaveState(keras.callbacks.Callback):
         if is_chief(self.model.distribute_strategy) and np.isfinite(float(logs["loss"])):
             history = self.model.history.history.items()
             state = {name: list(map(float, values)) for name, values in history}
-            state = {"history": state, "ends": self._steps.ends}
+            points = self._curve.points if self._curve else []
+            state = {"history": state, "ends": self._steps.ends, "points": points}
             save_state(self._directory, self.model, step, self._more, **state)
             said = f"the state after step {step} is saved"
         if self._leaves():
