@@ -98,11 +98,12 @@ class Client:
             try:
                 return ask()
             except _Busy as error:
-                said = first_line(error)
+                message = first_line(error)
             if number < self.retries:
                 time.sleep(self.pause * 2**number)
         raise ServerError(
-            f"{self.url}: no answer after {self.retries + 1} tries ({said}); is the server running?"
+            f"{self.url}: no answer after {self.retries + 1} tries ({message}); is the server "
+            "running?"
         )
 
     def late(self, error: Exception) -> NoReturn:
@@ -118,25 +119,25 @@ class _Rest:
 
     def predict(self, inputs, signature):
         values = {name: _plain(np.asarray(value).tolist()) for name, value in inputs.items()}
-        found = self._json(":predict", {"signature_name": signature, "inputs": values})
-        if "outputs" not in found:
+        answer = self._json(":predict", {"signature_name": signature, "inputs": values})
+        if "outputs" not in answer:
             raise ServerError(f"{self._client.url}: not an answer of TF Serving")
-        found = found["outputs"]
+        outputs = answer["outputs"]
         if not self._dtypes:
             self._dtypes = self.signatures()
         wanted = self._dtypes[signature]["outputs"]
         # A signature with one output is answered without its name.
-        found = {next(iter(wanted)): found} if len(wanted) == 1 else found
-        return {name: _array(found[name], tensor) for name, tensor in wanted.items()}
+        outputs = {next(iter(wanted)): outputs} if len(wanted) == 1 else outputs
+        return {name: _array(outputs[name], tensor) for name, tensor in wanted.items()}
 
     def signatures(self):
-        found = self._json("/metadata")["metadata"]["signature_def"]["signature_def"]
+        signatures = self._json("/metadata")["metadata"]["signature_def"]["signature_def"]
         return {
             name: {
                 side: {key: _tensor(info) for key, info in sorted(signature[side].items())}
                 for side in ("inputs", "outputs")
             }
-            for name, signature in sorted(found.items())
+            for name, signature in sorted(signatures.items())
             if not name.startswith("__")
         }
 
@@ -148,10 +149,10 @@ class _Rest:
             with urllib.request.urlopen(request, timeout=client.timeout) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            said = _said(error)
+            message = _message_of(error)
             if error.code in _AGAIN:
-                raise _Busy(said) from error
-            raise ServerError(f"{client.url}: {said} (status {error.code})") from error
+                raise _Busy(message) from error
+            raise ServerError(f"{client.url}: {message} (status {error.code})") from error
         except ValueError as error:
             raise ServerError(f"{client.url}: its answer is no JSON; is it TF Serving?") from error
         except (OSError, http.client.HTTPException) as error:
@@ -180,8 +181,8 @@ class _Grpc:
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=np.shape(value)))
-        found = self._ask(self._stub.Predict, request).outputs
-        return {name: tf.make_ndarray(value) for name, value in found.items()}
+        outputs = self._ask(self._stub.Predict, request).outputs
+        return {name: tf.make_ndarray(value) for name, value in outputs.items()}
 
     def signatures(self):
         from tfmodels.serving.contracts import described
@@ -190,9 +191,9 @@ class _Grpc:
         request = api.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._name(request.model_spec)
         answer = self._ask(self._stub.GetModelMetadata, request)
-        found = api.SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(found)
-        return described(found)
+        signatures = api.SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(signatures)
+        return described(signatures)
 
     def _name(self, spec):
         which = self._client._which
@@ -208,12 +209,12 @@ class _Grpc:
         try:
             return method(request, timeout=self._client.timeout)
         except grpc.RpcError as error:
-            code, said = error.code(), (error.details() or "no details").splitlines()[0]
+            code, message = error.code(), (error.details() or "no details").splitlines()[0]
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 self._client.late(error)
             if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
-                raise _Busy(said) from error
-            raise ServerError(f"{self._client.url}: {said} ({code.name})") from error
+                raise _Busy(message) from error
+            raise ServerError(f"{self._client.url}: {message} ({code.name})") from error
 
 
 def _import_api(name):
@@ -221,7 +222,7 @@ def _import_api(name):
 
 
 def _tensor(info):
-    """Return what REST's metadata say of a tensor: a dict of `dtype` and `shape`."""
+    """Return a tensor of REST's metadata: a dict of `dtype` and `shape`."""
     shape = info["tensor_shape"]
     sizes = [int(dimension["size"]) for dimension in shape.get("dim", [])]
     return {
@@ -248,16 +249,16 @@ def _encoded(value):
 
 
 def _array(value, tensor):
-    """Return JSON as the array that the server says it is."""
+    """Return JSON as an array of the type in the server's metadata."""
     shape = tensor["shape"]
     text = tensor["dtype"] == "string"
     array = np.array(_encoded(value) if text else value, object if text else tensor["dtype"])
-    if not array.size and shape is not None:  # JSON does not say how wide nothing is
+    if not array.size and shape is not None:  # an empty JSON list has no width
         return array.reshape([*array.shape, *[max(n, 0) for n in shape[array.ndim :]]])
     return array
 
 
-def _said(error):
+def _message_of(error):
     """Return the message of a refusal, in one line."""
     body = error.read()
     try:

@@ -1,6 +1,6 @@
 """Whether TF Serving 2.20 can run a SavedModel: read off its graph, nothing is loaded.
 
-In: a directory with `saved_model.pb`, ours or anybody's. Out: what is in it, or an
+In: a directory with `saved_model.pb`, of this package or another. Out: what is in it, or an
 `InputError` that names what the server does not have. What it has stands in `op_list.txt`, which
 `make_op_list.py` wrote.
 """
@@ -18,7 +18,7 @@ from tfmodels.files import hash_of, read_json
 from tfmodels.serving.contracts import CONTRACTS, broken_promises, described
 
 SERVER = "TF Serving 2.20"
-# Files of ours beside the graph: a description, and what finds a copy that is not whole.
+# Files beside the graph: a description, and checksums that detect an incomplete copy.
 SIGNATURES, CHECKSUMS = "signatures.json", "checksums.json"
 # They call the Python process that made the graph.
 PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -36,7 +36,7 @@ class Version:
         directory: `Path` of it.
         operations: how many kinds of them are in the graph.
         signatures: see `contracts.described`.
-        task: of `CONTRACTS`, where `signatures.json` says so.
+        task: of `CONTRACTS`, as `signatures.json` has it.
     """
 
     directory: Path
@@ -110,9 +110,9 @@ def check(directory: str | Path) -> Version:
     if not graphs:
         raise InputError(f"{directory}: no graph with the tag 'serve', which {SERVER} loads")
     graph, kinds = graphs[0], set[str]()
-    if found := list(_missing(directory, graph, kinds)):
-        more = f" (and {len(found) - 1} more)" if found[1:] else ""
-        raise InputError(f"{directory}: {SERVER} cannot run it: {found[0]}{more}")
+    if missing := list(_missing(directory, graph, kinds)):
+        more = f" (and {len(missing) - 1} more)" if missing[1:] else ""
+        raise InputError(f"{directory}: {SERVER} cannot run it: {missing[0]}{more}")
     signatures, task = described(graph), _task(directory)
     broken = [] if task is None else list(broken_promises(task, signatures))
     if broken:
@@ -123,7 +123,7 @@ def check(directory: str | Path) -> Version:
 
 
 def _changed_files(directory):
-    """Yield the files that are not as their checksums say; none without checksums."""
+    """Yield the files that differ from their checksums; none without checksums."""
     path = directory / CHECKSUMS
     for name, wanted in (read_json(path, "export it again") if path.exists() else {}).items():
         if not (directory / name).is_file():
@@ -177,7 +177,10 @@ def _task(directory):
     path = directory / SIGNATURES
     if not path.exists():
         return None
-    said = read_json(path, "export it again")
-    if not said.keys() >= {"task", "signatures"} or said["task"] not in (None, *CONTRACTS):
-        raise InputError(f"{path}: does not describe a model of ours; export it again")
-    return said["task"]
+    description = read_json(path, "export it again")
+    if not description.keys() >= {"task", "signatures"} or description["task"] not in (
+        None,
+        *CONTRACTS,
+    ):
+        raise InputError(f"{path}: does not describe a model of tfmodels; export it again")
+    return description["task"]

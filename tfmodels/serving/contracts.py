@@ -102,10 +102,10 @@ def broken_promises(task: str, signatures: dict) -> Iterator[str]:
             yield f"signature {name} is missing, which {task} has"
             continue
         for side, wanted in zip(("inputs", "outputs"), promised, strict=True):
-            found, kind = signatures[name][side], side[:-1]
-            for key in sorted(wanted.keys() - found.keys()):
+            actual, kind = signatures[name][side], side[:-1]
+            for key in sorted(wanted.keys() - actual.keys()):
                 yield f"signature {name} has no {kind} {key!r}"
-            for key, tensor in found.items():
+            for key, tensor in actual.items():
                 if key not in wanted:
                     if side == "inputs":
                         yield f"signature {name} takes {key!r}, which {task} does not send"

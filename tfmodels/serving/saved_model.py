@@ -32,7 +32,7 @@ def save(
         root: directory that holds the versions; made if it is not there.
         signatures: dict from signature name to `(function, specs)`: a function of
             tensors that returns a dict of tensors, and its `tf.TensorSpec`s by argument
-            name. `"serving_default"` is what the server calls if not told otherwise.
+            name. `"serving_default"` is what the server calls by default.
             The variables that they read are saved.
         tokenizer: `tf.Module` whose tables they read, if it has any.
         task: name in `contracts.CONTRACTS` of what the signatures promise; `None` for others.

@@ -35,13 +35,13 @@ def smoke(client: Client, directory: str | Path, tolerance: float = 1e-3) -> dic
     if missing := sorted(signatures.keys() - served.keys()):
         raise InputError(f"{client.url}: has no signature {missing[0]}, which {directory} has")
     loaded = tf.saved_model.load(str(directory))
-    found: dict[str, dict] = {}
+    results: dict[str, dict] = {}
     for name, inputs in warmup.read(directory):
         dtypes = {key: tensor["dtype"] for key, tensor in signatures[name]["inputs"].items()}
         tensors = {key: tf.constant(value, dtypes[key]) for key, value in inputs.items()}
         expected = loaded.signatures[name](**tensors)
         answers = client.predict(inputs, name)
-        row = found.setdefault(name, {"requests": 0, "difference": 0.0})
+        row = results.setdefault(name, {"requests": 0, "difference": 0.0})
         row["requests"] += 1
         for key, value in expected.items():
             difference = _difference(answers.get(key), value.numpy())
@@ -51,7 +51,7 @@ def smoke(client: Client, directory: str | Path, tolerance: float = 1e-3) -> dic
                     "serve this version?"
                 )
             row["difference"] = max(row["difference"], difference)
-    return found
+    return results
 
 
 def _difference(answer, expected):

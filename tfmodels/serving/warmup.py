@@ -19,7 +19,7 @@ PATH = Path("assets.extra", "tf_serving_warmup_requests")
 BATCH_SIZES = (1, 8)
 WORDS = (1, 16, 96)  # of the texts; the widths of the ids
 _TEXT = "the old captain looked at a quiet river, and nobody said a word about the letter of "
-# What a request that says nothing special has in a row; other numbers are 0.
+# Values of a row in an ordinary request; other numbers are 0.
 _ROW = {"max_new_tokens": 2, "temperature": 1.0, "top_p": 1.0}
 
 
@@ -38,8 +38,8 @@ def requests(
     strings = any(spec.dtype == tf.string for spec in specs.values())
     if strings and max_words == 0:
         return
-    most = max_words if strings else max_length
-    lengths = dict.fromkeys(n if most is None else min(n, most) for n in WORDS)
+    longest = max_words if strings else max_length
+    lengths = dict.fromkeys(n if longest is None else min(n, longest) for n in WORDS)
     for length, size in itertools.product(lengths, BATCH_SIZES):
         text = " ".join(itertools.islice(itertools.cycle(_TEXT.split()), length))
         inputs = {}
@@ -107,7 +107,7 @@ def _described(inputs):
 
 
 def _reason(error):
-    """The line of TensorFlow's message that says what is wrong: the one before `[[{{node`."""
+    """Return the informative line of TensorFlow's message: the one before `[[{{node`."""
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
     nodes = [number for number, line in enumerate(lines) if line.startswith("[[{{node")]
     return lines[nodes[0] - 1] if nodes and nodes[0] else first_line(error)
@@ -123,9 +123,9 @@ def read(directory: str | Path) -> list[tuple[str, dict[str, np.ndarray]]]:
     path = Path(directory) / PATH
     if not path.is_file():
         raise InputError(f"{path}: no warm-up requests; export the model with this package")
-    found = []
+    requests = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         request = prediction_log.FromString(record).predict_log.request
         inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
-        found.append((request.model_spec.signature_name, inputs))
-    return found
+        requests.append((request.model_spec.signature_name, inputs))
+    return requests

@@ -1,4 +1,4 @@
-"""`CausalLM`: a text that goes on where a prompt ends.
+"""`CausalLM`: the continuation of a prompt.
 
 In: running text, or prompts with their responses. Out: for each prompt `{"text": ..., "score":
 ...}`, piece by piece if wanted, and a SavedModel that answers prompts with the same; tokenizer,
@@ -265,19 +265,19 @@ class CausalLM(LanguageTask):
 
             @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
             def answer(prompt):
-                found = generator(generator.prompts(prompt))
-                return generator.text(found.token_ids, found.mask), found.scores
+                result = generator(generator.prompts(prompt))
+                return generator.text(result.token_ids, result.mask), result.scores
 
             return generator, answer
 
         generator, answer = self._function("answer", make)
-        found = []
+        answers = []
         for first in range(0, len(texts), batch_size):
             part = texts[first : first + batch_size]
             _check_prompts(generator, part)
             for text, score in zip(*answer(tf.constant(part)), strict=True):
-                found.append({"text": text.numpy().decode(), "score": float(score)})
-        return found
+                answers.append({"text": text.numpy().decode(), "score": float(score)})
+        return answers
 
     def stream(self, prompt: str) -> Iterator[str]:
         """Continue one prompt piece by piece, as its tokens come.
@@ -310,8 +310,8 @@ class CausalLM(LanguageTask):
         decoding, carry, shown = generator.decoding, start(tf.constant([prompt])), ""
 
         def text():
-            found = decoding.result(carry)
-            return generator.text(found.token_ids, found.mask)[0].numpy().decode()
+            result = decoding.result(carry)
+            return generator.text(result.token_ids, result.mask)[0].numpy().decode()
 
         while decoding.unfinished(carry):
             # What may still be the beginning of a stop string, or of a character, waits.
@@ -395,8 +395,8 @@ class CausalLM(LanguageTask):
                 total += float(losses.sum(dtype=np.float64))
                 number += int((labels >= 0).sum())
                 if mistakes:
-                    found = _unexpected(losses, inputs, labels, self.tokenizer, mistakes)
-                    worst = sorted(worst + found, key=lambda row: row["probability"])[:mistakes]
+                    tokens = _unexpected(losses, inputs, labels, self.tokenizer, mistakes)
+                    worst = sorted(worst + tokens, key=lambda row: row["probability"])[:mistakes]
         metrics = {
             "tokens": number, "words": counted.words, "bytes": counted.bytes,
             "crossentropy": total / number, "perplexity": _exp(total / number),
@@ -463,7 +463,7 @@ class _Perplexity(keras.callbacks.Callback):
 
 
 class _Counted:
-    """Passages, with the words (apart by white space) and bytes that went by."""
+    """Passages, with a count of their words (separated by white space) and bytes."""
 
     def __init__(self, texts: TextFiles) -> None:
         self._texts, self.words, self.bytes, self.failure = texts, 0, 0, None
@@ -490,7 +490,7 @@ def _check_prompts(generator, prompts):
 
 def _unexpected(losses, inputs, labels, tokenizer, number):
     """Return the tokens that the model expected least, with what stands before them."""
-    found = []
+    rows = []
     for flat in np.argsort(losses, axis=None)[::-1][:number]:
         row, place = np.unravel_index(flat, losses.shape)
         if labels[row, place] < 0:
@@ -501,8 +501,8 @@ def _unexpected(losses, inputs, labels, tokenizer, number):
             text.decode("utf-8", "replace") for text in tokenizer.detokenize(parts).numpy()
         )
         p = math.exp(-float(losses[row, place]))
-        found.append({"text": before, "true": token, "probability": p})
-    return found
+        rows.append({"text": before, "true": token, "probability": p})
+    return rows
 
 
 def _exp(value):

@@ -66,7 +66,7 @@ class EncoderTask(Task):
     Args:
         backbone: an encoder such as `Bert`, or a model with its head.
         tokenizer: its `WordPieceTokenizer`.
-        labels: names of the classes; found in the rows by `fit` if not given.
+        labels: names of the classes; those of the rows that `fit` is given, if not given.
         max_length: maximum number of tokens of a text; as many as there are positions at most.
         dropout: before the head; the encoder's if not given.
         preset: directory that the weights were loaded from.
@@ -144,7 +144,7 @@ class EncoderTask(Task):
 
         Args:
             texts: strings, or rows whose first column is read.
-            labels: names of the classes; found in the rows by `fit` if not given.
+            labels: names of the classes; those of the rows that `fit` is given, if not given.
             size: tiny, mini, small, medium, base or large.
             vocabulary_size: maximum number of tokens to learn.
             lowercase: whether to fold case and strip accents.
@@ -219,11 +219,11 @@ class EncoderTask(Task):
                     self.started = str(self._loaded)
         self._functions.clear()
 
-    def _take_labels(self, found: list[str]) -> None:
+    def _take_labels(self, labels: list[str]) -> None:
         """Take the labels of training rows, unless they were given or are the preset's."""
-        if self._labels_given or (self.labels is not None and set(found) <= set(self.labels)):
+        if self._labels_given or (self.labels is not None and set(labels) <= set(self.labels)):
             return
-        self.labels, self._labels_given, self._model = found, True, None
+        self.labels, self._labels_given, self._model = labels, True, None
         self._make()
 
     def _layers(self):

@@ -26,14 +26,14 @@ def entity_finder(
     Args:
         model: a `Tagger` with `labels`.
         tokenizer: a `WordPieceTokenizer`.
-        max_length: most tokens of a window; as many as the model has positions for if not
-            given. A longer paragraph is read in windows, and tagged as one.
+        max_length: maximum number of tokens of a window; the positions of the model if not given.
+            A longer paragraph is read in windows, and tagged as one.
         stride: tokens that two windows share; a quarter of `max_length` if not given.
 
     Returns:
         function of `text` string `[B]` that gives `(entities, starts, ends, tags)`: the dict of
         `entity_spans`, the characters of the words int32 `[B, L]`, and their tags int32 `[B, L]`;
-        -1 for padding. Paragraphs, which blank lines part, are tagged each by itself.
+        -1 for padding. Paragraphs, separated by blank lines, are tagged independently.
 
     Raises:
         InputError: the model has fewer positions than `max_length`.
@@ -47,12 +47,12 @@ def entity_finder(
         logits = merge_words(model(batch, training=False), words)  # [P, L, C]
         tags = model.decode(logits, words.mask)
         scores = _of_tags(model.probabilities(logits, words.mask), tags)
-        found = entity_spans(parts.text, tags, scores, words.starts, words.ends, model.labels)
-        real = found["start"] >= 0
-        found |= {name: parts.moved(found[name]) for name in ("start", "end")}
-        found = {name: parts.joined(found[name], real, PADDING[name]) for name in found}
+        entities = entity_spans(parts.text, tags, scores, words.starts, words.ends, model.labels)
+        real = entities["start"] >= 0
+        entities |= {name: parts.moved(entities[name]) for name in ("start", "end")}
+        entities = {name: parts.joined(entities[name], real, PADDING[name]) for name in entities}
         starts, ends = parts.moved(words.starts), parts.moved(words.ends)
-        return found, *(parts.joined(values, words.mask, -1) for values in (starts, ends, tags))
+        return entities, *(parts.joined(values, words.mask, -1) for values in (starts, ends, tags))
 
     return find
 
@@ -73,7 +73,7 @@ def entity_signatures(
         `serving_default` on `text` string `[B]` gives `entity`, `type` string `[B, N]`,
         `start`, `end` int32 `[B, N]` (Unicode characters, end exclusive, -1 for none) and
         `score` float32 `[B, N]`: the product, over the words of the entity, of the
-        probability of their tags (with a chain, their marginals). `token_ids` on
+        probability of their tags (with a CRF, their marginals). `token_ids` on
         `token_ids`, `segment_ids`, `word_positions` int32 and `padding_mask`, `word_mask`
         bool gives `tag` string `[B, W]` and `score` float32 `[B, W]`.
     """

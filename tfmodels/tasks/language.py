@@ -28,7 +28,7 @@ class LanguageTask(Task):
     kind = "examples"
     default_epochs = 1
 
-    # What the tasks say.
+    # To override in a task.
 
     def _passes(
         self, texts: Any, split: str, share: float, seed: int | None, hold_seed: int
@@ -44,7 +44,7 @@ class LanguageTask(Task):
         """Return the texts of what `fit` was given."""
         return as_texts(x)
 
-    # What they share.
+    # Shared by both tasks.
 
     def _training_data(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,

@@ -9,7 +9,7 @@ from tfmodels.errors import InputError
 from tfmodels.files import read_json
 from tfmodels.tasks.task import Task
 
-# What the directory says: the application that wrote it, or the class of `transformers`.
+# By the application that wrote the directory, or the class of `transformers`.
 TASKS = {
     "sentiment": ("text_classifier", "TextClassifier"),
     "ner": ("token_classifier", "TokenClassifier"),
@@ -35,12 +35,12 @@ def load(directory: str | Path, *, dtype: Any = None) -> Task:
         The task: a `TextClassifier`, `TokenClassifier`, `Seq2SeqLM`, `CausalLM` or `MaskedLM`.
 
     Raises:
-        InputError: the directory cannot be read, or says of no task.
+        InputError: the directory cannot be read, or is of no task.
     """
     name = application_of(find_checkpoint(directory))
     if name is None:
         raise InputError(
-            f"{directory}: does not say which task it is of; use the load or from_preset of a "
+            f"{directory}: does not name its task; use the load or from_preset of a "
             "class, such as tfmodels.TextClassifier.from_preset(...)"
         )
     module, kind = TASKS[name]

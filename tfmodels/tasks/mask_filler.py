@@ -25,13 +25,13 @@ def fill_mask_signatures(
         model: a `BertPretrainer`.
         tokenizer: a `WordPieceTokenizer` with `[MASK]`.
         top_k: K, answers for each `[MASK]`.
-        max_length: most tokens of a text; what is beyond is cut. As many as the model has
+        max_length: maximum number of tokens of a text; the rest is cut. As many as the model has
             positions for if not given.
 
     Returns:
         dict from signature name to `(function, specs)`, see `saved_model.save`:
         `fill_mask` (also `serving_default`) on `text` string `[B]` gives `token` string
-        `[B, M, K]` and `score` float32 `[B, M, K]`, the likeliest first; M is the largest
+        `[B, M, K]` and `score` float32 `[B, M, K]`, the most likely first; M is the largest
         number of `[MASK]` in a text, and a text with fewer has `""` and 0 there. `embed` on
         `text` gives `embedding` float32 `[B, H]`, the mean of the states of all tokens.
         `token_ids` on `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool

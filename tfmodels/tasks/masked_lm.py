@@ -1,8 +1,8 @@
 """`MaskedLM`: the words behind `[MASK]`, and the BERT that other tasks start from.
 
 In: documents, or records of examples that `tfmodels bert prepare` wrote. Out: for each text a list
-with, for each `[MASK]`, its likeliest tokens; a SavedModel that answers strings with them and with
-a vector of the text; a directory that every other task starts from. Preprocessing, model, answers.
+with the most likely tokens of each `[MASK]`; a SavedModel that answers strings with them and with a
+vector of the text; a directory that every other task starts from. Preprocessing, model, answers.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from tfmodels.text.vocabulary import learn_wordpiece
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.losses import pretraining_objective
 
-MAX_LENGTH, OBJECTIVE = 128, "nsp"  # where neither the user nor a preset says otherwise
+MAX_LENGTH, OBJECTIVE = 128, "nsp"  # defaults without a preset
 COUNTED = 2**17  # examples of which co-occurrences are counted, at most
 # Settings of the examples and their masks that stay with a model, and their defaults.
 EXAMPLES = {"task": OBJECTIVE, "segmented": False, "short_share": 0.1, "mask_rate": 0.15,
@@ -283,12 +283,12 @@ class MaskedLM(LanguageTask):
             )["fill_mask"]
             return tf.function(function, input_signature=list(specs.values()), autograph=False)
 
-        fill, found = self._function("fill", make), []
+        fill, rows = self._function("fill", make), []
         for first in range(0, len(texts), batch_size):
             part = tf.constant(texts[first : first + batch_size])
             answers = {name: value.numpy() for name, value in fill(part).items()}
             for tokens, scores in zip(answers["token"], answers["score"], strict=True):
-                found.append([
+                rows.append([
                     [
                         {"token": token.decode(), "score": round(float(score), 6)}
                         for token, score in zip(*mask, strict=True)
@@ -296,7 +296,7 @@ class MaskedLM(LanguageTask):
                     for mask in zip(tokens, scores, strict=True)
                     if mask[0][0]  # "" where another text has more masks
                 ])  # fmt: skip
-        return found
+        return rows
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
@@ -314,12 +314,13 @@ class MaskedLM(LanguageTask):
         self.model.compile(keras.optimizers.SGD(), **self._objective())
         worst = []
         with source_errors(texts):
-            found = self.model.evaluate(batches, return_dict=True, verbose=0)
+            values = self.model.evaluate(batches, return_dict=True, verbose=0)
             if mistakes:
                 for inputs, labels in batches.take(20):
                     worst += self._mistakes(inputs, labels["masked_lm"], mistakes)
-        found = {name: float(value) for name, value in found.items() if not name.endswith("loss")}
-        metrics: dict[str, Any] = found
+        metrics: dict[str, Any] = {
+            name: float(value) for name, value in values.items() if not name.endswith("loss")
+        }
         metrics["masked_lm_perplexity"] = math.exp(min(metrics["masked_lm_crossentropy"], 700))
         if mistakes:
             metrics["worst_mistakes"] = sorted(worst, key=lambda row: row["probability"])[:mistakes]
@@ -334,20 +335,20 @@ class MaskedLM(LanguageTask):
         rows, places = np.nonzero((labels >= 0) & (best != labels))
         order = np.argsort(true[rows, places])[:number]
         ids, positions = inputs["token_ids"].numpy(), inputs["masked_positions"].numpy()
-        found = []
+        mistakes = []
         for row, place in zip(rows[order], places[order], strict=True):
             at = positions[row, place]
             parts = tf.ragged.constant(
                 [ids[row, max(at - 20, 0) : at], ids[row, at + 1 : at + 21]], dtype=tf.int32
             )
             before, after = (text.decode() for text in self.tokenizer.detokenize(parts).numpy())
-            found.append({
+            mistakes.append({
                 "text": f"{before} [?] {after}",
                 "true": vocabulary[labels[row, place]],
                 "predicted": vocabulary[best[row, place]],
                 "probability": float(true[row, place]),
             })  # fmt: skip
-        return found
+        return mistakes
 
     def signatures(self) -> dict:
         return fill_mask_signatures(self.model, self.tokenizer, self.top_k, self.longest_text)

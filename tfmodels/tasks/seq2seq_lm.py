@@ -42,7 +42,7 @@ from tfmodels.text.batching import of_length
 from tfmodels.text.pairs import PairTokens, pair_batches, pair_tokens, source_batch
 from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
-# How is searched where neither the user nor the model says otherwise.
+# Defaults of the search, replaced by the model's settings and by the user's.
 SEARCH = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "max_new_tokens": 64,
           "no_repeat_ngram": 3}  # fmt: skip
 EXAMPLES = 20  # rows of the table for reading
@@ -219,8 +219,8 @@ class Seq2SeqLM(Task):
     # Preprocessing: rows to batches.
 
     def _chunks(self, rows: Source, seed: int | None = None) -> tf.data.Dataset:
-        # Of texts of megabytes only as much as can be read goes on.
-        most, target_most = 100 * self.max_length, 100 * self.max_target_length
+        # Bounds the memory for texts of megabytes.
+        longest, longest_target = 100 * self.max_length, 100 * self.max_target_length
 
         def convert(row: Row) -> tuple[str, str]:
             text, target = row.values
@@ -229,7 +229,7 @@ class Seq2SeqLM(Task):
                     f"{rows.place(row.line)}: column {rows.columns[1]!r} is empty; every row "
                     "needs a text to write"
                 )
-            return text[:most], target[:target_most]
+            return text[:longest], target[:longest_target]
 
         return chunk_dataset(rows, convert, (tf.string, tf.string), seed)
 
@@ -290,28 +290,28 @@ class Seq2SeqLM(Task):
         )
 
     def _written(self, texts, batch_size, **fields):
-        """Return the answers to texts, in their order; long work says how far it is."""
+        """Return the answers to texts, in their order; report the progress of long work."""
 
         def make():
             specs = [tf.TensorSpec([None], tf.string)]
             return tf.function(self._writer(**fields), input_signature=specs, autograph=False)
 
         write = self._function(("write", *fields.items()), make)
-        found, done, said = [None] * len(texts), 0, time.monotonic()
+        answers, done, shown = [None] * len(texts), 0, time.monotonic()
         for rows, part in batches_by_length(texts, batch_size):
             answer = {name: value.numpy() for name, value in write(tf.constant(part)).items()}
             for row, place in enumerate(rows):
-                found[place] = {
+                answers[place] = {
                     "summary": answer["summary"][row].decode(),
                     "score": round(float(answer["score"][row]), 6),
                     "parts": int(answer["parts"][row]),
                     "truncated": bool(answer["truncated"][row]),
                 }
             done += len(rows)
-            if time.monotonic() - said > 10:
-                said = time.monotonic()
+            if time.monotonic() - shown > 10:
+                shown = time.monotonic()
                 print(f"written for {done} of {len(texts)} texts", file=sys.stderr)
-        return found
+        return answers
 
     def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list[str]]:
         """Return the first pairs of rows, all for -1: the sources and the targets."""
@@ -332,7 +332,7 @@ class Seq2SeqLM(Task):
             dict; see `metrics.rouge.measure`. `truncated`: sources of which the beginning was
             read. With `mistakes` also `worst_mistakes`, and `table`, examples in Markdown.
         """
-        rouge.Tokenizer()  # a missing library is said before hours of writing
+        rouge.Tokenizer()  # fail before hours of writing if the library is missing
         sources, references = self.sample(self._read(x, y))
         answers = self._written(sources, batch_size)
         outputs = [answer["summary"] for answer in answers]
@@ -377,7 +377,7 @@ class _Rouge(keras.callbacks.Callback):
 def _tokens_of(generation: dict) -> PairTokens:
     missing = [name for name in ("stop_ids", "start_id", "pad_id") if name not in generation]
     if missing:
-        raise InputError(f"the checkpoint does not say its {missing[0]}; copy its files again")
+        raise InputError(f"the checkpoint lacks its {missing[0]}; copy its files again")
     return PairTokens(
         end_id=generation["stop_ids"][0],
         start_id=generation["start_id"],
@@ -387,7 +387,7 @@ def _tokens_of(generation: dict) -> PairTokens:
 
 
 def _new_generation(tokenizer: Any) -> dict:
-    """Return what `read_bart_generation` says of a model that has written nothing yet."""
+    """Return the settings of generation of a new model, as `read_bart_generation` does."""
     tokens = pair_tokens(tokenizer)
-    found = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}
-    return found if tokens.bos_id is None else {**found, "bos_id": tokens.bos_id}
+    settings = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}
+    return settings if tokens.bos_id is None else {**settings, "bos_id": tokens.bos_id}

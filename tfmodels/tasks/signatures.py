@@ -25,7 +25,7 @@ def longest_text(config: Config, max_length: int | None = None) -> int:
     Raises:
         InputError: the model has fewer positions.
     """
-    most = config.max_length
-    if max_length is not None and max_length > most:
-        raise InputError(f"max_length {max_length}: the model has positions for {most} tokens")
-    return most if max_length is None else max_length
+    positions = config.max_length
+    if max_length is not None and max_length > positions:
+        raise InputError(f"max_length {max_length}: the model has positions for {positions} tokens")
+    return positions if max_length is None else max_length

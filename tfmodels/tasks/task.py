@@ -43,7 +43,7 @@ class TrainingData(NamedTuple):
 
     Attributes:
         batches: function of a step: the endless dataset of training batches from there on.
-        steps: steps of one pass over the rows; a fraction where batches go on across passes.
+        steps: steps of one pass over the rows; a fraction where batches continue across passes.
         validation: batches to measure on, or None.
         line: what it is, for a person.
         callbacks: measure on held-out rows what Keras' metrics cannot.
@@ -200,7 +200,7 @@ class Task:
             epochs: passes over the rows.
             verbose: "auto": one line of progress for each evaluation on standard error (on a
                 terminal the same line again); 0: none; 1 or 2: as of Keras.
-            callbacks: Keras callbacks; an "epoch" of theirs ends with each evaluation.
+            callbacks: Keras callbacks; they see the end of an epoch at each evaluation.
             validation_split: share of the rows to hold out and measure on, drawn at random and
                 stratified by label.
             validation_data: `(texts, labels)`, a dataset or rows to measure on instead.
@@ -219,7 +219,8 @@ class Task:
             **data_options: of the task's own kind of rows.
 
         Returns:
-            Keras' `History`: one value for each evaluation; `best` says which was kept.
+            Keras' `History`: one value for each evaluation; `best` is the number of the evaluation
+            whose weights were kept.
 
         Raises:
             InputError: the data cannot be read or used, or the loss is not finite.
@@ -393,7 +394,7 @@ class Task:
         for block in blocks[:layers]:
             block.trainable = False
 
-    # What the tasks say.
+    # To override in a task.
 
     def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> Source:
         """Return the rows of what `fit` was given."""
@@ -432,7 +433,7 @@ class Task:
         """Return `max_length` and `max_words` of the warm-up; see `serving.saved_model.save`."""
         return {"max_length": self.max_length}
 
-    # What they share.
+    # Shared by all tasks.
 
     def _label_column(self, rows: Source) -> str | None:
         return rows.columns[1] if self.labelled else None

@@ -32,8 +32,8 @@ class TextClassifier(EncoderTask):
     Args:
         backbone: an encoder such as `Bert`, or a `Classifier`.
         tokenizer: its `WordPieceTokenizer`.
-        labels: names of the classes; found in the rows by `fit` if not given. Integer labels of
-            rows are numbers of these.
+        labels: names of the classes; those of the rows that `fit` is given, if not given.
+            Integer labels of rows are numbers of these.
         pooling: "first" (BERT's pooler) or "mean" (of all tokens).
         activation: of the head, see `Classifier`: what answers and export make of the logits.
         word_dropout: share of the words that are hidden in training, others every time, in texts
@@ -95,7 +95,7 @@ class TextClassifier(EncoderTask):
         ids, weighted = self._ids(), "weight" in rows.columns
         # Bounds the memory for rows of megabytes; only spaces or words of hundreds of
         # characters could make a difference. Evaluation reads all.
-        most = None if seed is None else 100 * self.max_length
+        longest = None if seed is None else 100 * self.max_length
 
         def convert(row: Row) -> tuple:
             text, label, *weight = row.values
@@ -105,7 +105,7 @@ class TextClassifier(EncoderTask):
                     f"{rows.place(row.line)}: unknown label {label[:60]!r} in column "
                     f"{rows.columns[1]!r}; the labels are {', '.join(self.labels[:20])}"
                 )
-            return text[:most], number, *map(float, weight)
+            return text[:longest], number, *map(float, weight)
 
         types = (tf.string, tf.int32, *((tf.float32,) if weighted else ()))
         return chunk_dataset(rows, convert, types, seed)
@@ -179,10 +179,10 @@ class TextClassifier(EncoderTask):
     def probabilities(self, texts: list, batch_size: int = 32) -> np.ndarray:
         """Return float32 `[C, classes]` for a list of str or bytes, in their order."""
         answer = self._function("answer", self._answer)
-        found = np.zeros((len(texts), len(self.labels)), "float32")
+        result = np.zeros((len(texts), len(self.labels)), "float32")
         for rows, part in batches_by_length(texts, batch_size):
-            found[rows] = answer(part).numpy()
-        return found
+            result[rows] = answer(part).numpy()
+        return result
 
     def _answer(self):
         @tf.function(input_signature=list(TEXT.values()), autograph=False)

@@ -21,7 +21,7 @@ from tfmodels.tasks.signatures import TOKENS
 from tfmodels.text.packing import pack_prompts
 
 PROMPT = {"prompt": tf.TensorSpec([None], tf.string)}
-# What a request may say of each of its rows.
+# Settings that a request may give for each of its rows.
 REQUEST = {
     "max_new_tokens": tf.TensorSpec([None], tf.int32),
     "temperature": tf.TensorSpec([None], tf.float32),
@@ -61,11 +61,11 @@ class TextGenerator:
     ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self._before, self._seed = before, seed
-        most = model.config.max_length
-        if settings.max_new_tokens >= most:
+        positions = model.config.max_length
+        if settings.max_new_tokens >= positions:
             raise InputError(
-                f"max_new_tokens {settings.max_new_tokens}: the model has positions for {most} "
-                f"tokens, the prompt's included; give at most {most - 1}"
+                f"max_new_tokens {settings.max_new_tokens}: the model has {positions} positions, "
+                f"the prompt's included; give at most {positions - 1}"
             )
         end = () if tokenizer.end_id is None else (tokenizer.end_id,)
         fields = {**vars(settings), "stop_ids": (*settings.stop_ids, *end)}
@@ -85,7 +85,7 @@ class TextGenerator:
         return pack_prompts(ids, self.settings.pad_id, start)
 
     def start(self, batch: dict, seeds: tf.Tensor | None = None, rows: dict | None = None) -> Any:
-        """The first token of each row, to go on with `advance`; see `Decoding`."""
+        """Return the first token of each row, for `advance`; see `Decoding`."""
         logits, state = self._read(batch)
         seeds = self._seeds(batch, seeds)
         return self.decoding.start(
@@ -123,11 +123,12 @@ class TextGenerator:
         return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
 
     def _read(self, batch):
-        most, new = self.model.config.max_length, self.settings.max_new_tokens
+        new = self.settings.max_new_tokens
+        room = self.model.config.max_length - new
         length = tf.shape(batch["token_ids"])[1] + new
         check = tf.debugging.Assert(
-            tf.reduce_all(tf.reduce_sum(tf.cast(batch["padding_mask"], tf.int32), 1) + new <= most),
-            [f"a prompt is too long: with max_new_tokens {new} there is room for {most - new} "
+            tf.reduce_all(tf.reduce_sum(tf.cast(batch["padding_mask"], tf.int32), 1) <= room),
+            [f"a prompt is too long: with max_new_tokens {new} there is room for {room} "
              "tokens; shorten it or generate fewer"],
         )  # fmt: skip
         with tf.control_dependencies([check] if check is not None else []):
@@ -143,7 +144,7 @@ class TextGenerator:
 
 
 class _Stop:
-    """Strings that end a continuation: found among the newest bytes, and cut off.
+    """Strings that end a continuation: searched for in the newest bytes, and cut off.
 
     Args:
         tokenizer: has `token_bytes`.
@@ -197,18 +198,18 @@ def generation_signatures(
     requested = TextGenerator(model, tokenizer, Generation(**sampled), stop, before)
 
     def on_prompt(prompt):
-        found = default(default.prompts(prompt))
-        return {"text": default.text(found.token_ids, found.mask)}
+        result = default(default.prompts(prompt))
+        return {"text": default.text(result.token_ids, result.mask)}
 
     def on_request(prompt, seed, **rows):
         with tf.control_dependencies(_checked(rows, requested.settings)):
             prompt = tf.identity(prompt)
-        found = requested(requested.prompts(prompt), seed, rows)
-        return {"text": requested.text(found.token_ids, found.mask)}
+        result = requested(requested.prompts(prompt), seed, rows)
+        return {"text": requested.text(result.token_ids, result.mask)}
 
     def on_ids(token_ids, padding_mask):
-        found = default({"token_ids": token_ids, "padding_mask": padding_mask})
-        return {"token_ids": found.token_ids, "mask": found.mask}
+        result = default({"token_ids": token_ids, "padding_mask": padding_mask})
+        return {"token_ids": result.token_ids, "mask": result.mask}
 
     return {
         "serving_default": (on_prompt, PROMPT),
@@ -218,16 +219,19 @@ def generation_signatures(
 
 
 def _checked(rows, settings):
-    """Refusals of what a request says that has no meaning."""
-    most = settings.max_new_tokens
+    """Return assertions that refuse settings of a request that are out of range."""
+    maximum = settings.max_new_tokens
     new, top_p = rows["max_new_tokens"], rows["top_p"]
     checks = (
-        ((new >= 1) & (new <= most), f"max_new_tokens: give 1 to {most}", new),
+        ((new >= 1) & (new <= maximum), f"max_new_tokens: give 1 to {maximum}", new),
         (rows["temperature"] > 0, "temperature: give a number above 0", rows["temperature"]),
         (rows["top_k"] >= 0, "top_k: give 0 or more", rows["top_k"]),
         ((top_p > 0) & (top_p <= 1), "top_p: give a number above 0 and at most 1", top_p),
     )
-    return [tf.debugging.Assert(tf.reduce_all(fine), [say, value]) for fine, say, value in checks]
+    return [
+        tf.debugging.Assert(tf.reduce_all(fine), [message, value])
+        for fine, message, value in checks
+    ]
 
 
 def settled(text: str, stop: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from tfmodels.text.pairs import PairTokens, in_parts, source_batch
 
 ROWS = 32  # parts of long texts that are searched for together
 SEPARATOR = "\x1f"  # U+001F, the unit separator: hardly any text has it
-# Characters without a blank before and behind them: ideographs, kana, their punctuation.
+# Characters without a space around them: ideographs, kana, their punctuation.
 WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\x{3000}-\x{303F}\x{FF01}-\x{FF5E}]"
 
 
@@ -35,8 +35,8 @@ class TextWriter:
         tokens: `PairTokens`.
         settings: a `Generation`, without sampling; the tokens that end and fill up a text are
             put to it.
-        max_length: most tokens of a source, with the special ones; as many as the model has
-            positions for if not given.
+        max_length: maximum number of tokens of a source, with the special ones; the positions of
+            the model if not given.
         long_texts: what becomes of a longer source: `"cut"` at the end, or `"parts"`: it is
             read in parts of equal length, and what is written for each stands one behind the
             other.
@@ -58,12 +58,12 @@ class TextWriter:
         long_texts: str = "cut",
     ) -> None:
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
-        most = model.config.max_length
+        positions = model.config.max_length
         self.max_length = longest_text(model.config, max_length)
-        if settings.max_new_tokens >= most:
+        if settings.max_new_tokens >= positions:
             raise InputError(
-                f"max_new_tokens {settings.max_new_tokens}: the model has positions for {most} "
-                f"tokens, the one that starts included; give at most {most - 1}"
+                f"max_new_tokens {settings.max_new_tokens}: the model has {positions} positions, "
+                f"one of them for the start token; give at most {positions - 1}"
             )
         if settings.sample:
             raise InputError("sample: texts are searched for, not drawn; leave it out")
@@ -113,8 +113,8 @@ class TextWriter:
 
     def _written(self, ids):
         """What is written for tokens `[R, (tokens)]`: string and float32 `[R]`."""
-        found = self.write(source_batch(ids, self.tokens, self.max_length))
-        return self.text(found), found.scores
+        result = self.write(source_batch(ids, self.tokens, self.max_length))
+        return self.text(result), result.scores
 
     def _in_slices(self, ids):
         """The same, some rows at a time: a text of 50,000 words has hundreds of parts."""
@@ -127,8 +127,8 @@ class TextWriter:
         ]
 
         def step(place, texts, scores):
-            found = self._written(ids[place * ROWS : (place + 1) * ROWS])
-            return place + 1, texts.write(place, found[0]), scores.write(place, found[1])
+            text, score = self._written(ids[place * ROWS : (place + 1) * ROWS])
+            return place + 1, texts.write(place, text), scores.write(place, score)
 
         _, *arrays = tf.while_loop(
             lambda place, *_: place < number, step, (0, *arrays), parallel_iterations=1
@@ -168,7 +168,7 @@ def joined(parts: tf.RaggedTensor) -> tf.Tensor:
         parts: ragged string `[B, (parts)]`.
 
     Returns:
-        string `[B]`: a blank between two parts, but none between two that are Chinese or Japanese,
+        string `[B]`: a space between two parts, but none between two that are Chinese or Japanese,
         and none for a part for which nothing was written.
     """
     text = tf.strings.reduce_join(parts, 1, separator=SEPARATOR)
@@ -188,7 +188,7 @@ def text_to_text_signatures(writer: TextWriter) -> dict:
     """
 
     def on_ids(token_ids, padding_mask):
-        found = writer.write({"token_ids": token_ids, "padding_mask": padding_mask})
-        return {"token_ids": found.token_ids, "mask": found.mask, "score": found.scores}
+        result = writer.write({"token_ids": token_ids, "padding_mask": padding_mask})
+        return {"token_ids": result.token_ids, "mask": result.mask, "score": result.scores}
 
     return {"serving_default": (writer, TEXT), "token_ids": (on_ids, TOKENS)}

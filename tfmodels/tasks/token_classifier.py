@@ -42,7 +42,7 @@ class TokenClassifier(EncoderTask):
     Args:
         backbone: an encoder such as `Bert`, or a `Tagger`.
         tokenizer: its `WordPieceTokenizer`.
-        labels: the tags, "O", "B-PER", "I-PER", ...; found in the rows by `fit` if not given.
+        labels: the tags, "O", "B-PER", "I-PER", ...; those of the rows of `fit`, if not given.
         max_length: maximum number of tokens of a window; longer paragraphs are read in windows
             that overlap, and tagged as one.
         stride: number of tokens that two windows share; a quarter of `max_length` if not given.
@@ -103,10 +103,10 @@ class TokenClassifier(EncoderTask):
     def _counted(self, rows, batches=()):
         """Return how many windows there are, and labels: texts are read once for it, and cut."""
         if rows not in self._counts:
-            found = np.zeros(2, int)
+            total = np.zeros(2, int)
             for _, labels in batches:
-                found += labels.shape[0], int(tf.math.count_nonzero(labels >= 0))
-            self._counts[rows] = found
+                total += labels.shape[0], int(tf.math.count_nonzero(labels >= 0))
+            self._counts[rows] = total
         return self._counts[rows]
 
     def _batches_of_texts(self, texts, batch_size):
@@ -201,9 +201,9 @@ class TokenClassifier(EncoderTask):
         find = self._function("find", self._find)
         answers: list = [None] * len(texts)
         for rows, part in batches_by_length(texts, batch_size):
-            found, *words = tf.nest.map_structure(lambda t: t.numpy(), find(part))
+            entities, *words = tf.nest.map_structure(lambda t: t.numpy(), find(part))
             for row, number in enumerate(rows):
-                answers[number] = _of_row(row, found, *words)
+                answers[number] = _of_row(row, entities, *words)
         return answers
 
     def _find(self):
@@ -230,10 +230,10 @@ class TokenClassifier(EncoderTask):
         with source_errors(rows):
             for texts, *spans in entity_dataset(rows, types):
                 texts = texts.numpy()
-                found = self.find(texts, batch_size)
-                right += _tags_right(found, *spans)
+                answers = self.find(texts, batch_size)
+                right += _tags_right(answers, *spans)
                 columns = (part.to_list() for part in spans)
-                for text, answer, *entities in zip(texts, found, *columns, strict=True):
+                for text, answer, *entities in zip(texts, answers, *columns, strict=True):
                     words += len(answer[3])
                     gold.append([(types[t], a, b) for t, a, b in zip(*entities, strict=True)])
                     predicted.append([(e["type"], e["start"], e["end"]) for e in answer[0]])
@@ -284,15 +284,15 @@ class _Entities(keras.callbacks.Callback):
         logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
 
 
-def _of_row(row, found, starts, ends, tags):
-    number = int((found["start"][row] >= 0).sum())
+def _of_row(row, columns, starts, ends, tags):
+    number = int((columns["start"][row] >= 0).sum())
     entities = [
         {
-            "entity": found["entity"][row, i].decode(),
-            "type": found["type"][row, i].decode(),
-            "start": int(found["start"][row, i]),
-            "end": int(found["end"][row, i]),
-            "score": round(float(found["score"][row, i]), 6),
+            "entity": columns["entity"][row, i].decode(),
+            "type": columns["type"][row, i].decode(),
+            "start": int(columns["start"][row, i]),
+            "end": int(columns["end"][row, i]),
+            "score": round(float(columns["score"][row, i]), 6),
         }
         for i in range(number)
     ]
@@ -300,11 +300,11 @@ def _of_row(row, found, starts, ends, tags):
     return entities, starts[row, :words], ends[row, :words], tags[row, :words]
 
 
-def _tags_right(found, types, starts, ends):
+def _tags_right(answers, types, starts, ends):
     """Return how many words of a chunk have the tag that the gold entities give them."""
 
     def padded(column):
-        rows = [row[column].tolist() for row in found]
+        rows = [row[column].tolist() for row in answers]
         return tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor(-1)
 
     wanted = text_labels(padded(1), padded(2), types, starts, ends)  # [C, L]
@@ -313,7 +313,7 @@ def _tags_right(found, types, starts, ends):
 
 
 def _mistake(text, gold, predicted):
-    """Return what was wanted and what was found, with how sure the surest wrong answer was."""
+    """Return gold and predicted entities, with the score of the surest wrong one."""
     text = text.decode("utf-8", "replace")
     right = set(gold)
     wrong = [e["score"] for e in predicted if (e["type"], e["start"], e["end"]) not in right]
