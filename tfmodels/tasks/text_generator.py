@@ -64,8 +64,8 @@ class TextGenerator:
         positions = model.config.max_length
         if settings.max_new_tokens >= positions:
             raise InputError(
-                f"max_new_tokens {settings.max_new_tokens}: the model has {positions} positions, "
-                f"the prompt's included; give at most {positions - 1}"
+                f"max_new_tokens {settings.max_new_tokens}: the model has positions for "
+                f"{positions} tokens, the prompt's included; give at most {positions - 1}"
             )
         end = () if tokenizer.end_id is None else (tokenizer.end_id,)
         fields = {**vars(settings), "stop_ids": (*settings.stop_ids, *end)}

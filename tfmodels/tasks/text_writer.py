@@ -62,8 +62,8 @@ class TextWriter:
         self.max_length = longest_text(model.config, max_length)
         if settings.max_new_tokens >= positions:
             raise InputError(
-                f"max_new_tokens {settings.max_new_tokens}: the model has {positions} positions, "
-                f"one of them for the start token; give at most {positions - 1}"
+                f"max_new_tokens {settings.max_new_tokens}: the model has positions for "
+                f"{positions} tokens, the start token included; give at most {positions - 1}"
             )
         if settings.sample:
             raise InputError("sample: texts are searched for, not drawn; leave it out")
