@@ -60,7 +60,7 @@ def dense(
     y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, [-1, kernel.shape[0]]), kernel)
     if training and activation in OWN_ACTIVATIONS and bias is not None:
         # A tensor: outside of graphs, custom gradients refuse variables.
-        y = _bias_gelu(y, tf.convert_to_tensor(bias), activation == "gelu_tanh")
+        y = (_bias_gelu if activation == "gelu" else _bias_gelu_tanh)(y, tf.convert_to_tensor(bias))
     else:
         y = y if bias is None else tf.nn.bias_add(y, bias)
         y = tf.nn.gelu(y, approximate=False) if activation == "gelu" else _activate(y, activation)
@@ -101,7 +101,7 @@ def add_norm(
         y = _add_norm(
             tf.reshape(x, [-1, width]), tf.reshape(residual, [-1, width]),
             tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta),
-            _drop(seed, rate), epsilon,
+            tf.constant(epsilon), *_drop(seed, rate),
         )  # fmt: skip
         return tf.reshape(y, tf.shape(x))
     if seed is not None:
@@ -169,7 +169,7 @@ def masked_softmax(
     """
     if tf is not None and training:
         mask = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask
-        return _masked_softmax(scores, mask, _drop(seed, rate), scale)
+        return _masked_softmax(scores, mask, tf.constant(scale), *_drop(seed, rate))
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
@@ -260,14 +260,46 @@ if tf is not None:
     # not once a layer and shape.
     _compiled = tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 
-    def _drop(seed, rate):
-        """What the compiled functions are told about dropout: seed, threshold and scale.
+    def _with_gradients(name, forward, gradients):
+        """Return an operation that has gradients of its own, as of `tf.custom_gradient`.
 
-        As tensors, so that one compiled function serves every rate; `None` where nothing is
+        That one registers a function for each call, which keeps the graph of the call alive as
+        long as the process lives: every model ever trained. Here the gradients are registered
+        once. Gradients are looked up there for the operations of a `tf.function` only, so the
+        operation is one.
+
+        Args:
+            name: of the gradients in the registry.
+            forward: function of tensors that returns `(result, saved)`; `saved` is a tuple of
+                tensors for the gradients.
+            gradients: function of the gradient of the result, the saved tensors and the inputs
+                that returns the gradients of the first of those tensors; the others have none.
+        """
+        name = f"Tfmodels>{name}"
+
+        @tf.RegisterGradient(name)
+        def of_operation(operation, upstream, *_):
+            _, *tensors = operation.inputs
+            found = gradients(upstream, *tensors)
+            return [None, *found, *[None] * (len(tensors) - len(found))]
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def operation(inputs):
+            result, saved = forward(*inputs)
+            graph = tf.compat.v1.get_default_graph()
+            with graph.gradient_override_map({"IdentityN": name}):
+                return tf.identity_n([result, *saved, *inputs])[0]
+
+        return lambda *inputs: operation(inputs)
+
+    def _drop(seed, rate):
+        """Return seed, threshold and scale of dropout, for the compiled functions.
+
+        As tensors, so that one compiled function serves every rate; none where nothing is
         dropped.
         """
         if seed is None:
-            return None
+            return ()
         seed = tf.cast(seed, tf.uint32)
         replica = tf.distribute.get_replica_context()
         if replica is not None and replica.num_replicas_in_sync > 1:
@@ -284,7 +316,7 @@ if tf is not None:
         finds the same elements again without storing them, and XLA fuses it, which it does
         not do with the counter-based generators (40 times slower here).
         """
-        if drop is None:
+        if not drop:
             return 1.0
         seed, threshold, scale = drop
         number = tf.cast(tf.range(tf.size(like)), tf.uint32)
@@ -323,18 +355,20 @@ if tf is not None:
         dx = tf.cast(upstream, tf.float32) * (share + total * slope)
         return tf.cast(dx, x.dtype), tf.cast(tf.reduce_sum(dx, 0), bias.dtype)
 
-    def _bias_gelu(x, bias, by_tanh):
-        @tf.custom_gradient
-        def run(x, bias):
-            def gradient(upstream):
-                return _bias_gelu_backward(x, bias, upstream, by_tanh)
+    def _bias_gelu_of(name, by_tanh):
+        def forward(x, bias):
+            return _bias_gelu_forward(x, bias, by_tanh), ()
 
-            return _bias_gelu_forward(x, bias, by_tanh), gradient
+        def gradients(upstream, x, bias):
+            return _bias_gelu_backward(x, bias, upstream, by_tanh)
 
-        return run(x, bias)
+        return _with_gradients(name, forward, gradients)
+
+    _bias_gelu = _bias_gelu_of("BiasGelu", False)
+    _bias_gelu_tanh = _bias_gelu_of("BiasGeluTanh", True)
 
     @_compiled
-    def _add_norm_forward(x, residual, gamma, beta, drop, epsilon):
+    def _add_norm_forward(x, residual, gamma, beta, epsilon, drop):
         total = tf.cast(x, tf.float32)
         total = total * _kept(total, drop) + tf.cast(residual, tf.float32)
         normalized, _ = _normalize(total, epsilon)
@@ -357,15 +391,14 @@ if tf is not None:
             tf.reduce_sum(upstream, 0),
         )
 
-    def _add_norm(x, residual, gamma, beta, drop, epsilon):
-        @tf.custom_gradient
-        def run(x, residual, gamma, beta):
-            def gradient(upstream):
-                return _add_norm_backward(x, residual, gamma, drop, upstream, epsilon)
+    def _add_norm_gradients(upstream, x, residual, gamma, beta, epsilon, *drop):
+        return _add_norm_backward(x, residual, gamma, drop, upstream, epsilon)
 
-            return _add_norm_forward(x, residual, gamma, beta, drop, epsilon), gradient
-
-        return run(x, residual, gamma, beta)
+    _add_norm = _with_gradients(
+        "AddNorm",
+        lambda *inputs: (_add_norm_forward(*inputs[:5], inputs[5:]), ()),
+        _add_norm_gradients,
+    )
 
     @_compiled
     def _masked_softmax_forward(scores, mask, drop, scale):
@@ -382,14 +415,13 @@ if tf is not None:
         # Masked keys have weight 0 already, but for rows in which all are masked.
         return tf.cast(tf.where(mask, d, 0.0), weights.dtype)
 
-    def _masked_softmax(scores, mask, drop, scale):
-        @tf.custom_gradient
-        def run(scores):
-            dropped, weights = _masked_softmax_forward(scores, mask, drop, scale)
+    def _masked_softmax_with_weights(scores, mask, scale, *drop):
+        dropped, weights = _masked_softmax_forward(scores, mask, drop, scale)
+        return dropped, (weights,)
 
-            def gradient(upstream):
-                return _masked_softmax_backward(weights, mask, drop, upstream, scale)
+    def _masked_softmax_gradients(upstream, weights, scores, mask, scale, *drop):
+        return None, _masked_softmax_backward(weights, mask, drop, upstream, scale)
 
-            return dropped, gradient
-
-        return run(scores)
+    _masked_softmax = _with_gradients(
+        "MaskedSoftmax", _masked_softmax_with_weights, _masked_softmax_gradients
+    )
