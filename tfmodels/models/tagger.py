@@ -13,7 +13,7 @@ import keras
 from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
-from tfmodels.layers.crf import CRF, Chain, penalties, viterbi
+from tfmodels.layers.crf import CRF, CrfScores, penalties, viterbi
 from tfmodels.layers.heads import ClassificationHead
 from tfmodels.layers.kernels import take_positions
 from tfmodels.models.model import EncoderModel
@@ -91,7 +91,7 @@ class Tagger(EncoderModel):
         """
         if self.crf is not None:
             return self.crf.decode(logits, word_mask)
-        return viterbi(logits, word_mask, Chain(*self.penalties))
+        return viterbi(logits, word_mask, CrfScores(*self.penalties))
 
     def probabilities(
         self, logits: KerasTensor, word_mask: KerasTensor | None = None
