@@ -7,7 +7,7 @@ from keras import ops
 from tests.generation.toy import compiled
 from tfmodels.generation import filters
 from tfmodels.generation.filters import (
-    keep_likeliest,
+    keep_most_likely,
     no_repeat_ngram,
     repetition_penalty,
 )
@@ -76,9 +76,9 @@ def test_padding_is_no_token():
 def test_top_k(top_k, few, monkeypatch):
     monkeypatch.setattr(filters, "FEW", few)
     expected = by_transformers("TopKLogitsWarper", ids(), logits(), top_k)
-    np.testing.assert_array_equal(run(keep_likeliest, logits(), top_k), expected)
+    np.testing.assert_array_equal(run(keep_most_likely, logits(), top_k), expected)
     own = np.full((ROWS,), top_k, "int32")
-    np.testing.assert_array_equal(run(keep_likeliest, logits(), own), expected)
+    np.testing.assert_array_equal(run(keep_most_likely, logits(), own), expected)
 
 
 @pytest.mark.parametrize("few", [4, 1024])
@@ -87,16 +87,16 @@ def test_top_p(top_p, few, monkeypatch):
     monkeypatch.setattr(filters, "FEW", few)
     expected = by_transformers("TopPLogitsWarper", ids(), logits(), top_p)
     assert len(set(np.isfinite(expected).sum(1))) > 1 or top_p == 0.001
-    np.testing.assert_array_equal(run(keep_likeliest, logits(), 0, top_p), expected)
+    np.testing.assert_array_equal(run(keep_most_likely, logits(), 0, top_p), expected)
     own = np.full((ROWS,), top_p, "float32")
-    np.testing.assert_array_equal(run(keep_likeliest, logits(), 0, own), expected)
+    np.testing.assert_array_equal(run(keep_most_likely, logits(), 0, own), expected)
 
 
 @pytest.mark.parametrize("few", [4, 1024])
 def test_top_k_then_top_p_each_row_its_own(few, monkeypatch):
     monkeypatch.setattr(filters, "FEW", few)
     top_k, top_p = [0, 5, 0, 20, 3], [1.0, 0.8, 0.6, 1.0, 0.2]
-    found = compiled(keep_likeliest)(
+    found = compiled(keep_most_likely)(
         ops.convert_to_tensor(logits()),
         ops.convert_to_tensor(top_k, "int32"),
         ops.convert_to_tensor(top_p, "float32"),
@@ -108,7 +108,7 @@ def test_top_k_then_top_p_each_row_its_own(few, monkeypatch):
         if p < 1:
             expected = by_transformers("TopPLogitsWarper", ids(), expected, p)
         np.testing.assert_array_equal(ops.convert_to_numpy(found)[row], expected[0])
-        settled = run(keep_likeliest, logits()[row : row + 1], k, p)
+        settled = run(keep_most_likely, logits()[row : row + 1], k, p)
         np.testing.assert_array_equal(settled, expected)
 
 
@@ -118,7 +118,7 @@ def test_ties(few, monkeypatch):
     equal = np.zeros((1, 8), "float32")
 
     def stays(*arguments):
-        return np.flatnonzero(np.isfinite(run(keep_likeliest, equal, *arguments)[0]))
+        return np.flatnonzero(np.isfinite(run(keep_most_likely, equal, *arguments)[0]))
 
     assert stays(3).tolist() == list(range(8))  # all as likely as the third
     assert stays(0, 0.5).tolist() == [0, 1, 2, 3]  # the smallest set
@@ -128,5 +128,5 @@ def test_ties(few, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [(2, 0.5), (0, 0.5), (3,)])
 def test_nothing_left_stays_nothing_left(arguments):
-    found = run(keep_likeliest, np.full((1, 5), -np.inf, "float32"), *arguments)
+    found = run(keep_most_likely, np.full((1, 5), -np.inf, "float32"), *arguments)
     assert not np.isnan(found).any()

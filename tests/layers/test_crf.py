@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from tests.layers.contract import normal, real_tokens
-from tfmodels.layers.crf import CRF, Chain, iob2_constraints, penalties, viterbi
+from tfmodels.layers.crf import CRF, CrfScores, iob2_constraints, penalties, viterbi
 
 NAMES = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
 ILLEGAL = ~iob2_constraints(NAMES).transitions
@@ -21,7 +21,7 @@ def made(num_labels, labels=None, seed=0, size=1.0):
     for number, weight in enumerate(crf.weights):
         weight.assign(size * normal(*weight.shape, seed=10 * seed + number))
     values = (crf.start, crf.transitions, crf.end)
-    return crf, Chain(*(np.asarray(ops.convert_to_numpy(v), "float64") for v in values))
+    return crf, CrfScores(*(np.asarray(ops.convert_to_numpy(v), "float64") for v in values))
 
 
 def ask(question, *inputs):
@@ -171,7 +171,7 @@ def test_gradient_is_that_of_finite_differences_in_float64():
     start = {"emissions": emissions.astype("float64"), **chain._asdict()}
 
     def loss(values):
-        chain = Chain(*(values[name] for name in Chain._fields))
+        chain = CrfScores(*(values[name] for name in CrfScores._fields))
         return upstream @ log_likelihoods(values["emissions"], labels, lengths, chain)
 
     for name, value in start.items():
@@ -228,7 +228,7 @@ def test_constraints_by_hand():
 
 @pytest.mark.parametrize("size", [1.0, 1000.0])
 def test_no_illegal_sequence_is_decoded(size):
-    """4,000 rows each of random emissions and a random chain, and of no chain at all."""
+    """4,000 rows each of random emissions, with a random CRF and without a CRF."""
     crf, _ = made(7, NAMES, size=size)
     lengths = np.random.default_rng(0).integers(0, 13, 4000)
     mask = real_tokens(*lengths, size=12)

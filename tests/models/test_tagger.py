@@ -1,4 +1,4 @@
-"""`Tagger`: the contract of every model, what it learns with a chain, and its files."""
+"""`Tagger`: the contract of every model, what it learns with a CRF, and its files."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ CASES = {
     "words": Case(tagger(), BATCH, dict.fromkeys(BATCH, (1,)), **FIELDS),
     "chain": Case(tagger(True, NAMES), BATCH, dict.fromkeys(BATCH, (1,)), **FIELDS),
 }
-# The weights of the chain have no part in the emissions: their gradient is that of the loss.
+# The weights of the CRF have no part in the emissions: their gradient is that of the loss.
 OF_EMISSIONS_ONLY = (gradient_reaches_every_weight, gradient_is_the_slope)
 
 
@@ -146,7 +146,7 @@ def test_the_chain_learns_what_depends_on_the_tag_before():
 
 
 def test_a_compiled_model_is_read_and_trained_further(tmp_path):
-    """Its loss must be of the model's own chain, not of the copy that was read with it."""
+    """Its loss must be of the model's own CRF, not of the copy that was read with it."""
     batch, labels = alternating(64)
     keras.utils.set_random_seed(0)
     model = trained(Tagger(wordwise(), 3, NAMES, True, dropout=0.0), batch, labels, 1)

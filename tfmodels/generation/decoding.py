@@ -1,9 +1,9 @@
-"""Generation: prompts and a model's step in, tokens out.
+"""Generation of tokens with the step function of any model.
 
-In: the logits of the first new token, the model's state, and a function `step` that reads one
-token and gives the logits of the next; no model is known here. Out: `Generated`. It is one
-loop of `keras.ops`, all of whose tensors keep their shapes, so it runs on each Keras backend,
-in a `tf.function` and in a SavedModel; `Decoding` is the same loop in parts.
+In: the logits of the first new token, the model's state, and a function `step` from one token
+and the state to the logits of the next token. Out: `Generated`. It is one `keras.ops` loop over
+tensors of fixed shapes, so it runs on each Keras backend, in a `tf.function` and in a
+SavedModel; `Decoding` is the same loop step by step.
 
 B = rows, P prompt positions, T = `max_new_tokens`, V vocabulary, R = B * `num_beams`.
 """
@@ -30,39 +30,38 @@ def generate(
     rows: dict | None = None,
     stopped: Callable | None = None,
 ) -> Generated:
-    """Continues prompts.
+    """Continue prompts.
 
     Args:
         step: function of `token_ids` int32 `[R]`, `index` scalar int (0 for the first new
-            token) and `state`, which returns the logits float `[R, V]` of the token after
-            and the new state. V is known; the state keeps its structure and shapes.
+            token) and `state`, which returns the logits float `[R, V]` of the next token
+            and the new state. V is static; the state keeps its structure and shapes.
         logits: float `[B, V]`, of the first new token.
-        state: nested tuples and dicts of tensors, the first axis of each is the rows. Beam
-            search repeats them, so that the beams of a row are neighbours, and puts them into
-            another order after each token. If the state is a dict, what it has under the key
-            `"fixed"` is repeated only: it belongs to the prompt and not to the tokens after, so
-            that the beams of a row may share it, and `step` returns it as it was. A search then
-            does not copy it at each step.
+        state: nested tuples and dicts of tensors whose first axis is rows. Beam search repeats
+            the rows, the beams of a row next to each other, and reorders them after each
+            token. If the state is a dict, the entry `"fixed"` is repeated but not reordered,
+            which saves copies: it must depend on the prompt only, and `step` must return it
+            unchanged.
         prompt_ids: int32 `[B, P]`, padding left.
-        prompt_mask: bool `[B, P]`, `True` = a real token. Both are for the repetition penalty
-            and the n-grams, which look at real tokens only (`transformers` at padding too).
+        prompt_mask: bool `[B, P]`, `True` = a real token. Repetition penalty and n-grams count
+            the real tokens of the prompt only (`transformers` also counts padding).
         settings: a `Generation`.
-        seeds: int32 `[B]`, needed to sample. What a row draws depends on its seed, the number
-            of the token and its logits, not on other rows or the backend.
-        rows: dict of settings of each row's own, `[B]`: `max_new_tokens` int32 (1 to
-            `settings.max_new_tokens`) and, where `settings.sample`, `temperature` float32
-            (0 takes the likeliest token), `top_k` int32 (0: off) and `top_p` float32 (1: off).
-            Tensors: their values are not checked.
-        stopped: function of `token_ids` int32 `[N, T]` so far (`pad_id` after) and `count`
-            scalar int, how many are there, that returns bool `[N]`: whether a row ends here.
-            It is asked about candidates of beam search as well, so N may be more than R.
+        seeds: int32 `[B]`, required to sample. The draws of a row depend on its seed, the
+            number of the token and its logits, not on other rows or the backend.
+        rows: dict of settings per row, tensors `[B]`: `max_new_tokens` int32 (1 to
+            `settings.max_new_tokens`) and, with `settings.sample`, `temperature` float32
+            (0: greedy), `top_k` int32 (0: off) and `top_p` float32 (1: off). Their values are
+            not checked.
+        stopped: function of `token_ids` int32 `[N, T]` (`pad_id` after the tokens so far) and
+            `count` scalar int, the number of tokens so far, that returns bool `[N]`: whether
+            each row ends. Beam search calls it with all candidates, so N may exceed R.
 
     Returns:
-        `Generated` of T tokens a row.
+        `Generated` of T tokens for each row.
 
     Raises:
-        InputError: no seeds to sample with, an unknown setting in `rows`, or an id in
-            `settings` that the vocabulary does not have.
+        InputError: if there are no seeds to sample with, an unknown setting in `rows`, or an
+            id in `settings` that is not in the vocabulary.
     """
     decoding = Decoding(step, settings, stopped)
 
@@ -75,14 +74,14 @@ def generate(
 
 
 class Decoding:
-    """The parts of `generate`, to see the tokens as they come.
+    """`generate` step by step, to stream the tokens.
 
-    What is carried is a named tuple of tensors of fixed shapes, among them `count` and
-    `token_ids`; `advance` may be compiled by itself. With the specs of what a compiled `start`
-    of prompts `[None, None]` gives, it is traced once for prompts of any length.
+    The carry is a named tuple of tensors of fixed shapes, among them `count` and `token_ids`;
+    `advance` may be compiled separately. With the output specs of a `start` compiled for prompts
+    `[None, None]`, it is traced once for prompts of any length.
 
     Args:
-        step, settings, stopped: as of `generate`.
+        step, settings, stopped: as in `generate`.
 
     Example:
         >>> decoding = Decoding(model.step, Generation(max_new_tokens=20))
@@ -107,17 +106,17 @@ class Decoding:
         seeds: KerasTensor | None = None,
         rows: dict | None = None,
     ) -> Any:
-        """The carry with the first new token of each row; the arguments of `generate`."""
+        """Return the carry with the first new token of each row; arguments as in `generate`."""
         return self._parts.start(logits, state, prompt_ids, prompt_mask, seeds, rows)
 
     def unfinished(self, carry: Any) -> KerasTensor:
-        """Whether there is more to come: bool scalar."""
+        """Return whether any row has not ended: bool scalar."""
         return self._parts.unfinished(carry)
 
     def advance(self, carry: Any) -> Any:
-        """The carry with one token more in each row that has not ended."""
+        """Return the carry with one more token in each row that has not ended."""
         return self._parts.advance(carry)
 
     def result(self, carry: Any) -> Generated:
-        """The `Generated` so far; of beam search, what has ended so far."""
+        """Return the `Generated` so far; in beam search, only sequences that have ended."""
         return self._parts.result(carry)

@@ -1,9 +1,9 @@
-"""What belongs to each row and stays the same while its text grows; and when it ends.
+"""The constant inputs of each row in a generation loop, and the condition that ends a row.
 
-In: what the caller of `generate` gives. Out: `Rows`, tensors that go through the loop with
-the rest, so that a step compiled once serves every call of the same shapes.
+In: the arguments of `generate`. Out: `Rows`, tensors that are loop variables, so that a compiled
+step serves every call of the same shapes.
 
-B = prompts, P prompt positions, T new tokens at most, R = B, or more in a search.
+B = prompts, P prompt positions, T = maximum new tokens, R = B, or more in a beam search.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from keras import KerasTensor, ops
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
 
-# Settings that a row may have of its own: their dtypes.
-OWN_SETTINGS = {
+# Settings that may differ between rows: their dtypes.
+ROW_SETTINGS = {
     "max_new_tokens": "int32",
     "temperature": "float32",
     "top_k": "int32",
@@ -24,8 +24,8 @@ OWN_SETTINGS = {
 
 
 class Rows(NamedTuple):
-    """`prompt_ids` int32, `prompt_mask` bool `[B, P]`, `seeds` int32 `[B]`, `settings`: a dict
-    of tensors `[B]`, those of `OWN_SETTINGS` that were given and always `max_new_tokens`."""
+    """`prompt_ids` int32 `[B, P]`, `prompt_mask` bool `[B, P]`, `seeds` int32 `[B]`, `settings`: a
+    dict of tensors `[B]`, with `max_new_tokens` and the other given settings of `ROW_SETTINGS`."""
 
     prompt_ids: Any
     prompt_mask: Any
@@ -34,12 +34,12 @@ class Rows(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """What was generated.
+    """The result of a generation.
 
-    `token_ids` int32 `[B, T]`, `pad_id` after the end; `mask` bool `[B, T]`, which of them are
-    tokens; `scores` float32 `[B]`: the sum of the log-probabilities that the model gave
-    the tokens, without filters and temperature; of beam search, with the penalties of the
-    settings and divided by the length, as `sequences_scores` of `transformers`.
+    `token_ids` int32 `[B, T]`, `pad_id` after the end; `mask` bool `[B, T]`, `False` after the
+    end; `scores` float32 `[B]`: the sum of the model's log-probabilities of the tokens, before
+    filters and temperature; in beam search, after penalties and divided by the length, as
+    `sequences_scores` of `transformers`.
     """
 
     token_ids: Any
@@ -55,17 +55,17 @@ def read_rows(
     seeds: KerasTensor | None,
     settings: dict | None,
 ) -> Rows:
-    """The `Rows` of what `generate` was given.
+    """Return the `Rows` from the arguments of `generate`.
 
     Raises:
-        InputError: there are no seeds to sample with, `settings` has an unknown name or one
-            that has no meaning here, or an id is not in the vocabulary.
+        InputError: if there are no seeds to sample with, `settings` has an unknown name or a
+            name without effect, or an id is not in the vocabulary.
     """
     settings = dict(settings or {})
-    sampling = [name for name in OWN_SETTINGS if name != "max_new_tokens"]
+    sampling = [name for name in ROW_SETTINGS if name != "max_new_tokens"]
     for name in settings:
-        if name not in OWN_SETTINGS:
-            raise InputError(f"rows: no setting {name!r}; give {', '.join(OWN_SETTINGS)}")
+        if name not in ROW_SETTINGS:
+            raise InputError(f"rows: no setting {name!r}; give {', '.join(ROW_SETTINGS)}")
         if name in sampling and not generation.sample:
             raise InputError(f"rows: {name} has no meaning without sample=True; leave it out")
     for name in ("stop_ids", "pad_id", "forced_first_id", "forced_last_id"):
@@ -80,7 +80,7 @@ def read_rows(
         raise InputError("seeds: sample=True needs an integer for each row")
     prompt_ids = ops.cast(prompt_ids, "int32")
     num_rows = ops.shape(prompt_ids)[0]
-    own = {name: ops.cast(values, OWN_SETTINGS[name]) for name, values in settings.items()}
+    own = {name: ops.cast(values, ROW_SETTINGS[name]) for name, values in settings.items()}
     own.setdefault("max_new_tokens", ops.full((num_rows,), generation.max_new_tokens, "int32"))
     seeds = ops.zeros((num_rows,), "int32") if seeds is None else ops.cast(seeds, "int32")
     return Rows(prompt_ids, ops.cast(prompt_mask, "bool"), seeds, own)
@@ -91,16 +91,16 @@ def has_ended(
     stopped: Callable | None,
     token_ids: KerasTensor,
     count: int | KerasTensor,
-    most: KerasTensor,
+    max_tokens: KerasTensor,
 ) -> KerasTensor:
-    """Whether the newest token ends its row.
+    """Return whether the newest token ends its row.
 
     Args:
         generation: a `Generation`.
-        stopped: further condition, or `None`; see `generate`.
+        stopped: additional condition, or `None`; see `generate`.
         token_ids: int32 `[R, T]`.
-        count: scalar int, 1 or more: how many there are.
-        most: int32 `[R]`, the most tokens of each row.
+        count: scalar int, 1 or more: number of new tokens so far.
+        max_tokens: int32 `[R]`, maximum number of new tokens of each row.
 
     Returns:
         bool `[R]`.
@@ -111,10 +111,10 @@ def has_ended(
         ended = ended | (newest == stop_id)
     if stopped is not None:
         ended = ended | stopped(token_ids, count)
-    return (ended & (count >= generation.min_new_tokens)) | (count >= most)
+    return (ended & (count >= generation.min_new_tokens)) | (count >= max_tokens)
 
 
 def put(token_ids: KerasTensor, count: int | KerasTensor, tokens: KerasTensor) -> KerasTensor:
-    """`token_ids` `[..., T]` with `tokens` `[...]` at place `count`."""
+    """Return `token_ids` `[..., T]` with `tokens` `[...]` at index `count` of the last axis."""
     here = ops.arange(token_ids.shape[-1], dtype="int32") == count
     return ops.where(here, ops.expand_dims(tokens, -1), token_ids)

@@ -1,9 +1,9 @@
-"""One token a step for each row: the likeliest, or one drawn.
+"""Greedy decoding and sampling: in each step, the most likely or a drawn token for each row.
 
-In: the logits of the first new token and a `step` that gives those of the next. Out: tokens,
-and where they end. `decoding.py` says what the arguments are.
+In: the logits of the first new token and a `step` that returns those of the next. Out: tokens,
+and where they end. For the arguments see `decoding.generate`.
 
-B = rows, P prompt positions, T new tokens at most, V vocabulary.
+B = rows, P prompt positions, T = maximum new tokens, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from keras import KerasTensor, ops
 
-from tfmodels.generation.filters import keep_likeliest, penalize
+from tfmodels.generation.filters import keep_most_likely, penalize
 from tfmodels.generation.noise import gumbel
 from tfmodels.generation.rows import Generated, Rows, has_ended, put, read_rows
 from tfmodels.generation.settings import Generation
 
-COLDEST = 1e-6  # a row's temperature of 0 takes the likeliest token
+MIN_TEMPERATURE = 1e-6  # in place of 0 for a row, which is greedy decoding
 
 
-class Growing(NamedTuple):
-    """What the loop carries, of fixed shapes."""
+class SamplingCarry(NamedTuple):
+    """The loop variables, of fixed shapes."""
 
     count: Any  # int32 scalar, tokens so far
     token_ids: Any  # int32 [B, T]
@@ -32,7 +32,7 @@ class Growing(NamedTuple):
 
 
 class Sampling:
-    """Greedy decoding and sampling, in parts; see `decoding.Decoding` for the methods."""
+    """Greedy decoding and sampling, with the methods of `decoding.Decoding`."""
 
     def __init__(
         self, step: Callable, settings: Generation, stopped: Callable | None = None
@@ -47,13 +47,13 @@ class Sampling:
         prompt_mask: KerasTensor,
         seeds: KerasTensor | None = None,
         rows: dict | None = None,
-    ) -> Growing:
+    ) -> SamplingCarry:
         own = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
         num_rows = ops.shape(own.prompt_ids)[0]
         shape = (num_rows, self.settings.max_new_tokens)
-        return self._grown(
+        return self._extended(
             logits,
-            Growing(
+            SamplingCarry(
                 count=ops.convert_to_tensor(0, "int32"),
                 token_ids=ops.full(shape, self.settings.pad_id, "int32"),
                 lengths=ops.zeros((num_rows,), "int32"),
@@ -64,59 +64,54 @@ class Sampling:
             ),
         )
 
-    def unfinished(self, growing: Growing) -> KerasTensor:
-        room = growing.count < self.settings.max_new_tokens
-        return ops.logical_and(room, ops.logical_not(ops.all(growing.finished)))
+    def unfinished(self, carry: SamplingCarry) -> KerasTensor:
+        room = carry.count < self.settings.max_new_tokens
+        return ops.logical_and(room, ops.logical_not(ops.all(carry.finished)))
 
-    def advance(self, growing: Growing) -> Growing:
-        index = growing.count - 1
-        newest = ops.take(growing.token_ids, index, axis=1)
-        logits, state = self.step(newest, index, growing.state)
-        return self._grown(logits, growing._replace(state=state))
+    def advance(self, carry: SamplingCarry) -> SamplingCarry:
+        index = carry.count - 1
+        newest = ops.take(carry.token_ids, index, axis=1)
+        logits, state = self.step(newest, index, carry.state)
+        return self._extended(logits, carry._replace(state=state))
 
-    def result(self, growing: Growing) -> Generated:
+    def result(self, carry: SamplingCarry) -> Generated:
         place = ops.arange(self.settings.max_new_tokens, dtype="int32")
-        mask = place < ops.expand_dims(growing.lengths, 1)
-        return Generated(growing.token_ids, mask, growing.scores)
+        mask = place < ops.expand_dims(carry.lengths, 1)
+        return Generated(carry.token_ids, mask, carry.scores)
 
-    def _grown(self, logits, growing):
-        """With one token more in each row that has not finished."""
-        count, finished, rows = growing.count, growing.finished, growing.rows
-        # A model may know less of the number of rows than the loop does.
-        shape = (ops.shape(growing.token_ids)[0], logits.shape[-1])
+    def _extended(self, logits, carry):
+        """Return the carry with one more token in each row that has not finished."""
+        count, finished, rows = carry.count, carry.finished, carry.rows
+        # The static number of rows may be unknown in the output of `step`.
+        shape = (ops.shape(carry.token_ids)[0], logits.shape[-1])
         logits = ops.reshape(ops.cast(logits, "float32"), shape)
-        token = self._chosen(logits, growing)
+        token = self._chosen(logits, carry)
         chosen = ops.take_along_axis(logits, ops.expand_dims(token, 1), 1)[:, 0]
         chosen = chosen - ops.logsumexp(logits, 1)
-        token_ids = put(growing.token_ids, count, ops.where(finished, self.settings.pad_id, token))
-        most = rows.settings["max_new_tokens"]
-        ended = has_ended(self.settings, self.stopped, token_ids, count + 1, most)
-        return growing._replace(
+        token_ids = put(carry.token_ids, count, ops.where(finished, self.settings.pad_id, token))
+        max_tokens = rows.settings["max_new_tokens"]
+        ended = has_ended(self.settings, self.stopped, token_ids, count + 1, max_tokens)
+        return carry._replace(
             count=count + 1,
             token_ids=token_ids,
-            lengths=growing.lengths + ops.where(finished, 0, 1),
-            scores=growing.scores + ops.where(finished, 0.0, chosen),
+            lengths=carry.lengths + ops.where(finished, 0, 1),
+            scores=carry.scores + ops.where(finished, 0.0, chosen),
             finished=ops.logical_or(finished, ended),
         )
 
-    def _chosen(self, logits, growing):
-        """The next token of each row, int32 `[B]`."""
-        settings, own, rows = self.settings, growing.rows.settings, growing.rows
+    def _chosen(self, logits, carry):
+        """Return the next token of each row, int32 `[B]`."""
+        settings, own, rows = self.settings, carry.rows.settings, carry.rows
         scores = penalize(
-            logits,
-            settings,
-            rows.prompt_ids,
-            rows.prompt_mask,
-            growing.token_ids,
-            growing.count,
-            own["max_new_tokens"],
-        )
+            logits, settings, rows.prompt_ids, rows.prompt_mask,
+            carry.token_ids, carry.count, own["max_new_tokens"],
+        )  # fmt: skip
         if settings.sample:
             if "temperature" in own:
-                scores /= ops.expand_dims(ops.maximum(own["temperature"], COLDEST), 1)
+                scores /= ops.expand_dims(ops.maximum(own["temperature"], MIN_TEMPERATURE), 1)
             elif settings.temperature != 1:
                 scores /= settings.temperature
             top_k, top_p = (own.get(name, getattr(settings, name)) for name in ("top_k", "top_p"))
-            scores = keep_likeliest(scores, top_k, top_p)
-            scores += gumbel(rows.seeds, growing.count, scores.shape[-1])
+            scores = keep_most_likely(scores, top_k, top_p)
+            scores += gumbel(rows.seeds, carry.count, scores.shape[-1])
         return ops.cast(ops.argmax(scores, 1), "int32")

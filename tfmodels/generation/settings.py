@@ -1,7 +1,7 @@
-"""How texts are generated: one frozen dataclass, which checks itself.
+"""The settings of a generation: a frozen dataclass that validates its values.
 
-In: numbers of the caller. Out: `Generation`, which `decoding.py` and the search read. The
-fields mean what they mean in `transformers`' `GenerationConfig`.
+In: values of the caller. Out: `Generation`, for `decoding.generate`. The fields have the
+semantics of `transformers`' `GenerationConfig`.
 """
 
 import dataclasses
@@ -13,37 +13,37 @@ from tfmodels.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """The settings of `tfmodels.generation.decoding.generate`; the defaults are greedy.
+    """The settings of `tfmodels.generation.decoding.generate`; the default is greedy decoding.
 
     Args:
-        max_new_tokens: T, the most tokens a row gets, 1 or more.
-        min_new_tokens: the fewest tokens a row gets; 0 to `max_new_tokens`. Stop ids are
-            forbidden before, and nothing else ends a row either.
-        sample: whether tokens are drawn; else the likeliest is taken.
-        temperature: with `sample`, what the logits are divided by, above 0.
-        top_k: with `sample`, how many of the likeliest tokens stay (and all as likely as the
+        max_new_tokens: T, the maximum number of new tokens of a row, 1 or more.
+        min_new_tokens: the minimum number of new tokens of a row, 0 to `max_new_tokens`. Before
+            that, stop ids are forbidden and no other condition ends the row.
+        sample: whether to sample tokens; if `False`, the most likely token is taken.
+        temperature: with `sample`, the divisor of the logits, above 0.
+        top_k: with `sample`, the number of most likely tokens to keep (and all as likely as the
             last of these); 0: all.
-        top_p: with `sample`, the likeliest tokens stay whose probabilities together just reach
-            this, above 0 and at most 1; 1: all.
-        repetition_penalty: logits of tokens that the row already has are divided by this if
+        top_p: with `sample`, keep the smallest set of most likely tokens whose probabilities
+            sum to this or more; above 0 and at most 1; 1: all.
+        repetition_penalty: logits of tokens that are already in the row are divided by this if
             positive, multiplied if negative; above 0, 1: off.
-        no_repeat_ngram: no such number of tokens comes twice in a row; 0: off.
-        forced_first_id: token that a row must begin with, whatever the settings above say;
-            `None`: none. `transformers`' `forced_bos_token_id`, which does nothing there where
-            a prompt is longer than one token.
-        forced_last_id: token that must come at the last place, `max_new_tokens`, of a row that
-            has not ended before; `None`: none. Of two tokens forced at one place, this one
-            comes. `transformers`' `forced_eos_token_id`.
-        num_beams: sequences that are followed for each row; 1: no beam search.
-        length_penalty: the score of beam search is the log-probability divided by the number
-            of new tokens to this power.
+        no_repeat_ngram: size of the n-grams that may occur only once in a row; 0: off.
+        forced_first_id: the first token of every row, overriding the settings above; `None`:
+            not forced. `transformers`' `forced_bos_token_id`, which has no effect there if the
+            prompt is longer than one token.
+        forced_last_id: the token at the last position, `max_new_tokens`, of a row that has not
+            ended before; `None`: not forced. Overrides `forced_first_id` at the same position.
+            `transformers`' `forced_eos_token_id`.
+        num_beams: number of beams for each row; 1: no beam search.
+        length_penalty: exponent of the number of new tokens, by which beam search divides the
+            log-probability of a sequence.
         early_stopping: whether beam search ends a row once `num_beams` sequences have ended;
-            else it goes on while a better one seems possible.
-        stop_ids: tokens that end a row; the one that did is kept.
+            otherwise it continues while a better one seems possible.
+        stop_ids: tokens that end a row; they are part of the output.
         pad_id: token after the end of a row.
 
     Raises:
-        InputError: a value is out of range, or both `sample` and `num_beams` are asked for.
+        InputError: if a value is out of range, or `sample` is combined with `num_beams`.
     """
 
     max_new_tokens: int = 64
@@ -63,9 +63,9 @@ class Generation:
     pad_id: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _INTEGERS.items():
-            if not _is_integer(getattr(self, name), least):
-                raise self._wrong(name, f"a whole number, {least} or more")
+        for name, minimum in _INTEGERS.items():
+            if not _is_integer(getattr(self, name), minimum):
+                raise self._wrong(name, f"an integer, {minimum} or more")
         for name in ("temperature", "repetition_penalty"):
             if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
                 raise self._wrong(name, "a number above 0")
@@ -92,10 +92,10 @@ class Generation:
 
 
 def given_fields(fields: dict) -> dict:
-    """Return those fields of a `Generation` that are not None.
+    """Return the fields of a `Generation` that are not `None`.
 
     Raises:
-        InputError: there is no such field.
+        InputError: if there is no such field.
     """
     known = {field.name for field in dataclasses.fields(Generation)}
     for name in sorted(fields.keys() - known):
@@ -105,7 +105,7 @@ def given_fields(fields: dict) -> dict:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-# Field: its least value.
+# Field: its minimum value.
 _INTEGERS = {
     "max_new_tokens": 1,
     "min_new_tokens": 0,
@@ -116,9 +116,9 @@ _INTEGERS = {
 }
 
 
-def _is_integer(value, least):
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    return whole and value >= least
+def _is_integer(value, minimum):
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return integer and value >= minimum
 
 
 def _is_number(value):

@@ -1,10 +1,9 @@
-"""The attention of the package: self, cross, causal and cached attention in one class.
+"""Multi-head attention: self, cross, causal and cached attention in one class.
 
 In: queries `[B, Q, H]`, optionally values `[B, K, H]`, a bool mask, a cache. Out:
-`[B, Q, H]`. Multi-head scaled dot-product attention (Vaswani et al. 2017, section
-3.2). What kind of attention it is, is decided by what it is called with: no values
-is self-attention, values is cross-attention, a causal mask (see `masks`) is causal
-attention.
+`[B, Q, H]`. Scaled dot-product attention (Vaswani et al. 2017, section 3.2). The call
+decides the kind: self-attention without values, cross-attention with values, causal
+attention with a causal mask (see `masks`).
 
 B batch, Q queries, K keys, H hidden, N heads, D head size.
 """
@@ -24,31 +23,30 @@ class Attention(Layer):
     """Multi-head scaled dot-product attention.
 
     Args:
-        num_heads: N; divides `hidden_dim`.
+        num_heads: N, must divide `hidden_dim`.
         hidden_dim: H.
-        dropout: share of the attention weights that is dropped in training.
-        initializer_range: standard deviation of the truncated normal distribution
-            that the kernels start from.
+        dropout: fraction of the attention weights to drop in training.
+        initializer_range: standard deviation of the truncated normal kernel initializer.
 
     Call arguments:
         query: float `[B, Q, H]`.
-        value: float `[B, K, H]` to attend to; `query` itself if not given.
+        value: float `[B, K, H]` to attend to; defaults to `query`.
         attention_mask: bool that broadcasts to `[B, Q, K]`, `True` = may be attended to.
-        cache: pair of keys and values, float `[B, N, K, D]` each: what `new_cache` gave for
-            incremental self-attention, what `project` gave for cross-attention.
-        cache_index: scalar int. With it, keys and values of `query` are written to the
-            cache from this position on and the call returns the new cache as well (without
-            a cache to write to, that of `query`, so K = Q); without it a given cache is
-            used as it is and `value` is not looked at.
-            Positions of the cache not yet written must be zero and masked, and the cache must
-            have room: `cache_index + Q <= K` (not checked where the index is a tensor).
-        return_attention_scores: whether to return the weights of the values too, as
+        cache: pair of keys and values, float `[B, N, K, D]` each: from `new_cache` for
+            incremental self-attention, from `project` for cross-attention.
+        cache_index: scalar int. If given, the keys and values of `query` are written to the
+            cache from this position on, and the call returns the new cache too (without
+            `cache`, a cache of `query` alone, K = Q). If not given, `cache` is used unchanged
+            and `value` is ignored.
+            Unwritten positions of the cache must be zero and masked, and the cache must have
+            room: `cache_index + Q <= K` (not checked if the index is a tensor).
+        return_attention_scores: whether to return the attention weights too, as
             `keras.layers.MultiHeadAttention` does.
         training: bool.
 
     Returns:
-        float `[B, Q, H]`; a tuple of that, with `cache_index` the new cache, and with
-        `return_attention_scores` float `[B, N, Q, K]`.
+        float `[B, Q, H]`, or a tuple of it, the new cache (if `cache_index` is given) and the
+        weights float `[B, N, Q, K]` (if `return_attention_scores`).
 
     Raises:
         ValueError: if `num_heads` does not divide `hidden_dim`.
@@ -86,12 +84,12 @@ class Attention(Layer):
         self.output_projection.build((*query_shape[:-1], self.hidden_dim))
 
     def new_cache(self, batch_size: int | KerasTensor, length: int | KerasTensor) -> tuple:
-        """An empty cache for `length` positions: a pair of zeros `[B, N, length, D]`."""
+        """Return an empty cache for `length` positions: a pair of zeros `[B, N, length, D]`."""
         shape = (batch_size, self.num_heads, length, self.head_dim)
         return tuple(ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2))
 
     def project(self, value: KerasTensor, training: bool = False) -> tuple:
-        """Keys and values of `value` `[B, K, H]` in the form of a cache: two `[B, N, K, D]`."""
+        """Return keys and values of `value` `[B, K, H]` as a cache: two float `[B, N, K, D]`."""
         keys = self._heads(self.key(value, training=training))
         return keys, self._heads(self.value(value, training=training))
 
@@ -122,7 +120,7 @@ class Attention(Layer):
         keys, values = cache
         mask = attention_mask
         if mask is not None:
-            mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; from the end: it may lack B
+            mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; axis -3, as B may be missing
         attended, scores = kernels.attend(
             queries,
             keys,
@@ -141,7 +139,7 @@ class Attention(Layer):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _heads(self, x):
-        """`[B, S, H]` to `[B, N, S, D]`."""
+        """Reshape `[B, S, H]` to `[B, N, S, D]`."""
         x = ops.reshape(x, (-1, ops.shape(x)[1], self.num_heads, self.head_dim))
         return ops.transpose(x, (0, 2, 1, 3))
 

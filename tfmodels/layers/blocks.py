@@ -1,7 +1,7 @@
-"""The blocks that models are stacks of: feed-forward, encoder block, decoder block.
+"""The blocks of the models: feed-forward, encoder block, decoder block.
 
 In: float `[B, S, H]` and bool masks (see `masks`). Out: float `[B, S, H]`. Vaswani et
-al. 2017, section 3.1; `norm_first` is the order of Xiong et al. 2020 (and of GPT-2).
+al. 2017, section 3.1; `norm_first` selects pre-norm (Xiong et al. 2020, GPT-2).
 """
 
 from typing import Any
@@ -15,13 +15,13 @@ from tfmodels.layers.dense import Layer, LayerNorm, dense
 
 @keras.saving.register_keras_serializable("tfmodels")
 class FeedForward(Layer):
-    """Two dense layers with an activation between them, position by position.
+    """Two dense layers with an activation between them, applied at each position.
 
     Args:
         hidden_dim: H.
         feedforward_dim: F.
         activation: name of a Keras activation.
-        initializer_range: standard deviation the kernels start from.
+        initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
         inputs: float `[B, S, H]`.
@@ -61,7 +61,7 @@ class FeedForward(Layer):
 
 
 class _Block(Layer):
-    """What the blocks share: their settings (see `EncoderBlock`), parts and residuals."""
+    """Base of the blocks: their arguments (see `EncoderBlock`), sublayers and residuals."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Block(Layer):
             name="feedforward",
         )
         self.feedforward_norm = self._norm("feedforward_norm")
-        # Only the order with the normalization first drops outside of it.
+        # Pre-norm only: in post-norm blocks the normalization layer applies the dropout.
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
     def _attention(self, name):
@@ -121,11 +121,11 @@ class _Block(Layer):
         self.feedforward_norm.build(input_shape)
 
     def _before(self, x, norm, training):
-        """What a part reads: `x`, normalized if the normalization comes first."""
+        """Return the input of a sublayer: `x`, normalized in a pre-norm block."""
         return norm(x, training=training) if self.norm_first else x
 
     def _after(self, x, output, norm, training):
-        """`x` plus the part's `output`, normalized if the normalization comes last."""
+        """Return `x` plus the sublayer's `output`, normalized in a post-norm block."""
         if self.norm_first:
             return x + self.drop(output, training=training)
         return norm(output, residual=x, training=training)
@@ -148,12 +148,13 @@ class EncoderBlock(_Block):
         hidden_dim: H.
         num_heads: N.
         feedforward_dim: F.
-        activation: name of a Keras activation, in the feed-forward part.
-        dropout: share of each part's output that is dropped in training.
-        attention_dropout: share of the attention weights that is dropped in training.
-        epsilon: of the layer normalizations.
-        norm_first: normalize the input of each part (`True`) or the sum after it.
-        initializer_range: standard deviation the kernels start from.
+        activation: name of a Keras activation, of the feed-forward sublayer.
+        dropout: fraction of each sublayer's output to drop in training.
+        attention_dropout: fraction of the attention weights to drop in training.
+        epsilon: added to the variance in the layer normalizations.
+        norm_first: whether to normalize the input of each sublayer (pre-norm) instead of the
+            sum after it (post-norm).
+        initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
         inputs: float `[B, S, H]`.
@@ -162,7 +163,7 @@ class EncoderBlock(_Block):
         training: bool.
 
     Returns:
-        float `[B, S, H]`; with `return_attention_scores` a pair of that and `[B, N, S, S]`.
+        float `[B, S, H]`; with `return_attention_scores` a pair of it and float `[B, N, S, S]`.
     """
 
     def call(
@@ -186,25 +187,25 @@ class DecoderBlock(_Block):
     """Causal self-attention, optionally cross-attention, then feed-forward.
 
     Args:
-        *args: as of `EncoderBlock`.
-        cross_attention: whether there is a part that attends to an encoder's output.
-        **kwargs: as of `EncoderBlock`.
+        *args: as in `EncoderBlock`.
+        cross_attention: whether the block attends to the output of an encoder.
+        **kwargs: as in `EncoderBlock`.
 
     Call arguments:
         inputs: float `[B, T, H]`.
-        attention_mask: bool that broadcasts to `[B, T, K]`: causal, and without padding.
+        attention_mask: bool that broadcasts to `[B, T, K]`: causal, and `False` at padding.
         encoded: float `[B, S, H]`, the encoder's output.
         encoded_mask: bool that broadcasts to `[B, T, S]`.
-        cache: two float `[B, N, K, D]` for the self-attention (see `Attention`).
-        cache_index: scalar int, position of the first of `inputs` in the cache.
-        encoded_cache: two float `[B, N, S, D]`, `cross_attention.project(encoded)`,
-            in place of `encoded`.
+        cache: pair of float `[B, N, K, D]` for the self-attention (see `Attention`).
+        cache_index: scalar int, position in the cache of the first input.
+        encoded_cache: pair of float `[B, N, S, D]`, `cross_attention.project(encoded)`,
+            to give instead of `encoded`.
         return_attention_scores: whether to return the weights of the self-attention too.
         training: bool.
 
     Returns:
-        float `[B, T, H]`; a tuple of that, with `cache_index` the new cache, and with
-        `return_attention_scores` float `[B, N, T, K]`.
+        float `[B, T, H]`, or a tuple of it, the new cache (if `cache_index` is given) and the
+        self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
     """
 
     def __init__(self, *args: Any, cross_attention: bool = True, **kwargs: Any) -> None:
@@ -243,7 +244,7 @@ class DecoderBlock(_Block):
         if self.cross_attention is not None:
             if encoded is None and encoded_cache is None:
                 raise ValueError(
-                    "a block with cross-attention needs encoded or encoded_cache, got neither"
+                    "a block with cross-attention needs encoded or encoded_cache; give one of them"
                 )
             attended = self.cross_attention(
                 self._before(x, self.cross_attention_norm, training),

@@ -1,4 +1,4 @@
-"""`Dense` and `LayerNorm`: the two layers with weights that every block is made of, and `Layer`.
+"""`Dense` and `LayerNorm`, the layers with weights of every block, and their base `Layer`.
 
 In: float `[..., I]`; out: float `[..., O]`. Weight names and shapes are those of
 `keras.layers.Dense` and `keras.layers.LayerNormalization`.
@@ -14,7 +14,7 @@ from tfmodels.layers import kernels
 
 
 class Layer(keras.layers.Layer):
-    """A Keras layer that keeps the arguments of its constructor under their names: its config."""
+    """A Keras layer whose config holds its constructor arguments, read from equal attributes."""
 
     def get_config(self) -> dict:
         config, kinds = super().get_config(), type(self).__mro__
@@ -26,13 +26,13 @@ class Layer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Dense(keras.layers.Dense):
-    """`activation(x @ kernel + bias)`, in the forms that run fast (see `kernels`).
+    """`activation(inputs @ kernel + bias)`, computed by the fast `kernels.dense`.
 
     Args:
         units: size O of the last axis of the output.
-        activation: name of a Keras activation, or `None`; `"gelu"` is the exact one,
-            `"gelu_tanh"` its approximation by tanh.
-        **kwargs: as `keras.layers.Dense`.
+        activation: name of a Keras activation, or `None`; `"gelu"` is the exact GELU,
+            `"gelu_tanh"` its tanh approximation.
+        **kwargs: as in `keras.layers.Dense`.
 
     Call arguments:
         inputs: float `[..., I]`.
@@ -45,7 +45,7 @@ class Dense(keras.layers.Dense):
     def __init__(self, units: int, activation: str | None = None, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         if activation not in kernels.OWN_ACTIVATIONS:
-            keras.activations.get(activation)  # raises for a name that does not exist
+            keras.activations.get(activation)  # raises on an unknown name
         self.activation_name = activation
 
     def call(self, inputs: KerasTensor, training: bool = False) -> KerasTensor:
@@ -59,12 +59,12 @@ class Dense(keras.layers.Dense):
 class LayerNorm(Layer):
     """Layer normalization (Ba et al. 2016) of `residual + dropout(inputs)`.
 
-    Residual connection, dropout and normalization are one layer because they are
-    one pass over memory.
+    Residual connection, dropout and normalization share one layer to need only one pass
+    over memory.
 
     Args:
         epsilon: added to the variance.
-        dropout: share of `inputs` that is dropped in training.
+        dropout: fraction of `inputs` to drop in training.
 
     Call arguments:
         inputs: float `[..., H]`.
@@ -83,7 +83,7 @@ class LayerNorm(Layer):
 
     def build(self, input_shape: tuple) -> None:
         width = input_shape[-1]
-        # float32 under every policy, as what they scale.
+        # float32 under every dtype policy, like the normalized values.
         kind = {"dtype": "float32", "autocast": False}
         self.gamma = self.add_weight((width,), initializer="ones", name="gamma", **kind)
         self.beta = self.add_weight((width,), initializer="zeros", name="beta", **kind)
@@ -103,16 +103,16 @@ class LayerNorm(Layer):
 def dense(
     units: int, initializer_range: float, activation: str | None = None, **kwargs: Any
 ) -> Dense:
-    """A `Dense` whose kernel starts from a truncated normal distribution (as BERT).
+    """Return a `Dense` with a truncated normal kernel initializer (as BERT).
 
-    Every layer gets an initializer of its own: one that is shared starts all kernels
-    of the same shape from the same numbers.
+    Every layer gets its own initializer: a shared one would give all kernels of the same
+    shape the same initial values.
 
     Args:
         units: size of the last axis of the output.
         initializer_range: standard deviation of the distribution.
         activation: name of a Keras activation, or `None`.
-        **kwargs: as `keras.layers.Layer`.
+        **kwargs: as in `keras.layers.Layer`.
     """
     initializer = keras.initializers.TruncatedNormal(stddev=initializer_range)
     return Dense(units, activation=activation, kernel_initializer=initializer, **kwargs)

@@ -1,10 +1,10 @@
-"""From token ids to the vectors that the first block reads.
+"""Embeddings of token ids, positions and segments: the input of the first block.
 
 In: `token_ids` int `[B, S]`, optionally `segment_ids` int `[B, S]`. Out: float
-`[B, S, H]`. Devlin et al. 2018, figure 2: the sum of token, position and segment
-embeddings, normalized, with dropout. GPT-2 (Radford et al. 2019) has no segments and no
-normalization there, and its positions count real tokens only. Vaswani et al. 2017 have
-positions that are not learned, and share one table of tokens between encoder and decoder.
+`[B, S, H]`. As in Devlin et al. 2018, figure 2: the sum of token, position and segment
+embeddings, then layer normalization and dropout. GPT-2 (Radford et al. 2019) has no segments
+and no normalization here, and its positions skip padding. Vaswani et al. 2017 use fixed
+sinusoidal positions, and share one token table between encoder and decoder.
 """
 
 from typing import Any
@@ -18,31 +18,31 @@ from tfmodels.layers.dense import Layer, LayerNorm
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Embeddings(Layer):
-    """Token plus position plus segment embeddings, normalized.
+    """The sum of token, position and segment embeddings, normalized.
 
     Args:
-        vocabulary_size: V; 0 for no table of tokens, which every call is then given.
+        vocabulary_size: V; 0 for a layer without a token table, which each call then receives.
         hidden_dim: H.
-        max_length: longest sequence there is a position for.
-        num_segments: how many segment ids there are; 0 for no segment embedding.
-        epsilon: of the layer normalization; `None` for no normalization.
-        dropout: share of the result that is dropped in training.
-        initializer_range: standard deviation the tables start from.
+        max_length: maximum sequence length.
+        num_segments: number of segment ids; 0 for no segment embeddings.
+        epsilon: added to the variance in the normalization; `None` for no normalization.
+        dropout: fraction of the result to drop in training.
+        initializer_range: standard deviation of the initializer of the tables.
         positions: `"learned"`, or `"sinusoidal"` (see `sinusoids`).
-        scale: what the embeddings of tokens are multiplied by.
+        scale: factor of the token embeddings.
 
     Call arguments:
         token_ids: int `[B, S]`, 0 <= id < V.
-        segment_ids: int `[B, S]`; all 0 if not given.
-        position_ids: int `[B or 1, S]`, 0 <= position < max_length; 0, 1, ... if not given.
-        token_table: float `[V, H]`, the table of tokens where the layer has none.
+        segment_ids: int `[B, S]`; defaults to all 0.
+        position_ids: int `[B or 1, S]`, 0 <= position < max_length; defaults to 0, 1, ...
+        token_table: float `[V, H]`, needed if the layer has no token table.
         training: bool.
 
     Returns:
         float `[B, S, H]`, of the compute dtype.
 
     Raises:
-        ValueError: if S is known and more than `max_length`, or `positions` is another word.
+        ValueError: if S is known and exceeds `max_length`, or `positions` is not valid.
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class Embeddings(Layer):
             if segment_ids is None:
                 x = x + self.segment[0]
             elif self.num_segments == 2:
-                # Two rows: interpolating between them costs less than a gather, whose
-                # gradient is a scatter into the same two rows from every position.
+                # Interpolating between two rows is cheaper than a gather, whose gradient
+                # scatters from every position into the same two rows.
                 first, second = self.segment[0], self.segment[1]
                 x = x + first + (second - first) * ops.cast(segment_ids, x.dtype)[..., None]
             else:
@@ -132,7 +132,7 @@ class Embeddings(Layer):
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:
-    """Positions as waves (Vaswani et al. 2017, section 3.5).
+    """Return sinusoidal position embeddings (Vaswani et al. 2017, section 3.5).
 
     Column `2 i` is the sine of `position / 10000^(2 i / width)`, column `2 i + 1` its cosine.
 

@@ -1,7 +1,7 @@
-"""What stands on an encoder: from its states to one vector, and from that to classes.
+"""Heads of an encoder: pooling, classification and masked language modelling.
 
-In: float `[B, S, H]` and the bool `padding_mask` `[B, S]`. Out: float `[B, H]`, and
-float32 logits `[B, C]`; or from every state float32 logits over the vocabulary.
+In: states float `[B, S, H]` and the bool `padding_mask` `[B, S]`. Out: a pooled vector float
+`[B, H]`, class logits float32 `[B, C]`, or vocabulary logits float32 for each state.
 """
 
 from typing import Any
@@ -17,34 +17,31 @@ POOLINGS = ("first", "mean")
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Pooler(Layer):
-    """One vector for a sequence.
+    """Pool the states of a sequence into one vector.
 
     Args:
         hidden_dim: H.
         pooling: `"first"`: the state of the first token through a dense layer and tanh
             (Devlin et al. 2018); `"mean"`: the mean of the states of the real tokens
-            (Reimers and Gurevych 2019), which has no weights.
-        initializer_range: standard deviation the kernel starts from.
+            (Reimers and Gurevych 2019), without weights.
+        initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
         states: float `[B, S, H]`.
-        padding_mask: bool `[B, S]`, `True` at real tokens; all real if not given.
+        padding_mask: bool `[B, S]`, `True` at real tokens; defaults to all `True`.
         training: bool.
 
     Returns:
         float `[B, H]`.
 
     Raises:
-        ValueError: if `pooling` is not one of the two.
+        ValueError: if `pooling` is not valid.
     """
 
     def __init__(
-        self,
-        hidden_dim: int,
-        pooling: str = "first",
-        initializer_range: float = 0.02,
+        self, hidden_dim: int, pooling: str = "first", initializer_range: float = 0.02,
         **kwargs: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
@@ -70,7 +67,7 @@ class Pooler(Layer):
             padding_mask = ops.ones(ops.shape(states)[:2], "bool")
         real = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)  # [B, S, 1]
         total = ops.sum(ops.cast(states, "float32") * real, axis=1)  # [B, H]
-        # A row of padding only (a partial batch under a strategy) has no token to divide by.
+        # A row of padding only (a partial batch under a strategy) must not divide by 0.
         return ops.cast(total / ops.maximum(ops.sum(real, axis=1), 1.0), self.compute_dtype)
 
     def compute_output_shape(
@@ -81,19 +78,19 @@ class Pooler(Layer):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class ClassificationHead(Layer):
-    """Dropout and a dense layer, to float32 logits.
+    """Dropout and a dense layer that returns float32 logits.
 
     Args:
         num_classes: C.
-        dropout: share of the inputs that is dropped in training.
-        initializer_range: standard deviation the kernel starts from.
+        dropout: fraction of the inputs to drop in training.
+        initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
         inputs: float `[..., H]`.
         training: bool.
 
     Returns:
-        float32 `[..., C]`: logits, float32 because their softmax and loss should be.
+        float32 `[..., C]`: logits, so that softmax and loss are float32 too.
     """
 
     def __init__(
@@ -121,18 +118,18 @@ class ClassificationHead(Layer):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class MaskedLMHead(Layer):
-    """Which token stands at a position: a transformation, then the token table once more.
+    """Predict the token at a position, with the output weights tied to the token embeddings.
 
-    Devlin et al. 2018, appendix A.2, and `BertLMPredictionHead` in `transformers`: dense,
-    activation, layer normalization, the product with the token embeddings (which are the
-    encoder's, not a copy), a bias of its own.
+    Devlin et al. 2018, appendix A.2, and `BertLMPredictionHead` in `transformers`: dense
+    layer, activation, layer normalization, the product with the encoder's token embeddings
+    and a bias.
 
     Args:
         vocabulary_size: V.
         hidden_dim: H.
-        activation: of the dense layer, see `Dense`.
-        epsilon: of the layer normalization.
-        initializer_range: standard deviation the kernel starts from.
+        activation: activation of the dense layer, see `Dense`.
+        epsilon: added to the variance in the layer normalization.
+        initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
         states: float `[..., H]`.
@@ -166,7 +163,7 @@ class MaskedLMHead(Layer):
     def build(self, states_shape: tuple, table_shape: tuple | None = None) -> None:
         self.dense.build(states_shape)
         self.norm.build(states_shape)
-        # float32 as the logits that it is added to.
+        # float32 like the logits.
         self.bias = self.add_weight(
             (self.vocabulary_size,), initializer="zeros", name="bias", dtype="float32",
             autocast=False,

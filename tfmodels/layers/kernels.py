@@ -1,19 +1,19 @@
-"""The few computations that have a faster form on TensorFlow than `keras.ops` gives.
+"""Computations that TensorFlow can run faster than `keras.ops` does.
 
-In and out: tensors; no layers, no variables. Each function has one meaning and
-three forms:
+In and out: tensors; no layers, no variables. Each function has up to three
+implementations of the same computation:
 
-* `keras.ops`, on every backend but TensorFlow;
-* inference on TensorFlow: matrix product, `BiasAdd`, activation, one after the other
-  on two-dimensional tensors, the pattern that TensorFlow's graph optimizer fuses
-  and that a stock server runs;
-* training on TensorFlow: the elementwise parts compiled by XLA, each with its
-  gradient written out. XLA passes over memory once where separate kernels pass
-  five to ten times, and TensorFlow's bfloat16 elementwise kernels are slower than
-  its float32 ones. The matrix products stay outside: XLA's are slower on CPUs.
+* other backends: `keras.ops`;
+* inference on TensorFlow: matrix product, `BiasAdd` and activation in sequence on
+  two-dimensional tensors, the pattern that TensorFlow's graph optimizer fuses and
+  that a stock server runs;
+* training on TensorFlow: the elementwise operations, compiled by XLA, with explicit
+  gradients. XLA passes over memory once where separate kernels pass five to ten
+  times, and TensorFlow's bfloat16 elementwise kernels are slower than its float32
+  ones. The matrix products are not compiled: XLA's are slower on CPUs.
 
-Without a `seed` nothing is dropped, and nothing hashed. This and `models.workers` are the only
-modules of `layers` and `models` that import TensorFlow.
+There is no dropout without a `seed`. Of `layers` and `models`, only this module and
+`models.workers` import TensorFlow.
 """
 
 import math
@@ -26,10 +26,10 @@ if keras.backend.backend() == "tensorflow":
 else:
     tf = None
 
-# The score of a key that may not be attended to. Finite, so that a row in which
-# nothing may be attended to gives a uniform distribution and not NaN.
+# The score of a masked key. Finite, so that a row in which all keys are masked gives
+# a uniform distribution and not NaN.
 MASKED_SCORE = -1e9
-# Names that are not Keras', or mean something else there.
+# Activations that Keras does not know, or defines differently.
 OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
 
 
@@ -40,15 +40,15 @@ def dense(
     activation: str | None = None,
     training: bool = False,
 ) -> KerasTensor:
-    """`activation(x @ kernel + bias)`.
+    """Compute `activation(x @ kernel + bias)`.
 
     Args:
         x: float `[..., I]`.
         kernel: float `[I, O]`, of the dtype of `x`.
         bias: float `[O]`, of the dtype of `x`, or `None`.
-        activation: name of a Keras activation, or `None`; `"gelu"` is the exact one,
-            `"gelu_tanh"` its approximation by tanh.
-        training: whether gradients will be taken.
+        activation: name of a Keras activation, or `None`; `"gelu"` is the exact GELU,
+            `"gelu_tanh"` its tanh approximation.
+        training: whether gradients will be computed.
 
     Returns:
         float `[..., O]`.
@@ -59,8 +59,9 @@ def dense(
         return _activate(y, activation)
     y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, [-1, kernel.shape[0]]), kernel)
     if training and activation in OWN_ACTIVATIONS and bias is not None:
-        # A tensor: outside of graphs, custom gradients refuse variables.
-        y = (_bias_gelu if activation == "gelu" else _bias_gelu_tanh)(y, tf.convert_to_tensor(bias))
+        # In eager mode, functions with gradients of their own accept tensors only, no variables.
+        gelu = _bias_gelu if activation == "gelu" else _bias_gelu_tanh
+        y = gelu(y, tf.convert_to_tensor(bias))
     else:
         y = y if bias is None else tf.nn.bias_add(y, bias)
         y = tf.nn.gelu(y, approximate=False) if activation == "gelu" else _activate(y, activation)
@@ -79,18 +80,18 @@ def add_norm(
     rate: float = 0.0,
     seed: KerasTensor | None = None,
 ) -> KerasTensor:
-    """`LayerNorm(residual + dropout(x))` over the last axis (Ba et al. 2016).
+    """Compute `LayerNorm(residual + dropout(x))` over the last axis (Ba et al. 2016).
 
-    Sum, mean and variance are float32 whatever the dtype of `x`.
+    Sum, mean and variance are float32 for every dtype of `x`.
 
     Args:
         x: float `[..., H]`.
-        residual: float `[..., H]`, or `None` for nothing to add.
+        residual: float `[..., H]`, or `None`.
         gamma, beta: float32 `[H]`.
         epsilon: float, added to the variance.
-        training: whether gradients will be taken.
-        rate: share of `x` that is dropped; what stays is scaled up.
-        seed: integers `[2]`, fresh at every call; `None` where nothing is dropped.
+        training: whether gradients will be computed.
+        rate: fraction of `x` to drop; the rest is scaled up.
+        seed: int `[2]`, new in every call; `None` for no dropout.
 
     Returns:
         float `[..., H]`, of the dtype of `x`.
@@ -123,7 +124,7 @@ def attend(
     rate: float = 0.0,
     seed: KerasTensor | None = None,
 ) -> tuple[KerasTensor, KerasTensor]:
-    """`dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
+    """Compute `dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
 
     Args:
         queries: float `[B, N, Q, D]`.
@@ -137,7 +138,7 @@ def attend(
     if tf is None:
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))
     else:
-        # Eigen and oneDNN read the keys as they lie; `ops` would copy them first.
+        # Eigen and oneDNN need no transposed copy of the keys; `ops` would make one.
         scores = tf.matmul(queries, keys, transpose_b=True)
     weights = masked_softmax(scores, mask, scale, training, rate, seed)  # [B, N, Q, K]
     return ops.matmul(weights, values), weights
@@ -151,18 +152,18 @@ def masked_softmax(
     rate: float = 0.0,
     seed: KerasTensor | None = None,
 ) -> KerasTensor:
-    """`dropout(softmax(scale * scores))` over the last axis, nothing for masked keys.
+    """Compute `dropout(softmax(scale * scores))` over the last axis, 0 at masked keys.
 
-    The softmax is float32 whatever the dtype of `scores`.
+    The softmax is float32 for every dtype of `scores`.
 
     Args:
         scores: float `[B, N, Q, K]`.
         mask: bool that broadcasts to `[B, N, Q, K]`, `True` = may be attended to,
             or `None`.
         scale: float.
-        training: whether gradients will be taken.
-        rate: share of the weights that is dropped.
-        seed: integers `[2]`, fresh at every call; `None` where nothing is dropped.
+        training: whether gradients will be computed.
+        rate: fraction of the weights to drop.
+        seed: int `[2]`, new in every call; `None` for no dropout.
 
     Returns:
         float `[B, N, Q, K]`, of the dtype of `scores`.
@@ -173,7 +174,7 @@ def masked_softmax(
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
-    # Keras' own warns of an axis of length 1, as a prompt of one token has.
+    # Keras' softmax warns of an axis of length 1, which a prompt of one token has.
     softmax = ops.softmax if tf is None else tf.nn.softmax
     weights = ops.cast(softmax(weights, axis=-1), scores.dtype)
     if seed is not None:
@@ -182,7 +183,7 @@ def masked_softmax(
 
 
 def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
-    """`x @ table^T`: how much every state is like every row, as of a table of embeddings.
+    """Compute `x @ table^T`: the similarity of every state to every row of the table.
 
     Args:
         x: float `[..., H]`.
@@ -193,13 +194,13 @@ def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
     """
     if tf is None:
         return ops.matmul(x, ops.transpose(table))
-    # Read as it lies, in two dimensions, as `dense`.
+    # Two-dimensional as in `dense`, and without a transposed copy of the table.
     y = tf.matmul(tf.reshape(x, [-1, table.shape[1]]), table, transpose_b=True)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 
 def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) -> KerasTensor:
-    """The cache with `new` written to its positions from `index` on, which were still zero.
+    """Return the cache with `new` written from position `index` on, where it must be zero.
 
     Args:
         cache: float `[B, N, K, D]`.
@@ -211,10 +212,9 @@ def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) 
     """
     if tf is None:
         return ops.slice_update(cache, (0, 0, index, 0), new)
-    # Of TensorFlow's operations that write into a tensor this one alone works in place where
-    # nothing else holds the tensor, as in a loop, and copies it elsewhere:
-    # `tensor_scatter_nd_update` always copies, and `slice_update` is an operation of XLA's.
-    # It adds, hence the zeros.
+    # TensorFlow's only operation that updates a tensor in place if nothing else refers to it,
+    # as in a loop: `tensor_scatter_nd_update` always copies, and `slice_update` is an XLA
+    # operation. It adds to the old values, hence the zeros.
     shape = tf.shape(new)
     places = tf.meshgrid(
         tf.range(shape[0]), tf.range(shape[1]), index + tf.range(shape[2]), indexing="ij"
@@ -225,7 +225,7 @@ def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) 
 
 
 def take_positions(states: KerasTensor, positions: KerasTensor) -> KerasTensor:
-    """The states at some positions of each row.
+    """Return the states at the given positions of each row.
 
     Args:
         states: float `[B, S, H]`.
@@ -248,7 +248,7 @@ def _activate(x, activation):
 
 
 def _normalize(x, epsilon):
-    """Zero mean and unit variance over the last axis, and 1 / standard deviation."""
+    """Return `x` with zero mean and unit variance on the last axis, and 1 / deviation."""
     mean = ops.mean(x, axis=-1, keepdims=True)
     centred = x - mean
     scale = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)

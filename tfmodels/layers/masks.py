@@ -1,7 +1,7 @@
-"""Attention masks, all made here: `bool`, `True` = may be attended to.
+"""All attention masks of the package: `bool`, `True` = may be attended to.
 
 In: padding masks `[B, S]` and lengths. Out: masks that broadcast to
-`[B, Q, K]` (Q query positions, K key positions), the one form `Attention` takes.
+`[B, Q, K]` (Q query positions, K key positions), as `Attention` takes them.
 
 Dimension letters of the whole package: B batch, S sequence, T target sequence,
 Q queries, K keys, H hidden, N heads, D head size, F feed-forward, V vocabulary,
@@ -12,13 +12,13 @@ from keras import KerasTensor, ops
 
 
 def padding_attention_mask(padding_mask: KerasTensor | None) -> KerasTensor | None:
-    """Every query may look at the real tokens of its row.
+    """Return a mask that lets every query attend to the real tokens of its row.
 
     Args:
-        padding_mask: bool `[B, K]`, `True` at real tokens; `None` if all are.
+        padding_mask: bool `[B, K]`, `True` at real tokens; `None` if there is no padding.
 
     Returns:
-        bool `[B, 1, K]`; `None` for `None`.
+        bool `[B, 1, K]`, or `None` if `padding_mask` is `None`.
     """
     if padding_mask is None:
         return None
@@ -30,13 +30,13 @@ def causal_attention_mask(
     num_keys: int | KerasTensor | None = None,
     first_query: int | KerasTensor = 0,
 ) -> KerasTensor:
-    """Query `i` may look at keys up to and including its own position.
+    """Return a mask that lets each query attend to keys up to its own position, inclusive.
 
     Args:
         num_queries: Q, an int or a scalar int tensor.
-        num_keys: K, the same as `num_queries` if not given.
-        first_query: position of the first query among the keys: an int or scalar
-            int tensor (more than 0 when earlier keys come from a cache).
+        num_keys: K; defaults to `num_queries`.
+        first_query: position of the first query among the keys, an int or a scalar
+            int tensor (above 0 if earlier keys come from a cache).
 
     Returns:
         bool `[1, Q, K]`.
@@ -48,7 +48,7 @@ def causal_attention_mask(
 
 
 def combine_masks(*masks: KerasTensor | None) -> KerasTensor | None:
-    """What every mask allows: the logical and; `None` allows everything.
+    """Return the logical and of masks; `None` allows everything.
 
     Args:
         *masks: bool tensors that broadcast to `[B, Q, K]`, or `None`.

@@ -1,8 +1,8 @@
 """BERT's encoder (Devlin et al. 2018, arXiv:1810.04805).
 
 In: the batch dict (`token_ids` int32 `[B, S]`, optionally `segment_ids` int32 `[B, S]`
-and `padding_mask` bool `[B, S]`). Out: float `[B, S, H]`, one state a token. Heads
-(`Classifier`, ...) take the encoder and the batch; see `models/classifier.py`.
+and `padding_mask` bool `[B, S]`). Out: float `[B, S, H]`, one state for each token.
+Models with a head (such as `Classifier`) contain an encoder.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BertConfig(Config):
-    """The shape of a `Bert`; the defaults are BERT-base, uncased.
+    """The config of a `Bert`; the defaults are BERT-base, uncased.
 
     Args:
-        num_layers: L, encoder blocks.
-        num_segments: how many segment ids there are.
+        num_layers: L, number of encoder blocks.
+        num_segments: number of segment ids.
         **others: see `Config`.
     """
 
@@ -55,12 +55,12 @@ class Bert(ConfigModel):
 
     Call arguments:
         batch: dict with `token_ids` int `[B, S]`, and optionally `segment_ids` int
-            `[B, S]` (all 0 if not given) and `padding_mask` bool `[B, S]` (all `True`
-            if not given).
+            `[B, S]` (defaults to all 0) and `padding_mask` bool `[B, S]` (defaults to all
+            `True`).
         training: bool.
 
     Returns:
-        float `[B, S, H]`, of the compute dtype. States at padding positions mean nothing.
+        float `[B, S, H]`, of the compute dtype. States at padding positions are undefined.
 
     Example:
         >>> encoder = Bert(BertConfig.of_size("tiny"))
@@ -96,7 +96,7 @@ class Bert(ConfigModel):
         return x
 
     def inspect(self, batch: dict) -> dict:
-        """Return the states of all layers of a batch and their attention, see `inspect_blocks`."""
+        """Return the states and attention scores of all layers, see `inspect_blocks`."""
         batch = read_batch(batch)
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"))
         return inspect_blocks(self.blocks, x, padding_attention_mask(batch.get("padding_mask")))
@@ -104,5 +104,5 @@ class Bert(ConfigModel):
     def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["token_ids"], self.config.hidden_dim)
 
-    # Of the compute dtype, as Keras has it.
+    # The output has the compute dtype, as in Keras, not float32 as in `Model`.
     compute_output_spec = keras.Model.compute_output_spec

@@ -1,6 +1,6 @@
-"""`Classifier`: any encoder, one label for the whole text.
+"""`Classifier`: an encoder with a head that classifies the whole text.
 
-In: the batch dict that the encoder takes. Out: float32 logits `[B, C]`, and what they mean.
+In: the batch dict of the encoder. Out: float32 logits `[B, C]`, and probabilities from them.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from tfmodels.errors import InputError
 from tfmodels.layers.heads import ClassificationHead, Pooler
 from tfmodels.models.model import EncoderModel
 
-# What logits are turned into for people.
+# The functions from logits to predictions.
 ACTIVATIONS = {
     "softmax": ops.softmax,
     "sigmoid": ops.sigmoid,
@@ -25,15 +25,14 @@ class Classifier(EncoderModel):
     """An encoder, a pooler and a classification head.
 
     Args:
-        encoder: a model that takes the batch dict and gives float `[B, S, H]`, with a
+        encoder: a model that maps the batch dict to float `[B, S, H]`, with a
             `config` that has `hidden_dim` and `initializer_range`; for example `Bert`.
         num_classes: C.
-        dropout: share of the pooled vector that is dropped in training.
+        dropout: fraction of the pooled vector to drop in training.
         pooling: `"first"` or `"mean"`, see `Pooler`.
-        activation: what the logits are of: `"softmax"` of classes of which one is right,
-            `"sigmoid"` of classes of which any may be right (or of one that may be), `"linear"`
-            of numbers that are the answer, such as a score. The model gives logits whatever it
-            is; see `probabilities`.
+        activation: `"softmax"` for single-label classification, `"sigmoid"` for multi-label
+            (or binary with one class), `"linear"` for regression. It is applied by
+            `probabilities`; the model itself always returns logits.
 
     Call arguments:
         batch: dict, see `Bert`.
@@ -43,7 +42,7 @@ class Classifier(EncoderModel):
         float32 `[B, C]`: logits.
 
     Raises:
-        InputError: there is no such activation, or it is a softmax of one class.
+        InputError: if `activation` is not valid, or a softmax over one class.
     """
 
     arguments = ("num_classes", "dropout", "pooling", "activation")
@@ -81,7 +80,7 @@ class Classifier(EncoderModel):
         return self.head(pooled, training=training)
 
     def probabilities(self, logits: KerasTensor) -> KerasTensor:
-        """Return what the logits mean, by `activation`: float32 `[B, C]`."""
+        """Return `activation` applied to the logits: float32 `[B, C]`."""
         return ACTIVATIONS[self.activation](ops.cast(logits, "float32"))
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:

@@ -1,12 +1,12 @@
-"""GPT-2, the decoder that continues a text (Radford et al. 2019).
+"""GPT-2, a decoder-only language model (Radford et al. 2019).
 
 In: the batch dict (`token_ids` int32 `[B, S]`, optionally `padding_mask` bool `[B, S]`).
 Out: float32 `[B, S, V]`, at every position the logits of the next token. To generate,
-`prompt` reads the prompts and `step` one token a row more, with a state between them.
-Pre-norm blocks, learned positions that count real tokens only, so that padding may stand
-left or right, and an output that is the token table once more.
+`prompt` processes the prompts and `step` one more token of each row; both return a state.
+Pre-norm blocks, learned positions that skip padding, which may thus be left or right, and
+output weights tied to the token embeddings.
 
-P prompt positions, K slots of the cache, R rows (B, or more where a search repeats them).
+P prompt positions, K positions of the cache, R rows (B, or more if a beam search repeats them).
 """
 
 import dataclasses
@@ -36,10 +36,10 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GptConfig(Config):
-    """The shape of a `Gpt`; the defaults are GPT-2, small.
+    """The config of a `Gpt`; the defaults are GPT-2, small.
 
     Args:
-        num_layers: L, decoder blocks.
+        num_layers: L, number of decoder blocks.
         **others: see `Config`.
     """
 
@@ -52,22 +52,22 @@ class GptConfig(Config):
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Gpt(ConfigModel):
-    """Embeddings, a stack of pre-norm decoder blocks, a normalization, the output.
+    """Embeddings, a stack of pre-norm decoder blocks, a normalization and the tied output.
 
     Args:
         config: a `GptConfig`.
 
     Call arguments:
         batch: dict with `token_ids` int `[B, S]` and optionally `padding_mask` bool `[B, S]`
-            (all `True` if not given), with the padding left or right.
+            (defaults to all `True`), with the padding left or right.
         training: bool.
 
     Returns:
-        float32 `[B, S, V]`, logits of the token after each. Those at padding positions mean
-        nothing.
+        float32 `[B, S, V]`: at every position the logits of the next token; undefined at
+        padding positions.
 
     Raises:
-        ValueError: if S is known and more than `max_length`.
+        ValueError: if S is known and exceeds `max_length`.
 
     Example:
         >>> model = Gpt(GptConfig.of_size("tiny"))
@@ -100,8 +100,8 @@ class Gpt(ConfigModel):
             for number in range(config.num_layers)
         ]
         self.norm = LayerNorm(config.epsilon, dtype=self.dtype_policy, name="norm")
-        # The 2 L parts that are added up start smaller, so that their sum is no larger for
-        # more layers (section 2.3).
+        # The last layers of the 2 L residual branches start smaller, so that their sum does not
+        # grow with the number of layers (section 2.3).
         deviation = config.initializer_range / math.sqrt(2 * config.num_layers)
         for block in self.blocks:
             for last in (block.attention.output_projection, block.feedforward.outer):
@@ -115,29 +115,29 @@ class Gpt(ConfigModel):
         return self._logits(x, training)
 
     def inspect(self, batch: dict) -> dict:
-        """Return the states of all layers of a batch and their attention, see `inspect_blocks`.
+        """Return the states and attention scores of all layers, see `inspect_blocks`.
 
-        The last states are normalized: what the logits are made of.
+        The last states are normalized: the logits are computed from them.
         """
-        found = inspect_blocks(self.blocks, *self._embed(read_batch(batch)))
-        found["hidden_states"][-1] = self.norm(found["hidden_states"][-1])
-        return found
+        result = inspect_blocks(self.blocks, *self._embed(read_batch(batch)))
+        result["hidden_states"][-1] = self.norm(result["hidden_states"][-1])
+        return result
 
     def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
-        """Reads the prompts, all at once.
+        """Process the prompts in one pass.
 
         Args:
-            batch: as for a call; the padding stands left.
-            length: K, int or scalar int tensor: room for P and what will be generated.
+            batch: as in `call`, with the padding left.
+            length: K, int or scalar int tensor: maximum length of prompt and new tokens.
 
         Returns:
-            pair of float32 `[B, V]`, the logits of the first token to generate, and the state
-            for `step`: a dict of tensors, and of tuples of them, whose first axis is rows, so
-            that they can be repeated and put into another order.
+            pair of float32 `[B, V]`, the logits of the first new token, and the state for
+            `step`: a dict of tensors and tuples of tensors. Their first axis is rows, which may
+            be repeated and reordered.
 
         Raises:
-            ValueError: if P, or `length`, is known and more than `max_length`, or `length`
-                less than P.
+            ValueError: if P or `length` is known and exceeds `max_length`, or `length` is
+                smaller than P.
         """
         batch = read_batch(batch)
         self._check_room(batch["token_ids"], length)
@@ -157,7 +157,7 @@ class Gpt(ConfigModel):
         free = ops.ones((num_rows, room), "bool")
         state = {
             "caches": tuple(caches),  # L times two float [R, N, K, D]
-            "usable": ops.concatenate([padding_mask, free], 1),  # bool [R, K]: no padding
+            "usable": ops.concatenate([padding_mask, free], 1),  # bool [R, K]: not padding
             "num_tokens": ops.sum(ops.cast(padding_mask, "int32"), 1),  # int32 [R]
             "num_slots": ops.full((num_rows,), prompt_length, "int32"),  # P in every row
         }
@@ -166,12 +166,12 @@ class Gpt(ConfigModel):
     def step(
         self, token_ids: KerasTensor, index: int | KerasTensor, state: dict
     ) -> tuple[KerasTensor, dict]:
-        """Reads one token a row more.
+        """Process one more token of each row.
 
         Args:
             token_ids: int `[R]`.
-            index: scalar int, how many `step`s were before.
-            state: what `prompt`, or the `step` before, gave.
+            index: scalar int, number of previous calls of `step`.
+            state: the state from `prompt` or the previous `step`.
 
         Returns:
             pair of float32 `[R, V]`, the logits of the next token, and the new state.
@@ -188,12 +188,12 @@ class Gpt(ConfigModel):
         return self._logits(x[:, 0]), {**state, "caches": tuple(caches)}
 
     def _embed(self, batch, training=False):
-        """Return the embeddings, and who may look at whom: the real ones up to itself."""
+        """Return the embeddings and the attention mask: causal, and `False` at padding."""
         token_ids, padding_mask = batch["token_ids"], batch.get("padding_mask")
         mask = causal_attention_mask(ops.shape(token_ids)[1])
         mask = combine_masks(mask, padding_attention_mask(padding_mask))  # [1 or B, S, S]
         positions = None
-        if padding_mask is not None:  # of real tokens; 0 at padding on the left
+        if padding_mask is not None:  # count real tokens; 0 at padding on the left
             counted = ops.cumsum(ops.cast(padding_mask, "int32"), axis=1)
             positions = ops.maximum(counted - 1, 0)
         return self.embeddings(token_ids, position_ids=positions, training=training), mask

@@ -1,7 +1,7 @@
-"""What every model here is: a `keras.Model` that is built in its constructor and takes a batch.
+"""Base classes of the models: `keras.Model`s that are built in their constructors.
 
-`Config` is the base of what describes a model of its own, which is a `ConfigModel`; the heads on
-an encoder are `EncoderModel`s. In: the batch dict, see `BATCH`. Out: what the model says.
+`ConfigModel` is the base of backbones, which a `Config` describes; `EncoderModel` is the base of
+encoders with a head. In: the batch dict, see `BATCH`. Out: the outputs of the model.
 """
 
 import dataclasses
@@ -18,8 +18,8 @@ from tfmodels.models import workers
 
 _C = TypeVar("_C", bound="Config")
 
-# The entries of a batch that models know, and their types; all but `padding_mask` are ids or
-# positions. Every other entry is handed on as it is.
+# The entries of a batch that models read, and their types; all but `padding_mask` are ids or
+# positions. Other entries are passed through.
 BATCH = {
     "token_ids": "int32",
     "segment_ids": "int32",
@@ -41,23 +41,23 @@ def read_batch(batch: Any, required: Sequence[str] = ("token_ids",)) -> dict:
     """Return a batch with the entries of `BATCH` as tensors of their types.
 
     Args:
-        batch: dict of tensors, arrays or lists `[B, S]`. Ids may be floats, which Keras' own export
-            makes of them; of a mask, all but 0 is `True`.
-        required: names of entries that must be there.
+        batch: dict of tensors, arrays or lists `[B, S]`. Ids may be floats, as Keras' own export
+            casts them; nonzero values of a mask are `True`.
+        required: names of the required entries.
 
     Raises:
-        InputError: it is no such dict.
+        InputError: if the batch is not valid.
     """
     if not isinstance(batch, dict):
         raise InputError(f"a model was called with a {type(batch).__name__}: {_RIGHT}")
     for name in required:
         if name not in batch:
-            other = [theirs for theirs, ours in _OTHER_NAMES.items() if ours == name]
-            hint = [f"{theirs} is called {name} here" for theirs in other if theirs in batch]
+            aliases = [alias for alias, known in _OTHER_NAMES.items() if known == name]
+            hint = [f"{alias} is called {name} here" for alias in aliases if alias in batch]
             raise InputError(f"the batch has no {name}: {', '.join(hint) or _RIGHT}")
-    for theirs, ours in _OTHER_NAMES.items():
-        if theirs in batch and ours not in batch:
-            raise InputError(f"the batch has {theirs}: it is called {ours} here")
+    for alias, name in _OTHER_NAMES.items():
+        if alias in batch and name not in batch:
+            raise InputError(f"the batch has {alias}: it is called {name} here")
     known = {name: _typed(batch[name], name) for name in BATCH if batch.get(name) is not None}
     return {**batch, **known}
 
@@ -89,11 +89,11 @@ def _typed(x, name):
 
 
 def inspect_blocks(blocks: Iterable, x: KerasTensor, mask: KerasTensor | None) -> dict[str, list]:
-    """Return what L blocks make of `x`, at inference, for those who look inside.
+    """Return the states and attention scores of L blocks applied to `x` at inference.
 
     Returns:
-        dict of `hidden_states`, L + 1 float `[B, S, H]` from `x` on, and `attention_scores`, L
-        float `[B, N, S, S]`: of each head, how much of each token goes into each.
+        dict of `hidden_states`, a list of L + 1 float `[B, S, H]` that starts with `x`, and
+        `attention_scores`, a list of L float `[B, N, S, S]`, queries before keys.
     """
     states, scores = [x], []
     for block in blocks:
@@ -104,19 +104,19 @@ def inspect_blocks(blocks: Iterable, x: KerasTensor, mask: KerasTensor | None) -
 
 
 class Model(keras.Model):
-    """A `keras.Model` of a batch that trains under every `tf.distribute` strategy.
+    """A `keras.Model` of a batch dict that trains under every `tf.distribute` strategy.
 
-    To find the shapes of a batch, Keras 3.15 takes the first one from the dataset and adds
-    up its parts on all replicas, which TensorFlow refuses for bool, and which several workers
-    do not understand. The dataset knows the shapes, and no batch is lost. The rest of what
-    Keras gets wrong on several workers stands in `workers`.
+    To get the shapes of a batch, Keras 3.15 takes the first batch of the dataset and sums it
+    over the replicas, which fails for bool and with several workers. This class reads the
+    shapes from the dataset's spec, and consumes no batch. The module `workers` corrects Keras'
+    other errors with several workers.
 
     Args:
-        name: the class' own if not given: always the same, unlike Keras', which are numbered.
-        **kwargs: as `keras.Model`.
+        name: defaults to a name of the class, without the number that Keras appends.
+        **kwargs: as in `keras.Model`.
     """
 
-    # The entries of a batch that an exported model takes; `required` must be in every batch.
+    # The inputs of an exported model, and the entries that every batch must have.
     inputs_of_export: tuple[str, ...] = ("token_ids", "segment_ids", "padding_mask")
     required: tuple[str, ...] = ("token_ids",)
     default_name: str | None = None
@@ -125,7 +125,7 @@ class Model(keras.Model):
         super().__init__(name=name or self.default_name or type(self).__name__.lower(), **kwargs)
 
     def build(self, batch_shape: dict | None = None) -> None:
-        """Make the weights that are not there yet; constructors call this."""
+        """Build the layers that are not built yet; constructors call this."""
         for layer in self.layers:
             if not layer.built:
                 layer.build((None, None, self.config.hidden_dim))
@@ -165,16 +165,16 @@ class Model(keras.Model):
         super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
     def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
-        """Save the model as `keras.Model.save` does, but not as HDF5, which loses its class."""
+        """Save the model as `keras.Model.save` does, except as HDF5, which loses its class."""
         if str(filepath).endswith((".h5", ".hdf5")):
             raise InputError(f"{filepath}: a model is saved as .keras, its weights as .weights.h5")
         super().save(filepath, *args, **kwargs)
 
     def quantize(self, mode: Any = None, config: Any = None, **kwargs: Any) -> None:
-        """Refuse: Keras quantizes its own layers only, and would change nothing here."""
+        """Raise: Keras quantizes only its own layers, so it would change nothing here."""
         raise InputError(
-            f"quantize({mode!r}): not supported; for a small or fast model give "
-            'dtype="bfloat16", or convert an exported one'
+            f"quantize({mode!r}): not supported; for a smaller or faster model give "
+            'dtype="bfloat16", or convert an exported model'
         )
 
     @property
@@ -192,23 +192,23 @@ class Model(keras.Model):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """The shape of a model.
+    """The hyperparameters of a model.
 
     Args:
-        vocabulary_size: V, entries of the vocabulary.
+        vocabulary_size: V, size of the vocabulary.
         hidden_dim: H, width of a state.
-        num_heads: N, attention heads; divides `hidden_dim`.
-        feedforward_dim: F, width inside the feed-forward parts.
-        max_length: maximum number of tokens of a text; of a `Gpt`, prompt and continuation.
-        activation: `"gelu"` (the exact one), `"gelu_tanh"` (its approximation by tanh) or the name
-            of a Keras activation.
-        dropout: share of the embeddings and of each part's output that is dropped in training,
+        num_heads: N, number of attention heads; must divide `hidden_dim`.
+        feedforward_dim: F, inner width of the feed-forward sublayers.
+        max_length: maximum number of tokens of a text; for `Gpt`, of prompt and continuation.
+        activation: `"gelu"` (exact), `"gelu_tanh"` (its tanh approximation) or the name of a Keras
+            activation.
+        dropout: fraction of the embeddings and of each sublayer's output to drop in training,
             0 to 1.
-        attention_dropout: share of the attention weights dropped in training, 0 to 1.
-        epsilon: of the layer normalizations.
-        initializer_range: standard deviation that new weights start from. The published 0.02 is
-            that of wide models; narrow ones learn to copy much sooner from 1 / root of H, with
-            which a projection gives numbers as large as it is given.
+        attention_dropout: fraction of the attention weights to drop in training, 0 to 1.
+        epsilon: added to the variance in the layer normalizations.
+        initializer_range: standard deviation of the initializers. The published 0.02 suits wide
+            models; narrow ones learn to copy much sooner with 1 / sqrt(H), with which a
+            projection keeps the scale of its input.
     """
 
     vocabulary_size: int
@@ -222,16 +222,16 @@ class Config:
     epsilon: float = 1e-5
     initializer_range: float = 0.02
 
-    # size: (layers of a stack, hidden_dim), and the fields that say the layers of each stack.
+    # size: (layers of each stack, hidden_dim); the fields for the number of layers.
     sizes: ClassVar[dict[str, tuple[int, int]]] = {}
     stacks: ClassVar[tuple[str, ...]] = ("num_layers",)
 
     @classmethod
     def of_size(cls: type[_C], size: str, **fields: Any) -> _C:
-        """Return the config of a size of `sizes`, with other `fields` as given.
+        """Return the config of a size in `sizes`, with the given `fields` replaced.
 
         Raises:
-            InputError: there is no such size.
+            InputError: if there is no such size.
         """
         if size not in cls.sizes:
             raise InputError(f"size must be one of {', '.join(cls.sizes)}, got {size!r}")
@@ -240,7 +240,7 @@ class Config:
         return cls(**{**shape, **dict.fromkeys(cls.stacks, layers), **fields})
 
     def embeddings(self) -> dict:
-        """Return the arguments that the embeddings of every model have."""
+        """Return the arguments of the embeddings that all models share."""
         names = ("hidden_dim", "max_length", "dropout", "initializer_range")
         return {name: getattr(self, name) for name in names}
 
@@ -252,10 +252,10 @@ class Config:
 
 
 class ConfigModel(Model):
-    """A model that a `Config` describes whole, and is saved as.
+    """A model that is completely described by a `Config`, its serialized form.
 
     Args:
-        config: of the type `config_type`, a class attribute.
+        config: an instance of the class attribute `config_type`.
     """
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
@@ -271,22 +271,23 @@ class ConfigModel(Model):
         return cls(**{**config, "config": cls.config_type(**config["config"])})
 
     def _check_room(self, tokens, length):
-        """Refuse room for `length` tokens that the prompt or the model does not allow."""
-        least, most = tokens.shape[1] or 1, self.config.max_length
-        if isinstance(length, int) and not least <= length <= most:
+        """Raise if `length` is below the prompt's length or above the model's maximum."""
+        minimum, maximum = tokens.shape[1] or 1, self.config.max_length
+        if isinstance(length, int) and not minimum <= length <= maximum:
             raise InputError(
-                f"length is {length}; it must be from {least}, the prompt's, to max_length={most}"
+                f"length is {length}; it must be from {minimum}, the length of the prompt, "
+                f"to max_length={maximum}"
             )
 
 
 class EncoderModel(Model):
-    """A model that stands on an encoder: of its dtype policy, and saved with it.
+    """A model with an encoder, with the encoder's dtype policy by default and saved with it.
 
     Args:
         encoder: a model with a `config`, for example `Bert`.
     """
 
-    arguments: tuple[str, ...] = ()  # of the constructor, kept under their names for the config
+    arguments: tuple[str, ...] = ()  # constructor arguments that go to the config
 
     def __init__(self, encoder: keras.Model, **kwargs: Any) -> None:
         kwargs.setdefault("dtype", encoder.dtype_policy)
@@ -295,7 +296,7 @@ class EncoderModel(Model):
 
     @property
     def config(self) -> Config:
-        """The encoder's."""
+        """The config of the encoder."""
         return self.encoder.config
 
     def get_config(self) -> dict:

@@ -1,8 +1,8 @@
-"""`BertPretrainer`: BERT with the two heads it is pretrained with.
+"""`BertPretrainer`: BERT with its two pretraining heads.
 
 In: the batch dict of `Bert`, with `masked_positions` int32 `[B, M]`. Out: logits over the
-vocabulary at these positions, and over "is the second segment the next one". Devlin et
-al. 2018, section 3.1; `BertForPreTraining` and `BertForMaskedLM` in `transformers`.
+vocabulary at these positions, and of next-sentence prediction. Devlin et al. 2018, section
+3.1; `BertForPreTraining` and `BertForMaskedLM` in `transformers`.
 """
 
 from typing import Any
@@ -17,22 +17,22 @@ from tfmodels.models.model import EncoderModel
 
 @keras.saving.register_keras_serializable("tfmodels")
 class BertPretrainer(EncoderModel):
-    """An encoder, a masked-LM head and, if wanted, a next-sentence head.
+    """An encoder, a masked-LM head and an optional next-sentence head.
 
     Args:
         encoder: a `Bert`.
-        next_sentence: whether there is the second head. It also judges the order of two
-            segments, where that is the task.
+        next_sentence: whether there is a next-sentence head, which also serves for
+            sentence-order prediction.
 
     Call arguments:
         batch: dict, see `Bert`; also `masked_positions` int `[B, M]`, the positions to
-            predict. Without it, all are.
+            predict; defaults to all.
         training: bool.
 
     Returns:
         dict of float32 logits: `masked_lm` `[B, M, V]` (or `[B, S, V]`), and with
-        `next_sentence` also `next_sentence` `[B, 2]`: class 0 says that the second segment
-        follows the first, class 1 that it does not.
+        `next_sentence` also `next_sentence` `[B, 2]`: class 0 if the second segment follows the
+        first, class 1 if not.
 
     Example:
         >>> model = BertPretrainer(Bert(BertConfig.of_size("tiny")))
@@ -70,7 +70,7 @@ class BertPretrainer(EncoderModel):
     def masked_lm_logits(
         self, states: KerasTensor, positions: KerasTensor | None = None, training: bool = False
     ) -> KerasTensor:
-        """Logits float32 `[B, M, V]` from the encoder's states `[B, S, H]` at `positions`."""
+        """Return float32 logits `[B, M, V]` of the states `[B, S, H]` at `positions` `[B, M]`."""
         masked = states if positions is None else take_positions(states, positions)  # [B, M, H]
         return self.masked_lm(masked, self.encoder.embeddings.token, training=training)
 

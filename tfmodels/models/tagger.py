@@ -1,9 +1,8 @@
-"""`Tagger`: any encoder, one label for every word.
+"""`Tagger`: an encoder with a head that labels every word.
 
-In: the batch dict that the encoder takes, with `word_positions` int32 `[B, W]`, the position
-of the first piece of every word. Out: float32 logits `[B, W, C]`, and from these the tags
-and their probabilities. Devlin et al. 2018, section 5.3; with a chain over the words, as
-Lample et al. 2016 (arXiv:1603.01360).
+In: the batch dict of the encoder, with `word_positions` int32 `[B, W]`, the position of the first
+piece of every word. Out: float32 logits `[B, W, C]`, and from these the tags and their
+probabilities. Devlin et al. 2018, section 5.3; with a CRF, Lample et al. 2016 (arXiv:1603.01360).
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import keras
 from keras import KerasTensor, ops
 
 from tfmodels.errors import InputError
-from tfmodels.layers.crf import CRF, Chain, penalties, viterbi
+from tfmodels.layers.crf import CRF, CrfScores, penalties, viterbi
 from tfmodels.layers.heads import ClassificationHead
 from tfmodels.layers.kernels import take_positions
 from tfmodels.models.model import EncoderModel
@@ -21,24 +20,24 @@ from tfmodels.models.model import EncoderModel
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Tagger(EncoderModel):
-    """An encoder and a classification head over words, with or without a chain.
+    """An encoder and a classification head over words, with or without a CRF.
 
     Args:
-        encoder: a model that takes the batch dict and gives float `[B, S, H]`, with a
+        encoder: a model that maps the batch dict to float `[B, S, H]`, with a
             `config` that has `hidden_dim` and `initializer_range`; for example `Bert`.
         num_labels: C.
-        labels: the C names of the tags. If given, `decode` keeps to IOB2, see
+        labels: the C names of the tags. If given, `decode` returns valid IOB2 only, see
             `iob2_constraints`.
-        crf: whether there is a `CRF`; then `crf` is that layer, else `None`.
-        dropout: share of the states that is dropped in training.
+        crf: whether to add a `CRF`. The attribute `crf` is that layer, or `None`.
+        dropout: fraction of the states to drop in training.
 
     Call arguments:
-        batch: dict, see `Bert`; also `word_positions` int `[B, W]`, in which any valid
-            position stands where there is no word. Without it, every token is a word.
+        batch: dict, see `Bert`; also `word_positions` int `[B, W]`, padded with any valid
+            position. Without it, every token is a word.
         training: bool.
 
     Returns:
-        float32 `[B, W, C]`: logits, which are the emissions of the chain.
+        float32 `[B, W, C]`: logits, the emissions of the CRF.
 
     Raises:
         ValueError: see `penalties`.
@@ -80,34 +79,34 @@ class Tagger(EncoderModel):
         return self.head(states, training=training)
 
     def decode(self, logits: KerasTensor, word_mask: KerasTensor | None = None) -> KerasTensor:
-        """The best tags.
+        """Return the best tags.
 
         Args:
-            logits: float `[B, W, C]`, what the model gives.
-            word_mask: bool `[B, W]`, `True` at words, a prefix of each row; all if not given.
+            logits: float `[B, W, C]`, the output of the model.
+            word_mask: bool `[B, W]`, `True` at words, a prefix of each row; defaults to all.
 
         Returns:
             int32 `[B, W]`; -1 where there is no word.
         """
         if self.crf is not None:
             return self.crf.decode(logits, word_mask)
-        return viterbi(logits, word_mask, Chain(*self.penalties))
+        return viterbi(logits, word_mask, CrfScores(*self.penalties))
 
     def probabilities(
         self, logits: KerasTensor, word_mask: KerasTensor | None = None
     ) -> KerasTensor:
-        """The probability of each tag of each word: of the chain, or the softmax.
+        """Return the probability of each tag of each word: CRF marginals, or the softmax.
 
         Args:
-            logits, word_mask: as of `decode`.
+            logits, word_mask: as in `decode`.
 
         Returns:
             float32 `[B, W, C]`; 0 where there is no word.
         """
         if self.crf is not None:
             return self.crf.marginals(logits, word_mask)
-        found = ops.softmax(ops.cast(logits, "float32"))
-        return found if word_mask is None else ops.where(word_mask[..., None], found, 0.0)
+        result = ops.softmax(ops.cast(logits, "float32"))
+        return result if word_mask is None else ops.where(word_mask[..., None], result, 0.0)
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:
         words = batch_shape.get("word_positions", batch_shape["token_ids"])
@@ -116,10 +115,10 @@ class Tagger(EncoderModel):
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, *args: Any, **kwargs: Any
     ) -> None:
-        """Compile as `keras.Model.compile`; with a CRF the loss must be its own.
+        """Compile as `keras.Model.compile` does; with a CRF, its loss is required.
 
         Raises:
-            InputError: the loss would leave the CRF untrained, which `decode` uses.
+            InputError: if the loss would leave the CRF, which `decode` uses, untrained.
         """
         if self.crf is not None and loss is not None and getattr(loss, "crf", None) is not self.crf:
             raise InputError(
@@ -131,7 +130,7 @@ class Tagger(EncoderModel):
     def compile_from_config(self, config: dict) -> None:
         config = keras.saving.deserialize_keras_object(config)
         if hasattr(config.get("loss"), "crf"):
-            config["loss"].crf = self.crf  # it was read with a chain of its own
+            config["loss"].crf = self.crf  # the deserialized loss has a copy of the CRF
         self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)

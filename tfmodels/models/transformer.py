@@ -2,12 +2,12 @@
 
 In: the batch dict (`token_ids` int32 `[B, S]`, the source, optionally its `padding_mask` bool
 `[B, S]`; `decoder_token_ids` int32 `[B, T]`, the target from its start token on). Out: float32
-`[B, T, V]`, at every position of the target the logits of its next token. To generate, `prompt`
-reads the sources and the starts of the targets, and `step` one token a row more, with a state
-between them. Which of the two papers it is, the config says: `TransformerConfig()` is BART's
-base, `TransformerConfig.of_size("small", **PAPER)` the base of the first.
+`[B, T, V]`, at every position of the target the logits of the next token. To generate, `prompt`
+processes the sources and the starts of the targets, and `step` one more token of each row; both
+return a state. The config selects the architecture: `TransformerConfig()` is BART-base,
+`TransformerConfig.of_size("small", **PAPER)` the base model of Vaswani et al.
 
-K slots of the cache, R rows (B, or more where a search repeats them).
+K positions of the cache, R rows (B, or more if a beam search repeats them).
 """
 
 import dataclasses
@@ -24,24 +24,24 @@ from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, padding_attention_mask
 from tfmodels.models.model import Config, ConfigModel, read_batch
 
-# size: (layers of each stack, hidden_dim); "small" is the base of Vaswani et al. 2017, the two
-# after it are those of Lewis et al. 2019.
+# size: (layers of each stack, hidden_dim); "small" is the base model of Vaswani et al. 2017,
+# "base" and "large" are those of Lewis et al. 2019.
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (6, 512), "base": (6, 768)}
 SIZES |= {"large": (12, 1024)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig(Config):
-    """The shape of a `Transformer`; the defaults are BART, base.
+    """The config of a `Transformer`; the defaults are BART-base.
 
     Args:
-        num_encoder_layers: encoder blocks.
-        num_decoder_layers: decoder blocks.
-        norm_first: normalize the input of each part, and what comes out of each stack, instead
-            of the sum after each part.
+        num_encoder_layers: number of encoder blocks.
+        num_decoder_layers: number of decoder blocks.
+        norm_first: whether to normalize the input of each sublayer and the output of each
+            stack (pre-norm) instead of the sum after each sublayer (post-norm).
         positions: `"learned"` or `"sinusoidal"`.
-        embedding_norm: whether the embeddings are normalized.
-        scale_embeddings: whether the embeddings of tokens are multiplied by the root of H.
+        embedding_norm: whether to normalize the embeddings.
+        scale_embeddings: whether to multiply the token embeddings by sqrt(H).
         **others: see `Config`.
     """
 
@@ -69,24 +69,24 @@ PAPER = {
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Transformer(ConfigModel):
-    """An encoder, and a decoder that looks at what it made; the output is the token table.
+    """An encoder, a decoder with cross-attention, and an output tied to the embeddings.
 
     Args:
         config: a `TransformerConfig`.
 
     Call arguments:
         batch: dict with `token_ids` int `[B, S]`, `decoder_token_ids` int `[B, T]`, and
-            optionally `padding_mask` bool `[B, S]` (all `True` if not given). Padding stands
-            right. The target needs no mask: no token looks at what follows it. Other keys are
-            not looked at.
+            optionally `padding_mask` bool `[B, S]` (defaults to all `True`). The padding is on
+            the right. The target needs no mask, as its attention is causal. Other keys are
+            ignored.
         training: bool.
 
     Returns:
-        float32 `[B, T, V]`, logits of the token after each of the target. Those at padding
-        positions mean nothing.
+        float32 `[B, T, V]`: at every position of the target the logits of the next token;
+        undefined at padding positions.
 
     Raises:
-        ValueError: if S or T is known and more than `max_length`.
+        ValueError: if S or T is known and exceeds `max_length`.
 
     Example:
         >>> model = Transformer(TransformerConfig.of_size("tiny"))
@@ -142,7 +142,7 @@ class Transformer(ConfigModel):
         if self.built:
             return
         super().build()
-        # BART's `final_logits_bias`; float32 as the logits.
+        # BART's `final_logits_bias`; float32 like the logits.
         self.output_bias = self.add_weight(
             (self.config.vocabulary_size,),
             initializer="zeros",
@@ -168,14 +168,14 @@ class Transformer(ConfigModel):
         return self._logits(x, training)
 
     def encode(self, batch: dict, training: bool = False) -> KerasTensor:
-        """The encoder's states.
+        """Return the states of the encoder.
 
         Args:
-            batch: as for a call; the target is not looked at.
+            batch: as in `call`; the target is ignored.
             training: bool.
 
         Returns:
-            float `[B, S, H]`, of the compute dtype. States at padding positions mean nothing.
+            float `[B, S, H]`, of the compute dtype. States at padding positions are undefined.
         """
         batch = read_batch(batch)
         mask = padding_attention_mask(batch.get("padding_mask"))
@@ -185,21 +185,21 @@ class Transformer(ConfigModel):
         return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
 
     def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
-        """Reads the sources and the starts of the targets, all at once.
+        """Process the sources and the starts of the targets in one pass.
 
         Args:
-            batch: as for a call; the target has no padding: T start tokens in every row.
-            length: K, int or scalar int tensor: room for T and what will be generated.
+            batch: as in `call`; the target is T start tokens in every row, without padding.
+            length: K, int or scalar int tensor: maximum length of start and new tokens.
 
         Returns:
-            pair of float32 `[B, V]`, the logits of the first token to generate, and the state
-            for `step`: nested dicts and tuples of tensors, whose first axis is rows, so that
-            they can be repeated and put into another order. What hangs on the source alone is
-            under `"fixed"`, so that rows of one source can share it.
+            pair of float32 `[B, V]`, the logits of the first new token, and the state for
+            `step`: nested dicts and tuples of tensors. Their first axis is rows, which may be
+            repeated and reordered. Tensors that depend on the source only are under `"fixed"`,
+            so that rows with the same source can share them.
 
         Raises:
-            ValueError: if T, or `length`, is known and more than `max_length`, or `length`
-                less than T.
+            ValueError: if T or `length` is known and exceeds `max_length`, or `length` is
+                smaller than T.
         """
         batch = read_batch(batch, self.required)
         token_ids = batch["decoder_token_ids"]
@@ -211,7 +211,7 @@ class Transformer(ConfigModel):
             encoded_mask = ops.ones((num_rows, 1, ops.shape(encoded)[1]), "bool")
         blocks = self.decoder_blocks
         state = {
-            # A pair for each block: float [R, N, K, D], and of the source [R, N, S, D].
+            # Pairs for each block: float [R, N, K, D]; for the source below, [R, N, S, D].
             "caches": tuple(block.attention.new_cache(num_rows, length) for block in blocks),
             "num_slots": ops.full((num_rows,), prompt_length, "int32"),  # T in every row
             "fixed": {
@@ -224,12 +224,12 @@ class Transformer(ConfigModel):
     def step(
         self, token_ids: KerasTensor, index: int | KerasTensor, state: dict
     ) -> tuple[KerasTensor, dict]:
-        """Reads one token a row more.
+        """Process one more token of each row.
 
         Args:
             token_ids: int `[R]`.
-            index: scalar int, how many `step`s were before.
-            state: what `prompt`, or the `step` before, gave.
+            index: scalar int, number of previous calls of `step`.
+            state: the state from `prompt` or the previous `step`.
 
         Returns:
             pair of float32 `[R, V]`, the logits of the next token, and the new state.
@@ -237,7 +237,7 @@ class Transformer(ConfigModel):
         return self._read(ops.expand_dims(token_ids, 1), state["num_slots"][0] + index, state)
 
     def _read(self, token_ids, slot, state):
-        """Reads tokens int `[R, T]` into the slots of the cache from `slot` on."""
+        """Process tokens int `[R, T]`, written to the cache from position `slot` on."""
         length, num_slots = ops.shape(token_ids)[1], ops.shape(state["caches"][0][0])[2]
         fixed = state["fixed"]
         mask = causal_attention_mask(length, num_slots, slot)  # [1, T, K]

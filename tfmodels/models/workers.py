@@ -1,15 +1,15 @@
-"""What Keras' trainer gets wrong on several machines, mended in this one place.
+"""Workarounds for the trainer of Keras 3.15 with several workers.
 
-In: a `MultiWorkerMirroredStrategy`. Out: the same strategy as the trainer of Keras 3.15 needs to
-see it, for two calls:
+In: a `MultiWorkerMirroredStrategy`. Out: a wrapper of the strategy with two methods changed:
 
-* metrics of a step are scalars, and Keras means them over an axis that they do not have;
-* a batch is parted over workers and replicas by its rows, to the row, so that many devices
-  see the batches that one would see, the last and smallest included. TensorFlow's own way
-  guesses the batch size, and reads other batches where files are shared out.
+* `reduce`: the metrics of a step are scalars, but Keras reduces them over an axis;
+* `experimental_distribute_dataset`: the rows of each batch are split exactly over workers and
+  replicas, so that all devices together see the batches of one device, a small last batch
+  included. TensorFlow's own splitting guesses the batch size, and changes the batches if it
+  shards files.
 
-With a Keras that does without, `MENDED` says so and nothing here is used. One of the two named
-modules of `layers` and `models` that import TensorFlow.
+If `FIXED`, Keras no longer needs this and the strategy is not wrapped. Of `layers` and `models`,
+only this module and `layers.kernels` import TensorFlow.
 """
 
 import functools
@@ -24,34 +24,34 @@ if keras.backend.backend() == "tensorflow":
 else:
     tf = None
 
-# The trainer was read, and the mending tested, up to here (`tests/models/test_workers.py` fails
-# when Keras needs it no longer).
-MENDED = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 15)
+# The workarounds are needed and tested up to this version; `tests/models/test_workers.py` fails
+# when Keras no longer needs them.
+FIXED = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 15)
 
 log = logging.getLogger(__name__)
 
 
 def for_trainer(strategy: Any) -> Any:
-    """The strategy, mended if it is one of several workers; else as it is."""
-    if MENDED or tf is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    """Return the strategy, wrapped if it has several workers."""
+    if FIXED or tf is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return strategy
-    return _mended(strategy)
+    return _wrapped(strategy)
 
 
 def rows_of_replica(batch: Any, replica: int, replicas: int) -> Any:
-    """The rows of a batch that are a replica's: as many as the others', give or take one.
+    """Return the rows of a batch for one replica; the numbers of rows differ by at most 1.
 
     Args:
         batch: structure of tensors `[B, ...]`.
         replica: int, from 0.
-        replicas: how many.
+        replicas: number of replicas.
 
     Returns:
-        structure of tensors `[b, ...]`; all replicas' together are the batch, in order.
+        structure of tensors `[b, ...]`; those of all replicas, in order, are the batch.
     """
 
     def part(values):
-        if not hasattr(values, "shape"):  # `None` for a part that is missing
+        if not hasattr(values, "shape"):  # `None`: no such part
             return values
         rows = tf.shape(values)[0]
         return values[rows * replica // replicas : rows * (replica + 1) // replicas]
@@ -60,58 +60,59 @@ def rows_of_replica(batch: Any, replica: int, replicas: int) -> Any:
 
 
 @functools.cache
-def _mended(strategy):
+def _wrapped(strategy):
     return _Workers(strategy)
 
 
 if tf is not None:
 
     class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
-        """A view of a strategy: of its class, because Keras asks, and in all else that one.
+        """A wrapper of a strategy, of the same class, which Keras checks.
 
         Args:
-            strategy: the one that the model was made under.
+            strategy: the strategy that the model was created in.
         """
 
-        def __init__(self, strategy: Any) -> None:  # makes no second one
-            self._viewed = strategy
+        # No `super().__init__`: it would create a second strategy.
+        def __init__(self, strategy: Any) -> None:
+            self._inner = strategy
             self._extended = strategy.extended
 
         def __getattribute__(self, name: str) -> Any:
-            if name in ("reduce", "experimental_distribute_dataset", "_viewed", "__class__"):
+            if name in ("reduce", "experimental_distribute_dataset", "_inner", "__class__"):
                 return object.__getattribute__(self, name)
-            return getattr(object.__getattribute__(self, "_viewed"), name)
+            return getattr(object.__getattribute__(self, "_inner"), name)
 
         def reduce(self, reduce_op, value, axis=None):
-            return self._viewed.reduce(reduce_op, value, axis=None)
+            return self._inner.reduce(reduce_op, value, axis=None)
 
         def experimental_distribute_dataset(self, dataset, options=None):
             policies = tf.data.experimental.AutoShardPolicy
             policy = dataset.options().experimental_distribute.auto_shard_policy
-            workers = self._viewed.extended._num_workers
+            workers = self._inner.extended._num_workers
             if policy not in (policies.AUTO, policies.DATA):
-                log.info("input: by %s, as the dataset says (%d workers)", policy.name, workers)
-                return self._viewed.experimental_distribute_dataset(dataset, options)
+                log.info("input: by %s, set in the dataset (%d workers)", policy.name, workers)
+                return self._inner.experimental_distribute_dataset(dataset, options)
             log.info("input: each of %d workers takes its rows of every batch", workers)
-            return self._viewed.distribute_datasets_from_function(
+            return self._inner.distribute_datasets_from_function(
                 functools.partial(_of_worker, dataset), options
             )
 
 
 def _of_worker(dataset, context):
-    """The parts of the batches for the replicas of one worker, one after the other."""
+    """Return a dataset of the parts of the batches for the replicas of one worker, in order."""
     replicas, workers = context.num_replicas_in_sync, context.num_input_pipelines
 
     def parts(*batch):
         batch = batch[0] if len(batch) == 1 else batch
-        found = None
-        # As TensorFlow deals them out: Keras puts predictions together in this order.
+        result = None
+        # TensorFlow's order of replicas, in which Keras concatenates the predictions.
         for replica in range(context.input_pipeline_id, replicas, workers):
             part = tf.data.Dataset.from_tensors(rows_of_replica(batch, replica, replicas))
-            found = part if found is None else found.concatenate(part)
-        return found
+            result = part if result is None else result.concatenate(part)
+        return result
 
-    found = dataset.flat_map(tf.autograph.experimental.do_not_convert(parts))
+    result = dataset.flat_map(tf.autograph.experimental.do_not_convert(parts))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return found.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return result.with_options(options).prefetch(tf.data.AUTOTUNE)
