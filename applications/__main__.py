@@ -1,7 +1,7 @@
 """The command line: `tfmodels APPLICATION VERB --name value`, and `tfmodels VERB` for all.
 
-In: arguments. Out: what the verb prints, and an exit status: 0 done, 2 a mistake of the caller in
-one line, 1 a mistake of this package, with its traceback.
+In: arguments. Out: the output of the verb, and an exit status: 0 done, 2 a mistake of the caller
+in one line, 1 a mistake of this package, with its traceback.
 """
 
 import importlib
@@ -9,10 +9,11 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tfmodels
 from applications import deployment, parsing
+from applications.settings import Settings
 from tfmodels.errors import InputError, LostWorker, first_line
 
 LOST = 75  # sysexits.h: a failure that passes; try again
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(settings)
             return 0
         settings.check_files()
-        # So that what is half written is removed, as after any exception.
+        # An exception, so that files that are half written are removed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         tfmodels._import_tensorflow()
         run(settings)
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]):
+def parse(arguments: Sequence[str]) -> tuple[Settings | str, Callable | None]:
     """Return `(settings, run)`: the settings of a command line, and the function that takes them.
 
     For `--help` and `--version`, `settings` is the text to print.
@@ -69,8 +70,8 @@ def parse(arguments: Sequence[str]):
             return _overview(command, choices), None
         name = words.pop(0)
         if name not in choices:
-            what = "application or verb" if command == "tfmodels" else "verb"
-            raise parsing.unknown_name(what, name, choices, f"give one of {', '.join(choices)}")
+            kind = "application or verb" if command == "tfmodels" else "verb"
+            raise parsing.unknown_name(kind, name, choices, f"give one of {', '.join(choices)}")
         command, choices = f"{command} {name}", choices[name] or _room(name).VERBS
     kind, run = choices
     asked = {*HELP} & {*words}

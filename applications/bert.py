@@ -7,6 +7,7 @@ for `[MASK]`, a SavedModel. The model directory is what every other application 
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from applications.flags import EvaluatingText, Exporting, FromScratch, FromText, Predicting
@@ -76,12 +77,12 @@ class Bert(Application):
     title = "Pretrained BERT"
     prepare, pretrain = staticmethod(prepare), Application.train
 
-    def task(self):
+    def task(self) -> type:
         from tfmodels.tasks.masked_lm import MaskedLM
 
         return MaskedLM
 
-    def rows(self, settings):
+    def rows(self, settings: Pretrain) -> tuple:
         from tfmodels.data import open_texts
         from tfmodels.tasks.masked_lm import Records
 
@@ -97,7 +98,7 @@ class Bert(Application):
                 )
         return records, None
 
-    def options(self, settings, rows):
+    def options(self, settings: Pretrain, rows) -> dict:
         from tfmodels.tasks.masked_lm import MAX_LENGTH, OBJECTIVE
 
         made = getattr(rows, "settings", settings)  # of records, or as the flags say
@@ -108,37 +109,37 @@ class Bert(Application):
             **{name: getattr(settings, name) for name in names},
         }  # fmt: skip
 
-    def new(self, settings, rows, folder):
+    def new(self, settings: Pretrain, rows, folder: Path) -> dict:
         return {"tokenizer": wordpiece_of(settings, rows, folder)}
 
-    def started(self, task, settings, rows, folder):
+    def started(self, task, settings: Pretrain, rows, folder: Path) -> None:
         # A training that is resumed has embeddings that were trained already.
         if settings.initial_embeddings == "counts" and not any((folder / "states").glob("step-*")):
             print("counting co-occurrences", file=sys.stderr)
             task.start_from_counts(rows)
 
-    def fit_options(self, settings, task):
+    def fit_options(self, settings: Pretrain, task) -> dict:
         return {
             "validation_split": settings.held_out,
             "held_out_examples": settings.held_out_examples,
         }
 
-    def measure(self, task, held_out, settings):
+    def measure(self, task, held_out, settings: Pretrain) -> dict:
         return self.last_measured(task)
 
-    def card(self, metrics, settings, task):
+    def card(self, metrics: dict, settings: Pretrain, task) -> list[str]:
         return [
             f"Examples of {task.max_length} tokens, task `{task.task}`. Fine-tune it with "
             "`--checkpoint`.",
             *self.measured_table(metrics, "documents"),
         ]
 
-    def open(self, settings, file):
+    def open(self, settings: Settings, file: str):
         from tfmodels.data import open_texts
 
         return open_texts(file, settings.text_column)
 
-    def configure(self, task, settings):
+    def configure(self, task, settings: Settings) -> None:
         if isinstance(settings, Evaluate):
             from tfmodels.tasks.encoder import check_positions
 
@@ -148,7 +149,7 @@ class Bert(Application):
         else:
             task.configure(top_k=settings.top_k)
 
-    def line(self, text, answer):
+    def line(self, text: str, answer) -> dict:
         return {"text": text, "masks": answer}
 
 

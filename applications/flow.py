@@ -1,18 +1,23 @@
 """The verbs that every application has: `train`, `evaluate`, `predict`, `export`; written once.
 
 In: the settings of a verb. Out: a model directory, metrics, JSON lines, a SavedModel. An
-application is a subclass of `Application` that says what differs: its flags, its rows, its task,
-its model card. TensorFlow is imported when a verb runs, not before.
+application is a subclass of `Application` with its rows, its task and its model card.
+TensorFlow is imported when a verb runs, not before.
 """
 
 import json
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from applications.flags import given
+from applications.flags import Answering, Exporting, Predicting, Training, UsingAModel, given
 from applications.process import dtype_of, training_of
+from applications.settings import Settings
 from tfmodels.files import whole_directory
+
+if TYPE_CHECKING:
+    from tfmodels.tasks.task import Task
 
 HELD_OUT_MAXIMUM = 5000  # rows held out of a training file
 WORST_MISTAKES = 10
@@ -40,25 +45,25 @@ class Application:
     summary: tuple[str, ...] = ()
     held_out_maximum = HELD_OUT_MAXIMUM
 
-    # What an application says.
+    # What differs.
 
     def task(self) -> type:
         """Return the class of its task."""
         raise NotImplementedError
 
-    def open(self, settings, file: str):
+    def open(self, settings: Settings, file: str):
         """Return the rows of a file."""
         raise NotImplementedError
 
-    def options(self, settings, rows) -> dict:
+    def options(self, settings: Training, rows) -> dict:
         """Return the arguments of `from_preset` and of `from_scratch`."""
         raise NotImplementedError
 
-    def new(self, settings, rows, folder: Path) -> dict:
+    def new(self, settings: Training, rows, folder: Path) -> dict:
         """Return the further arguments of `from_scratch`.
 
         Args:
-            folder: of the unfinished training; keeps what was learned when it began.
+            folder: of the unfinished training; keeps the vocabulary learned at its start.
         """
         return {
             "texts": rows,
@@ -66,21 +71,21 @@ class Application:
             "lowercase": settings.lowercase,
         }
 
-    def started(self, task, settings, rows, folder: Path) -> None:
+    def started(self, task: "Task", settings: Training, rows, folder: Path) -> None:
         """Configure a task that is to be trained."""
 
-    def card(self, metrics: dict, settings, task) -> list[str]:
+    def card(self, metrics: dict, settings: Training, task: "Task") -> list[str]:
         """Return the paragraphs of the model card about the metrics."""
         raise NotImplementedError
 
     def write_report(self, directory: Path, metrics: dict) -> None:
-        """Write what `evaluate --report_dir` gets beside `mistakes.jsonl`."""
+        """Write the files of `evaluate --report_dir` beside `mistakes.jsonl`."""
 
     def line(self, text: str, answer) -> dict:
         """Return the JSON object that `predict` prints for a text."""
         return {"text": text, **answer}
 
-    def rows(self, settings):
+    def rows(self, settings: Training) -> tuple:
         """Return the rows to train on, and those to measure on or None."""
         from tfmodels.data.split import split
 
@@ -90,25 +95,25 @@ class Application:
         label_column = rows.columns[1] if self.labelled else None
         return split(rows, settings.held_out, label_column, self.held_out_maximum, settings.seed)
 
-    def fit_options(self, settings, task) -> dict:
+    def fit_options(self, settings: Training, task: "Task") -> dict:
         """Return further arguments of `fit`."""
         return {}
 
-    def evaluate_options(self, settings) -> dict:
+    def evaluate_options(self, settings: Answering) -> dict:
         """Return further arguments of the task's `evaluate`."""
         return {}
 
-    def measure(self, task, held_out, settings) -> dict:
+    def measure(self, task: "Task", held_out, settings: Training) -> dict:
         """Return the metrics of a trained task."""
         raise NotImplementedError
 
-    def last_measured(self, task) -> dict:
+    def last_measured(self, task: "Task") -> dict:
         """Return the metrics of the last evaluation of the training."""
         last = {name: values[-1] for name, values in task.history.history.items()}
         return {
             name.removeprefix("val_"): value
             for name, value in last.items()
-            # Keras' means of the means of batches stand beside exact ones.
+            # Keras adds means of the means of batches to the exact ones.
             if name.startswith("val_") and not name.endswith("_loss")
         }
 
@@ -121,20 +126,20 @@ class Application:
             return [f"No {held_out} was held out."]
         return [table((f"on held-out {held_out}", "value"), rows)]
 
-    def plots(self, task, metrics: dict) -> dict:
+    def plots(self, task: "Task", metrics: dict) -> dict:
         """Return the arguments of `report.plot`."""
         return {"history": task.history.history}
 
-    def configure(self, task, settings) -> None:
+    def configure(self, task: "Task", settings: Settings) -> None:
         """Give a loaded task the settings of `evaluate`, `predict` or `export`."""
 
     # The verbs.
 
     def verbs(self, **settings: type) -> dict:
-        """Return the verbs of the command line: their dataclasses with what runs them."""
+        """Return the verbs of the command line: `{verb: (dataclass, function)}`."""
         return {verb: (kind, getattr(self, verb)) for verb, kind in settings.items()}
 
-    def train(self, settings) -> dict:
+    def train(self, settings: Training) -> dict:
         """Train a task and write its model directory; return the metrics."""
         from applications import report
 
@@ -162,7 +167,7 @@ class Application:
         print(json.dumps({"model_dir": settings.output_dir, **summary}))
         return {**metrics, "history": task.history.history}
 
-    def start(self, settings, rows, folder: Path):
+    def start(self, settings: Training, rows, folder: Path) -> "Task":
         """Return the task to train, from `--checkpoint` or from scratch."""
         from tfmodels.training.precision import dtype_policy
 
@@ -182,7 +187,7 @@ class Application:
         task.freeze(layers, getattr(settings, "freeze_embeddings", False))
         return task
 
-    def evaluate(self, settings) -> dict:
+    def evaluate(self, settings: Answering) -> dict:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
         from applications import report
 
@@ -201,7 +206,7 @@ class Application:
                 report.write_mistakes(directory, mistakes)
         return numbers
 
-    def predict(self, settings) -> None:
+    def predict(self, settings: Predicting) -> None:
         """Answer texts: one JSON object a line."""
         from tfmodels.data.datasets import text_chunks
 
@@ -213,7 +218,7 @@ class Application:
                 print(json.dumps(self.line(text, answer), ensure_ascii=False))
             sys.stdout.flush()
 
-    def export(self, settings) -> Path:
+    def export(self, settings: Exporting) -> Path:
         """Write the next version of a SavedModel; return its path."""
         from applications import report
 
@@ -222,7 +227,7 @@ class Application:
         version = task.export(settings.export_dir, frozen=settings.weights == "frozen", card=card)
         return report.exported(version)
 
-    def load(self, settings, stored: bool = False):
+    def load(self, settings: UsingAModel, stored: bool = False) -> "Task":
         """Return the task of `--model_dir`."""
         task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
         self.configure(task, settings)

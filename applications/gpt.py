@@ -8,18 +8,12 @@ continues them.
 import os
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
-from applications.flags import (
-    Decoding,
-    EvaluatingText,
-    Exporting,
-    FromScratch,
-    FromText,
-    Predicting,
-)
+from applications import flags
 from applications.flow import Application
-from applications.settings import data, model, rare
+from applications.settings import Settings, data, model, rare
 from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
 
@@ -27,7 +21,7 @@ MAX_LENGTH = 256  # where neither a flag nor a checkpoint gives one
 
 
 @dataclass(kw_only=True)
-class Learning(FromText):
+class Learning(flags.FromText):
     """Settings of both trainings."""
 
     eval_files: str | list[str] | None = data("as text_files, to measure on", None)
@@ -38,7 +32,7 @@ class Learning(FromText):
 
 
 @dataclass(kw_only=True)
-class Pretrain(FromScratch, Learning):
+class Pretrain(flags.FromScratch, Learning):
     """Pretrain a GPT and write a model directory, or resume a training that was stopped."""
 
     size: Literal["tiny", "mini", "small", "medium", "large", "xl"] = "mini"
@@ -47,7 +41,7 @@ class Pretrain(FromScratch, Learning):
     num_heads: int | None = rare("attention heads of a new model, likewise", None)
     hidden_dim: int | None = rare("width of a new model, likewise", None)
 
-    def check_files(self):
+    def check_files(self) -> None:
         super().check_files()
         if self.tokenizer not in ("bpe", "characters") and not os.path.isdir(self.tokenizer):
             raise InputError(f"--tokenizer {self.tokenizer}: give bpe, characters or a directory")
@@ -76,7 +70,7 @@ class Finetune(Learning):
 
 
 @dataclass(kw_only=True)
-class Evaluate(EvaluatingText):
+class Evaluate(flags.EvaluatingText):
     """Measure perplexity on text; the last line is one JSON object."""
 
     batch_size: int = 16
@@ -84,7 +78,7 @@ class Evaluate(EvaluatingText):
 
 
 @dataclass(kw_only=True)
-class Predict(Decoding, Predicting):
+class Predict(flags.Decoding, flags.Predicting):
     """Continue prompts: to a terminal as the tokens come, else one JSON object a prompt."""
 
     EXAMPLE = '{} --model_dir runs/gpt --sample true --top_p 0.9 "The captain"'
@@ -93,7 +87,7 @@ class Predict(Decoding, Predicting):
 
 
 @dataclass(kw_only=True)
-class Export(Decoding, Exporting):
+class Export(flags.Decoding, flags.Exporting):
     """Write a SavedModel that continues prompts, as the next version in export_dir."""
 
     export_dir: str = "saved_models/gpt"
@@ -106,12 +100,12 @@ class Gpt(Application):
     title = "GPT"
     pretrain = finetune = Application.train
 
-    def task(self):
+    def task(self) -> type:
         from tfmodels.tasks.causal_lm import CausalLM
 
         return CausalLM
 
-    def rows(self, settings):
+    def rows(self, settings: Pretrain | Finetune) -> tuple:
         from tfmodels.data import open_table, open_texts
 
         if getattr(settings, "train_file", None) is not None:
@@ -125,19 +119,19 @@ class Gpt(Application):
             held_out = open_texts(settings.eval_files, settings.text_column)
         return open_texts(settings.text_files, settings.text_column), held_out
 
-    def options(self, settings, rows):
+    def options(self, settings: Pretrain | Finetune, rows) -> dict:
         if settings.checkpoint == "none":
             return {"max_length": settings.max_length or MAX_LENGTH}
         separator = settings.separator if getattr(settings, "train_file", None) else ""
         return {"max_length": settings.max_length, "separator": separator}
 
-    def new(self, settings, rows, folder):
+    def new(self, settings: Pretrain, rows, folder: Path) -> dict:
         names = ("num_layers", "num_heads", "hidden_dim")
         length = settings.max_length or MAX_LENGTH
         given = {name: getattr(settings, name) for name in names}
         return {"tokenizer": gpt_tokenizer_of(settings, rows, folder, length), **given}
 
-    def fit_options(self, settings, task):
+    def fit_options(self, settings: Pretrain | Finetune, task) -> dict:
         options = {"held_out_examples": settings.held_out_examples}
         given = settings.eval_files or getattr(settings, "eval_file", None)
         options["validation_split"] = 0.0 if given else settings.held_out
@@ -146,33 +140,33 @@ class Gpt(Application):
             options["callbacks"] = (sample,)
         return options
 
-    def measure(self, task, held_out, settings):
+    def measure(self, task, held_out, settings: Pretrain | Finetune) -> dict:
         return self.last_measured(task)
 
-    def card(self, metrics, settings, task):
+    def card(self, metrics: dict, settings: Pretrain | Finetune, task) -> list[str]:
         return self.measured_table(metrics, "text")
 
-    def open(self, settings, file):
+    def open(self, settings: Settings, file: str):
         from tfmodels.data import open_texts
 
         return open_texts(file, settings.text_column)
 
-    def configure(self, task, settings):
-        if isinstance(settings, Decoding):
-            task.configure(**{f.name: getattr(settings, f.name) for f in fields(Decoding)})
+    def configure(self, task, settings: Settings) -> None:
+        if isinstance(settings, flags.Decoding):
+            task.configure(**{f.name: getattr(settings, f.name) for f in fields(flags.Decoding)})
         elif settings.max_length is not None:
             from tfmodels.tasks.encoder import check_positions
 
             check_positions(task.model.config, settings.max_length)
             task.max_length = settings.max_length
 
-    def evaluate_options(self, settings):
+    def evaluate_options(self, settings: Evaluate) -> dict:
         return {"stride": settings.stride}
 
-    def line(self, text, answer):
+    def line(self, text: str, answer) -> dict:
         return {"prompt": text, **answer}
 
-    def predict(self, settings):
+    def predict(self, settings: Predict) -> None:
         """Continue prompts: on a terminal as the tokens come, else one JSON object a prompt."""
         if not sys.stdout.isatty():
             super().predict(settings)

@@ -6,6 +6,7 @@ directory, metrics of whole entities, entities with their characters as JSON lin
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
@@ -70,12 +71,12 @@ class Ner(Application):
     title = "Entity tagger"
     summary = ("texts", "precision", "recall", "f1")
 
-    def task(self):
+    def task(self) -> type:
         from tfmodels.tasks.token_classifier import TokenClassifier
 
         return TokenClassifier
 
-    def open(self, settings, file):
+    def open(self, settings: Settings, file: str):
         from tfmodels.data.entities import open_entities
 
         return open_entities(
@@ -83,26 +84,26 @@ class Ner(Application):
             token_column=settings.token_column, tag_column=settings.tag_column,
         )  # fmt: skip
 
-    def options(self, settings, rows):
+    def options(self, settings: Train, rows) -> dict:
         names = ("max_length", "stride", "crf", "emission_loss")
         return {name: getattr(settings, name) for name in names}
 
-    def configure(self, task, settings):
+    def configure(self, task, settings: Settings) -> None:
         self._types = sorted({label[2:] for label in task.labels} - {""})
 
-    def line(self, text, answer):
+    def line(self, text: str, answer) -> dict:
         if sys.stdout.isatty():
             print(coloured(text, answer, self._types))
         return {"text": text, "entities": answer}
 
-    def measure(self, task, held_out, settings):
+    def measure(self, task, held_out, settings: Train) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
-    def write_report(self, directory, metrics):
+    def write_report(self, directory: Path, metrics: dict) -> None:
         text = "\n\n".join(_tables(metrics)) + "\n"
         (directory / "types.md").write_text(text, encoding="utf-8")
 
-    def card(self, metrics, settings, task):
+    def card(self, metrics: dict, settings: Train, task) -> list[str]:
         return [
             f"{'With' if settings.crf else 'Without'} a CRF. On {metrics['texts']} held-out texts, "
             f"the best of {len(task.history.epoch)} evaluations on them. An entity is right if "
@@ -114,11 +115,11 @@ class Ner(Application):
 def coloured(text: str, entities: list[dict], types: list[str]) -> str:
     """Return a text with its entities in the colours of a terminal, each followed by its type."""
     parts, at = [], 0
-    for found in entities:
-        colour = COLOURS[types.index(found["type"]) % len(COLOURS)]
-        parts += [text[at : found["start"]], f"\x1b[{colour};1m{text[found['start']:found['end']]}",
-                  f"\x1b[0m\x1b[{colour}m/{found['type']}\x1b[0m"]  # fmt: skip
-        at = found["end"]
+    for span in entities:
+        colour = COLOURS[types.index(span["type"]) % len(COLOURS)]
+        parts += [text[at : span["start"]], f"\x1b[{colour};1m{text[span['start']:span['end']]}",
+                  f"\x1b[0m\x1b[{colour}m/{span['type']}\x1b[0m"]  # fmt: skip
+        at = span["end"]
     return "".join([*parts, text[at:]])
 
 

@@ -1,7 +1,7 @@
 """The flags of a verb: how they are read, their help, and the mistakes in them.
 
 In: the dataclass of a verb and the words of a command. Out: an object of the dataclass, or the
-text of `--help`. What a mistake does not need is imported inside functions: it is answered at once.
+text of `--help`. Imports are few, so that a mistake is answered at once.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 
-from applications.settings import GROUPS
+from applications.settings import GROUPS, Settings
 from tfmodels.errors import InputError
 
 POSITIONAL = ("url", "text", "directory")  # given without a name
-# Type: its name in the help, and what a message asks for.
+# Type: its name in the help and in messages.
 TYPES = {
     str: ("TEXT", "a text"), int: ("INT", "a whole number"), float: ("NUMBER", "a number"),
     bool: ("BOOL", "true or false"), list: ("LIST", "a list such as '[a, b]'"),
@@ -32,12 +32,12 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{re.search('--[a-z_]+', message)[0]}: give a value")
 
 
-def read(kind: type, words: Sequence[str], command: str):
+def read(kind: type[Settings], words: Sequence[str], command: str) -> Settings:
     """Return an object of a dataclass with the settings of a command line.
 
     Args:
         kind: dataclass of the verb.
-        words: what follows the verb.
+        words: flags and values after the verb.
         command: `tfmodels APPLICATION VERB`, for messages.
 
     Raises:
@@ -56,20 +56,16 @@ def read(kind: type, words: Sequence[str], command: str):
     elif unknown or texts:
         word = [*unknown, *texts][0]
         raise InputError(f"{word}: no flag before it; put values with spaces or * in quotes")
-    values = {}
+    in_files = {}
     for file in given.pop("config", ()):
-        values |= _values_in(file, kind)
-    return _made(kind, values | _values(kind, given), command)
+        in_files |= _settings_in(file, kind)
+    return settings_of(kind, in_files | given, command)
 
 
-def settings_of(kind: type, given: dict, command: str):
+def settings_of(kind: type[Settings], given: dict, command: str) -> Settings:
     """Return an object of a dataclass with settings as a file has them: str, lists and dicts."""
-    return _made(kind, _values(kind, given), command)
-
-
-def _made(kind, values, command):
-    missing = [_named(name) for name, field in _fields(kind).items()
-               if _is_required(field) and name not in values]  # fmt: skip
+    values, fields = _values(kind, given), _fields(kind).items()
+    missing = [_named(name) for name, field in fields if _is_required(field) and name not in given]
     if missing:
         raise InputError(f"{', '.join(missing)}: missing; see {command} --help")
     try:
@@ -84,16 +80,16 @@ def as_flag(message: str, names: Iterable[str]) -> str:
     return f"--{message}" if rest and name.rstrip(":") in {*names} - {*POSITIONAL} else message
 
 
-def unknown_name(what: str, given: str, known: Iterable[str], otherwise: str) -> InputError:
+def unknown_name(kind: str, given: str, known: Iterable[str], otherwise: str) -> InputError:
     """Return the error about a name that does not exist, with the nearest one that does."""
     import difflib
 
     near = difflib.get_close_matches(given, known, 1, 0.7)
     remedy = f"did you mean {near[0]}?" if near else otherwise
-    return InputError(f"{given}: unknown {what}; {remedy}")
+    return InputError(f"{given}: unknown {kind}; {remedy}")
 
 
-def help_of(kind: type, command: str, everything: bool) -> str:
+def help_of(kind: type[Settings], command: str, everything: bool) -> str:
     """Return the help of a verb; without `everything`, only the names of rarely used flags."""
     import textwrap
 
@@ -124,7 +120,7 @@ def _parser(kind, command, groups):
         group = parser.add_argument_group(title)
         for field in fields:
             if field.metadata["group"] == title:
-                name, more = f"--{field.name}", {"metavar": _metavar(field)}
+                name, more = f"--{field.name}", {"metavar": _named_type(field)[0]}
                 if field.name in POSITIONAL:
                     name, nargs = field.name, "*" if field.name == "text" else "?"
                     more = {"metavar": name.upper(), "nargs": nargs}
@@ -160,29 +156,25 @@ def _underscored(word):
 
 def _types(field):
     """Return the types of a field, without None."""
-    union = typing.get_origin(field.type) in (typing.Union, types.UnionType)
-    return [part for part in (typing.get_args(field.type) if union else [field.type])
-            if part is not type(None)]  # fmt: skip
+    if typing.get_origin(field.type) not in (typing.Union, types.UnionType):
+        return [field.type]
+    return [kind for kind in typing.get_args(field.type) if kind is not type(None)]
 
 
-def _choices(field):
-    """Return the values of a field that has some only, as "a, b or c"."""
-    (kind, *_) = _types(field)
-    if typing.get_origin(kind) is not typing.Literal:
-        return ""
-    *names, last = typing.get_args(kind)
-    return f"{', '.join(names)} or {last}"
-
-
-def _metavar(field):
-    (kind, *_) = _types(field)
-    named = PATHS.get(field.name.rpartition("_")[2]) or ("NAME" if _choices(field) else None)
-    return named or TYPES[typing.get_origin(kind) or kind][0]
+def _named_type(field):
+    """Return the name of the type of a field in the help, and in messages."""
+    kind = _types(field)[0]
+    if typing.get_origin(kind) is typing.Literal:
+        *names, last = typing.get_args(kind)
+        return "NAME", f"{', '.join(names)} or {last}"
+    name, wanted = TYPES[typing.get_origin(kind) or kind]
+    return PATHS.get(field.name.rpartition("_")[2], name), wanted
 
 
 def _help(field):
     """Return the text about a field, its choices and default, which is not to be broken."""
-    text = ": ".join(filter(None, [field.metadata["help"], _choices(field)]))
+    name, choices = _named_type(field)
+    text = ": ".join(filter(None, [field.metadata["help"], choices if name == "NAME" else ""]))
     value = str(field.default).lower() if isinstance(field.default, bool) else field.default
     if _is_required(field):
         text += " (required)"
@@ -200,25 +192,24 @@ def _values(kind, given):
     return {name: _value(fields[name], value) for name, value in given.items()}
 
 
-def _values_in(file, kind):
-    """Return the values of the settings in a YAML file."""
+def _settings_in(file, kind):
+    """Return the settings in a YAML file."""
     try:
         with open(file, encoding="utf-8") as stream:
             given = _loaded(stream.read())
         if not isinstance(given, dict):
             raise ValueError("no settings")
-        return _values(kind, given)
+        _values(kind, given)  # refuses values of other types
+        return given
     except InputError as error:
         raise InputError(f"--config {file}: {error}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"--config {file}: {reason}; give a file of `name: value` lines"
-        ) from error
+        raise InputError(f"--config {file}: {reason}; give lines of `name: value`") from error
 
 
 def _loaded(text):
-    """Return what a YAML text has: texts, lists and dicts of these; raise ValueError."""
+    """Return the content of a YAML text: str, lists and dicts; raise ValueError if it has none."""
     import yaml
 
     try:
@@ -231,11 +222,10 @@ def _value(field, given):
     """Return the value of a field that a text, or a list or dict of texts, stands for."""
     if given == "null" and type(None) in typing.get_args(field.type):
         return None
-    for kind in reversed(_types(field)):  # a text is what is tried last
+    for kind in reversed(_types(field)):  # a text is tried last
         with contextlib.suppress(ValueError, TypeError, KeyError):
             return _converted(kind, given)
-    wanted = _choices(field) or TYPES[typing.get_origin(kind) or kind][1]
-    raise InputError(f"{_named(field.name)} {given}: give {wanted}")
+    raise InputError(f"{_named(field.name)} {given}: give {_named_type(field)[1]}")
 
 
 def _converted(kind, given):

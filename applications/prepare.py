@@ -60,8 +60,8 @@ def prepare(settings: Prepare) -> dict:
         shards=settings.shards, processes=settings.processes, held_out=settings.held_out,
     )  # fmt: skip
     splits = {
-        split: {name: found[name] for name in ("documents", "examples", "tokens")}
-        for split, found in summary["splits"].items()
+        split: {name: counts[name] for name in ("documents", "examples", "tokens")}
+        for split, counts in summary["splits"].items()
     }
     print(json.dumps({"output_dir": settings.output_dir, "splits": splits}))
     return summary

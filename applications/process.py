@@ -7,15 +7,21 @@ Only here, and so only on the command line, are the process' random seed and str
 import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from applications.flags import Training
 from applications.unfinished import unfinished
 from tfmodels.errors import InputError
 from tfmodels.files import refuse_existing
 
-# Settings that workers may have of their own.
+if TYPE_CHECKING:
+    from tensorflow.distribute import Strategy
+
+# Settings that may differ between workers.
 OF_A_WORKER = ("output_dir", "peer_wait")
-# What may be another when a training is resumed: nothing that changes its result.
+# What may change when a training is resumed, because it does not change the result.
 FREE = ("strategy", "peer_wait", "save_every", "nonfinite")
 
 
@@ -35,16 +41,16 @@ def dtype_of(precision: str, stored: bool = False) -> str:
     return keras.DTypePolicy(policy).compute_dtype if stored else policy
 
 
-def start_training(settings, data: dict[str, str]):
-    """Set the seed; meet the other workers, if any, and return the strategy to train under.
+def start_training(settings: Training, data: dict[str, str]) -> "Strategy":
+    """Set the seed, meet the other workers, if any, and return the strategy to train under.
 
     Args:
         settings: of the verb.
         data: fingerprints of the data by the flags that name them. All workers must have the same
-            settings and data: with other rows they would wait for each other for ever.
+            settings and data: with different rows they would wait for each other forever.
 
     Raises:
-        InputError: they differ, or XLA is to compile a step of several devices.
+        InputError: they differ, or XLA is to compile the step of several devices.
     """
     import keras
 
@@ -69,8 +75,8 @@ def start_training(settings, data: dict[str, str]):
 
 
 @contextlib.contextmanager
-def training_of(settings, rows, held_out):
-    """Give what a training of these rows runs in.
+def training_of(settings: Training, rows, held_out) -> Iterator[tuple]:
+    """Prepare a training: its output directory, its unfinished folder, its strategy.
 
     Args:
         settings: dataclass of the verb.
@@ -84,7 +90,7 @@ def training_of(settings, rows, held_out):
     Raises:
         InputError: the directory exists; or as `unfinished` and `start_training`.
     """
-    # Fingerprints by the flags that name the data, in the place of paths: files may be moved.
+    # Fingerprints of the data instead of their paths: files may be moved.
     data = {}
     for part, flags in ((rows, ("train_file", "text_files", "records_dir")),
                         (held_out, ("eval_file", "eval_files"))):  # fmt: skip
@@ -99,7 +105,7 @@ def training_of(settings, rows, held_out):
 
 @contextlib.contextmanager
 def _output_of(settings):
-    """Give the path that this process writes: `output_dir` of the chief, else a temporary one."""
+    """Yield the path that this process writes: `output_dir` if it is the chief, else another."""
     from tfmodels.training.distribution import read_cluster
 
     cluster = read_cluster() if settings.strategy in ("auto", "multi_worker") else None

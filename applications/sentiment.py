@@ -5,6 +5,7 @@ metrics, answers as JSON lines, a SavedModel.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
@@ -60,35 +61,35 @@ class Sentiment(Application):
     summary = ("examples", "accuracy", "macro_f1")
     labelled = True
 
-    def task(self):
+    def task(self) -> type:
         from tfmodels.tasks.text_classifier import TextClassifier
 
         return TextClassifier
 
-    def open(self, settings, file):
+    def open(self, settings: Settings, file: str):
         from tfmodels.data import open_table
 
         return open_table(file, settings.text_column, settings.label_column)
 
-    def options(self, settings, rows):
+    def options(self, settings: Train, rows) -> dict:
         return {
             "labels": settings.labels, "max_length": settings.max_length,
             "pooling": settings.pooling, "word_dropout": settings.word_dropout,
         }  # fmt: skip
 
-    def plots(self, task, metrics):
+    def plots(self, task, metrics: dict) -> dict:
         confusion = {"confusion": metrics["confusion"], "labels": task.labels}
         return {**super().plots(task, metrics), **confusion}
 
-    def measure(self, task, held_out, settings):
+    def measure(self, task, held_out, settings: Train) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
-    def write_report(self, directory, metrics):
+    def write_report(self, directory: Path, metrics: dict) -> None:
         from applications.report import plot_confusion
 
         plot_confusion(directory / "confusion.png", metrics["confusion"], list(metrics["classes"]))
 
-    def card(self, metrics, settings, task):
+    def card(self, metrics: dict, settings: Train, task) -> list[str]:
         from tfmodels.metrics.tables import table
 
         rows = [

@@ -1,4 +1,4 @@
-"""What the dataclasses of the verbs are made of: flags in groups, and what is refused of them.
+"""The base of the dataclasses of the verbs: flags in groups, and the values that are refused.
 
 In: a group and a text for `--help`, a default. Out: a field. The values in an object of such a
 dataclass are in range and have an effect; `check_files` refuses files that do not exist.
@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import glob
 import os
+from collections.abc import Iterator
 from math import inf
 
 from tfmodels.errors import InputError
@@ -31,14 +32,11 @@ server, data, model, training, generation, output, rare = (
 RANGES = {
     **dict.fromkeys((
         "epochs", "evaluations", "steps", "save_steps", "batch_size", "shards", "processes",
-        "held_out_examples", "stride", "num_layers", "num_heads", "hidden_dim",
+        "held_out_examples", "stride", "num_layers", "num_heads", "hidden_dim", "save_every",
         "num_decoder_layers", "lead_k", "rouge_examples", "peer_wait", "accumulate_steps",
-        "save_every",
     ), (1, inf)),
-    **dict.fromkeys((
-        "patience", "freeze_layers", "weight_decay", "sample_tokens", "emission_loss", "retries",
-        "tolerance",
-    ), (0, inf)),
+    **dict.fromkeys(("patience", "freeze_layers", "weight_decay", "sample_tokens",
+                     "emission_loss", "retries", "tolerance"), (0, inf)),
     "max_length": (3, inf), "max_target_length": (3, inf), "vocabulary_size": (10, inf),
     "warmup": (0, 0.99), "held_out": (0, 0.5), "dropout": (0, 0.99), "ema": (0, 0.9999),
     "mask_rate": (0, 0.5), "short_share": (0, 1), "word_dropout": (0, 0.9),
@@ -54,7 +52,7 @@ OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_
 # The flags that records were made with.
 OF_RECORDS = ("text_column", "vocabulary", "vocabulary_size", "lowercase",
               "short_share", "segmented", "held_out")  # fmt: skip
-# Flags that name what must exist, and what to give.
+# Flags with a file that must exist: the rest of the message.
 INPUTS = {
     "model_dir": "directory; give one that a training wrote",
     "records_dir": "directory; give one that prepare wrote",
@@ -69,7 +67,7 @@ class Settings:
     """The settings of a verb.
 
     Raises:
-        InputError: a value is out of range or has no effect; with the flag and what to give.
+        InputError: a value is out of range or has no effect; with the flag and the remedy.
     """
 
     def __post_init__(self):
@@ -93,7 +91,7 @@ class Settings:
         """Refuse files that do not exist.
 
         Raises:
-            InputError: with the flag, the path and what to give.
+            InputError: with the flag, the path and the remedy.
         """
         for name, missing in INPUTS.items():
             value = getattr(self, name, None) or []
@@ -104,7 +102,7 @@ class Settings:
                         raise InputError(f"{name} {path}: no such {missing}")
 
 
-def without_effect(given: dict):
+def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield `(flags, reason)`: flags that change nothing beside the others of this call."""
     if given.get("checkpoint") not in (None, "none"):
         yield OF_A_NEW_MODEL, "the checkpoint has its own"

@@ -6,6 +6,7 @@ beside that of the first sentences of the source, answers as JSON lines, a Saved
 """
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from applications import flags
@@ -57,7 +58,7 @@ class Evaluate(Columns, Searching, Evaluating):
 
 @dataclass(kw_only=True)
 class Predict(Searching, Predicting):
-    """Summarize texts, or write what else the model learned; print one JSON object a text."""
+    """Summarize or translate texts; print one JSON object a text."""
 
 
 @dataclass(kw_only=True)
@@ -75,41 +76,41 @@ class Summarization(Application):
     summary = ("examples", "rouge1", "rouge2", "rougeL", "lead")
     held_out_maximum = 2000
 
-    def task(self):
+    def task(self) -> type:
         from tfmodels.tasks.seq2seq_lm import Seq2SeqLM
 
         return Seq2SeqLM
 
-    def open(self, settings, file):
+    def open(self, settings: Settings, file: str):
         from tfmodels.data import open_table
 
         return open_table(file, settings.source_column, settings.target_column)
 
-    def options(self, settings, rows):
+    def options(self, settings: Train, rows) -> dict:
         names = ("num_decoder_layers", "max_length", "max_target_length")
         return {name: getattr(settings, name) for name in names}
 
-    def new(self, settings, rows, folder):
+    def new(self, settings: Train, rows, folder: Path) -> dict:
         names = ("architecture", "norm_first", "max_new_tokens")
         more = {name: getattr(settings, name) for name in names}
         return {**super().new(settings, rows, folder), **more}
 
-    def started(self, task, settings, rows, folder):
+    def started(self, task, settings: Train, rows, folder: Path) -> None:
         task.measured_rows = settings.rouge_examples
         self.configure(task, settings)
 
-    def configure(self, task, settings):
+    def configure(self, task, settings: Settings) -> None:
         task.lead_k = getattr(settings, "lead_k", task.lead_k)
         task.configure(**{f.name: getattr(settings, f.name) for f in fields(Searching)})
 
-    def measure(self, task, held_out, settings):
+    def measure(self, task, held_out, settings: Train) -> dict:
         sources, references = task.sample(held_out, settings.rouge_examples)
         return task.evaluate(sources, references, settings.batch_size, mistakes=WORST_MISTAKES)
 
-    def write_report(self, directory, metrics):
+    def write_report(self, directory: Path, metrics: dict) -> None:
         (directory / "examples.md").write_text(metrics["table"] + "\n", encoding="utf-8")
 
-    def card(self, metrics, settings, task):
+    def card(self, metrics: dict, settings: Train, task) -> list[str]:
         from tfmodels.metrics.tables import table
 
         names = ("rouge1", "rouge2", "rougeL", "rougeLsum")

@@ -1,10 +1,16 @@
-"""The tokenizer of a new model: given, or learned as its training began and kept in its folder."""
+"""The tokenizer of a new model: given, or learned at the start of its training and kept there."""
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from applications.settings import Settings
+
+if TYPE_CHECKING:
+    from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
-def wordpiece_of(settings, rows, folder: Path):
+def wordpiece_of(settings: Settings, rows, folder: Path) -> "WordPieceTokenizer":
     """Return the tokenizer of a new model: given, of the records, or learned and kept."""
     from tfmodels.text.vocabulary import save_vocabulary
     from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -20,7 +26,7 @@ def wordpiece_of(settings, rows, folder: Path):
     return WordPieceTokenizer.from_file(path, lowercase=settings.lowercase)
 
 
-def given_wordpiece(settings):
+def given_wordpiece(settings: Settings) -> "WordPieceTokenizer | None":
     """Return the tokenizer of `--vocabulary`, or None."""
     from tfmodels.checkpoints.tokenizers import read_tokenizer
     from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -32,14 +38,15 @@ def given_wordpiece(settings):
     return WordPieceTokenizer.from_file(settings.vocabulary, lowercase=settings.lowercase)
 
 
-def learned_wordpiece(settings, texts):
+def learned_wordpiece(settings: Settings, texts) -> "WordPieceTokenizer":
+    """Return a tokenizer with the vocabulary of a text."""
     from tfmodels.tasks.masked_lm import learned_tokenizer
 
     print("learning a vocabulary", file=sys.stderr)
     return learned_tokenizer(texts, settings.vocabulary_size, settings.lowercase)
 
 
-def gpt_tokenizer_of(settings, texts, folder: Path, length: int):
+def gpt_tokenizer_of(settings: Settings, texts, folder: Path, length: int):
     """Return the tokenizer of a new model: learned when the training began, kept in `folder`."""
     from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
     from tfmodels.tasks.causal_lm import learned_tokenizer

@@ -1,4 +1,4 @@
-"""The folder of a training that has not ended: what the same command resumes from.
+"""The folder of a training that has not ended, from which the same command resumes.
 
 In: the output directory and the settings of a training. Out: `<output_dir>.unfinished/` with
 the settings, the vocabulary, the states and the logs; gone when the training has ended.
@@ -7,6 +7,7 @@ the settings, the vocabulary, the states and the logs; gone when the training ha
 import contextlib
 import json
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tfmodels.errors import InputError
@@ -16,13 +17,13 @@ SETTINGS, LOCK, STATES = "settings.json", ".lock", "states"
 
 
 @contextlib.contextmanager
-def unfinished(output_dir, settings, free=()):
-    """Give the folder of this training, new or as an earlier process left it.
+def unfinished(output_dir: str, settings: dict, free: Collection[str] = ()) -> Iterator[Path]:
+    """Yield the folder of this training, new or as an earlier process left it.
 
     Args:
-        output_dir: of the training; the folder stands beside it.
-        settings: dict of JSON values, which make the training what it is.
-        free: names of settings that may be others when it resumes.
+        output_dir: of the training; the folder is beside it.
+        settings: dict of JSON values, all that the result depends on.
+        free: names of settings that may change when it resumes.
 
     Yields:
         `Path` of the folder. It is removed when the block has ended well, or before there was
@@ -47,7 +48,7 @@ def unfinished(output_dir, settings, free=()):
         settings = json.loads(json.dumps(settings))
         if states(path / STATES):
             _check_same(path, settings, free)
-        else:  # nothing to resume from: left by a process that was killed as it began
+        else:  # nothing to resume from: a process was killed before its first state
             for left in path.iterdir():
                 if left.name != LOCK:
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -65,7 +66,7 @@ def unfinished(output_dir, settings, free=()):
 
 @contextlib.contextmanager
 def _full_disk(path):
-    """Say in one line that something in the folder could not be written."""
+    """Turn the error of a full disk into an `InputError`."""
     try:
         yield
     except OSError as error:
@@ -82,7 +83,7 @@ def _check_same(path, settings, free):
     for name in sorted(settings.keys() | before.keys()):
         if name not in free and before.get(name) != settings.get(name):
             changed = f"with --{name} {before.get(name)}, and now it is {settings.get(name)}"
-            if name.endswith(("_file", "_files", "_dir")):  # fingerprints say nothing to a person
+            if name.endswith(("_file", "_files", "_dir")):  # fingerprints mean nothing to a person
                 changed = f"with --{name} of other contents"
             raise InputError(
                 f"{path}: an unfinished training {changed}; give the same to resume, or remove the "

@@ -4,6 +4,7 @@ import importlib
 import shlex
 import subprocess
 import sys
+import typing
 
 import pytest
 
@@ -139,8 +140,8 @@ class TestConfig:
         [
             ("epoch: 3\n", "epoch: unknown setting; did you mean epochs?"),
             ("epochs: [1]\n", "--epochs ['1']: give a whole number"),
-            ("epochs: {", "give a file of `name: value` lines"),
-            ("- epochs\n", "no settings; give a file of"),
+            ("epochs: {", "give lines of `name: value`"),
+            ("- epochs\n", "no settings; give lines of"),
             (None, "No such file"),
         ],
     )
@@ -194,3 +195,14 @@ def test_mistakes_are_answered_without_tensorflow(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(VERBS) and all(line.startswith("tfmodels: ") for line in lines)
+
+
+def test_sizes_are_those_of_the_models():
+    from applications import bert, gpt, summarization
+    from tfmodels.models import bert as of_bert
+    from tfmodels.models import gpt as of_gpt
+    from tfmodels.models import transformer
+
+    for kind, sizes in ((bert.Pretrain, of_bert.SIZES), (gpt.Pretrain, of_gpt.SIZES),
+                        (summarization.Train, transformer.SIZES)):  # fmt: skip
+        assert typing.get_args(kind.__dataclass_fields__["size"].type) == tuple(sizes)

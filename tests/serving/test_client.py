@@ -111,7 +111,7 @@ class TestVerbs:
 
     def test_query_refused(self, stub, capsys):
         line = refused(capsys, "query", stub.rest, "x", "--signature", "other")
-        assert "--signature other: there are serving_default, token_ids" in line
+        assert "--signature other: unknown; give one of serving_default, token_ids" in line
         assert "takes padding_mask" in refused(
             capsys, "query", stub.rest, "x", "--signature", "token_ids"
         )
