@@ -1,99 +1,105 @@
 """The command line: `tfmodels APPLICATION VERB --name value`, and `tfmodels VERB` for all.
 
-In: arguments. Out: what the verb prints, and an exit status: 0 done, 2 a mistake of the
-caller, said in one line, 1 a mistake of ours, with its traceback.
+In: arguments. Out: what the verb prints, and an exit status: 0 done, 2 a mistake of the caller in
+one line, 1 a mistake of this package, with its traceback.
 """
 
-import dataclasses
+import importlib
 import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 import tfmodels
-from applications import deployment
+from applications import deployment, parsing
 from tfmodels.errors import InputError, LostWorker, first_line
 
 LOST = 75  # sysexits.h: a failure that passes; try again
-APPLICATIONS = {name: room.VERBS for name, room in deployment.ROOMS.items()}
-# Given without a name.
-POSITIONAL = {
-    "url": {"help": "of a model on a server"},
-    "text": {"nargs": "*", "help": "texts to answer"},
-    "directory": {"help": "of a version, or of several"},
-}
+APPLICATIONS = ("sentiment", "ner", "summarization", "bert", "gpt")
+HELP = ("-h", "--help", "--help-all")
+EXTRA = ("matplotlib", "rouge_score", "safetensors", "tokenizers", "yaml")
 
 
-def build_parser():
-    """The parser of the command line; settings are the fields of the verbs' dataclasses."""
-    import jsonargparse
-
-    class ArgumentParser(jsonargparse.ArgumentParser):
-        """One whose mistakes are one line, without the usage above it."""
-
-        def error(self, message, ex=None):
-            line = " ".join(str(message).split())
-            raise InputError(f"{line} (see {self.prog.split(' [')[0]} --help)") from ex
-
-    def add_verbs(subcommands, verbs):
-        for verb, (settings, _) in verbs.items():
-            options = ArgumentParser()
-            options.add_argument("--config", action="config", help="YAML file with the settings")
-            fields = {field.name for field in dataclasses.fields(settings)}
-            names = [name for name in POSITIONAL if name in fields]
-            for name in names:
-                options.add_argument(name, **POSITIONAL[name])
-            options.add_class_arguments(settings, skip=set(names))
-            subcommands.add_subcommand(verb, options, help=settings.__doc__.splitlines()[0])
-
-    parser = ArgumentParser(prog="tfmodels", description="Transformers in Keras, text to server.")
-    applications = parser.add_subcommands(dest="application", metavar="APPLICATION")
-    for application, verbs in APPLICATIONS.items():
-        verb_parser = ArgumentParser()
-        applications.add_subcommand(application, verb_parser)
-        add_verbs(verb_parser.add_subcommands(dest="verb", metavar="VERB"), verbs)
-    add_verbs(applications, deployment.VERBS)
-    return parser
-
-
-def main(arguments=None):
-    """Runs the command line; returns the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if importlib.util.find_spec("jsonargparse") is None:
-        print("tfmodels: the command line needs: pip install '.[applications]' in its checkout",
-              file=sys.stderr)  # fmt: skip
-        return 2
-    values = {}
+    settings = None
     try:
-        parsed = build_parser().parse_args(arguments)
+        if not all(map(importlib.util.find_spec, EXTRA)):
+            raise InputError("the command line needs: pip install '.[applications]' in a checkout")
+        settings, run = parse(sys.argv[1:] if arguments is None else arguments)
+        if isinstance(settings, str):
+            print(settings)
+            return 0
+        settings.check_files()
         # So that what is half written is removed, as after any exception.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         tfmodels._import_tensorflow()
-        name, options, verbs = parsed.application, parsed[parsed.application], deployment.VERBS
-        if name in APPLICATIONS:
-            verbs, name = APPLICATIONS[name], options.verb
-            options = options[name]
-        settings, run = verbs[name]
-        values = {k: v for k, v in options.as_dict().items() if k != "config"}
-        run(settings(**values))
+        run(settings)
     except InputError as error:
-        print(f"tfmodels: {_as_flag(first_line(error), values)}", file=sys.stderr)
+        message = parsing.as_flag(first_line(error), vars(settings) if settings else ())
+        print(f"tfmodels: {message}", file=sys.stderr)
         return 2
     except LostWorker as error:
         print(f"tfmodels: {error}", file=sys.stderr)
         return LOST
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does; nothing is wrong.
+        # The reader of the output ended, as `head` does; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _as_flag(message, values):
-    """Return a message that begins with an argument's name with the name of its flag."""
-    name, *rest = message.split(" ", 1)
-    return f"--{message}" if rest and name.rstrip(":") in values else message
+def parse(arguments: Sequence[str]):
+    """Return `(settings, run)`: the settings of a command line, and the function that takes them.
+
+    For `--help` and `--version`, `settings` is the text to print.
+
+    Raises:
+        InputError: a name or a setting is wrong.
+    """
+    words, command = [*arguments], "tfmodels"
+    if words == ["--version"]:
+        return f"tfmodels {tfmodels.__version__}", None
+    choices = {**dict.fromkeys(APPLICATIONS), **deployment.VERBS}
+    while isinstance(choices, dict):
+        if not words or words[0] in HELP:
+            return _overview(command, choices), None
+        name = words.pop(0)
+        if name not in choices:
+            what = "application or verb" if command == "tfmodels" else "verb"
+            raise parsing.unknown_name(what, name, choices, f"give one of {', '.join(choices)}")
+        command, choices = f"{command} {name}", choices[name] or _room(name).VERBS
+    kind, run = choices
+    asked = {*HELP} & {*words}
+    if asked:
+        return parsing.help_of(kind, command, "--help-all" in asked), None
+    return parsing.read(kind, words, command), run
+
+
+def _room(application):
+    return importlib.import_module(f"applications.{application}")
+
+
+def _overview(command, choices):
+    """Return the help of `tfmodels` or of an application: a line for each choice, an example."""
+    _, _, application = command.partition(" ")
+    title = _about(_room(application).APPLICATION if application else tfmodels)
+    lines = [title, "", "Verbs:" if application else "Applications and other verbs:"]
+    for name, choice in choices.items():
+        about = _about(choice[0] if choice else _room(name).APPLICATION)
+        more = "" if choice else f" Verbs: {', '.join(_room(name).VERBS)}."
+        lines.append(f"  {name:<15}{about}{more}")
+    verb, (kind, _) = next(iter(_room(application or APPLICATIONS[0]).VERBS.items()))
+    example = kind.EXAMPLE.format(f"tfmodels {application or APPLICATIONS[0]} {verb}")
+    words = f"{command} VERB" if application else f"{command} APPLICATION [VERB]"
+    return "\n".join([*lines, "", "Example:", f"  {example}", "", f"More: {words} --help"])
+
+
+def _about(described):
+    return described.__doc__.splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""BERT from scratch or further: `tfmodels bert VERB`.
+"""Pretrain a BERT, from scratch or further: `tfmodels bert VERB`.
 
 In: text files, or records of `prepare`. Out: a model directory with BERT and its two heads, words
 for `[MASK]`, a SavedModel. The model directory is what every other application starts from with
@@ -9,79 +9,68 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from applications.flags import EvaluatingText, Exporting, FromText, FromZero, Predicting
+from applications.flags import EvaluatingText, Exporting, FromScratch, FromText, Predicting
 from applications.flow import Application
 from applications.prepare import Examples, Prepare, prepare
+from applications.settings import Settings, data, model, rare, training
 from applications.tokenizers import wordpiece_of
 from tfmodels.errors import InputError
 
 
 @dataclass(kw_only=True)
-class Pretrain(Examples, FromZero, FromText):
-    """Pretrains a BERT and writes a model directory; goes on with a training that was stopped.
+class Pretrain(Examples, FromScratch, FromText):
+    """Pretrain a BERT and write a model directory, or resume a training that was stopped."""
 
-    Args:
-        text_files: see prepare; or give records_dir.
-        records_dir: what prepare wrote.
-        checkpoint: directory or Hub name of a BERT to go on from, with its vocabulary; or none.
-        max_length: tokens of an example; 128, or that of the records.
-        task: see prepare; nsp, or that of the records.
-        mask_rate: share of the tokens to predict.
-        whole_words: mask all pieces of a word or none.
-        dynamic_masking: mask other words in every epoch.
-        initial_embeddings: from zero, random, or counts: the embeddings start from how often the
-            tokens stand in the same example, and the masked-LM head from how often they occur,
-            which spares a short training its first thousands of steps.
-        dropout: in the encoder; the checkpoint's, or 0.1, if not given.
-        held_out: share of the documents to measure on, if there are no records.
-    """
+    text_files: str | list[str] | None = data("text to train on, see prepare", None)
+    records_dir: str | None = data("directory that prepare wrote, instead of text_files", None)
+    max_length: int | None = model("tokens of an example; 128, or that of the records", None)
+    task: Literal["nsp", "sop", "mlm"] | None = training("nsp, or that of the records", None)
+    mask_rate: float = training("share of the tokens to predict", 0.15)
+    whole_words: bool = rare("mask all pieces of a word or none", True)
+    dynamic_masking: bool = rare("mask other words in every epoch", True)
+    initial_embeddings: Literal["random", "counts"] = rare("start, if new", "random")
 
-    records_dir: str | None = None
-    task: Literal["nsp", "sop", "mlm"] | None = None
-    mask_rate: float = 0.15
-    whole_words: bool = True
-    dynamic_masking: bool = True
-    initial_embeddings: Literal["random", "counts"] = "random"
+    def __post_init__(self):
+        if (self.text_files is None) == (self.records_dir is None):
+            raise InputError("give --text_files or --records_dir, and not both")
+        super().__post_init__()
 
 
 @dataclass(kw_only=True)
 class Evaluate(EvaluatingText):
-    """Measure a pretrained model on text; the last line printed is one JSON object.
+    """Measure a pretrained BERT on text; the last line is one JSON object."""
 
-    Args:
-        seed: of the pairs and masks.
-    """
-
-    seed: int = 0
+    seed: int = rare("of the pairs and masks", 0)
 
 
 @dataclass(kw_only=True)
-class Predict(Predicting):
-    """Finds words for [MASK]; prints one JSON object a text.
+class Filling(Settings):
+    """How masks are filled."""
 
-    Args:
-        model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
-        top_k: answers for each [MASK].
-    """
+    top_k: int = model("number of words for each [MASK]", 5)
 
-    top_k: int = 5
+    def __post_init__(self):
+        super().__post_init__()
+        if self.top_k < 1:
+            raise InputError(f"--top_k {self.top_k}: give 1 or more")
 
 
 @dataclass(kw_only=True)
-class Export(Exporting):
-    """Writes a SavedModel with the signatures fill_mask and embed, as the next version.
+class Predict(Filling, Predicting):
+    """Predict words for [MASK]; print one JSON object a text."""
 
-    Args:
-        model_dir: what pretrain wrote, or any BERT checkpoint with a masked-LM head.
-        top_k: answers for each [MASK].
-    """
+    EXAMPLE = '{} --model_dir runs/bert "The captain looked at the [MASK]."'
+
+
+@dataclass(kw_only=True)
+class Export(Filling, Exporting):
+    """Write a SavedModel with the signatures fill_mask and embed, as the next version."""
 
     export_dir: str = "saved_models/bert"
-    top_k: int = 5
 
 
 class Bert(Application):
-    """Documents, or records made of them."""
+    """Pretrain a BERT on text."""
 
     name = "bert"
     title = "Pretrained BERT"
@@ -91,10 +80,6 @@ class Bert(Application):
         from tfmodels.tasks.masked_lm import MaskedLM
 
         return MaskedLM
-
-    def check(self, settings):
-        if (settings.text_files is None) == (settings.records_dir is None):
-            raise InputError("give --text_files or --records_dir, and not both")
 
     def rows(self, settings):
         from tfmodels.data import open_texts

@@ -1,243 +1,200 @@
-"""The flags that the verbs share: dataclasses of which the command line is made.
+"""The flags that several verbs have: dataclasses of which the command line is made.
 
-In: the fields that a verb adds. Out: its dataclass. What is refused of the values stands in
-`settings.py`.
+In: the fields that a verb adds. Out: its dataclass. A subclass may give a flag another default, or
+another text; `EXAMPLE` is a command, with `{}` for `tfmodels APPLICATION VERB`.
 """
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, fields
 from typing import Literal
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from applications.settings import Settings, data, generation, model, output, rare, training
+from tfmodels.errors import InputError
+from tfmodels.files import refuse_existing
+from tfmodels.generation.settings import Generation
 
 
 @dataclass(kw_only=True)
-class Training:
-    """What every training is told.
+class Training(Settings):
+    """Settings of every training."""
 
-    Args:
-        output_dir: model directory to write; must not exist.
-        checkpoint: directory of a published BERT or of a model trained here, a name on
-            the Hugging Face Hub, or none to start from zero.
-        revision: branch, tag or commit of a checkpoint on the hub.
-        epochs: passes over the training data.
-        batch_size: texts of a step, on all devices together.
-        learning_rate: maximum; 1e-4 from a checkpoint and 5e-4 from scratch if not given.
-        warmup: share of all steps until the learning rate is at its largest.
-        weight_decay: decoupled, not on biases and layer normalizations.
-        clip_norm: largest global norm of the gradients.
-        dropout: in the encoder and before the head; the checkpoint's if not given.
-        held_out: share of the training data to measure on.
-        seed: of everything random.
-        precision: auto, float32, bfloat16 or float16 (with loss scaling).
-        xla: compile the whole step: on, off or auto (as Keras decides).
-        accumulate_steps: steps whose gradients move the weights together.
-        save_every: steps between two states of the training, besides those at every measurement;
-            the same command resumes from the newest.
-        nonfinite: after a loss that is not finite, stop or skip such batches.
-        strategy: auto, single, mirrored (all GPUs) or multi_worker (see docs/distributed.md); auto
-            reads TF_CONFIG and the GPUs.
-        peer_wait: seconds to wait for the other workers to start.
-    """
+    output_dir: str = output("model directory to write; must not exist")
+    checkpoint: str = model("directory or Hugging Face Hub name to start from; or none", "none")
+    dropout: float | None = model("that of the checkpoint, or 0.1, if not given", None)
+    epochs: int = training("passes over the training data", 3)
+    batch_size: int = training("rows in a step, over all devices", 32)
+    learning_rate: float | None = training(
+        "maximum; if not given, 1e-4 from a checkpoint, 5e-4 from scratch", None
+    )
+    held_out: float = data("share of the training data to measure on", 0.1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = training("arithmetic", "auto")
+    strategy: Literal["auto", "single", "mirrored", "multi_worker"] = training("devices", "auto")
+    seed: int = training("of all random numbers", 0)
+    revision: str | None = rare("branch, tag or commit of a checkpoint on the Hub", None)
+    warmup: float = rare("share of the steps in which the learning rate rises", 0.1)
+    weight_decay: float = rare("decoupled; not on biases and layer normalizations", 0.01)
+    clip_norm: float = rare("maximum global norm of the gradients", 1.0)
+    xla: Literal["auto", "on", "off"] = rare("compile the training step", "auto")
+    accumulate_steps: int = rare("number of steps whose gradients make one update", 1)
+    save_every: int | None = rare("steps between two states to resume from", None)
+    nonfinite: Literal["stop", "skip"] = rare("if the loss is not finite", "stop")
+    peer_wait: int = rare("seconds to wait for the other workers at the start", 300)
 
-    output_dir: str
-    checkpoint: str = "none"
-    revision: str | None = None
-    epochs: int = 3
-    batch_size: int = 32
-    learning_rate: float | None = None
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    dropout: float | None = None
-    held_out: float = 0.1
-    seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    xla: Literal["auto", "on", "off"] = "auto"
-    accumulate_steps: int = 1
-    save_every: int | None = None
-    nonfinite: Literal["stop", "skip"] = "stop"
-    strategy: Literal["auto", "single", "mirrored", "multi_worker"] = "auto"
-    peer_wait: int = 300
+    def check_files(self):
+        super().check_files()
+        if "TF_CONFIG" not in os.environ:  # of several workers only the chief writes
+            refuse_existing(self.output_dir, "another --output_dir")
 
 
 @dataclass(kw_only=True)
-class FromZero:
-    """What a training without a checkpoint is told.
+class FromScratch(Settings):
+    """Settings of a new model."""
 
-    Args:
-        size: tiny, mini, small, medium, base or large, when starting from zero.
-        vocabulary_size: most tokens to learn from the training text, from zero.
-    """
-
-    size: str = "mini"
-    vocabulary_size: int = 16000
+    size: Literal["tiny", "mini", "small", "medium", "base", "large"] = model(
+        "of a new one", "mini"
+    )
+    vocabulary_size: int = rare("maximum number of tokens to learn for a new model", 16000)
 
 
 @dataclass(kw_only=True)
-class FineTuning(FromZero, Training):
-    """What every training from labelled rows is told.
+class FineTuning(FromScratch, Training):
+    """Settings of every training on labelled rows."""
 
-    Args:
-        train_file: rows to train on.
-        lowercase: fold case and strip accents, from zero.
-        eval_file: rows to choose the best weights on; part of train_file if not given.
-        evaluations: measurements on the held-out rows in each epoch; the weights that did
-            best in one are kept.
-        max_length: most tokens of a text.
-        ema: momentum of the average of the weights over the steps, which is what is kept; it
-            rises to that, so that the average is over the last tenth of the steps at most; 0
-            keeps the last weights.
-        freeze_embeddings: keep the embeddings as they are: faster, and rare words stay
-            where they are among the words that the training text does not have.
-        freeze_layers: encoder blocks that stay as they are, counted from below; with
-            them the embeddings.
-        layer_decay: factor of the learning rate from each encoder block to the one below, and to
-            the embeddings; 1 for the same one.
-        patience: evaluations without improvement before training stops.
-        held_out: share of train_file to hold out when there is no eval_file.
-    """
+    train_file: str = data("rows to train on")
+    eval_file: str | None = data("rows to choose the weights on, if not some of train_file", None)
+    held_out: float = data("share of train_file to use as eval_file", 0.1)
+    max_length: int = model("maximum number of tokens of a text; the rest is cut off", 128)
+    lowercase: bool = rare("of a new model: fold case and strip accents", True)
+    evaluations: int = rare("evaluations in each epoch; the best weights are kept", 1)
+    ema: float = rare("momentum of the average of the weights, which is kept; 0: off", 0.999)
+    freeze_embeddings: bool = rare("do not train the embeddings", False)
+    freeze_layers: int = rare("number of lower encoder blocks not to train", 0)
+    layer_decay: float = rare("factor of the learning rate from each block to the one below", 1.0)
+    patience: int = rare("evaluations without improvement before the training stops", 3)
 
-    train_file: str
-    lowercase: bool = True
-    eval_file: str | None = None
-    evaluations: int = 1
-    max_length: int = 128
-    ema: float = 0.999
-    freeze_embeddings: bool = False
-    freeze_layers: int = 0
-    layer_decay: float = 1.0
-    patience: int = 3
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.held_out and self.eval_file is None:
+            raise InputError("--held_out 0: give an --eval_file or a share to hold out")
 
 
 @dataclass(kw_only=True)
-class Evaluating:
-    """What every measurement on labelled rows is told.
+class OnText(Settings):
+    """Settings of a training or an evaluation on running text."""
 
-    Args:
-        model_dir: what train wrote.
-        eval_file: rows with labels, as train_file.
-        report_dir: gets mistakes.jsonl and more, if given.
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
-    """
-
-    model_dir: str
-    eval_file: str
-    report_dir: str | None = None
-    batch_size: int = 32
-    precision: Precision = "float32"
+    text_files: str | list[str] = data("file, pattern such as 'books/*.txt', or a list of these")
+    text_column: str = data("column of the text, in tables (.tsv, .csv, .jsonl)", "text")
+    max_length: int | None = model("number of tokens of an example", None)
 
 
 @dataclass(kw_only=True)
-class Predicting:
-    """What every verb that answers texts is told.
+class FromText(OnText, Training):
+    """Settings of every training on running text."""
 
-    Args:
-        model_dir: what train wrote.
-        text: the texts; from input_file or standard input if there are none.
-        input_file: one text a line, or a table with a text column (.tsv, .csv, .jsonl).
-        text_column: column of the text, in a table.
-        batch_size: texts of a step.
-        precision: auto, float32 or bfloat16.
-    """
+    EXAMPLE = "{} --text_files 'books/*.txt' --output_dir runs/model"
 
-    model_dir: str
-    text: list[str] = field(default_factory=list)
-    input_file: str | None = None
-    text_column: str = "text"
-    batch_size: int = 32
-    precision: Precision = "float32"
-
-
-@dataclass(kw_only=True)
-class Decoding:
-    """How a text is generated.
-
-    Args:
-        max_new_tokens: most tokens of an answer.
-        min_new_tokens: fewest tokens of an answer.
-        sample: draw tokens; else take the likeliest.
-        temperature: with sample, above 0: below 1 more often the likely ones.
-        top_k: with sample, draw among so many of the likeliest tokens; 0 for all.
-        top_p: with sample, draw among the likeliest tokens that have this probability together.
-        repetition_penalty: above 1, makes tokens less likely that were there before.
-        no_repeat_ngram: no so many tokens twice in a row; 0 for off.
-        num_beams: sequences that a beam search follows; 1 for none.
-        length_penalty: of a beam search; above 1 for longer answers.
-    """
-
-    max_new_tokens: int = 64
-    min_new_tokens: int = 0
-    sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram: int = 0
-    num_beams: int = 1
-    length_penalty: float = 1.0
-
-
-@dataclass(kw_only=True)
-class Exporting:
-    """What every export is told.
-
-    Args:
-        model_dir: what train wrote.
-        export_dir: directory of the versions.
-        precision: float32 or bfloat16, of the computation and of the weights.
-        weights: variables in files of their own, or frozen: constants in the graph.
-    """
-
-    model_dir: str
-    export_dir: str
-    precision: Literal["float32", "bfloat16"] = "float32"
-    weights: Literal["variables", "frozen"] = "variables"
-
-
-@dataclass(kw_only=True)
-class FromText(Training):
-    """What every training on running text is told.
-
-    Args:
-        text_files: file, pattern such as 'books/*.txt', or a list of them; also .gz, and tables
-            (.tsv, .csv, .jsonl) with a document a row.
-        text_column: column of the text, in tables.
-        max_length: number of tokens of an example.
-        steps: in the place of epochs.
-        save_steps: steps between two evaluations, after each of which the state is saved.
-        held_out: share of the text to measure on.
-        held_out_examples: maximum number of examples to measure on.
-    """
-
-    text_files: str | list[str] | None = None
-    text_column: str = "text"
-    max_length: int | None = None
     epochs: int = 1
-    steps: int | None = None
-    save_steps: int = 500
-    held_out_examples: int = 1000
+    steps: int | None = training("length of the training, instead of epochs", None)
+    save_steps: int = training("steps between two evaluations and states to resume from", 500)
+    held_out: float = rare("share of the text to measure on", 0.1)
+    held_out_examples: int = rare("maximum number of examples to measure on", 1000)
 
 
 @dataclass(kw_only=True)
-class EvaluatingText:
-    """What every measurement on running text is told.
+class UsingAModel(Settings):
+    """Settings of every verb with a trained model."""
 
-    Args:
-        model_dir: what a training wrote, or a published checkpoint of the kind.
-        text_files: see the training.
-        text_column: column of the text, in tables.
-        max_length: number of tokens of an example; as in the training if not given.
-        batch_size: examples of a step.
-        precision: auto, float32 or bfloat16.
-    """
+    model_dir: str = model("directory of a model, trained here or published")
 
-    model_dir: str
-    text_files: str | list[str]
-    text_column: str = "text"
-    max_length: int | None = None
-    batch_size: int = 32
-    precision: Precision = "float32"
+
+@dataclass(kw_only=True)
+class Answering(UsingAModel):
+    """Settings of every verb that computes with a trained model."""
+
+    batch_size: int = rare("number of texts in a step", 32)
+    precision: Literal["auto", "float32", "bfloat16"] = rare("arithmetic", "float32")
+
+
+@dataclass(kw_only=True)
+class Evaluating(Answering):
+    """Settings of every evaluation on labelled rows."""
+
+    EXAMPLE = "{} --model_dir runs/model --eval_file held_out.tsv"
+
+    eval_file: str = data("rows in a format of train_file")
+    report_dir: str | None = output("new directory for mistakes.jsonl and more", None)
+
+    def check_files(self):
+        super().check_files()
+        if self.report_dir is not None:
+            refuse_existing(self.report_dir, "another --report_dir")
+
+
+@dataclass(kw_only=True)
+class EvaluatingText(OnText, Answering):
+    """Settings of every evaluation on running text."""
+
+    EXAMPLE = "{} --model_dir runs/model --text_files other_book.txt"
+
+    max_length: int | None = model("tokens of an example, if not as in the training", None)
+
+
+@dataclass(kw_only=True)
+class Predicting(Answering):
+    """Settings of every verb that answers texts."""
+
+    EXAMPLE = '{} --model_dir runs/model "A warm, funny film."'
+
+    text: list[str] = data("texts; without any, input_file or standard input is read", [])
+    input_file: str | None = data("file with a text a line, or a table (.tsv, .csv, .jsonl)", None)
+    text_column: str = data("column of the text, in a table", "text")
+
+
+@dataclass(kw_only=True)
+class Exporting(UsingAModel):
+    """Settings of every export."""
+
+    EXAMPLE = "{} --model_dir runs/model"
+
+    export_dir: str = output("directory of the versions")
+    precision: Literal["float32", "bfloat16"] = output("arithmetic and weights", "float32")
+    weights: Literal["variables", "frozen"] = output("frozen: constants", "variables")
+
+
+@dataclass(kw_only=True)
+class Searching(Settings):
+    """How a text is written."""
+
+    max_new_tokens: int | None = generation("maximum number of tokens of an answer", None)
+    min_new_tokens: int | None = generation("minimum number of tokens of an answer", None)
+    num_beams: int | None = generation("width of the beam search; 1: greedy", None)
+    length_penalty: float | None = generation("of beam search; above 1: longer answers", None)
+    no_repeat_ngram: int | None = generation("no n-gram of this length twice; 0: off", None)
+
+    def __post_init__(self):
+        super().__post_init__()
+        names = {field.name for field in fields(Generation)} & vars(self).keys()
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        longest = getattr(self, "max_target_length", max(given.get("min_new_tokens", 1), 1))
+        Generation(**{"max_new_tokens": longest, **given})  # refuses what is out of range
+
+
+@dataclass(kw_only=True)
+class Decoding(Searching):
+    """How a GPT writes."""
+
+    max_new_tokens: int = Generation.max_new_tokens
+    min_new_tokens: int = Generation.min_new_tokens
+    num_beams: int = Generation.num_beams
+    length_penalty: float = Generation.length_penalty
+    no_repeat_ngram: int = Generation.no_repeat_ngram
+    sample: bool = generation("draw tokens at random; else the most likely is taken", False)
+    temperature: float = generation("of sampling; below 1 favours likely tokens", 1.0)
+    top_k: int = generation("draw from this many most likely tokens; 0: from all", 0)
+    top_p: float = generation("draw from the most likely tokens of this total probability", 1.0)
+    repetition_penalty: float = generation("above 1 makes repeated tokens less likely", 1.0)
+    stop: list[str] = generation("strings that end an answer", [])
+    seed: int = generation("of sampling", 0)
 
 
 def given(settings, names, renamed=()) -> dict:

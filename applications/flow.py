@@ -10,11 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from applications import report
 from applications.flags import given
 from applications.process import dtype_of, training_of
-from applications.settings import check
-from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 
 HELD_OUT_MAXIMUM = 5000  # rows held out of a training file
@@ -71,9 +68,6 @@ class Application:
 
     def started(self, task, settings, rows, folder: Path) -> None:
         """Configure a task that is to be trained."""
-
-    def check(self, settings) -> None:
-        """Refuse settings of `train` that cannot be used, before any work."""
 
     def card(self, metrics: dict, settings, task) -> list[str]:
         """Return the paragraphs of the model card about the metrics."""
@@ -142,8 +136,8 @@ class Application:
 
     def train(self, settings) -> dict:
         """Train a task and write its model directory; return the metrics."""
-        self.check(settings)
-        check(settings)
+        from applications import report
+
         rows, held_out = self.rows(settings)
         with training_of(settings, rows, held_out) as (output_dir, folder, strategy):
             with strategy.scope():
@@ -190,10 +184,8 @@ class Application:
 
     def evaluate(self, settings) -> dict:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
-        check(settings)
-        # All that can be wrong is said before the work, not after.
-        report_dir = getattr(settings, "report_dir", None)
-        report.check_directory(report_dir)
+        from applications import report
+
         rows = self.open(settings, getattr(settings, "eval_file", None) or settings.text_files)
         task = self.load(settings)
         metrics = task.evaluate(
@@ -202,6 +194,7 @@ class Application:
         )  # fmt: skip
         mistakes = metrics.pop("worst_mistakes")
         numbers = report.print_measured(metrics, mistakes)
+        report_dir = getattr(settings, "report_dir", None)
         if report_dir is not None:
             with whole_directory(report_dir, "another --report_dir") as directory:
                 self.write_report(directory, metrics)
@@ -212,7 +205,6 @@ class Application:
         """Answer texts: one JSON object a line."""
         from tfmodels.data.datasets import text_chunks
 
-        check(settings)
         chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
         task = self.load(settings)
         for texts in chunks:
@@ -223,7 +215,8 @@ class Application:
 
     def export(self, settings) -> Path:
         """Write the next version of a SavedModel; return its path."""
-        check(settings)
+        from applications import report
+
         task = self.load(settings, stored=True)
         card = Path(settings.model_dir) / "README.md"
         version = task.export(settings.export_dir, frozen=settings.weights == "frozen", card=card)
@@ -231,11 +224,6 @@ class Application:
 
     def load(self, settings, stored: bool = False):
         """Return the task of `--model_dir`."""
-        if not Path(settings.model_dir).is_dir():
-            raise InputError(
-                f"{settings.model_dir}: no such directory; give one that `tfmodels {self.name} "
-                "train` wrote"
-            )
         task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
         self.configure(task, settings)
         return task

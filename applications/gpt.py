@@ -1,141 +1,106 @@
-"""GPT from zero or further, and text out of it: `tfmodels gpt VERB`.
+"""Train a GPT, from scratch or further, and generate text: `tfmodels gpt VERB`.
 
 In: text files, or rows of a prompt and its response. Out: a tokenizer and a model directory (a
 Hugging Face GPT-2 checkpoint), perplexities, continuations of prompts, a SavedModel that
-continues them. TensorFlow is imported when a verb runs, not before.
-
-A training that is stopped leaves `<output_dir>.unfinished/`; the same command goes on there.
+continues them.
 """
 
+import os
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from applications.flags import (
     Decoding,
     EvaluatingText,
     Exporting,
+    FromScratch,
     FromText,
-    FromZero,
     Predicting,
 )
 from applications.flow import Application
-from applications.settings import check
+from applications.settings import data, model, rare
 from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
 
-MAX_LENGTH = 256  # where neither a flag nor a checkpoint says otherwise
+MAX_LENGTH = 256  # where neither a flag nor a checkpoint gives one
 
 
 @dataclass(kw_only=True)
 class Learning(FromText):
-    """What both trainings are told.
+    """Settings of both trainings."""
 
-    Args:
-        text_files: files or patterns; a file is one document (the literal <|endoftext|> ends one
-            as well), a row of a table too. All are one row of text, which is cut into blocks.
-        eval_files: text to measure on; part of text_files if not given.
-        sample_prompt: text to continue after each evaluation, to see how it writes.
-        sample_tokens: number of tokens of such a sample; 0 for none.
-    """
-
-    eval_files: str | list[str] | None = None
-    sample_prompt: str = ""
-    sample_tokens: int = 64
+    eval_files: str | list[str] | None = data("as text_files, to measure on", None)
+    max_length: int | None = model("tokens of an example; 256, or that of the checkpoint", None)
     held_out: float = 0.05
+    sample_prompt: str = rare("text to continue after each evaluation", "")
+    sample_tokens: int = rare("number of tokens of that continuation; 0: none", 64)
 
 
 @dataclass(kw_only=True)
-class Pretrain(FromZero, Learning):
-    """Pretrains a GPT on text and writes a model directory; goes on with one that was stopped.
+class Pretrain(FromScratch, Learning):
+    """Pretrain a GPT and write a model directory, or resume a training that was stopped."""
 
-    Args:
-        checkpoint: directory or Hub name of a GPT-2 to go on from, with its tokenizer; or none.
-        tokenizer: bpe or characters, learned from the text; or the directory of a checkpoint to
-            use the tokenizer of.
-        size: tiny, mini, small, medium, large or xl, when starting from zero.
-        num_layers: decoder blocks, in the place of those of the size.
-        num_heads: attention heads, likewise.
-        hidden_dim: width, likewise.
-    """
+    size: Literal["tiny", "mini", "small", "medium", "large", "xl"] = "mini"
+    tokenizer: str = model("of a new model: bpe, characters, or the directory of another", "bpe")
+    num_layers: int | None = rare("decoder blocks of a new model, if not those of the size", None)
+    num_heads: int | None = rare("attention heads of a new model, likewise", None)
+    hidden_dim: int | None = rare("width of a new model, likewise", None)
 
-    tokenizer: str = "bpe"
-    num_layers: int | None = None
-    num_heads: int | None = None
-    hidden_dim: int | None = None
+    def check_files(self):
+        super().check_files()
+        if self.tokenizer not in ("bpe", "characters") and not os.path.isdir(self.tokenizer):
+            raise InputError(f"--tokenizer {self.tokenizer}: give bpe, characters or a directory")
 
 
 @dataclass(kw_only=True)
 class Finetune(Learning):
-    """Trains a GPT further, on text or on responses to prompts; goes on as pretrain does.
+    """Train a GPT further, on text or on responses to prompts, or resume that."""
 
-    Args:
-        checkpoint: directory or Hub name of the GPT-2 to start from.
-        train_file: rows with a prompt and a response (.jsonl, .tsv, .csv), in the place of
-            text_files; the loss is on the responses.
-        eval_file: rows to measure on; part of train_file if not given.
-        prompt_column: column of the prompt.
-        response_column: column of the response.
-        separator: text between a prompt and its response, here and when the model is used.
-    """
+    EXAMPLE = "{} --checkpoint runs/gpt --train_file answers.jsonl --output_dir runs/answers"
 
-    train_file: str | None = None
-    eval_file: str | None = None
-    prompt_column: str = "prompt"
-    response_column: str = "response"
-    separator: str = "\n"
+    checkpoint: str = model("directory or Hugging Face Hub name to start from")
+    text_files: str | list[str] | None = data("as in pretrain", None)
+    train_file: str | None = data("prompts and responses, instead of text_files", None)
+    eval_file: str | None = data("as train_file, to measure on", None)
+    prompt_column: str = data("column of the prompt", "prompt")
+    response_column: str = data("column of the response, which alone the loss is on", "response")
+    separator: str = rare("text between a prompt and its response, in use as well", "\n")
+
+    def __post_init__(self):
+        if self.checkpoint == "none":
+            raise InputError("--checkpoint none: give the GPT-2 to start from, or use pretrain")
+        if (self.text_files is None) == (self.train_file is None):
+            raise InputError("give --text_files or --train_file, and not both")
+        super().__post_init__()
 
 
 @dataclass(kw_only=True)
 class Evaluate(EvaluatingText):
-    """Measure perplexity on text; the last line printed is one JSON object.
+    """Measure perplexity on text; the last line is one JSON object."""
 
-    A window moves over the text; of each only the last `stride` tokens count, so that all but
-    the first have at least max_length - stride tokens before them.
-
-    Args:
-        stride: number of tokens that the window moves; half of max_length if not given.
-    """
-
-    stride: int | None = None
     batch_size: int = 16
+    stride: int | None = rare("tokens of a window that count, if not half of max_length", None)
 
 
 @dataclass(kw_only=True)
 class Predict(Decoding, Predicting):
-    """Continues prompts: on a terminal as the tokens come, else one JSON object a prompt.
+    """Continue prompts: to a terminal as the tokens come, else one JSON object a prompt."""
 
-    Args:
-        model_dir: what pretrain or finetune wrote, or any GPT-2 checkpoint.
-        stop: texts that end an answer.
-        seed: of the draws; each prompt's depend on it alone, not on the other prompts.
-        text_column: column of the prompt, in a table.
-    """
+    EXAMPLE = '{} --model_dir runs/gpt --sample true --top_p 0.9 "The captain"'
 
-    stop: list[str] = field(default_factory=list)
-    seed: int = 0
-    text_column: str = "prompt"
+    text_column: str = data("column of the prompt, in a table", "prompt")
 
 
 @dataclass(kw_only=True)
 class Export(Decoding, Exporting):
-    """Writes a SavedModel that takes prompts, as the next version in export_dir.
-
-    The signature `generate` takes temperature, top_k, top_p, seed and max_new_tokens (up to
-    the one given here) from each request.
-
-    Args:
-        model_dir: what pretrain or finetune wrote, or any GPT-2 checkpoint.
-        stop: texts that end an answer.
-        seed: of the draws, with sample.
-    """
+    """Write a SavedModel that continues prompts, as the next version in export_dir."""
 
     export_dir: str = "saved_models/gpt"
-    stop: list[str] = field(default_factory=list)
-    seed: int = 0
 
 
 class Gpt(Application):
-    """Running text, or prompts with their responses."""
+    """Train a GPT and generate text."""
 
     name = "gpt"
     title = "GPT"
@@ -145,18 +110,6 @@ class Gpt(Application):
         from tfmodels.tasks.causal_lm import CausalLM
 
         return CausalLM
-
-    def check(self, settings):
-        if isinstance(settings, Pretrain):
-            if settings.text_files is None:
-                raise InputError("--text_files: give the text to train on")
-            return
-        if settings.checkpoint == "none":
-            raise InputError(
-                "--checkpoint: give the GPT-2 to start from; without one, use pretrain"
-            )
-        if (settings.text_files is None) == (settings.train_file is None):
-            raise InputError("give --text_files or --train_file, and not both")
 
     def rows(self, settings):
         from tfmodels.data import open_table, open_texts
@@ -205,10 +158,8 @@ class Gpt(Application):
         return open_texts(file, settings.text_column)
 
     def configure(self, task, settings):
-        names = {field.name for field in fields(Decoding)} | {"stop", "seed"}
-        given = {name: getattr(settings, name) for name in names if hasattr(settings, name)}
         if isinstance(settings, Decoding):
-            task.configure(**given)
+            task.configure(**{f.name: getattr(settings, f.name) for f in fields(Decoding)})
         elif settings.max_length is not None:
             from tfmodels.tasks.encoder import check_positions
 
@@ -228,7 +179,6 @@ class Gpt(Application):
             return
         from tfmodels.data.datasets import text_chunks
 
-        check(settings)
         chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
         task = self.load(settings)
         for prompts in chunks:

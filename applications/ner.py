@@ -1,8 +1,7 @@
-"""Named entities: `tfmodels ner VERB`.
+"""Find named entities in texts: `tfmodels ner VERB`.
 
 In: CoNLL columns, JSONL with character spans, or a TensorFlow Datasets name. Out: a model
 directory, metrics of whole entities, entities with their characters as JSON lines, a SavedModel.
-TensorFlow is imported when a verb runs, not before.
 """
 
 import sys
@@ -11,79 +10,61 @@ from typing import Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application
+from applications.settings import Settings, data, model, rare, training
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
 
 @dataclass(kw_only=True)
-class Columns:
-    """How a file of columns is read.
+class Columns(Settings):
+    """How a file of columns is read."""
 
-    Args:
-        scheme: of the tags in columns: iob1, iob2, iobes, bilou or bmes; found out if not
-            given. iob reads B- and I- both as beginnings, where a file contradicts itself.
-        join: what to put between two tokens of columns; a blank, but nothing between Chinese
-            characters, if not given.
-        token_column: column of the token, counted from 0, or from -1 at the end.
-        tag_column: column of the tag.
-    """
-
-    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = None
-    join: str | None = None
-    token_column: int = 0
-    tag_column: int = -1
+    token_column: int = data("column of the token, from 0, or from -1 at the end", 0)
+    tag_column: int = data("column of the tag", -1)
+    # iob reads both B- and I- as beginnings, where a file contradicts itself.
+    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = rare(
+        "of the tags", None
+    )
+    join: str | None = rare("text between two tokens, if not a space (Chinese: none)", None)
 
 
 @dataclass(kw_only=True)
-class Train(FineTuning, Columns):
-    """Trains a tagger and writes a model directory.
+class Train(Columns, FineTuning):
+    """Train an entity tagger and write a model directory."""
 
-    Args:
-        train_file: CoNLL columns (.txt, .conll, ...), .jsonl with spans (also .gz), or
-            tfds:NAME[:SPLIT].
-        crf: score whole sequences of tags (a linear-chain CRF), not each tag alone.
-        emission_loss: with crf, the weight of the loss of each tag by itself, which is added to
-            that of the sequence; 1 helps a network from zero.
-        learning_rate: maximum; if not given, 5e-4 from scratch, and from a checkpoint 1e-4 at a
-            width of 768, more for a narrower encoder and less for a wider one.
-        evaluations: measurements on the held-out texts in each epoch; the weights with the
-            best F1 are kept.
-        batch_size: windows of a step, on all devices together.
-        max_length: most tokens of a window; longer texts are read in windows that overlap.
-        stride: tokens that two windows share; a quarter of max_length if not given.
-        class_weights: balanced gives every type of entity the same weight in the loss.
-    """
+    EXAMPLE = "{} --train_file train.conll --output_dir runs/entities"
 
-    crf: bool = True
-    emission_loss: float = 0.0
-    stride: int | None = None
-    class_weights: Literal["none", "balanced"] = "none"
+    train_file: str = data("CoNLL columns, .jsonl with spans (.gz), or tfds:NAME[:SPLIT]")
+    max_length: int = model("tokens of a window; longer texts have several", 128)
+    crf: bool = model("score whole sequences of tags, not each tag alone", True)
+    class_weights: Literal["none", "balanced"] = training("in the loss", "none")
+    stride: int | None = rare("tokens that two windows share, if not a quarter of max_length", None)
+    emission_loss: float = rare("weight of the loss of each tag beside that of the CRF", 0.0)
 
 
 @dataclass(kw_only=True)
-class Evaluate(Evaluating, Columns):
-    """Measures a model on texts with entities; the last line printed is one JSON object.
+class Evaluate(Columns, Evaluating):
+    """Measure a tagger on texts with entities; the last line is one JSON object."""
 
-    Args:
-        eval_file: texts with entities, as train_file.
-        report_dir: gets types.md and mistakes.jsonl, if given.
-    """
+    EXAMPLE = "{} --model_dir runs/entities --eval_file held_out.conll"
 
 
 @dataclass(kw_only=True)
 class Predict(Predicting):
-    """Finds entities; prints one JSON object a text, on a terminal also the text in colours."""
+    """Find entities; print one JSON object a text, on a terminal the text in colours as well."""
+
+    EXAMPLE = '{} --model_dir runs/entities "Ada Lovelace flew to New York."'
 
 
 @dataclass(kw_only=True)
 class Export(Exporting):
-    """Writes a SavedModel that takes strings, as the next version in export_dir."""
+    """Write a SavedModel that takes strings, as the next version in export_dir."""
 
     export_dir: str = "saved_models/ner"
 
 
 class Ner(Application):
-    """Texts with named entities."""
+    """Find named entities in texts."""
 
     name = "ner"
     title = "Entity tagger"
@@ -130,8 +111,8 @@ class Ner(Application):
         ]
 
 
-def coloured(text, entities, types):
-    """The text with its entities in the colours of a terminal, and their types behind them."""
+def coloured(text: str, entities: list[dict], types: list[str]) -> str:
+    """Return a text with its entities in the colours of a terminal, each followed by its type."""
     parts, at = [], 0
     for found in entities:
         colour = COLOURS[types.index(found["type"]) % len(COLOURS)]

@@ -7,69 +7,46 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from applications.settings import check
+from applications.settings import Settings, data, output, rare
 from applications.tokenizers import given_wordpiece, learned_wordpiece
 
 
 @dataclass(kw_only=True)
-class Examples:
-    """How examples are made of text.
+class Examples(Settings):
+    """How examples are made of text."""
 
-    Args:
-        text_column: column of the text, in tables.
-        vocabulary: vocab.txt, or directory of a checkpoint to use the vocabulary of; learned
-            from the text if not given.
-        vocabulary_size: most tokens to learn.
-        lowercase: fold case and strip accents; not if the vocabulary is a checkpoint's.
-        short_share: share of the examples that are shorter.
-        segmented: blanks between Chinese characters part words, which are masked whole.
-        held_out: share of the documents to measure on.
-        seed: of everything random.
-    """
-
-    text_column: str = "text"
-    vocabulary: str | None = None
-    vocabulary_size: int = 16000
-    lowercase: bool = True
-    short_share: float = 0.1
-    segmented: bool = False
-    held_out: float = 0.02
-    seed: int = 0
+    text_column: str = data("column of the text, in tables (.tsv, .csv, .jsonl)", "text")
+    vocabulary: str | None = data("vocab.txt or checkpoint; if not given, learned", None)
+    vocabulary_size: int = data("maximum number of tokens to learn", 16000)
+    lowercase: bool = data("fold case and strip accents, if not a checkpoint's", True)
+    held_out: float = data("share of the documents to measure on", 0.02)
+    seed: int = data("of all random numbers", 0)
+    short_share: float = rare("share of the examples that are shorter", 0.1)
+    segmented: bool = rare("spaces between Chinese characters separate words", False)
 
 
 @dataclass(kw_only=True)
 class Prepare(Examples):
-    """Makes examples of text files once: a directory of records that pretrain reads.
+    """Write the examples of text files as records, which pretrain reads."""
 
-    Stopped, it goes on with the shards that are not finished: a quarter of them at a time.
+    EXAMPLE = "{} --text_files 'books/*.txt' --output_dir runs/records"
 
-    Args:
-        text_files: file, pattern such as 'books/*.txt', or a list of them: documents apart by
-            blank lines, or a table (.tsv, .csv, .jsonl) with one document a row; also .gz.
-        output_dir: directory for records and vocab.txt.
-        max_length: tokens of an example.
-        task: nsp (is the second text the next one), sop (are the two in order) or mlm (masked
-            words only).
-        shards: files to spread the examples over.
-        processes: that work at the same time.
-    """
-
-    text_files: str | list[str]
-    output_dir: str
-    max_length: int = 128
-    task: Literal["nsp", "sop", "mlm"] = "nsp"
-    shards: int = 8
-    processes: int = 2
+    # Documents are separated by blank lines; in a table they are its rows.
+    text_files: str | list[str] = data("file, pattern such as 'books/*.txt', or a list of these")
+    max_length: int = data("number of tokens of an example", 128)
+    task: Literal["nsp", "sop", "mlm"] = data("next sentence, sentence order or masks alone", "nsp")
+    output_dir: str = output("directory for the records and vocab.txt")
+    shards: int = output("number of files", 8)
+    processes: int = output("number of processes", 2)
 
 
-def prepare(settings: Prepare):
+def prepare(settings: Prepare) -> dict:
     """Run `Prepare`; return the content of `records.json`."""
     from tfmodels.data import open_texts
     from tfmodels.text.examples import ExampleSettings
     from tfmodels.text.masking import check_mask
     from tfmodels.text.records import write_records
 
-    check(settings)
     texts = open_texts(settings.text_files, settings.text_column)
     options = ExampleSettings(
         settings.max_length, settings.task, settings.short_share, settings.segmented,

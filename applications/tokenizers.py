@@ -3,16 +3,12 @@
 import sys
 from pathlib import Path
 
-from tfmodels.errors import InputError
-
 
 def wordpiece_of(settings, rows, folder: Path):
     """Return the tokenizer of a new model: given, of the records, or learned and kept."""
-    from tfmodels.tasks.encoder import check_size
     from tfmodels.text.vocabulary import save_vocabulary
     from tfmodels.text.wordpiece import WordPieceTokenizer
 
-    check_size(settings.size)
     if hasattr(rows, "tokenizer"):
         return rows.tokenizer()
     given = given_wordpiece(settings)
@@ -46,17 +42,9 @@ def learned_wordpiece(settings, texts):
 def gpt_tokenizer_of(settings, texts, folder: Path, length: int):
     """Return the tokenizer of a new model: learned when the training began, kept in `folder`."""
     from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
-    from tfmodels.models.gpt import SIZES
     from tfmodels.tasks.causal_lm import learned_tokenizer
-    from tfmodels.tasks.encoder import check_size
 
-    check_size(settings.size, SIZES)
     if settings.tokenizer not in ("bpe", "characters"):
-        if not Path(settings.tokenizer).is_dir():
-            raise InputError(
-                f"tokenizer {settings.tokenizer}: give bpe, characters or the directory of a "
-                "checkpoint"
-            )
         return read_tokenizer(settings.tokenizer)
     path = folder / "tokenizer"
     if not path.exists():

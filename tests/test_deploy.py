@@ -9,8 +9,7 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from applications.__main__ import build_parser
-from tests.test_docs import blocks
+from applications.__main__ import parse
 from tfmodels.serving.contracts import CONTRACTS
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -92,18 +91,6 @@ def test_kubernetes_finds_itself(kinds):
     assert scaled["name"] == kinds["Deployment"]["metadata"]["name"]
 
 
-def test_commands_of_the_page_parse():
-    import shlex
-
-    from applications.__main__ import build_parser
-
-    lines = "".join(blocks("docs/serving.md", "sh")).replace("\\\n", " ").splitlines()
-    commands = [line for line in lines if line.startswith("tfmodels ")]
-    for line in commands:
-        build_parser().parse_args(shlex.split(line)[1:])
-    assert len(commands) == 5
-
-
 def command_of(name):
     """The words of the one `tfmodels` command that a file has."""
     if name.endswith(".yaml"):
@@ -118,7 +105,7 @@ def test_trainings_on_a_cluster(name):
     """The command line takes the flags, and the training is one of several workers."""
     program, *arguments = command_of(name)
     assert program == "tfmodels"
-    settings = build_parser().parse_args(arguments).gpt.pretrain
+    settings, _ = parse(arguments)
     assert settings.strategy == "multi_worker" and settings.output_dir == "/data/runs/gpt"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from applications.__main__ import build_parser
+from applications.__main__ import parse
 from tfmodels.training.distribution import choose_strategy
 
 ROOT = Path(__file__).parent.parent
@@ -166,11 +166,6 @@ def test_chinese_page_has_the_same_code(page):
     assert commands(page) or code(page)
 
 
-@pytest.fixture(scope="module")
-def parser():
-    return build_parser()
-
-
 def commands_of(code):
     """Return the commands of a shell script, as lists of words."""
     subprocess.run(["bash", "-n"], input=code, text=True, check=True)
@@ -178,11 +173,11 @@ def commands_of(code):
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def check(words, parser, folder=ROOT):
+def check(words, folder=ROOT):
     """Assert that a command can be given: that its verbs, flags, targets and files exist."""
     program, *rest = words
     if program == "tfmodels":
-        parser.parse_args(rest)
+        parse(rest)
     elif program == "make":
         assert {word for word in rest if "=" not in word} <= TARGETS, words
     elif program.endswith("pip"):
@@ -208,22 +203,22 @@ def check(words, parser, folder=ROOT):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands(page, parser):
+def test_commands(page):
     """Every command of a page's blocks, and of those that are tools in its text, can be given."""
     found = [words for block in blocks(page, "sh") for words in commands_of(block)]
     for words in found:
-        check(words, parser, (ROOT / page).parent)
+        check(words, (ROOT / page).parent)
     assert len([words for words in found if words[0] == "tfmodels"]) == COMMANDS.get(page, 0)
     text = (ROOT / page).read_text(encoding="utf-8")
     for code in re.findall(r"`((?:python -m|pytest|make) [^`]+)`", text):
-        check(shlex.split(code), parser)
+        check(shlex.split(code))
 
 
-def test_commands_of_the_workflow(parser):
+def test_commands_of_the_workflow():
     for step in steps():
         if step.get("shell") != "python":
             for words in commands_of(step.get("run", "")):
-                check(words, parser)
+                check(words)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -133,6 +133,32 @@ class TestStopped:
             assert len(losses["killed"][name]) == len(losses["alone"][name]) == 8
             np.testing.assert_allclose(losses["killed"][name], losses["alone"][name], rtol=0.01)
 
+    @pytest.mark.slow
+    def test_prepare_that_was_killed(self, documents, tmp_path, capsys):
+        """Its processes end with it, and what they left is removed by the next run."""
+        text = tmp_path / "text" / "long.txt"
+        text.parent.mkdir()
+        text.write_text(documents.read_text() * 50)
+        arguments = ["--text_files", text, "--output_dir", tmp_path / "out" / "records"]
+        arguments += ["--vocabulary_size", 200, "--max_length", 32]
+        process = subprocess.Popen(cli(*arguments, verb="prepare"), stderr=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        while len(list(tmp_path.glob("out/.partial-*/train-*"))) < 8:
+            assert process.poll() is None
+            time.sleep(0.01)
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+            children = file.read().split()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until = time.monotonic() + 60
+        while any(map(is_running, children)):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert list((tmp_path / "out").iterdir())
+        text.write_text(documents.read_text())
+        answers(capsys, "prepare", *arguments, "--processes", 1)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
+
     def refused_with_other_settings(self, arguments, tmp_path, capsys):
         line = refused(capsys, "bert", "pretrain", *arguments, "--mask_rate", "0.2")
         assert "an unfinished training with --mask_rate 0.15, and now it is 0.2" in line
@@ -212,6 +238,14 @@ def test_embeddings_that_start_from_counts(documents, tmp_path, capsys):
     assert "leave it out" in refused(capsys, "bert", "pretrain", *flags, *again)
 
 
-def cli(*arguments):
+def cli(*arguments, verb="pretrain"):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return [sys.executable, "-m", "applications", "bert", "pretrain", *map(str, arguments)]
+    return [sys.executable, "-m", "applications", "bert", verb, *map(str, arguments)]
+
+
+def is_running(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

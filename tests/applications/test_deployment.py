@@ -15,7 +15,7 @@ from tests.applications.verbs import refused
         ('{"stop": "END"}', "stop"),
         ('{"seed": "one"}', "seed"),
         ('{"max_new_tokens": [8]}', "max_new_tokens"),
-        ('{"beams": 2}', "has no 'beams'"),
+        ('{"beams": 2}', "beams: unknown setting"),
     ],
 )
 def test_options_have_the_types_of_the_flags(options, words, gpt_dir, tmp_path, capsys):
@@ -39,4 +39,4 @@ def test_queries_that_are_not_utf8(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", stdin)
     assert "standard input:2: byte 4" in refused(capsys, "query", "http://host/m")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert "no text; give some" in refused(capsys, "query", "http://host/m")
+    assert "no text; give texts" in refused(capsys, "query", "http://host/m")

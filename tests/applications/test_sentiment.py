@@ -146,8 +146,8 @@ class TestMistakes:
         [
             (["--size", "huge"], "--size huge"),
             (["--epochs", "0"], "--epochs 0"),
-            (["--epochs", "many"], 'key "epochs"'),
-            (["--pooling", "max"], 'key "pooling"'),
+            (["--epochs", "many"], "--epochs many: give a whole number"),
+            (["--pooling", "max"], "--pooling max: give first or mean"),
             (["--held_out", "0.9"], "--held_out 0.9"),
             (["--xla", "on", "--strategy", "mirrored"], "--xla on: works on one device"),
             (["--seed", str(2**32)], f"--seed {2**32}: give a number from 0 to"),

@@ -1,6 +1,7 @@
-"""Records: written by processes, after a kill, on a full disk; read back, or refused."""
+"""Records: written by processes, interrupted, on a full disk; read back, or refused."""
 
 import json
+import os
 import resource
 import shutil
 
@@ -58,68 +59,74 @@ def contents(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def stamps(directory, pattern):
-    return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in directory.glob(pattern)}
+def rewrite(directory, **changes):
+    """Change `records.json`."""
+    path = directory / "records.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+class Interrupted(TextFiles):
+    """The user interrupts in the middle of the text."""
+
+    def documents(self):
+        for number, sentences in super().documents():
+            if number == 200:
+                raise KeyboardInterrupt
+            yield number, sentences
+
+
+class Killed(TextFiles):
+    """The process that reads the text is killed."""
+
+    def documents(self):
+        os._exit(9)
 
 
 def test_a_directory_of_records_is_self_contained(written, text):
-    assert sorted(contents(written)) == sorted(
-        ["records.json", "vocab.txt"]
-        + [f"{s}-0000{i}-of-00004.tfrecord.gz" for s in ("train", "validation") for i in range(4)]
-    )
+    assert sorted(contents(written)) == [
+        "records.json",
+        *(f"train-0000{i}-of-00004.tfrecord.gz" for i in range(4)),
+        "validation-00000-of-00001.tfrecord.gz",
+        "vocab.txt",
+    ]
     summary = json.loads((written / "records.json").read_text())
-    assert summary["texts"] == text.fingerprint() and summary["complete"]
+    assert summary["texts"] == text.fingerprint()
     assert ExampleSettings(**summary["settings"]) == SETTINGS
     tokenizer = read_tokenizer(written)
     assert vocabulary_fingerprint(tokenizer) == vocabulary_fingerprint(TOKENIZER)
     documents = 0
-    for split, found in summary["splits"].items():
+    for split, counts in summary["splits"].items():
         strings = list(record_passes(written, tokenizer, split=split)(0))
-        assert len(strings) == found["examples"] == sum(s["examples"] for s in found["shards"])
-        documents += found["documents"]
+        assert len(strings) == counts["examples"] == sum(s["examples"] for s in counts["shards"])
+        documents += counts["documents"]
     assert documents == 400
 
 
-def test_a_finished_directory_is_left_as_it_is(copy, text):
-    before = stamps(copy, "*")
-    write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS)
-    assert stamps(copy, "*") == before
+def test_the_same_records_are_not_written_again(copy, text):
+    before = {path: path.stat() for path in copy.iterdir()}
+    summary = write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS)
+    assert summary == read_summary(copy)
+    assert {path: path.stat() for path in copy.iterdir()} == before
 
 
-def test_after_a_kill_finished_shards_stay(written, text, tmp_path):
-    directory, read = tmp_path / "killed", []
-
-    class Killed(TextFiles):
-        """The process is killed in its third pass over the text."""
-
-        def documents(self):
-            for number, sentences in super().documents():
-                read.append(number)
-                if read.count(399) == 2 and number == 200:
-                    raise KeyboardInterrupt
-                yield number, sentences
-
+def test_an_interrupt_leaves_nothing(text, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        write_records(Killed(text.files), TOKENIZER, directory, SETTINGS, **OPTIONS)
-    finished = stamps(directory, "*.tfrecord.gz")
-    assert len(finished) == 4 and not list(directory.glob(".partial-*"))
-    with pytest.raises(InputError, match="not finished"):
-        record_passes(directory, TOKENIZER)
-    (directory / ".partial-0123-train-00003-of-00004.tfrecord.gz").write_bytes(b"left")
-    write_records(text, TOKENIZER, directory, SETTINGS, **OPTIONS)
-    after = stamps(directory, "*.tfrecord.gz")
-    assert {name: after[name] for name in finished} == finished
-    assert contents(directory) == contents(written)
+        write_records(Interrupted(text.files), TOKENIZER, tmp_path / "out", SETTINGS, **OPTIONS)
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_shard_that_is_gone_is_written_again(written, copy, text):
-    (copy / "train-00002-of-00004.tfrecord.gz").unlink()
-    with pytest.raises(InputError, match="train-00002-of-00004.tfrecord.gz: is missing"):
-        record_passes(copy, TOKENIZER)
-    kept = stamps(copy, "train-0000[013]*")
-    write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS)
-    assert stamps(copy, "train-0000[013]*") == kept
-    assert contents(copy) == contents(written)
+def test_directories_of_version_0_1(copy, text):
+    rewrite(copy, complete=True)
+    assert record_passes(copy, TOKENIZER) and write_records(
+        text, TOKENIZER, copy, SETTINGS, **OPTIONS
+    )
+    rewrite(copy, complete=False)
+    for use in (
+        lambda: record_passes(copy, TOKENIZER),
+        lambda: write_records(text, TOKENIZER, copy, SETTINGS, **OPTIONS),
+    ):
+        with pytest.raises(InputError, match="not finished; remove the directory"):
+            use()
 
 
 def test_processes_write_the_same(written, text, tmp_path):
@@ -128,28 +135,22 @@ def test_processes_write_the_same(written, text, tmp_path):
     assert contents(directory) == contents(written)
 
 
-def test_an_error_in_a_process_reaches_the_caller(tmp_path):
-    path = tmp_path / "bad.txt"
-    path.write_bytes(b"w1 w2.\n\nw3 \xff w4.\n")
-    with pytest.raises(InputError, match="bad.txt:3: not UTF-8"):
-        write_records(
-            TextFiles(str(path)), TOKENIZER, tmp_path / "out", SETTINGS, shards=2, processes=2
-        )
-    assert not list((tmp_path / "out").glob("*.tfrecord.gz"))
-    assert not list((tmp_path / "out").glob(".partial-*"))
+def test_a_killed_process(text, tmp_path):
+    with pytest.raises(InputError, match="out: a process that wrote records was killed"):
+        write_records(Killed(text.files), TOKENIZER, tmp_path / "out", SETTINGS, shards=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_full_disk(text, tmp_path):
-    """A limit on the size of files stands for the disk: writes fail in the same way."""
+    """A limit on the size of files stands for the disk: writes of both processes fail."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
     try:
-        with pytest.raises(InputError, match="cannot be written.*free space there"):
-            write_records(text, TOKENIZER, tmp_path / "full", SETTINGS, shards=1, processes=1)
+        with pytest.raises(InputError, match="full: cannot be written.*free space there"):
+            write_records(text, TOKENIZER, tmp_path / "full", SETTINGS, shards=2, processes=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    left = {path.name for path in (tmp_path / "full").iterdir()}
-    assert left <= {"records.json", "vocab.txt", ".lock"}
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -175,8 +176,8 @@ def test_other_settings_vocabulary_or_texts_are_refused(copy, text, tmp_path, ch
 
 def test_another_vocabulary_is_refused_with_both_fingerprints(written):
     other = WordPieceTokenizer([*SPECIAL_TOKENS, "a"])
-    theirs, ours = vocabulary_fingerprint(TOKENIZER), vocabulary_fingerprint(other)
-    with pytest.raises(InputError, match=f"vocabulary {theirs}, and the tokenizer has {ours}"):
+    before, now = vocabulary_fingerprint(TOKENIZER), vocabulary_fingerprint(other)
+    with pytest.raises(InputError, match=f"vocabulary {before}, and the tokenizer has {now}"):
         record_passes(written, other)
     cased = WordPieceTokenizer(TOKENIZER.vocabulary, lowercase=False)
     with pytest.raises(InputError, match="made with the vocabulary"):
@@ -188,10 +189,13 @@ def test_damaged_records(copy):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match="train-00001-of-00004.tfrecord.gz: damaged"):
+    with pytest.raises(InputError, match="train-00001-of-00004.tfrecord.gz: missing or damaged"):
         record_passes(copy, TOKENIZER)
     path.write_bytes(data[:-5])
     with pytest.raises(InputError, match="damaged"):
+        record_passes(copy, TOKENIZER)
+    path.unlink()
+    with pytest.raises(InputError, match="missing or damaged; remove the directory"):
         record_passes(copy, TOKENIZER)
 
 
@@ -199,7 +203,7 @@ def test_directories_that_hold_no_records(written, text, tmp_path):
     with pytest.raises(InputError, match="holds no records.json"):
         read_summary(tmp_path)
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty.*give another directory"):
+    with pytest.raises(InputError, match="already exists; give another directory"):
         write_records(text, TOKENIZER, tmp_path, SETTINGS, **OPTIONS)
     with pytest.raises(InputError, match="no split 'test', only train, validation"):
         record_passes(written, TOKENIZER, split="test")
@@ -224,9 +228,9 @@ def test_resumed_batches_equal_those_of_the_uninterrupted_run(written, drop_rema
         dataset = training_batches(
             one_pass, TOKENIZER, 32, SETTINGS, passes=3, start=start, drop_remainder=drop_remainder
         )
-        found = list(dataset.as_numpy_iterator())
-        assert len(found) == int(dataset.cardinality())
-        return found
+        batches = list(dataset.as_numpy_iterator())
+        assert len(batches) == int(dataset.cardinality())
+        return batches
 
     whole = batches(0)
     for start in (1, len(whole) // 2, len(whole) - 1):

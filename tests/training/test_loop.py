@@ -1,7 +1,9 @@
 """`fit`: every batch once, whenever it is measured; stopped and resumed; the best weights kept."""
 
+import itertools
 import json
 import os
+import re
 import signal
 from unittest import mock
 
@@ -154,11 +156,15 @@ def test_killed_anywhere_and_resumed(tmp_path):
     assert resumed.epoch == history.epoch and resumed.best == history.best
     for name in ("val_accuracy", "val_loss"):
         assert resumed.history[name] == history.history[name]
+    assert [step for step, *_ in resumed.points] == list(range(1, STEPS + 1))
+    np.testing.assert_allclose(resumed.points, history.points, rtol=1e-4)
+    assert resumed.steps == history.steps == ENDS
     for one, other in ((whole, again), (whole.optimizer, again.optimizer)):
         for a, b in zip(one.variables, other.variables, strict=True):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=a.path)
     again, resumed = trained(tmp_path / "alone")  # nothing is left to train
     assert resumed.history == history.history and resumed.ended == history.ended
+    assert resumed.points == history.points and resumed.steps == ENDS
     np.testing.assert_array_equal(again.weights[0], whole.weights[0])
     message = "of 12 steps with 3 evaluations, and now it is 12 with 1; give the same"
     with pytest.raises(InputError, match=message):
@@ -239,6 +245,45 @@ def test_progress_is_a_line_an_evaluation_in_the_users_epochs(capsys):
     assert ", val_accuracy 0.5, " in first and " tokens/s, " in first and first.endswith("left")
     assert second.startswith("epoch 3.00 of 3, step 6 of 6, loss ") and not shown.out
     assert len(history.history["tokens_per_second"]) == 2
+
+
+def test_the_loss_is_recorded_at_regular_steps(tmp_path):
+    """Of each step alone, though Keras shows means; and the same for TensorBoard."""
+    options = {"states": tmp_path / "states", "epochs": 2}
+    history, _ = trained_bits([3, 7, 8], **options)
+    losses = [-(2.0**step - 1) * 2**step for step in range(8)]  # the weight times the input
+    assert [point[::2] for point in history.points] == [[step, 1.0] for step in range(1, 9)]
+    np.testing.assert_allclose([loss for _, loss, _ in history.points], losses, rtol=1e-4)
+    assert history.steps == [3, 7, 8] and history.steps_per_epoch == 4
+    (file,) = (tmp_path / "logs" / "steps").iterdir()
+    events = [event.step for event in tf.compat.v1.train.summary_iterator(str(file))
+              for value in event.summary.value if value.tag == "loss"]  # fmt: skip
+    assert events == list(range(1, 9))
+
+
+def test_a_long_training_has_no_more_points_than_a_plot_shows():
+    batches = numbered().take(1).repeat()
+    points = trained_bits([700, 1203], batches=lambda step: batches)[0].points
+    assert len(points) <= 501 and {step for step, *_ in points} >= {3, 702, 1203}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_within_a_stretch(terminal, capsys, monkeypatch):
+    """A line in ten seconds; on a terminal the same line again, which never wraps."""
+    clock = mock.Mock(perf_counter=itertools.count(step=2.0).__next__)
+    monkeypatch.setattr("tfmodels.training.callbacks.time", clock)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    trained_bits([20], verbose="auto")
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines() if not terminal else shown.err.split("\r")[1:]
+    assert ("\r" in shown.err) == terminal and not shown.out
+    assert len(lines) == (21 if terminal else 5) and "step 20 of 20, loss" in lines[-1]
+    if terminal:
+        assert all(len(line.removesuffix("\x1b[K")) < 40 for line in lines[:-1])
+    else:
+        pattern = r"epoch 0\.\d+ of 1, step \d+ of 20, loss \S+, \S+ steps/s, \d+ s left"
+        assert all(re.fullmatch(pattern, line) for line in lines[:-1])
 
 
 class Spoiled:

@@ -2,29 +2,25 @@
 
 A directory of records holds everything that reading it takes:
 
-    records.json                                what it was made from, and what is in each shard
-    vocab.txt                                   the tokens; the options stand in records.json
+    records.json                                settings, fingerprints, and the counts of each file
+    vocab.txt                                   the tokens; their options are in `records.json`
     train-00000-of-00008.tfrecord.gz            `tf.train.Example`s, see `pretraining.serialized`
-    validation-00000-of-00008.tfrecord.gz       those of the documents held out, if any
+    validation-00000-of-00001.tfrecord.gz       those of the documents held out, if any
 
-A document's number tells its shard, so a shard is the same whoever writes it. A shard gets its
-names when it is finished and `shard-00000.json` marks it as such; starting again writes only the
-shards that are missing, and only if settings, vocabulary and texts are still the same.
-
-The records are unmasked: `pretraining.training_batches` masks them anew in every pass.
+The shard of a document follows from its number, so the files are the same however many processes
+write them. The directory is whole or not there: a run that is stopped leaves nothing. The records
+are unmasked: `pretraining.training_batches` masks them anew in every pass.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
 import multiprocessing
 import os
+import signal
 import threading
-import uuid
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -32,7 +28,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
-from tfmodels.files import locked, read_json, write_json
+from tfmodels.files import read_json, whole_directory, write_json
 from tfmodels.text.examples import ExampleMaker, ExampleSettings, tokenized
 from tfmodels.text.masking import hashed
 from tfmodels.text.pretraining import Passes, held_out_numbers, serialized, shuffled
@@ -41,13 +37,11 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 
 FORMAT = 1
 SUMMARY = "records.json"
-LOCK = ".lock"
-REMEDY = "write the records anew elsewhere"  # for a file that cannot be read
-_SPLITS = ("train", "validation")
-_INTERLEAVED = 8  # shards read at the same time
-_FILE_ORDER = 0xF11E  # tells the draw of the order of files from others
-_MOST_SHARDS = 1000  # a process has the files of a part of them open
-_PASSES = 4  # of a process over the text: a kill costs no more than one of them
+REMEDY = "remove the directory and prepare the records again, or prepare them elsewhere"
+_INTERLEAVED = 8  # number of shards that are read at the same time
+_FILE_ORDER = 0xF11E  # makes the hash of the order of files independent of others
+_MAX_SHARDS = 500  # one process may have all their files open, of often 1024 at most
+_HELD_OUT = 1  # the stream of the documents held out; shard i has stream 2 * i
 
 
 def write_records(
@@ -62,38 +56,35 @@ def write_records(
 ) -> dict:
     """Make the examples of a text once and write them to a directory.
 
-    Every process reads the whole text up to four times, and each time finishes some shards of its
-    own. A run that was killed resumes with the shards that are not finished; a finished directory
-    is left as it is. Started as a program, the caller's module needs the usual
+    Each process reads the whole text once and writes its own shards. A directory that holds the
+    same records already is left as it is. The module that a program starts with needs the usual
     `if __name__ == "__main__":`, because processes are spawned.
 
     Args:
         documents_source: has `documents()`, which yields `(number, sentences)`, and
             `fingerprint()`, a str; can be pickled, unless `processes` is 1.
         tokenizer: a `WordPieceTokenizer`.
-        directory: to write to; made if it does not exist.
+        directory: to write to; must not exist yet, be empty, or hold the same records.
         settings: of the examples.
-        shards: how many files the training examples are spread over. Documents are drawn as
-            random second texts from the same shard only: give each some hundreds of documents.
-            Those held out are all in the first.
-        processes: how many work at the same time; 1 works in this one.
+        shards: number of files of training examples. Documents are drawn as random second texts
+            from the same shard only: give each some hundreds of documents.
+        processes: number of processes that write; 1 writes in this one.
         held_out: share of the documents that go to the split "validation".
 
     Returns:
         the content of `records.json`: `settings`, `vocabulary`, `texts`, and for each split the
-        `documents`, `examples` and `tokens`, in all and by shard.
+        `documents`, `examples` and `tokens`, in total and for each file (`shards`).
 
     Raises:
-        InputError: an argument does not fit, the directory was made of something else or is
-            being written, the text cannot be read or gives no examples, or the disk is full.
+        InputError: an argument does not fit, the directory holds something else, the text cannot
+            be read or gives no examples, or the disk is full.
     """
-    directory = Path(directory)
-    if not 1 <= shards <= _MOST_SHARDS or processes < 1 or not 0 <= held_out <= 0.5:
+    if not 1 <= shards <= _MAX_SHARDS or processes < 1 or not 0 <= held_out <= 0.5:
         raise InputError(
             f"shards={shards}, processes={processes}, held_out={held_out}: give 1 to "
-            f"{_MOST_SHARDS} shards, at least one process and a share from 0 to 0.5"
+            f"{_MAX_SHARDS} shards, at least one process and a share from 0 to 0.5"
         )
-    made_of = {
+    content = {
         "format": FORMAT,
         "settings": dataclasses.asdict(settings),
         "vocabulary": vocabulary_fingerprint(tokenizer),
@@ -102,245 +93,154 @@ def write_records(
         "shards": shards,
         "held_out": held_out,
     }
-    lock = directory / LOCK
-    busy = f"{directory}: another process is writing records there; wait for it"
-    with _disk_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        with locked(lock, busy):  # ends with the process
-            summary = _started(directory, made_of, tokenizer)
-            if not summary["complete"]:
-                missing = [i for i in range(shards) if not _is_finished(directory, i)]
-                job = (documents_source, directory, settings, shards, held_out)
-                _work(job, missing, processes, tokenizer)
-                summary = _finished(directory, made_of)
-            lock.unlink(missing_ok=True)
+    if (Path(directory) / SUMMARY).exists():
+        summary = read_summary(directory)
+        before, now = (c | c["settings"] | c["tokenizer"] for c in (summary, content))
+        differences = [
+            f"{name} {before.get(name)!r}, now {now[name]!r}"
+            for name in now
+            if not isinstance(now[name], dict) and before.get(name) != now[name]
+        ]
+        if differences:
+            what = ", ".join(differences)
+            raise InputError(f"{directory}: made with {what}; give another directory")
+        return summary
+    try:
+        with whole_directory(directory, "another directory") as folder:
+            save_vocabulary(tokenizer.vocabulary, folder / "vocab.txt")
+            files = _write_all(min(processes, shards), documents_source, folder, content)
+            summary = content | {"splits": _splits(files, settings.task)}
+            write_json(folder / SUMMARY, summary)
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"{directory}: a process that wrote records was killed (for lack of memory?) or "
+            "could not start (no `if __name__ == '__main__':`?); start again with processes=1"
+        ) from error
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"{directory}: cannot be written ({first_line(error)}); free space there or give "
+            "another directory"
+        ) from error
     return summary
 
 
 def vocabulary_fingerprint(tokenizer: WordPieceTokenizer) -> str:
-    """The first 16 digits of a sha256 of the tokens and the options."""
+    """Return the first 16 digits of a SHA-256 of the tokens and the options."""
     content = json.dumps([tokenizer.vocabulary, sorted(tokenizer.get_config().items())])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _work(job, missing, processes, tokenizer):
-    """Write the missing shards, some at a time."""
-    processes = min(processes, len(missing))
-    parts = min(len(missing), _PASSES * processes)
-    parts = [missing[part::parts] for part in range(parts)]
-    if processes <= 1:
-        for part in parts:
-            _write_shards(part, tokenizer, *job)
-        return
+def _write_all(processes, *job):
+    """Write all shards; return the counts of each file, in the order of the files."""
+    if processes == 1:
+        return _write_shards(0, 1, *job)
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    options = (tokenizer.vocabulary, tokenizer.get_config())
-    with ProcessPoolExecutor(processes, context, _prepare, (stop,)) as executor:
-        tasks = [executor.submit(_write_in_process, part, *options, *job) for part in parts]
-        try:
-            for task in as_completed(tasks):
-                task.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"{job[1]}: a process that wrote records was killed (for lack of memory?) or "
-                "could not start (no `if __name__ == '__main__':`?); start again with "
-                "processes=1, finished shards stay"
-            ) from error
-        finally:
-            stop.set()
+    receiver, sender = context.Pipe(duplex=False)
+    # The sender is closed before the pool waits for its processes, which ends them.
+    with ProcessPoolExecutor(processes, context, _start, (receiver,)) as pool, sender:
+        tasks = [pool.submit(_write_shards, i, processes, *job) for i in range(processes)]
+        parts = [task.result() for task in as_completed(tasks)]
+    return sorted(itertools.chain(*parts), key=lambda counts: counts["file"])
 
 
-def _prepare(stop):
-    """Runs first in a spawned process."""
-    global _stop
-    _stop = stop
-    # A pool's process waits for work for ever when the one that started it was killed.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    tf.config.set_visible_devices([], "GPU")  # it belongs to the training
+def _start(receiver):
+    """Set a spawned process up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    threading.Thread(target=_end_with, args=(receiver,), daemon=True).start()
+    tf.config.set_visible_devices([], "GPU")  # it belongs to a training
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _end_with_parent():
-    multiprocessing.parent_process().join()
-    os._exit(1)  # what was being written is removed by the next start
+def _end_with(receiver):
+    """End this process when the other end of the pipe is closed, or its process was killed."""
+    receiver.poll(None)
+    os._exit(1)
 
 
-def _write_in_process(part, vocabulary, options, documents_source, directory, *others):
-    with _disk_errors(directory):
-        tokenizer = WordPieceTokenizer(vocabulary, **options)
-        _write_shards(part, tokenizer, documents_source, directory, *others, _stop.is_set)
-
-
-def _write_shards(
-    part, tokenizer, source, directory, settings, shards, held_out, stopped=lambda: False
-):
-    """Write some shards in one pass over the text."""
+def _write_shards(first, step, source, folder, content):
+    """Write every `step`-th shard in one pass over the text; return the counts of each file."""
+    settings, shards = ExampleSettings(**content["settings"]), content["shards"]
+    tokenizer = WordPieceTokenizer.from_file(folder / "vocab.txt", **content["tokenizer"])
+    # Each file by the number of its stream of random choices.
+    names = {2 * i: f"train-{i:05d}-of-{shards:05d}" for i in range(first, shards, step)}
+    if content["held_out"] and first == 0:
+        names[_HELD_OUT] = "validation-00000-of-00001"
+    paths = {stream: folder / f"{name}.tfrecord.gz" for stream, name in names.items()}
+    makers = {stream: ExampleMaker(tokenizer, settings, stream=stream) for stream in paths}
+    writers = {stream: tf.io.TFRecordWriter(str(paths[stream]), "GZIP") for stream in paths}
+    counts = {
+        stream: {"file": path.name, "documents": 0, "examples": 0, "tokens": 0}
+        for stream, path in paths.items()
+    }
     is_held_out = held_out_numbers(
-        source.documents(), held_out, settings.seed, settings.least_documents
+        source.documents(), content["held_out"], settings.seed, settings.least_documents
     )
 
-    def place_of(number):
-        # A few held-out documents would be alone in their shards.
-        return (0, 1) if is_held_out(number) else (number % shards, 0)
+    def stream_of(number):
+        return _HELD_OUT if is_held_out(number) else 2 * (number % shards)
 
-    def chosen():
-        for number, sentences in source.documents():
-            if place_of(number)[0] in part:
-                yield number, sentences
-
-    with contextlib.ExitStack() as stack:
-        files = {}
-        for shard, split in itertools.product(part, range(2 if held_out else 1)):
-            maker = ExampleMaker(tokenizer, settings, stream=2 * shard + split)
-            name = f"{_SPLITS[split]}-{shard:05d}-of-{shards:05d}.tfrecord.gz"
-            files[shard, split] = file = _File(directory / name, maker, settings)
-            stack.callback(file.discard)
-        documents = tokenized(chosen(), tokenizer, settings.segmented)
-        for count, document in enumerate(documents):
-            file = files[place_of(document.number)]
-            file.write(file.maker.add(document))
-            if count % 64 == 0 and stopped():
-                return
-        for file in files.values():
-            file.finish()
-        for shard in part:  # the mark comes last
-            counts = {
-                _SPLITS[split]: file.counted for (i, split), file in files.items() if i == shard
-            }
-            write_json(directory / _mark_name(shard), counts)
-
-
-class _File:
-    """A file of examples while it is written; `finish` gives it its name."""
-
-    def __init__(self, path, maker, settings):
-        self.maker, self._path, self._settings = maker, path, settings
-        self._partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
-        self._writer = tf.io.TFRecordWriter(str(self._partial), "GZIP")
-        self._examples = self._tokens = 0
-
-    def write(self, examples):
+    def write(stream, examples):
         for example in examples:
-            self._writer.write(serialized(example, self._settings))
-            self._examples += 1
-            self._tokens += len(example.token_ids)
+            writers[stream].write(serialized(example, settings))
+            counts[stream]["examples"] += 1
+            counts[stream]["tokens"] += len(example.token_ids)
 
-    def finish(self):
-        self.write(self.maker.finish())
-        self._writer.close()
-        self.counted = {
-            "file": self._path.name,
-            "documents": self.maker.documents,
-            "examples": self._examples,
-            "tokens": self._tokens,
-            "bytes": self._partial.stat().st_size,
-            "crc32": _crc32(self._partial),
-        }
-        self._partial.replace(self._path)
-
-    def discard(self):
-        """Remove what was not finished."""
-        with contextlib.suppress(tf.errors.OpError):
-            self._writer.close()
-        with contextlib.suppress(OSError):
-            self._partial.unlink(missing_ok=True)
+    chosen = (document for document in source.documents() if stream_of(document[0]) in paths)
+    for document in tokenized(chosen, tokenizer, settings.segmented):
+        stream = stream_of(document.number)
+        counts[stream]["documents"] += 1
+        write(stream, makers[stream].add(document))
+    for stream, path in paths.items():
+        write(stream, makers[stream].finish())
+        writers[stream].close()
+        counts[stream] |= {"bytes": path.stat().st_size, "crc32": _crc32(path)}
+    return list(counts.values())
 
 
-def _started(directory, made_of, tokenizer):
-    """`records.json`, written if the directory is new, refused if it is of something else."""
-    path = directory / SUMMARY
-    for left in directory.glob(".partial-*"):
-        left.unlink()
-    if path.exists():
-        found = read_json(path, REMEDY)
-        _check_same(directory, _flat(found), _flat(made_of))
-        whole = found["complete"] and all(
-            _is_there(directory, part)
-            for split in found["splits"].values()
-            for part in split["shards"]
-        )
-        if whole or not found["complete"]:
-            return found
-        # Files are gone since: back to the marks, so that only those are written again.
-        for shard in range(found["shards"]):
-            parts = {split: value["shards"][shard] for split, value in found["splits"].items()}
-            write_json(directory / _mark_name(shard), parts)
-    elif any(entry.name != LOCK for entry in directory.iterdir()):
-        raise InputError(f"{directory}: not empty and holds no {SUMMARY}; give another directory")
-    save_vocabulary(tokenizer.vocabulary, directory / "vocab.txt")
-    summary = made_of | {"complete": False}
-    write_json(path, summary)
-    return summary
-
-
-def _finished(directory, made_of):
-    """Writes the whole `records.json` once all shards are there."""
-    marks = [directory / _mark_name(shard) for shard in range(made_of["shards"])]
-    counts = [read_json(mark, REMEDY) for mark in marks]
+def _splits(files, task):
+    """Return the counts of the splits; refuse splits that give no examples, or no pairs."""
     splits = {}
-    for split in counts[0]:
-        parts = [count[split] for count in counts]
+    for split, group in itertools.groupby(files, lambda counts: counts["file"].split("-")[0]):
+        shards = list(group)
         totals = {
-            key: sum(part[key] for part in parts) for key in ("documents", "examples", "tokens")
+            key: sum(shard[key] for shard in shards) for key in ("documents", "examples", "tokens")
         }
-        splits[split] = totals | {"shards": parts}
         if not totals["examples"]:
             raise InputError(
-                f"{directory}: no examples for the split {split!r}; give more text, or another "
-                "share to hold out"
+                f"no examples for the split {split!r}; give more text, or another share to hold out"
             )
-        alone = made_of["settings"]["task"] == "nsp" and any(p["documents"] == 1 for p in parts)
-        if alone:
+        if task == "nsp" and any(shard["documents"] == 1 for shard in shards):
             raise InputError(
-                f"{directory}: one document only in a shard of the split {split!r}, and "
-                "next-sentence pairs need text of another one; put blank lines between documents, "
-                "give fewer shards, hold out more, or give the task 'sop' or 'mlm'"
+                f"only one document in a shard of the split {split!r}, and next-sentence pairs "
+                "need text of another one; put blank lines between documents, give fewer shards, "
+                "hold out more, or give the task 'sop' or 'mlm'"
             )
-    summary = made_of | {"complete": True, "splits": splits}
-    write_json(directory / SUMMARY, summary)
-    for mark in marks:
-        mark.unlink()
-    return summary
-
-
-def _check_same(directory, found, wanted):
-    """Raises `InputError` that names what a directory was made of that is asked for now."""
-    if differing := [key for key in wanted if found.get(key) != wanted[key]]:
-        differences = ", ".join(
-            f"{key} {found.get(key)!r}, now {wanted[key]!r}" for key in differing
-        )
-        raise InputError(f"{directory}: made with {differences}; give another directory")
-
-
-def _flat(made_of):
-    """`records.json` without its levels, except what is in the shards."""
-    flat = {key: value for key, value in made_of.items() if key not in ("settings", "tokenizer")}
-    return flat | made_of.get("settings", {}) | made_of.get("tokenizer", {})
+        splits[split] = totals | {"shards": shards}
+    return splits
 
 
 def read_summary(directory: str | os.PathLike) -> dict:
-    """The content of `records.json`, see `write_records`.
+    """Return the content of `records.json`, see `write_records`.
 
     Raises:
         InputError: there is none, it is of another format, or the records are not finished.
     """
     path = Path(directory) / SUMMARY
     if not path.is_file():
-        raise InputError(f"{directory}: holds no {SUMMARY}; give a directory that records are in")
+        raise InputError(f"{directory}: holds no {SUMMARY}; give a directory of records")
     summary = read_json(path, REMEDY)
     if summary.get("format") != FORMAT:
         raise InputError(
-            f"{path}: format {summary.get('format')!r} where this version reads {FORMAT}; "
-            "write the records again"
+            f"{path}: format {summary.get('format')!r} where this version reads {FORMAT}; {REMEDY}"
         )
-    if not summary.get("complete"):
-        raise InputError(f"{directory}: the records are not finished; write them to the end")
+    if not summary.get("complete", True):  # version 0.1 wrote shard by shard
+        raise InputError(f"{directory}: the records are not finished; {REMEDY}")
     return summary
 
 
 def read_tokenizer(directory: str | os.PathLike) -> WordPieceTokenizer:
-    """The tokenizer that records were made with; errors as of `read_summary`."""
+    """Return the tokenizer that records were made with; errors as of `read_summary`."""
     options = read_summary(directory)["tokenizer"]
     return WordPieceTokenizer.from_file(Path(directory) / "vocab.txt", **options)
 
@@ -352,7 +252,7 @@ def record_passes(
     split: str = "train",
     seed: int | None = None,
 ) -> Passes:
-    """Passes over records. All files are read once here, to find damage before a training does.
+    """Return passes over records. All files are read once here, to detect damage before training.
 
     Args:
         directory: written by `write_records`.
@@ -366,8 +266,8 @@ def record_passes(
         `pretraining.training_batches`.
 
     Raises:
-        InputError: not a directory of finished records, another vocabulary, no such split, or
-            a shard is missing or damaged.
+        InputError: not a directory of records, another vocabulary, no such split, or a file is
+            missing or damaged.
     """
     directory = Path(directory)
     summary = read_summary(directory)
@@ -375,23 +275,20 @@ def record_passes(
     if summary["vocabulary"] != fingerprint:
         raise InputError(
             f"{directory}: made with the vocabulary {summary['vocabulary']}, and the tokenizer "
-            f"has {fingerprint}; write the records again or use the vocab.txt in there"
+            f"has {fingerprint}; prepare the records again or use the vocab.txt in there"
         )
     if split not in summary["splits"]:
         raise InputError(
             f"{directory}: has no split {split!r}, only {', '.join(summary['splits'])}; "
-            "write records with a share held out"
+            "prepare records with a share held out"
         )
-    found = summary["splits"][split]
-    for part in found["shards"]:
-        path = directory / part["file"]
-        if not path.is_file():
-            raise InputError(f"{path}: is missing; write the records again to the same directory")
-        if not _is_there(directory, part) or _crc32(path) != part["crc32"]:
-            raise InputError(
-                f"{path}: damaged; remove it and write the records again to the same directory"
-            )
-    paths = [str(directory / part["file"]) for part in found["shards"]]
+    counts = summary["splits"][split]
+    for shard in counts["shards"]:
+        path = directory / shard["file"]
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard["bytes"] or _crc32(path) != shard["crc32"]:
+            raise InputError(f"{path}: missing or damaged; {REMEDY}")
+    paths = [str(directory / shard["file"]) for shard in counts["shards"]]
 
     def one_pass(pass_number):
         if seed is None:
@@ -408,25 +305,9 @@ def record_passes(
                 deterministic=True,
             )
             strings = shuffled(strings, seed, pass_number)
-        return strings.apply(tf.data.experimental.assert_cardinality(found["examples"]))
+        return strings.apply(tf.data.experimental.assert_cardinality(counts["examples"]))
 
     return one_pass
-
-
-def _mark_name(shard):
-    return f"shard-{shard:05d}.json"
-
-
-def _is_finished(directory, shard):
-    mark = directory / _mark_name(shard)
-    return mark.exists() and all(
-        _is_there(directory, part) for part in read_json(mark, REMEDY).values()
-    )
-
-
-def _is_there(directory, part):
-    path = directory / part["file"]
-    return path.is_file() and path.stat().st_size == part["bytes"]
 
 
 def _crc32(path):
@@ -435,15 +316,3 @@ def _crc32(path):
         while data := stream.read(1 << 20):
             value = zlib.crc32(data, value)
     return value
-
-
-@contextlib.contextmanager
-def _disk_errors(directory) -> Iterator[None]:
-    """What the disk refuses, Python or TensorFlow, is the caller's to mend."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        raise InputError(
-            f"{directory}: cannot be written ({first_line(error)}); free space there or give "
-            "another directory"
-        ) from error

@@ -4,6 +4,7 @@ In: the logs of a training. Out: weights kept, a training that ends early, lines
 that saves what a training resumes from is in `state.py`.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from tfmodels.training.distribution import from_chief
 # What `stop_training` is set to where a stretch ends, so that `True` of another callback differs.
 STRETCH = "the stretch has ended"
 LOOK = 50  # steps between two looks at the loss, each of which waits for the device
+SECONDS, SECONDS_MOVING = 10.0, 1.0  # between two lines of progress; on a terminal
 
 
 def floats(logs: dict) -> dict[str, float]:
@@ -42,6 +44,7 @@ class Steps(keras.callbacks.Callback):
 
     Attributes:
         step: steps taken, those before included.
+        left_out: the last step whose batch was left out, after which Keras' means begin anew.
     """
 
     takes_tensors = True  # as logs of a step; see `loop`
@@ -51,7 +54,7 @@ class Steps(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.ends, self.step, self._skip, self._advice = ends, start, skip, advice
-        self._finite, self._left_out = start, -1
+        self._finite, self.left_out = start, -1
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begun, self._end = self.step, self.ends[epoch]
@@ -68,7 +71,7 @@ class Steps(keras.callbacks.Callback):
         elif self._skip:
             print(f"step {step}: the loss is not finite; the batch is left out", file=sys.stderr)
             self.model.reset_metrics()  # means that would stay as they are
-            self._left_out = step
+            self.left_out = step
         else:
             first = self._finite + 1
             where = f"step {step}" if first == step else f"steps {first} to {step}"
@@ -84,7 +87,7 @@ class Steps(keras.callbacks.Callback):
             )
         if self.model.stop_training == STRETCH:
             self.model.stop_training = False
-        if self._left_out == self.step:  # else the means are of no batch
+        if self.left_out == self.step:  # else the means are of no batch
             logs.update(floats(self._logs) or {"loss": np.nan})
 
 
@@ -170,7 +173,7 @@ class KeepBest(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Say on stderr how far a training is: a line an evaluation; on a terminal one that moves.
+    """Say on stderr how far a training is: a line now and then; on a terminal one that moves.
 
     Args:
         steps: the `Steps` of the training, before this in the list.
@@ -191,6 +194,10 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self._steps, self._epochs, self._tokens = steps, epochs, tokens
         self._shown, self._moves = shown, shown and sys.stderr.isatty()
+        self._interval = SECONDS_MOVING if self._moves else SECONDS
+        self._first: tuple[int, float] | None = (
+            None  # step and time since which the remaining time is estimated
+        )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._from, self._start = self._steps.step, time.perf_counter()
@@ -198,18 +205,31 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._trained = time.perf_counter()
-        if self._moves and self._trained - self._said > 1.0:
+        if self._first is None:  # the first step takes as long as compiling the model
+            self._first = self._steps.step, self._trained
+            if not self.model.stop_training:
+                self._from, self._start = self._first
+        if self._shown and self._trained - self._said >= self._interval:
             self._said = self._trained
-            print(f"\r{self._line({'loss': float(logs['loss'])})}\x1b[K", end="", file=sys.stderr)
+            self._print(self._line({"loss": float(logs["loss"])}), self._moves)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._tokens:
-            taken = self._steps.step - self._from
-            seconds = max(self._trained - self._start, 1e-9)
-            logs["tokens_per_second"] = self._tokens * taken / seconds
+            logs["tokens_per_second"] = self._tokens * self._speed()
         if self._shown:
-            end = "\x1b[K\n" if self._moves else "\n"
-            print(("\r" if self._moves else "") + self._line(logs), end=end, file=sys.stderr)
+            self._print(self._line(logs), False)
+
+    def _print(self, line, stays):
+        if not self._moves:
+            print(line, file=sys.stderr)
+            return
+        if stays:  # a line that is wrapped cannot be written again
+            line = line[: max(shutil.get_terminal_size().columns - 1, 20)]
+        print(f"\r{line}\x1b[K", end="" if stays else "\n", file=sys.stderr, flush=True)
+
+    def _speed(self):
+        """Return the steps per second of this stretch, evaluations not counted."""
+        return (self._steps.step - self._from) / max(self._trained - self._start, 1e-9)
 
     def _line(self, logs):
         step, steps = self._steps.step, self._steps.ends[-1]
@@ -219,11 +239,22 @@ class Progress(keras.callbacks.Callback):
         names = [name for name in logs if name.startswith("val_") and name != "val_loss"]
         names = names or [name for name in logs if name == "val_loss"]
         parts += [f"{name} {logs[name]:.4g}" for name in ("loss", *names) if name in logs]
+        parts.append(f"{self._speed():.3g} steps/s")
         if "tokens_per_second" in logs:
             parts.append(f"{logs['tokens_per_second']:,.0f} tokens/s")
-        seconds = (time.perf_counter() - self._start) / max(step - self._from, 1) * (steps - step)
-        if step < steps:
-            parts.append(
-                f"{seconds:.0f} s left" if seconds < 90 else f"{seconds / 60:.0f} min left"
-            )
+        first, began = self._first
+        if first < step < steps:
+            seconds = (time.perf_counter() - began) / (step - first) * (steps - step)
+            parts.append(f"{_duration(seconds)} left")
         return ", ".join(parts)
+
+
+def _duration(seconds):
+    """Return a time to wait, for a person.
+
+    >>> [_duration(seconds) for seconds in (40, 600, 9000)]
+    ['40 s', '10 min', '2.5 h']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError, LostWorker
 from tfmodels.training.callbacks import KeepBest, Progress, Steps, floats
+from tfmodels.training.curve import Curve
 from tfmodels.training.distribution import is_chief
 from tfmodels.training.state import SaveState, restore_newest
 
@@ -69,13 +70,14 @@ def fit(
         nonfinite: `"stop"` at a loss that is not finite, or `"skip"` its batch.
         advice: for the message about such a loss: what the user can do.
         tokens: of a step, for `tokens_per_second` in the history.
-        verbose: `"auto"`: a line an evaluation on stderr, on a terminal one that moves; 0: nothing;
+        verbose: `"auto"`: a line now and then on stderr, on a terminal one that moves; 0: nothing;
             1 and 2: as Keras.
 
     Returns:
         `keras.callbacks.History` with one value an evaluation, those before a resumption included;
-        also `best`, the index of the evaluation whose weights were kept, or `None`, and `ended`,
-        why the training ended.
+        also `best`, the index of the evaluation whose weights were kept, or `None`; `steps`, after
+        which was measured; `points`, see `Curve`; `steps_per_epoch`, or `None`; and `ended`, why
+        the training ended.
 
     Raises:
         InputError: the loss is not finite; the states are of another training or cannot be written.
@@ -84,7 +86,7 @@ def fit(
     ends, said = list(ends), verbose != 0 and is_chief(model.distribute_strategy)
     if ends[-1] != steps:
         raise ValueError(f"ends must end with steps, got ends={ends} and steps={steps}")
-    best, start, history = None, 0, keras.callbacks.History()
+    best, start, points, history = None, 0, (), keras.callbacks.History()
     if monitor is not None:
         with model.distribute_strategy.scope():
             best = KeepBest(model, monitor, patience, ends, warmup_steps)
@@ -92,6 +94,7 @@ def fit(
     states = None if states is None else Path(states)
     if states and (state := restore_newest(states, model, more)):
         start, history.history = state["step"], state["history"]
+        points = state.get("points", ())  # which older states have not
         if state.get("ends", ends) != ends:
             raise InputError(
                 f"{states}: an unfinished training of {state['ends'][-1]} steps with "
@@ -103,21 +106,24 @@ def fit(
         if said:
             print(f"resuming at step {start} of {steps}", file=sys.stderr)
     counted = Steps(ends, start, nonfinite == "skip", advice)
+    curve = Curve(counted, points)
     if start < steps and not (best and best.ended):
         progress = Progress(counted, epochs, tokens, said and verbose == "auto")
         averaged = _averaged(model, [*callbacks, *filter(None, [best])])
-        listed = [counted, *averaged, progress, history]
+        listed = [counted, curve, *averaged, progress, history]
         with lost_workers(model), contextlib.ExitStack() as stack:
             if states:
                 logs = states.with_name("logs")
                 logs.mkdir(parents=True, exist_ok=True)
-                saved = SaveState(states, counted, save_every, more)
+                curve.write_to(logs / "steps")
+                saved = SaveState(states, counted, save_every, more, curve)
                 stack.enter_context(saved.answering())
                 board = keras.callbacks.TensorBoard(str(logs), write_graph=False)
                 board.takes_tensors = True
                 listed += [board, saved]
             verbose = 0 if verbose == "auto" else verbose
             _fit(model, batches(start), listed, counted, validation, class_weight, verbose)
+    history.points, history.steps_per_epoch = curve.points, epochs and steps / epochs
     return _finished(model, history, counted, best, said)
 
 
@@ -157,6 +163,7 @@ def _finished(model, history, steps, best, said):
     history.history = dict(sorted(history.history.items()))
     number = max(map(len, history.history.values()), default=0)
     history.epoch, history.best = list(range(number)), best.kept if best else None
+    history.steps = [min(end, steps.step) for end in steps.ends[:number]]
     if best and best.ended:
         history.ended = f"stopped: no better one in {max(best.patience, 1)} evaluations"
     elif steps.step < steps.ends[-1]:

@@ -25,6 +25,7 @@ from keras import ops
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import whole_directory
 from tfmodels.training.callbacks import Steps
+from tfmodels.training.curve import Curve
 from tfmodels.training.distribution import from_chief, is_chief
 
 NAME = re.compile("step-([0-9]+)")
@@ -151,15 +152,17 @@ class SaveState(keras.callbacks.Callback):
         steps: the `Steps` of the training, before this in the list, as is Keras' `History`.
         every: steps between two states within an epoch; none are saved there if not given.
         more: further variables of the state, see `save_state`.
+        curve: `Curve` of the training, whose points are kept.
     """
 
     takes_tensors = True  # as logs of a step; see `loop`
 
     def __init__(
-        self, directory: str | Path, steps: Steps, every: int | None = None, more: Sequence = ()
-    ) -> None:
+        self, directory: str | Path, steps: Steps, every: int | None = None, more: Sequence = (),
+        curve: Curve | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._directory, self._every, self._more = directory, every, more
+        self._directory, self._every, self._more, self._curve = directory, every, more, curve
         self._steps, self._leave = steps, None  # when SIGTERM came: step, seconds
 
     @contextlib.contextmanager
@@ -186,7 +189,8 @@ class SaveState(keras.callbacks.Callback):
         if is_chief(self.model.distribute_strategy) and np.isfinite(float(logs["loss"])):
             values = self.model.history.history.items()
             history = {name: list(map(float, of_name)) for name, of_name in values}
-            state = {"history": history, "ends": self._steps.ends}
+            points = self._curve.points if self._curve else []
+            state = {"history": history, "ends": self._steps.ends, "points": points}
             save_state(self._directory, self.model, step, self._more, **state)
             said = f"the state after step {step} is saved"
         if self._leaves():
