@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Two processes, each with whole files of tests: much of a test is one thread that traces or compiles.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test lint quality serving benchmark clean
+.PHONY: demo test lint docs quality serving benchmark clean
 
 demo: $(VENV)/.applications
 	$(PIP) --no-deps --require-hashes --requirement applications/demo-requirements.txt
@@ -22,6 +22,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports setup.cfg --no-cache
+
+# The pages and the API reference, in site/.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
 
 # Against real data: `make quality DATA=directory`; see docs/results.md for what lies there.
 quality: $(VENV)/.peers
@@ -56,6 +60,10 @@ $(VENV)/.test: $(VENV)/bin/python setup.cfg
 	$(PIP) --editable '.[applications,tfds,test]'
 	touch $(VENV)/.applications $@
 
+$(VENV)/.docs: $(VENV)/bin/python setup.cfg
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 $(VENV)/.peers: $(VENV)/.test
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[applications,tfds,test,peers]'
@@ -67,4 +75,4 @@ $(VENV)-2.20/.done: $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-2.20 *.egg-info
+	rm -rf $(VENV) $(VENV)-2.20 site *.egg-info

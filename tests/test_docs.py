@@ -1,18 +1,36 @@
-"""The documents: their Python runs, their commands parse, their links lead somewhere."""
+"""The documents: their code runs, their commands parse, their links lead somewhere."""
 
 import ast
+import configparser
+import importlib.util
+import json
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+from applications.__main__ import parse
 from tfmodels.training.distribution import choose_strategy
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = (*READMES, *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))))
+PAGES = (
+    *READMES, "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md",
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))),
+)  # fmt: skip
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+# Languages of the blocks of a page: those that are run here or in `test_jobs`, and a picture.
+LANGUAGES = {"python": {*READMES, "docs/distributed.md", "docs/serving.md", "docs/scripts.md",
+                        "docs/zh/scripts.md"},
+             "js": {"docs/serving.md"}, "json": {"docs/distributed.md"}}  # fmt: skip
+OUTSIDE = {"cd", "curl", "docker"}  # programs that the tests do not start
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 OLD = ROOT / "tests" / "golden" / "written_0_1" / "sentiment_mean"
 # `tfmodels` commands of each page; that a block is not found would pass unseen.
 COMMANDS = {"README.md": 3, "docs/command_line.md": 29, "docs/serving.md": 5}
@@ -63,17 +81,65 @@ def test_python_about_distribution(tmp_path, monkeypatch):
     assert names["history"].ended
 
 
-def test_python_about_serving(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
     from tests.serving.server import serving
 
+    folder = tmp_path_factory.mktemp("served")
     with tarfile.open(OLD / "1.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    (version,) = {path.parent for path in tmp_path.rglob("saved_model.pb")}
-    (code,) = blocks("docs/serving.md", "python")
+        archive.extractall(folder, filter="data")
+    (version,) = {path.parent for path in folder.rglob("saved_model.pb")}
     with serving(version, "sentiment") as server:
-        assert "grpc://localhost:8500/sentiment" in code
-        run("docs/serving.md", 1, code.replace("grpc://localhost:8500/sentiment", server.grpc), {})
+        yield server
+
+
+def test_python_about_serving(served, capsys):
+    (code,) = blocks("docs/serving.md", "python")
+    assert "grpc://localhost:8500/sentiment" in code
+    run("docs/serving.md", 1, code.replace("grpc://localhost:8500/sentiment", served.grpc), {})
     assert re.search(r"(neg|pos)\w* \[", capsys.readouterr().out)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_javascript(served):
+    (code,) = blocks("docs/serving.md", "js")
+    code = code.replace("http://localhost:8501/v1/models/sentiment", served.rest)
+    command = ["node", "--input-type=module", "--eval", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() in ("neg", "pos"), done.stderr
+
+
+def test_json():
+    (cluster,) = blocks("docs/distributed.md", "json")
+    assert json.loads(cluster).keys() == {"cluster", "task"}
+
+
+def test_python_of_the_workflow(tmp_path, monkeypatch):
+    """What hosted CI trains with the core install runs without the packages of all extras."""
+    (code,) = [step["run"] for step in steps() if step.get("shell") == "python"]
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    assert "safetensors" in metadata["options"]["install_requires"]
+    hidden = ["tokenizers", "huggingface_hub", "tensorflow_serving", "matplotlib", "jsonargparse",
+              "scipy", "rouge_score", "tensorflow_datasets"]  # fmt: skip
+    code = f"import sys\nsys.modules.update(dict.fromkeys({hidden}))\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert "steps were taken" in done.stdout, done.stderr
+
+
+def steps():
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"].values()
+    return [step for job in jobs for step in job["steps"]]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_has_a_language_that_is_checked(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = set(re.findall(r"^```(\w*)\n", text, re.M)) - {"", "sh"}
+    assert found == {language for language, pages in LANGUAGES.items() if page in pages}
 
 
 def without_words(code):
@@ -100,18 +166,59 @@ def test_chinese_page_has_the_same_code(page):
     assert commands(page) or code(page)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_flags_and_verbs_exist(page):
-    """Every `tfmodels` command of a page parses."""
-    from applications.__main__ import parse
+def commands_of(code):
+    """Return the commands of a shell script, as lists of words."""
+    subprocess.run(["bash", "-n"], input=code, text=True, check=True)
+    lines = code.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
-    found = 0
-    for block in blocks(page, "sh"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith("tfmodels "):
-                parse(shlex.split(line, comments=True)[1:])
-                found += 1
-    assert found == COMMANDS.get(page, 0)
+
+def check(words, folder=ROOT):
+    """Assert that a command can be given: that its verbs, flags, targets and files exist."""
+    program, *rest = words
+    if program == "tfmodels":
+        parse(rest)
+    elif program == "make":
+        assert {word for word in rest if "=" not in word} <= TARGETS, words
+    elif program.endswith("pip"):
+        assert rest[0] in ("install", "wheel"), words
+        metadata = configparser.ConfigParser()
+        metadata.read(ROOT / "setup.cfg")
+        for extra in re.findall(r"[\w-]+", "".join(re.findall(r"\[(.*?)\]", " ".join(rest)))):
+            assert extra in metadata["options.extras_require"], words
+    elif program.endswith("python") and rest[0] != "-m":
+        assert (folder / rest[0]).is_file(), words
+    elif program.endswith(("python", "pytest")):
+        module, *arguments = rest[1:] if program.endswith("python") else ["pytest", *rest]
+        assert importlib.util.find_spec(module), words
+        source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("benchmarks/*.py"))
+        for word in arguments:
+            if word.startswith("tests/"):
+                assert (ROOT / word).exists(), words
+            elif word.startswith("--"):
+                assert f'"{word}"' in source, words
+    else:
+        known = {*OUTSIDE, ".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/pre-commit"}
+        assert program in known, words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands(page):
+    """Every command of a page's blocks, and of those that are tools in its text, can be given."""
+    found = [words for block in blocks(page, "sh") for words in commands_of(block)]
+    for words in found:
+        check(words, (ROOT / page).parent)
+    assert len([words for words in found if words[0] == "tfmodels"]) == COMMANDS.get(page, 0)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for code in re.findall(r"`((?:python -m|pytest|make) [^`]+)`", text):
+        check(shlex.split(code))
+
+
+def test_commands_of_the_workflow():
+    for step in steps():
+        if step.get("shell") != "python":
+            for words in commands_of(step.get("run", "")):
+                check(words)
 
 
 @pytest.mark.parametrize("page", PAGES)

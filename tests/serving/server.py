@@ -1,7 +1,7 @@
 """A stand-in for TF Serving on 127.0.0.1: its REST and gRPC contracts over a loaded SavedModel.
 
-It answers `:predict` in columns (`inputs`), `/metadata`, and the
-`PredictionService`; refusals have the status that the server gives them.
+It answers `:predict` in columns (`inputs`) and in rows (`instances`, of texts), `/metadata`, and
+the `PredictionService`; refusals have the status that the server gives them.
 """
 
 import base64
@@ -101,11 +101,17 @@ def _handler(stub, name):
             if f"/models/{name}" not in self.path:
                 return self.answer(404, {"error": f"Servable not found for request: {self.path}"})
             signature = body.get("signature_name", "serving_default")
+            rows = body.get("instances")  # of the one input
             try:
-                answers = stub.predict(signature, _of_json(body["inputs"]))
+                inputs = body["inputs"] if rows is None else {"text": rows}
+                answers = stub.predict(signature, _of_json(inputs))
             except ValueError as error:
                 return self.answer(400, {"error": str(error)})
             lists = {key: _to_json(value.tolist()) for key, value in answers.items()}
+            if rows is not None:
+                columns = zip(*lists.values(), strict=True)
+                found = [dict(zip(lists, values, strict=True)) for values in columns]
+                return self.answer(200, {"predictions": found})
             (only, *more) = lists.values()
             self.answer(200, {"outputs": lists if more else only})
 
