@@ -7,7 +7,7 @@
     task.predict(["what a joy"])
     task.export("saved_models/reviews")
 
-Names are imported when they are first used, TensorFlow with them.
+The names are imported, and TensorFlow with them, when they are first used.
 """
 
 import importlib
@@ -39,16 +39,16 @@ _TASKS = {
     "MaskedLM": "masked_lm",
     "load": "loading",
 }
-_ROOMS = ("data", "metrics", "models", "tasks")
+_MODULES = ("data", "metrics", "models", "tasks")
 
-__all__ = [*_TASKS, *_ROOMS, "InputError", "__version__"]
+__all__ = [*_TASKS, *_MODULES, "InputError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _TASKS:
         _import_tensorflow()
         return getattr(importlib.import_module(f"tfmodels.tasks.{_TASKS[name]}"), name)
-    if name in _ROOMS:
+    if name in _MODULES:
         return importlib.import_module(f"tfmodels.{name}")
     if name == "InputError":
         return importlib.import_module("tfmodels.errors").InputError
@@ -60,30 +60,30 @@ def __dir__() -> list[str]:
 
 
 def _import_tensorflow():
-    """Import TensorFlow without what its libraries write to standard error as they load.
+    """Import TensorFlow and discard what its libraries write to standard error while they load.
 
-    It says nothing that the caller can act on and comes before any log level is read. Python's
-    own messages and exceptions are not touched.
+    They write it before any log level applies, and the caller cannot act on it. Python warnings
+    and exceptions are not affected.
     """
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401
 
         tf.config.list_physical_devices()
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
-# The classes that Keras writes into its files, by module.
-_SAVED = {
+# Classes whose names Keras writes into saved files, by module.
+_SERIALIZABLE = {
     "layers.attention": "Attention",
     "layers.blocks": "FeedForward EncoderBlock DecoderBlock",
     "layers.crf": "CRF",
@@ -102,8 +102,8 @@ _SAVED = {
 }
 
 
-class _Saved:
-    """A class that is imported when Keras finds its name in a file."""
+class _LazyClass:
+    """A class that is imported when Keras reads its name in a saved file."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
@@ -114,15 +114,15 @@ class _Saved:
 
 
 def _register():
-    """Tell Keras the names of the classes: its files need no import but that of this package."""
-    known = sys.modules["keras"].saving.get_custom_objects()
-    for module, names in _SAVED.items():
+    """Register the classes with Keras, so that saved files load after `import tfmodels` alone."""
+    registered = sys.modules["keras"].saving.get_custom_objects()
+    for module, names in _SERIALIZABLE.items():
         for name in names.split():
-            known.setdefault(f"tfmodels>{name}", _Saved(module, name))
+            registered.setdefault(f"tfmodels>{name}", _LazyClass(module, name))
 
 
-class _WithKeras:
-    """A finder that calls `_register` as soon as somebody has imported Keras."""
+class _KerasFinder:
+    """A module finder that calls `_register` when Keras is imported."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
@@ -136,4 +136,4 @@ class _WithKeras:
 if "keras" in sys.modules:
     _register()
 else:
-    sys.meta_path.insert(0, _WithKeras)
+    sys.meta_path.insert(0, _KerasFinder)

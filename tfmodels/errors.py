@@ -1,20 +1,19 @@
-"""The one exception type for mistakes of the caller.
+"""Exceptions of the library.
 
-Everything below `applications` raises `InputError` when what it was given is
-wrong: a file, a column, a checkpoint, a setting. The message is one line that
-says what is wrong, where, and what to do. The command line prints that line
-and exits with status 2; any other exception is a mistake of ours (status 1).
+The library raises `InputError` for invalid input: a file, a column, a checkpoint, an argument. The
+message is one line with the problem, its place and the remedy. The command line prints the line
+and exits with status 2; any other exception is a bug of the library (status 1).
 """
 
 
 class InputError(ValueError):
-    """What the caller gave cannot be used; the message says what, where and what to do."""
+    """Invalid input of the caller; the message names the problem, its place and the remedy."""
 
 
 class LostWorker(Exception):
-    """Another worker of a distributed training, or the way to it, is gone: start all again."""
+    """The connection to a worker of a distributed training is lost: restart all workers."""
 
 
 def first_line(error: object) -> str:
-    """The first line of an exception's message, or its type where it has none."""
+    """Return the first line of an exception's message, or its type if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,7 +1,7 @@
-"""Files that are whole or not there at all, and what everybody reads and writes in them.
+"""Atomic writing of files and directories, JSON files, locks and hashes.
 
-What a process was writing when it was killed, or when the disk was full, is never found under
-its final name.
+A file or directory gets its final name only when it is complete, even if the process is killed or
+the disk is full.
 """
 
 import contextlib
@@ -19,36 +19,35 @@ from filelock import FileLock, Timeout
 from tfmodels.errors import InputError, first_line
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no space
-# What the caller can mend: that, no permission, a file in the way, a failing disk.
-_OF_THE_CALLER = FULL | {
+# Errors that the caller can fix: no space, no permission, an existing file, a failing disk.
+_FIXABLE = FULL | {
     errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EIO,
 }  # fmt: skip
 
 
 @contextlib.contextmanager
 def whole_directory(path: str | Path, instead: str) -> Iterator[Path]:
-    """Yield a directory to fill, which gets its name only when the block has ended well.
+    """Yield a temporary directory that is renamed to `path` when the block ends without error.
 
-    Until then it is `.partial-<random>` beside it; after an exception nothing is left. What
-    earlier processes left when they were killed is removed as well: the lock
-    `.partial-<random>.lock`, which ends with its process, tells a directory that is being
-    written from one that was left.
+    The temporary directory is `.partial-<random>` beside `path`; it is removed after an exception.
+    Temporary directories of killed processes are removed as well: a process holds the lock
+    `.partial-<random>.lock` while it writes, and loses it when it ends.
 
     Args:
-        path: the final name; must not exist yet, or be an empty directory.
-        instead: what the caller can give instead, for the messages: `"another --output_dir"`.
+        path: the final name; must not exist, or be an empty directory.
+        instead: the alternative that messages name, such as `"another --output_dir"`.
 
     Yields:
         `Path` to write into.
 
     Raises:
-        InputError: `path` exists, cannot be written, or the disk is full.
+        InputError: `path` exists or cannot be written, or the disk is full.
     """
     path = Path(path)
     refuse_existing(path, instead)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left(path.parent)
+        _remove_abandoned(path.parent)
         partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}")
         lock = partial.with_name(f"{partial.name}.lock")
         with locked(lock):
@@ -60,7 +59,7 @@ def whole_directory(path: str | Path, instead: str) -> Iterator[Path]:
                 shutil.rmtree(partial, ignore_errors=True)
                 lock.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno not in _OF_THE_CALLER:
+        if error.errno not in _FIXABLE:
             raise
         raise InputError(
             f"{path}: cannot be written ({first_line(error)}); free space there or give {instead}"
@@ -68,43 +67,43 @@ def whole_directory(path: str | Path, instead: str) -> Iterator[Path]:
 
 
 def refuse_existing(path: str | Path, instead: str) -> None:
-    """Raise `InputError` where something is; an empty directory is nothing."""
+    """Raise `InputError` if the path exists and is not an empty directory."""
     path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise InputError(f"{path}: already exists; give {instead} or remove it")
 
 
-def _remove_left(parent):
+def _remove_abandoned(parent):
     for lock in parent.glob(".partial-*.lock"):
-        # Locked by a living process, or just now removed by another one.
+        # Suppressed: a running process holds the lock, or another one has removed the files.
         with contextlib.suppress(OSError, InputError), locked(lock, "being written"):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink(missing_ok=True)
 
 
 def _rename(partial, path):
-    """Give `partial` its name; another one if somebody took it while it was written."""
+    """Rename `partial` to `path`, or to another name if `path` was created in the meantime."""
     try:
         partial.rename(path)
     except OSError as error:
         kept = path.with_name(path.name + partial.name.removeprefix(".partial"))
         partial.rename(kept)
-        raise InputError(f"{path}: exists by now; the result is in {kept}") from error
+        raise InputError(f"{path}: was created in the meantime; the result is in {kept}") from error
 
 
 @contextlib.contextmanager
 def locked(path: str | Path, busy: str | None = None) -> Iterator[None]:
-    """Hold a lock while the block runs: of all processes, only one is in it at a time.
+    """Hold a lock while the block runs; one process at a time can hold it.
 
-    The lock ends with its process, however that ends; its file stays.
+    The operating system releases the lock when the process ends; the file remains.
 
     Args:
-        path: of the file to lock; it is made if it is missing.
-        busy: the message if another process holds the lock; waits for it if not given.
+        path: path of the lock file; created if missing.
+        busy: message of the error if another process holds the lock; None waits for the lock.
 
     Raises:
         InputError: another process holds the lock, and `busy` is given.
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     lock = FileLock(path, timeout=-1 if busy is None else 0)
     try:
@@ -124,28 +123,28 @@ def read_json(
     """Return the JSON object in a file.
 
     Args:
-        path: of the file.
-        remedy: what the caller can do, for the messages.
+        path: path of the file.
+        remedy: the remedy that messages name.
 
     Raises:
-        InputError: the file is missing or holds no JSON object.
+        InputError: the file is missing or does not hold a JSON object.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    except ValueError as error:  # broken UTF-8 and broken JSON
-        raise InputError(f"{path}: no JSON ({first_line(error)}); {remedy}") from error
+    except ValueError as error:  # invalid UTF-8 or JSON
+        raise InputError(f"{path}: not valid JSON ({first_line(error)}); {remedy}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object; {remedy}")
+        raise InputError(f"{path}: not a JSON object; {remedy}")
     return content
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write indented JSON in UTF-8; under its name it is whole or not there.
+    """Write indented JSON in UTF-8, atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
@@ -158,7 +157,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def hash_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 hash of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

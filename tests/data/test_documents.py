@@ -121,7 +121,7 @@ def test_files_that_are_no_text(tmp_path, content, problem, way):
 def test_damaged_gzip(tmp_path):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress(b"some text\n" * 1000)[:-20])
-    with pytest.raises(InputError, match="a.txt.gz: cannot be read.*check that the file is whole"):
+    with pytest.raises(InputError, match=r"a.txt.gz:\d+: cannot be read.*file is complete"):
         read(str(path))
 
 

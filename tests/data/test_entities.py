@@ -140,16 +140,16 @@ def test_tags_that_contradict_their_scheme(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", ":1: no token in the file; give a file with sentences"),
-        ("\n \n-DOCSTART- O\n", ":1: no token in the file"),
-        ("a b O\na O\n", ":2: 2 columns where the rows above have 3; correct the row"),
-        ("a O\n\na\tb\tO\n", ":3: 3 columns where the rows above have 2"),
-        ("a\nb\n", ":1: token and tag are read from one column (of 1); give"),
+        ("", ":1: the file has no tokens; give a file with sentences"),
+        ("\n \n-DOCSTART- O\n", ":1: the file has no tokens"),
+        ("a b O\na O\n", ":2: 2 columns, but 3 in the rows above; correct the row"),
+        ("a O\n\na\tb\tO\n", ":3: 3 columns, but 2 in the rows above"),
+        ("a\nb\n", ":1: token and tag are read from the same column (of 1); give"),
         ("a O\nb PER\n", ":2: 'PER' is no tag; write O, or B-TYPE, I-TYPE and so on"),
         ("a O\nb B-\n", ":2: 'B-' is no tag"),
-        ("a O\n\n\tO\n", ":3: the token is only space; remove the line"),
-        ("a O\n\u3000\tO\n", ":2: the token is only space"),
-        ("a O\n\nb O\n", ": no entity in 2 texts; give texts with entities marked"),
+        ("a O\n\n\tO\n", ":3: the token is only whitespace; remove the line"),
+        ("a O\n\u3000\tO\n", ":2: the token is only whitespace"),
+        ("a O\n\nb O\n", ": no entity in 2 texts; give texts with entities"),
     ],
 )
 def test_mistakes_in_columns(tmp_path, content, problem):
@@ -159,9 +159,9 @@ def test_mistakes_in_columns(tmp_path, content, problem):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"token_column": 2}, ":1: 2 columns; token_column 2 or tag_column -1 is none of them"),
-        ({"tag_column": -3}, ":1: 2 columns; token_column 0 or tag_column -3 is none of them"),
-        ({"token_column": 1}, ":1: token and tag are read from one column (of 2)"),
+        ({"token_column": 2}, ":1: no token_column 2 or tag_column -1; give columns from 0 to 1"),
+        ({"tag_column": -3}, ":1: no token_column 0 or tag_column -3; give"),
+        ({"token_column": 1}, ":1: token and tag are read from the same column (of 2)"),
     ],
 )
 def test_columns_that_are_not_there(tmp_path, options, problem):
@@ -185,13 +185,13 @@ def table_of(*columns):
 @pytest.mark.parametrize(
     ("columns", "options", "problem"),
     [
-        ((NER, NEWS, NER), {}, "column 0 is read as tokens and holds tags; name"),
+        ((NER, NEWS, NER), {}, "column 0 is read as tokens but has tags; give"),
         ((NEWS, POS, NER), {"token_column": 2, "tag_column": 2}, ":1: token and tag are read from"),
-        ((NUMBERS, NEWS, NER), {}, "column 0 is read as tokens and holds the numbers of tokens"),
-        ((NER, POS, NEWS, NER), {"token_column": 1}, "column 1 .* holds labels such as VBD, while"),
-        ((POS, NEWS, NER), {}, "column 0 is read as tokens and holds labels such as VBD, while"),
-        ((NEWS, NER, POS, CHUNK), {}, r"column 3 .* as tags, and column 1 has .*\(LOC, ORG, PER\)"),
-        ((NEWS, NER, OUTSIDE), {}, r"column 2 is read as tags, and column 1 has the entities"),
+        ((NUMBERS, NEWS, NER), {}, "column 0 is read as tokens but has numbers of tokens"),
+        ((NER, POS, NEWS, NER), {"token_column": 1}, "column 1 .* has labels such as VBD, and"),
+        ((POS, NEWS, NER), {}, "column 0 is read as tokens but has labels such as VBD, and"),
+        ((NEWS, NER, POS, CHUNK), {}, r"column 3 .* as tags but column 1 has .*\(LOC, ORG, PER\)"),
+        ((NEWS, NER, OUTSIDE), {}, r"column 2 is read as tags but column 1 has the entities"),
         ((NEWS, NER, POS), {}, r":1: 'NNP' is no tag; write O, or B-TYPE"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_file_without_empty_lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("none.txt", "does not exist; give a CoNLL file of columns, a .jsonl file"),
+        ("none.txt", "does not exist; give a CoNLL file, a .jsonl file"),
         ("a.csv", "unknown kind of source; give a CoNLL file"),
         ("a.json.gz", "unknown kind of source"),
     ],
@@ -281,19 +281,22 @@ def test_json_counts_unicode_characters(tmp_path):
 @pytest.mark.parametrize(
     ("entities", "problem"),
     [
-        ([[0, 8, "A"]], ":2: A from character 0 to 8 is empty or outside of the text, which has 7"),
-        ([[-1, 2, "A"]], "outside of the text"),
+        ([[0, 8, "A"]], ":2: A from character 0 to 8 is empty or outside the text, which has 7"),
+        ([[-1, 2, "A"]], "outside the text"),
         ([[2, 2, "A"]], "A from character 2 to 2 is empty"),
-        ([[3, 4, "A"]], ":2: A from character 3 to 4 is only space; remove it"),
+        ([[3, 4, "A"]], ":2: A from character 3 to 4 is only whitespace; remove it"),
         ([[4, 7, "B"], [0, 5, "A"]], ":2: A 'Ann L' (0 to 5) and B 'Lee' (4 to 7) overlap; keep"),
         ([[0, 3, "A"], [0, 3, "A"]], "A 'Ann' (0 to 3) and A 'Ann' (0 to 3) overlap"),
-        ([[0, 3]], '[0, 3] is no entity; write {"type": "PER", "start": 0, "end": 3} or [0, 3,'),
-        ([{"type": "A", "start": 0}], "is no entity"),
-        ([[0.0, 3, "A"]], "is no entity"),
-        ([[False, True, "A"]], "is no entity"),
-        ([[0, 3, " "]], "is no entity"),
+        (
+            [[0, 3]],
+            '[0, 3] is not an entity; write {"type": "PER", "start": 0, "end": 3} or [0, 3,',
+        ),
+        ([{"type": "A", "start": 0}], "is not an entity"),
+        ([[0.0, 3, "A"]], "is not an entity"),
+        ([[False, True, "A"]], "is not an entity"),
+        ([[0, 3, " "]], "is not an entity"),
         ([[0, 3, "\ud800"]], "surrogates not allowed"),
-        (["A"], "is no entity"),
+        (["A"], "is not an entity"),
         ("A", ':2: give one list, under "entities" or "spans"'),
         (None, "give one list"),
     ],
@@ -394,7 +397,7 @@ def test_tfds_mistakes(prepared, monkeypatch):
     with pytest.raises(InputError, match="wikiann/en:test row 0: tag 1: I-PER after O"):
         open_entities("tfds:wikiann/en:test").scan()
     assert len(read("tfds:wikiann/en:test", scheme="iob")) == 2
-    with pytest.raises(InputError, match="no column 'tokens' of tokens; the columns are"):
+    with pytest.raises(InputError, match="no column 'tokens' of tokens, only .*; give another"):
         tfds = pytest.importorskip("tensorflow_datasets")
         monkeypatch.setattr(tfds.core.DatasetBuilder, "is_prepared", lambda self: True)
         open_entities("tfds:glue/sst2")

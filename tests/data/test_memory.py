@@ -86,9 +86,7 @@ def test_a_dataset_without_end_is_not_counted():
     first = [next(source.stream(None)).values for _ in range(2)]
     assert first == [ROWS[0]] * 2
     for call in (source.scan, source.fingerprint):
-        with pytest.raises(
-            InputError, match=r"never ends, so its rows cannot be .*; use take\(n\)"
-        ):
+        with pytest.raises(InputError, match=r"is infinite and cannot be .*; use take\(n\)"):
             call()
 
 
@@ -192,7 +190,7 @@ def test_documents_of_strings(x):
 
 def test_what_is_no_documents(tmp_path):
     for x in ("book.txt", tmp_path / "book.txt"):
-        with pytest.raises(InputError, match=r"open_texts\('book.txt'\) reads a file, and"):
+        with pytest.raises(InputError, match=r"list of strings, or .*open_texts\('book.txt'\)"):
             as_texts(x)
     with pytest.raises(InputError, match="the rows: no text"):
         list(as_texts([" ", ""]).documents())

@@ -40,7 +40,7 @@ def small_limits(monkeypatch):
     """Limits small enough that a file of some kilobytes meets them all."""
     monkeypatch.setattr(lines, "_BLOCK_BYTES", 64)
     monkeypatch.setattr(lines, "_MAX_BLOCKS", 16)
-    monkeypatch.setattr(rows, "_MIX_ROWS", 20)
+    monkeypatch.setattr(rows, "_BUFFER_ROWS", 20)
 
 
 # Formats
@@ -160,7 +160,7 @@ def test_parts_of_a_source(tmp_path):
     assert set(parts[1]) == source.scan("label", 0.1, seed=1).held_out
     assert parts[0] != sorted(parts[0])
     assert len({part.fingerprint() for part in (source, train, held_out)}) == 3
-    with pytest.raises(InputError, match="a.tsv: 1 rows are too few to hold some out; give rows"):
+    with pytest.raises(InputError, match="a.tsv: 1 rows are too few to hold some out; give eval"):
         split(open_source(write(tmp_path / "a.tsv", HEAD + "x\t1\n"), COLUMNS), 0.5)
 
 
@@ -236,7 +236,7 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
     [
         ("a.tsv", "", r"a\.tsv: the file is empty"),
         ("a.jsonl", "\n", r"a\.jsonl: the file is empty"),
-        ("a.csv", "text,label\n", r"a\.csv:1: a header and no rows"),
+        ("a.csv", "text,label\n", r"a\.csv:1: no rows after the header"),
         (
             "a.tsv",
             "a\tb\n1\t2\n",
@@ -244,7 +244,7 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
         ),
         ("a.csv", "text,b\n1,2\n", r"a\.csv:1: no column named 'label'; .*\['text', 'b'\]"),
         ("a.jsonl", '{"text": 1}\n', r"a\.jsonl:1: no column named 'label'; .*\['text'\]"),
-        ("a.csv", "text,label,text\n1,2,3\n", r"a\.csv:1: two columns named 'text'"),
+        ("a.csv", "text,label,text\n1,2,3\n", r"a\.csv:1: several columns named 'text'"),
         ("a.tsv", HEAD + "a\t1\nb\n", r"a\.tsv:3: 1 columns where the header has 2"),
         ("a.tsv", HEAD + "a\tb\t1\n", r"a\.tsv:2: 3 columns where the header has 2"),
         (
@@ -254,10 +254,10 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
         ),
         ("a.tsv", "a\tb\n".encode("utf-16"), r"a\.tsv:1: a NUL byte; .*UTF-16, save it as UTF-8"),
         ("a.csv", "text,label\na,1\nb\0,1\n", r"a\.csv:3: a NUL byte"),
-        ("a.csv", 'text,label\na,1\n"b,1\nc,1\n', r"a\.csv:3: broken CSV .*unexpected end of data"),
-        ("a.csv", 'text,label\na,1\n"b"c,1\n', r"a\.csv:3: broken CSV"),
-        ("a.csv", "text,label\rb,1\rc,1\r", r"a\.csv:1: broken CSV"),
-        ("a.jsonl", '{"text": 1, "label": 1}\n{"text"\n', r"a\.jsonl:2: not JSON"),
+        ("a.csv", 'text,label\na,1\n"b,1\nc,1\n', r"a\.csv:3: invalid CSV .*unexpected end"),
+        ("a.csv", 'text,label\na,1\n"b"c,1\n', r"a\.csv:3: invalid CSV"),
+        ("a.csv", "text,label\rb,1\rc,1\r", r"a\.csv:1: invalid CSV"),
+        ("a.jsonl", '{"text": 1, "label": 1}\n{"text"\n', r"a\.jsonl:2: not valid JSON"),
         ("a.jsonl", '{"text": 1, "label": 1}\n[1]\n', r"a\.jsonl:2: \[1\] is not a JSON object"),
         (
             "a.jsonl",
@@ -266,8 +266,8 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
         ),
         ("a.jsonl", '{"text": null, "label": 1}', r"a\.jsonl:1: None is not text, a number"),
         ("a.jsonl", '{"text": ["a"], "label": 1}', r"a\.jsonl:1: \['a'\] is not text"),
-        ("a.jsonl", '{"text": "\\ud800", "label": 1}', r"a\.jsonl:1: half of a surrogate pair"),
-        ("a.jsonl", "[" * 100_000, r"a\.jsonl:1: not JSON"),
+        ("a.jsonl", '{"text": "\\ud800", "label": 1}', r"a\.jsonl:1: an unpaired surrogate"),
+        ("a.jsonl", "[" * 100_000, r"a\.jsonl:1: not valid JSON"),
         ("a.tsv", HEAD + "a\t1\nb\t\n", r"a\.tsv:3: the label in column 'label' is empty"),
         ("a.tsv", HEAD + "a\t" + "x" * 500 + "\n", r"a\.tsv:2: column 'label' does not look like"),
         ("a.txt", "a", r"a\.txt: unknown kind of source; give a \.tsv, \.csv or \.jsonl"),
@@ -310,7 +310,7 @@ def test_damaged_gzip(tmp_path):
     content = HEAD + "".join(f"{rng.random()}\t1\n" for _ in range(5000))
     whole = gzip.compress(content.encode())
     (tmp_path / "cut.tsv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"cut\.tsv\.gz:\d+: cannot be read .*file is whole"):
+    with pytest.raises(InputError, match=r"cut\.tsv\.gz:\d+: cannot be read .*file is complete"):
         read(tmp_path / "cut.tsv.gz")
     (tmp_path / "plain.tsv.gz").write_text(TSV)
     with pytest.raises(InputError, match=r"plain\.tsv\.gz:1: cannot be read"):

@@ -55,7 +55,7 @@ def test_sets_that_the_applications_name(tmp_path, monkeypatch, name, columns, o
 
 
 def test_rows_in_every_order(prepared, monkeypatch):
-    monkeypatch.setattr(rows_module, "_MIX_ROWS", 20)
+    monkeypatch.setattr(rows_module, "_BUFFER_ROWS", 20)
     monkeypatch.setattr(tfds, "_BLOCK_ROWS", 8)
     source = open_source("tfds:glue/sst2", SST2)
     rows = list(source.rows())
@@ -81,11 +81,11 @@ def test_splits_versions_and_numbers(prepared):
     ("spec", "columns", "problem"),
     [
         ("tfds:glue/sst2", ("text", "label"), "no column named 'text'; the columns are ['idx', "),
-        ("tfds:glue/sst2:dev", SST2, "cannot read the split 'dev'; the splits are ['train', "),
+        ("tfds:glue/sst2:dev", SST2, "invalid split 'dev'; give one of ['train', "),
         ("tfds:glue/sst2:train[5:5]", SST2, "has no rows"),
-        ("tfds:glue/sst2:test", SST2, "row 0: -1 in column 'label' is none of the 2 labels"),
-        ("tfds:no_such_set", SST2, "knows no such set"),
-        ("tfds:glue/nope", SST2, "knows no such set"),
+        ("tfds:glue/sst2:test", SST2, "row 0: -1 in column 'label' is not one of the 2 labels"),
+        ("tfds:no_such_set", SST2, "unknown to TensorFlow Datasets"),
+        ("tfds:glue/nope", SST2, "unknown to TensorFlow Datasets"),
         ("tfds:", SST2, "write tfds:NAME"),
     ],
 )

@@ -77,11 +77,11 @@ def test_confusions_by_hand():
         ("type and boundary", "ORG", "LOC", 1),
     ]
     assert list(confusions(gold, predicted)[0]) == ["error", "gold", "predicted", "count"]
-    assert len(confusions(gold, predicted, most=2)) == 2
+    assert len(confusions(gold, predicted, maximum=2)) == 2
     assert confusions(gold, gold) == []
 
 
 def test_mistakes_of_the_caller_are_named():
     for function in (entity_metrics, confusions):
-        with pytest.raises(ValueError, match="gold is of 2 texts and predicted of 1"):
+        with pytest.raises(ValueError, match="gold has 2 texts and predicted has 1"):
             function([[], []], [[]])

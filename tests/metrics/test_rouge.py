@@ -144,7 +144,7 @@ def test_lead():
     assert lead(dialogue, 9) == "Ann: Hi. How are you?\nBob: Fine. You?\nAnn: Bye."
     assert lead("今天下雨。“真的吗？”他问。没人知道！", 3) == "今天下雨。\n“真的吗？”\n他问。"
     assert lead(" \n ", 3) == ""
-    with pytest.raises(InputError, match="one sentence or more, got 0"):
+    with pytest.raises(InputError, match="the lead has 0 sentences; give 1 or more"):
         lead(article, 0)
 
 

@@ -287,10 +287,11 @@ def test_every_class_in_files_is_known_to_keras():
         for path in modules
         if "@keras.saving.register_keras_serializable" in (ROOT / path).read_text("utf-8")
     }
-    assert registering == set(tfmodels._SAVED)
+    assert registering == set(tfmodels._SERIALIZABLE)
     for module in registering:
         importlib.import_module(f"tfmodels.{module}")
-    saved = {f"tfmodels>{name}" for names in tfmodels._SAVED.values() for name in names.split()}
+    names = " ".join(tfmodels._SERIALIZABLE.values()).split()
+    saved = {f"tfmodels>{name}" for name in names}
     known = keras.saving.get_custom_objects()
     assert saved == {name for name in known if name.startswith("tfmodels>")}
     assert all(isinstance(known[name], type) for name in saved)

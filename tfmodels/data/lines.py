@@ -1,8 +1,6 @@
-"""Files in UTF-8 whose rows begin at a line each: what tables and files of columns share.
+"""Rows of UTF-8 files in which each row starts on a new line, the base of tables and CoNLL files.
 
-In: a path. Out: lines with the byte and the number they start at, and passes in the order of the
-file or shuffled. Every mistake in a file is an `InputError` of one line that starts with
-`file:line`.
+Errors in a file are `InputError` with a message that starts with `file:line`.
 """
 
 import collections
@@ -22,35 +20,40 @@ from tfmodels.errors import InputError
 from tfmodels.files import hash_of
 
 _MAX_BLOCKS = 4096  # entries of a block index
-_READ_BYTES = 128 << 10  # read at a time from a file
-_BLOCK_BYTES = 4 << 10  # smallest block of rows shuffled as one
+_READ_BYTES = 128 << 10  # size of the read buffer
+_BLOCK_BYTES = 4 << 10  # minimum size of a block for shuffling
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Block(NamedTuple):
-    offset: int  # byte the first row starts at
-    line: int  # its line
-    row: int  # its number
+    offset: int  # byte at which the first row starts
+    line: int  # line of the first row
+    row: int  # number of the first row
 
 
 class LineFile(Source):
-    """Rows of a file in UTF-8, plain or compressed with gzip, that begin at a line each.
+    """Rows of a UTF-8 file, plain or compressed with gzip; each row starts on a new line.
 
     A byte order mark and CRLF line ends are accepted.
 
-    A pass in file order notes where every so many bytes a row starts. The step doubles whenever
-    the index is full, so the index is small for any file, and a pass in random order can jump
-    to its entries. A subclass sets `_start`, the offset and line of the first row.
+    A pass in file order builds an index of blocks: the offset of the first row in every so many
+    bytes. When the index is full, every second entry is dropped, so its size is bounded. A
+    shuffled pass reads the blocks in random order. Subclasses set `_start`, the first row.
     """
 
     _start: Block
-    _row_bytes = 16 << 20  # longest row; a forgotten quote must not swallow gigabytes
+    _row_bytes = 16 << 20  # maximum size of a row, for files with a missing closing quote
 
     def __init__(self, path: str | os.PathLike, columns: Sequence[str], kinds: str) -> None:
-        """`kinds`: what may be given instead, for messages.
+        """Check that the file exists.
+
+        Args:
+            path: path of the file.
+            columns: names of the columns.
+            kinds: the kinds of sources that messages name.
 
         Raises:
-            InputError: no such file.
+            InputError: the file does not exist.
         """
         super().__init__(os.fspath(path), columns)
         self._path = Path(path).expanduser()
@@ -66,12 +69,12 @@ class LineFile(Source):
         return (hash_of(self._path),)
 
     def _records(self, stream: BinaryIO, block: Block) -> Iterator[tuple[int, int, tuple]]:
-        """Yield `(offset, line, values)` of the rows from a block's first to the file's end."""
+        """Yield `(offset, line, values)` of all rows from the first one of a block."""
         raise NotImplementedError
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[BinaryIO, int]]:
-        """Open the file; gives the stream and the offset it stands at, after any mark."""
+        """Open the file; yield the stream and its offset, after the byte order mark if any."""
         try:
             stream: BinaryIO = open(self._path, "rb", buffering=_READ_BYTES)
         except OSError as error:
@@ -82,8 +85,8 @@ class LineFile(Source):
             status = os.fstat(stream.fileno())
             stamp = (status.st_size, status.st_mtime_ns)
             if self._stamp not in (None, stamp):
-                # Row numbers and offsets of the earlier pass would point anywhere.
-                raise InputError(f"{self.name}: the file changed while in use; start again")
+                # Row numbers and offsets of earlier passes are invalid.
+                raise InputError(f"{self.name}: the file changed while in use; open it again")
             self._stamp = stamp
             if self._packed:
                 stream = io.BufferedReader(gzip.GzipFile(fileobj=stream), _READ_BYTES)
@@ -97,38 +100,42 @@ class LineFile(Source):
 
     def _unreadable(self, line: int, error: Exception) -> InputError:
         return InputError(
-            f"{self.name}:{line}: cannot be read ({error}); check that the file is whole"
+            f"{self.name}:{line}: cannot be read ({error}); check that the file is complete"
         )
 
     def _lines(self, stream: BinaryIO, offset: int, line: int) -> Iterator[tuple[int, int, str]]:
-        """Yield `(offset, line number, text with its line end)` from where the stream stands."""
+        """Yield `(offset, line number, text with its line end)` from the stream's position."""
+        for number, data in self._pieces(stream, line, self._row_bytes + 1):
+            if len(data) > self._row_bytes:
+                raise self._too_long(number)
+            try:
+                text = data.decode()
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{self.name}:{number}: byte {error.start + 1} of the line is not UTF-8; "
+                    "save the file as UTF-8"
+                ) from None
+            yield offset, number, text
+            offset += len(data)
+
+    def _pieces(self, stream: BinaryIO, line: int, size: int) -> Iterator[tuple[int, bytes]]:
+        """Yield `(line number, bytes)`: lines, in pieces of at most `size` bytes."""
         try:
-            # A bounded readline: a file without line ends must not be read in one piece.
-            for data in iter(functools.partial(stream.readline, self._row_bytes + 1), b""):
-                if len(data) > self._row_bytes:
-                    raise self._too_long(line)
+            for data in iter(functools.partial(stream.readline, size), b""):
                 if b"\0" in data:
                     raise InputError(
                         f"{self.name}:{line}: a NUL byte; the file is damaged or in UTF-16, "
                         "save it as UTF-8 text"
                     )
-                try:
-                    text = data.decode()
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"{self.name}:{line}: byte {error.start + 1} of the line is not UTF-8; "
-                        "save the file as UTF-8"
-                    ) from None
-                yield offset, line, text
-                offset += len(data)
-                line += 1
+                yield line, data
+                line += data.endswith(b"\n")
         except (OSError, EOFError, zlib.error) as error:
             raise self._unreadable(line, error) from None
 
     def _too_long(self, line: int) -> InputError:
         return InputError(
             f"{self.name}:{line}: the row is longer than {self._row_bytes >> 20} MiB; "
-            "look for a missing line end or closing quote"
+            "check for a missing line end or closing quote"
         )
 
     def _in_order(self) -> Iterator[Row]:
@@ -151,14 +158,14 @@ class LineFile(Source):
             yield from self._in_order()
             return
         if not self._blocks:
-            collections.deque(self._in_order(), maxlen=0)  # a pass for the index alone
+            collections.deque(self._in_order(), maxlen=0)  # only builds the index
         ends = [block.row for block in self._blocks[1:]] + [self._row_count]
         order = list(zip(self._blocks, ends, strict=True))
         rng.shuffle(order)
         with self._open() as (stream, _):
             for block, end in order:
                 stream.seek(block.offset)
-                # `range` comes first: it ends the pairing before a row too many is read.
+                # `range` comes first, so that `zip` stops before it reads the next row.
                 numbers = range(block.row, end)
                 for number, row in zip(numbers, self._records(stream, block), strict=False):
                     yield Row(number, *row[1:])

@@ -1,9 +1,8 @@
-"""Texts with character spans: JSONL files, and the check of the spans of one text.
+"""Texts with entities as character spans: JSONL files, and validation of the spans.
 
-In: rows such as `{"text": "Ann Lee", "entities": [{"type": "PER", "start": 0, "end": 7}]}`; the
-list may be under `spans`, a span may be `{"label", "start", "end"}` or `[0, 7, "PER"]`. Out: rows
-of a text and its entities `(type, start, end)`: characters as Python counts them, the end
-exclusive, in order and without overlap.
+A line of a file is such as `{"text": "Ann Lee", "entities": [{"type": "PER", "start": 0, "end":
+7}]}`. The key of the list can be `spans`, and a span can be `{"label", "start", "end"}` or
+`[0, 7, "PER"]`. Offsets are indices into the Python string, the end exclusive.
 """
 
 import collections
@@ -23,8 +22,8 @@ COLUMNS = ("text", "entities")
 class EntitySource(Source):
     """Rows of a text and its entities.
 
-    In a `Scan` of them are the numbers of entities of each type. Held-out rows are stratified by
-    whether a text has entities; no text with any is an `InputError`.
+    Entities are `(type, start, end)`, in order and without overlap. `scan` counts the entities of
+    each type; held-out rows are stratified by whether a text has entities.
     """
 
     def _count(self, draw, label_column):
@@ -34,8 +33,7 @@ class EntitySource(Source):
             draw.offer(number, bool(entities))
         if not types:
             raise InputError(
-                f"{self.name}: no entity in {draw.counts.total()} texts; give texts with entities "
-                "marked"
+                f"{self.name}: no entity in {draw.counts.total()} texts; give texts with entities"
             )
         return dict(sorted(types.items()))
 
@@ -59,15 +57,15 @@ class JsonSpans(EntitySource, FileSource):
 
 
 def checked_entities(items: Iterable, text: str) -> tuple[Entity, ...]:
-    """Return the entities that the items of a list stand for, in order.
+    """Return the entities of a text in order.
 
     Args:
-        items: dicts of `type` (or `label`), `start` and `end`, `(type, start, end)` or
-            `[start, end, type]`.
-        text: the text that they mark.
+        items: dicts of `type` (or `label`), `start` and `end`, or sequences `(type, start, end)`
+            or `(start, end, type)`.
+        text: the text.
 
     Raises:
-        TypeError: an item is no entity, is outside of the text, or overlaps another one.
+        TypeError: an item is not an entity, is outside the text, or overlaps another one.
     """
     entities = sorted((_entity(item, text) for item in items), key=lambda entity: entity[1:])
     for left, right in zip(entities, entities[1:], strict=False):
@@ -79,28 +77,26 @@ def checked_entities(items: Iterable, text: str) -> tuple[Entity, ...]:
 
 
 def _entity(item: Any, text: str) -> Entity:
-    found: Any = (None, None, None)
+    fields: Any = (None, None, None)
     if isinstance(item, dict):
-        found = item.get("type", item.get("label")), item.get("start"), item.get("end")
+        fields = item.get("type", item.get("label")), item.get("start"), item.get("end")
     elif isinstance(item, list | tuple) and len(item) == 3:
-        found = item if isinstance(item[0], str) else (item[2], *item[:2])
-    kind, start, end = found
-    places = all(
-        isinstance(place, numbers.Integral) and not isinstance(place, bool)
-        for place in (start, end)
-    )
-    if not isinstance(kind, str) or not kind.strip() or not places:
+        fields = item if isinstance(item[0], str) else (item[2], *item[:2])
+    kind, start, end = fields
+    integers = all(isinstance(at, numbers.Integral) and not isinstance(at, bool)
+                   for at in (start, end))  # fmt: skip
+    if not isinstance(kind, str) or not kind.strip() or not integers:
         raise TypeError(
-            f'{str(item)[:60]} is no entity; write {{"type": "PER", "start": 0, "end": 3}} '
+            f'{str(item)[:60]} is not an entity; write {{"type": "PER", "start": 0, "end": 3}} '
             'or [0, 3, "PER"]'
         )
     if not 0 <= start < end <= len(text):
         raise TypeError(
-            f"{kind} from character {start} to {end} is empty or outside of the text, which has "
+            f"{kind} from character {start} to {end} is empty or outside the text, which has "
             f"{len(text)} characters; the end is exclusive"
         )
     if not text[start:end].strip():
-        raise TypeError(f"{kind} from character {start} to {end} is only space; remove it")
+        raise TypeError(f"{kind} from character {start} to {end} is only whitespace; remove it")
     try:
         kind.encode()
     except UnicodeEncodeError as error:

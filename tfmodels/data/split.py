@@ -1,8 +1,4 @@
-"""Parts of a source: the rows to train on, and those held out to measure on.
-
-In: a `Source`. Out: two sources over its rows. The draw is stratified by label, and the same for
-the same seed; see `Source.scan`.
-"""
+"""Splits of a source into rows for training and rows held out for evaluation."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -13,9 +9,13 @@ from tfmodels.errors import InputError
 
 
 class Subset(Source):
-    """The rows of a source whose numbers are in a set (`inside`), or not.
+    """The rows of a source whose numbers are in a set, or those that are not.
 
-    `scan` is that of the whole source.
+    Args:
+        source: the rows.
+        numbers: row numbers.
+        inside: whether to yield the rows in `numbers` or the other ones.
+        scan: scan of the source.
     """
 
     def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan) -> None:
@@ -25,7 +25,7 @@ class Subset(Source):
         self._scan = dataclasses.replace(scan, rows=rows, held_out=frozenset())
 
     def scan(self, label_column: str | None = None, *_: Any, **__: Any) -> Scan:
-        """Return the number of rows, and the label counts of the whole source."""
+        """Return the number of rows, with the label counts of the whole source."""
         return self._scan
 
     def stream(self, seed: int | None) -> Iterator[Row]:
@@ -46,11 +46,14 @@ def split(
     maximum: int = 5000,
     seed: int = 0,
 ) -> tuple[Source, Source]:
-    """Hold rows out of a source, which is read once.
+    """Split a source into two, stratified by label; reads it once.
 
     Args:
         source: the rows.
-        fraction, label_column, maximum, seed: see `Source.scan`.
+        fraction: fraction of each label's rows to hold out, 0 to 0.5.
+        label_column: name of the label column; None splits regardless of labels.
+        maximum: maximum number of rows to hold out.
+        seed: seed of the random choice; see `Source.scan`.
 
     Returns:
         `(train, held_out)`.
@@ -61,8 +64,8 @@ def split(
     scan = source.scan(label_column, fraction, maximum, seed)
     if not scan.held_out:
         raise InputError(
-            f"{source.name}: {scan.rows} rows are too few to hold some out; give rows to measure "
-            "on (--eval_file FILE, or validation_data=)"
+            f"{source.name}: {scan.rows} rows are too few to hold some out; give "
+            "evaluation data (--eval_file FILE, or validation_data=)"
         )
     train, held_out = (Subset(source, scan.held_out, inside, scan) for inside in (False, True))
     return train, held_out

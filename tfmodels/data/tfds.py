@@ -1,7 +1,6 @@
-"""Rows of TensorFlow Datasets.
+"""Rows of TensorFlow Datasets, by the name `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`.
 
-In: `tfds:NAME[/CONFIG][:VERSION][:SPLIT]`. Out: rows of its scalar columns as text, read shard by
-shard. TensorFlow Datasets and TensorFlow are imported when a set is opened.
+TensorFlow Datasets and TensorFlow are imported when a data set is opened.
 """
 
 import os
@@ -14,22 +13,23 @@ from tfmodels.data.rows import Row, Source, text_of
 from tfmodels.errors import InputError, first_line
 
 _SPEC = re.compile(r"tfds:(?P<set>[^:]+(:\d+\.\d+\.\d+)?)(:(?P<split>.+))?")
-_BLOCK_ROWS = 4096  # shuffled as one; opening a block takes tens of milliseconds
+_BLOCK_ROWS = 4096  # of a block for shuffling; opening one takes tens of milliseconds
 _MAX_BLOCKS = 4096
 
 
 class TfdsSource(Source):
-    """A split of a TensorFlow Datasets set.
+    """A split of a data set of TensorFlow Datasets, with scalar columns as text.
 
     Class labels become their names, numbers become text. Rows are numbered in the order of the
-    set's shards. A set that is not prepared is downloaded, if TFDS can.
+    shards. A data set that is not prepared is downloaded if possible.
     """
 
     def __init__(self, spec: str, columns: Sequence[str]) -> None:
-        """Load the description of the set and check the columns; see `tables.open_source`.
+        """Load the metadata of the data set and check the columns; see `tables.open_source`.
 
-        The split in `spec` may be anything TFDS reads, such as `train[:10%]` or `train+test`;
-        `columns` are scalar features of text, numbers or class labels.
+        Args:
+            spec: name with an optional split in TFDS notation, `train[:10%]` or `train+test`.
+            columns: names of scalar features: text, numbers or class labels.
         """
         super().__init__(spec, columns)
         match = _SPEC.fullmatch(spec)
@@ -39,7 +39,7 @@ class TfdsSource(Source):
             import tensorflow_datasets as tfds
         except ImportError as error:
             raise InputError(
-                f"{spec}: TensorFlow Datasets cannot be imported ({error}); "
+                f"{spec}: TensorFlow Datasets cannot be imported ({error}); run: "
                 "pip install tensorflow-datasets"
             ) from None
         self._tfds = tfds
@@ -53,10 +53,9 @@ class TfdsSource(Source):
             parts = instruction.to_absolute(splits)
         except (ValueError, KeyError, AssertionError):
             raise InputError(
-                f"{spec}: cannot read the split {match['split'] or 'train'!r}; "
-                f"the splits are {list(splits)}"
+                f"{spec}: invalid split {match['split'] or 'train'!r}; give one of {list(splits)}"
             ) from None
-        # (number of the first row, split, first, end) of each stretch of neighbouring rows
+        # (number of the first row, split, first, end) of each range of rows
         self._parts: list[tuple[int, str, int, int]] = []
         self._row_count = 0
         for part in parts:
@@ -65,7 +64,7 @@ class TfdsSource(Source):
             self._parts.append((self._row_count, part.splitname, first, end))
             self._row_count += max(end - first, 0)
         if not self._row_count:
-            raise InputError(f"{spec}: the split has no rows; the splits are {list(splits)}")
+            raise InputError(f"{spec}: the split has no rows; give one of {list(splits)}")
 
     def _prepared_builder(self, name: str) -> Any:
         tfds = self._tfds
@@ -73,14 +72,14 @@ class TfdsSource(Source):
             builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
         except (ValueError, OSError) as error:
             raise InputError(
-                f"{self.name}: TensorFlow Datasets knows no such set ({first_line(error)[:200]}); "
-                "check the name, or name the directory it is prepared in (TFDS_DATA_DIR)"
+                f"{self.name}: unknown to TensorFlow Datasets ({first_line(error)[:200]}); "
+                "check the name, or set TFDS_DATA_DIR to the directory in which it is prepared"
             ) from None
         if builder.is_prepared():
             return builder
         try:
             builder.download_and_prepare()
-        except Exception as error:  # network, disk, checksum, missing packages: all end here
+        except Exception as error:  # network, disk, checksum, missing packages
             raise InputError(
                 f"{self.name}: not prepared in {builder.data_dir} and cannot be prepared here "
                 f"({type(error).__name__}: {first_line(error)[:200]}); on a connected machine run "
@@ -97,12 +96,11 @@ class TfdsSource(Source):
         feature = features[column]
         if feature.shape != ():
             raise InputError(
-                f"{self.name}: column {column!r} ({type(feature).__name__}) is not one text, "
-                f"number or label a row; the columns are {list(features)}"
+                f"{self.name}: column {column!r} ({type(feature).__name__}) is not a scalar; give "
+                f"one of text, numbers or labels; the columns are {list(features)}"
             )
 
     def place(self, line: int) -> str:
-        """Return where a row stands, for messages."""
         return f"{self.name} row {line}"
 
     def _contents(self) -> tuple:
@@ -128,15 +126,15 @@ class TfdsSource(Source):
             yield Row(row, row, self._texts(values, row))
 
     def _values(self, number: int, split: str, first: int, end: int) -> Iterator[tuple[int, tuple]]:
-        """Yield the number of each row of a stretch, and what TFDS gives for it."""
+        """Yield the number of each row in a range, and its values as TFDS returns them."""
         import tensorflow as tf
 
         columns = self._columns_of_set()
         dataset = self._builder.as_dataset(
             split=f"{split}[{first}:{end}]",
             decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(columns, True)),
-            # One shard after the other keeps row numbers the same in every way of reading;
-            # a cache would hold the set in memory.
+            # Reading one shard after the other keeps row numbers the same in every pass; a cache
+            # would hold the data set in memory.
             read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
         batches = dataset.map(lambda row: tuple(row[column] for column in columns)).ragged_batch(64)
@@ -149,14 +147,14 @@ class TfdsSource(Source):
         except tf.errors.OpError as error:
             reason = first_line(error.message)[:200]
             raise InputError(
-                f"{self.place(number)}: cannot be read ({reason}); prepare the set again"
+                f"{self.place(number)}: cannot be read ({reason}); prepare the data set again"
             ) from None
 
     def _columns_of_set(self) -> Sequence[str]:
         return self.columns
 
     def _texts(self, values: tuple[Any, ...], number: int) -> tuple[str, ...]:
-        """Return the values of a row."""
+        """Return the values of a row as text."""
         texts = []
         for column, value in zip(self.columns, values, strict=True):
             names = getattr(self._features[column], "names", None)
@@ -166,7 +164,7 @@ class TfdsSource(Source):
                 except UnicodeDecodeError:
                     raise InputError(
                         f"{self.place(number)}: column {column!r} is not UTF-8 text; "
-                        "name a column of text"
+                        "give a column of text"
                     ) from None
             elif names is None:
                 texts.append(text_of(value))
@@ -174,7 +172,7 @@ class TfdsSource(Source):
                 texts.append(names[value])
             else:
                 raise InputError(
-                    f"{self.place(number)}: {value} in column {column!r} is none of the "
+                    f"{self.place(number)}: {value} in column {column!r} is not one of the "
                     f"{len(names)} labels; use a split that has labels"
                 )
         return tuple(texts)

@@ -1,4 +1,4 @@
-"""How good a classifier is: the numbers that follow from a confusion matrix. No tensors."""
+"""Metrics of classification, computed from a confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,26 @@ import numpy as np
 
 
 def classification_metrics(confusion: np.ndarray, labels: Sequence[str]) -> dict:
-    """The usual metrics of a classifier.
+    """Return accuracy, precision, recall and F1.
 
     Args:
-        confusion: int `[C, C]`; row: the true class, column: the predicted one.
-        labels: C strings.
+        confusion: int `[C, C]`, rows by true class, columns by predicted class.
+        labels: names of the C classes.
 
     Returns:
-        dict: `examples`, `accuracy`, `macro_f1` (the mean of the classes' F1) and, by
-        label, `precision`, `recall`, `f1` and `examples`. A class that was never
-        predicted has precision 0, one without examples recall 0.
+        dict: `examples`, `accuracy`, `macro_f1` (the mean F1 over the classes) and `classes`: a
+        dict of `precision`, `recall`, `f1` and `examples` for each label. A class that is never
+        predicted has precision 0; a class without examples has recall 0.
     """
-    right = np.diag(confusion).astype(float)
+    correct = np.diag(confusion).astype(float)
     true, predicted = confusion.sum(1), confusion.sum(0)
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(true, 1)
-    f1 = 2 * right / np.maximum(true + predicted, 1)
+    precision = correct / np.maximum(predicted, 1)
+    recall = correct / np.maximum(true, 1)
+    f1 = 2 * correct / np.maximum(true + predicted, 1)
     examples = int(confusion.sum())
     return {
         "examples": examples,
-        "accuracy": float(right.sum() / max(examples, 1)),
+        "accuracy": float(correct.sum() / max(examples, 1)),
         "macro_f1": float(f1.mean()),
         "classes": {
             label: {

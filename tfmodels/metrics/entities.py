@@ -1,8 +1,7 @@
-"""How well entities were found: the numbers of the CoNLL tasks.
+"""Metrics of named entity recognition, as in the CoNLL tasks.
 
-In: for each text the spans that are right and those that were found. Out: precision, recall and
-F1 of whole entities, an entity being right if its type and both its ends are; equal to those of
-`seqeval` with `mode="strict"`. No tensors.
+A predicted entity is correct if its type and both its ends are correct. Precision, recall and F1
+equal those of `seqeval` with `mode="strict"`.
 """
 
 import collections
@@ -12,23 +11,22 @@ import numpy as np
 
 
 def entity_metrics(gold: Iterable[Iterable], predicted: Iterable[Iterable]) -> dict:
-    """Return precision, recall and F1 of whole entities. What has no denominator is 0.
+    """Return precision, recall and F1 of whole entities; a ratio with denominator 0 is 0.
 
     Args:
-        gold, predicted: for each text a set or list of `(type, first, last)`.
+        gold, predicted: for each text a set or list of `(type, start, end)`.
 
     Returns:
-        dict of `precision`, `recall`, `f1` (all entities alike: micro average) and
-        `support` (entities in `gold`); `macro`: a dict of the same four, the first three
-        as means over the types; `types`: such a dict for each type, by its name.
+        dict: `precision`, `recall` and `f1` over all entities (micro average) and `support`, the
+        number of entities in `gold`; `macro`: the same keys, with means over the types; `types`:
+        the same keys for each type.
 
     Raises:
-        ValueError: if the two are not of the same number of texts.
+        ValueError: `gold` and `predicted` differ in the number of texts.
     """
     texts = [(set(g), set(p)) for g, p in _pairs(gold, predicted)]
-    counts: dict[str, np.ndarray] = collections.defaultdict(
-        lambda: np.zeros(3, int)
-    )  # right, predicted, in gold
+    # By type: correct, predicted, in gold.
+    counts: dict[str, np.ndarray] = collections.defaultdict(lambda: np.zeros(3, int))
     for column, parts in enumerate(zip(*((g & p, p, g) for g, p in texts), strict=True)):
         for kind, _, _ in (span for part in parts for span in part):
             counts[kind][column] += 1
@@ -42,32 +40,32 @@ def entity_metrics(gold: Iterable[Iterable], predicted: Iterable[Iterable]) -> d
 
 
 def confusions(
-    gold: Iterable[Iterable], predicted: Iterable[Iterable], most: int = 20
+    gold: Iterable[Iterable], predicted: Iterable[Iterable], maximum: int = 20
 ) -> list[dict]:
-    """Return what goes wrong, the commonest first.
+    """Return the kinds of errors with their counts, the highest count first.
 
-    An entity that was not found is set against a predicted one that is wrong: against that
-    of the same words, else one of the same type, else one of any type that shares a word.
+    Each entity of `gold` that is not predicted is paired with a wrong prediction: one with the
+    same ends, else one of the same type that overlaps, else any one that overlaps.
 
     Args:
-        gold, predicted: for each text a set or list of `(type, first, last)`.
-        most: how many kinds of mistake to name.
+        gold, predicted: for each text a set or list of `(type, start, end)`.
+        maximum: maximum number of kinds to return.
 
     Returns:
-        list of dicts: `error` (`"type"`: the same words under another type; `"boundary"`:
-        the type with other words; `"type and boundary"`; `"missed"`; `"invented"`), `gold`
-        and `predicted` (types, `None` where there is no entity), `count`.
+        list of dicts: `error` (`"type"`: same ends, different type; `"boundary"`: same type,
+        different ends; `"type and boundary"`; `"missed"`: no prediction; `"invented"`: no entity
+        in `gold`), `gold` and `predicted` (types; None if there is no entity) and `count`.
 
     Raises:
-        ValueError: if the two are not of the same number of texts.
+        ValueError: `gold` and `predicted` differ in the number of texts.
     """
     counts: collections.Counter = collections.Counter()
-    for in_gold, found in _pairs(gold, predicted):
-        missed = sorted(set(in_gold) - set(found), key=lambda span: span[1:])
-        wrong = sorted(set(found) - set(in_gold), key=lambda span: span[1:])
-        for error, alike in _MISTAKES.items():
+    for in_gold, in_predicted in _pairs(gold, predicted):
+        missed = sorted(set(in_gold) - set(in_predicted), key=lambda span: span[1:])
+        wrong = sorted(set(in_predicted) - set(in_gold), key=lambda span: span[1:])
+        for error, match in _ERRORS.items():
             for span in list(missed):
-                other = next((other for other in wrong if alike(span, other)), None)
+                other = next((other for other in wrong if match(span, other)), None)
                 if other is not None:
                     missed.remove(span)
                     wrong.remove(other)
@@ -77,31 +75,31 @@ def confusions(
     order = sorted(counts.items(), key=lambda item: (-item[1], *map(str, item[0])))
     return [
         {"error": error, "gold": kind, "predicted": other, "count": count}
-        for (error, kind, other), count in order[:most]
+        for (error, kind, other), count in order[:maximum]
     ]
 
 
-def _share_a_word(one, other):
+def _overlap(one, other):
     return one[1] < other[2] and other[1] < one[2]
 
 
-# In the order in which a wrong entity is set against a right one.
-_MISTAKES = {
+# In the order in which wrong predictions are paired with missed entities.
+_ERRORS = {
     "type": lambda one, other: one[1:] == other[1:],
-    "boundary": lambda one, other: one[0] == other[0] and _share_a_word(one, other),
-    "type and boundary": _share_a_word,
+    "boundary": lambda one, other: one[0] == other[0] and _overlap(one, other),
+    "type and boundary": _overlap,
 }
 
 
 def _pairs(gold, predicted):
     gold, predicted = list(gold), list(predicted)
     if len(gold) != len(predicted):
-        raise ValueError(f"gold is of {len(gold)} texts and predicted of {len(predicted)}")
+        raise ValueError(f"gold has {len(gold)} texts and predicted has {len(predicted)}")
     return zip(gold, predicted, strict=True)
 
 
-def _scores(right, predicted, in_gold):
-    precision = float(right / predicted) if predicted else 0.0
-    recall = float(right / in_gold) if in_gold else 0.0
+def _scores(correct, predicted, in_gold):
+    precision = float(correct / predicted) if predicted else 0.0
+    recall = float(correct / in_gold) if in_gold else 0.0
     f1 = 2 * precision * recall / ((precision + recall) or 1.0)
     return {"precision": precision, "recall": recall, "f1": f1, "support": int(in_gold)}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 def table(columns: Sequence, rows: Iterable[Sequence]) -> str:
-    """Return a Markdown table; floats with four digits."""
+    """Return a Markdown table; floats have four decimals."""
 
     def cell(value):
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
