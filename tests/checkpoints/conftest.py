@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tfmodels import CausalLM, MaskedLM, Seq2SeqLM
 from tfmodels.checkpoints import bart, bert, gpt2
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
@@ -58,6 +59,12 @@ def assert_logits(model, directory):
     batch, expected = golden(directory)
     logits = keras.ops.convert_to_numpy(model(batch))
     np.testing.assert_allclose(logits, expected["logits"], atol=TOLERANCE, rtol=0)
+
+
+def loaded(kind, directory, *arguments, **options):
+    """A model of that class on the encoder of a checkpoint, with its weights, and the report."""
+    model = kind(Bert(bert.read_bert_config(directory)), *arguments, **options)
+    return model, bert.load_weights(model, directory)
 
 
 def paths(report):
@@ -112,7 +119,7 @@ class Case:
     Attributes:
         model: its class; `config`, a small one of it.
         tokenizer: one for it.
-        load, load_weights, save, write: as in its module.
+        task: the class that loads it; load, load_weights, write: as in its module.
         weights: of how many tensors the model is.
         first, second, kernel: names in the files of two vectors and a kernel `[I, O]`.
         table, output: names of the table of tokens and of its copy, where one may be.
@@ -122,10 +129,9 @@ class Case:
     model: type
     config: object
     tokenizer: object
-    module: object
+    task: object
     load: object
     load_weights: object
-    save: object
     write: object
     weights: int
     first: str
@@ -156,16 +162,16 @@ class Case:
 SHAPE = {"hidden_dim": 32, "num_heads": 4, "feedforward_dim": 48, "max_length": 24}
 FAMILIES = {
     "bert": Case(
-        Bert, BertConfig(vocabulary_size=60, num_layers=2, **SHAPE, epsilon=1e-4), WORDS, bert,
-        bert.load_bert, bert.load_weights, bert.save_bert, bert.write_bert, 5 + 2 * 16,
+        Bert, BertConfig(vocabulary_size=60, num_layers=2, **SHAPE, epsilon=1e-4), WORDS, MaskedLM,
+        bert.load_bert, bert.load_weights, bert.write_bert, 5 + 2 * 16,
         "encoder.layer.1.output.dense.bias", "embeddings.LayerNorm.bias",
         "embeddings.word_embeddings.weight", None,
         "num_attention_heads", "hidden_size", "num_hidden_layers",
     ),
     "gpt2": Case(
         Gpt, GptConfig(vocabulary_size=300, num_layers=2, **SHAPE, epsilon=1e-4),
-        BytePairTokenizer(GPT_TOKENS, MERGES), gpt2, gpt2.load_gpt, gpt2.load_gpt_weights,
-        gpt2.save_gpt, gpt2.write_gpt, 2 + 2 * 12 + 2,
+        BytePairTokenizer(GPT_TOKENS, MERGES), CausalLM, gpt2.load_gpt, gpt2.load_gpt_weights,
+        gpt2.write_gpt, 2 + 2 * 12 + 2,
         "transformer.h.1.mlp.c_proj.bias", "transformer.ln_f.bias",
         "transformer.wte.weight", "lm_head.weight", "n_head", "n_embd", "n_layer",
     ),
@@ -175,8 +181,8 @@ FAMILIES = {
             vocabulary_size=300, num_encoder_layers=2, num_decoder_layers=1, **SHAPE,
             scale_embeddings=True, activation="relu", dropout=0.2,
         ),
-        BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"), bart, bart.load_bart,
-        bart.load_bart_weights, bart.save_bart, bart.write_bart, 2 + 2 * 3 + 2 * 16 + 26,
+        BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"), Seq2SeqLM, bart.load_bart,
+        bart.load_bart_weights, bart.write_bart, 2 + 2 * 3 + 2 * 16 + 26,
         "model.decoder.layers.0.encoder_attn.k_proj.bias", "model.encoder.layers.1.fc2.bias",
         "model.shared.weight", "lm_head.weight",
         "encoder_attention_heads", "d_model", "decoder_layers",
@@ -196,7 +202,8 @@ def copy_of(tmp_path_factory, tmp_path):
     def copy(case):
         source = tmp_path_factory.getbasetemp() / f"random_{case.model.__name__}"
         if not source.exists():
-            case.save(case.random(), source, case.tokenizer)
+            source.mkdir()
+            case.write(case.random(), source, case.tokenizer)
         return Checkpoint(source, tmp_path / "copy")
 
     return copy

@@ -1,6 +1,5 @@
 """Google's checkpoints: the weights of the reference model under their published names."""
 
-import dataclasses
 import json
 import shutil
 
@@ -13,20 +12,18 @@ from tests.checkpoints.conftest import (
     PRETRAINING,
     TOKENS,
     TOLERANCE,
-    WORDS,
     Checkpoint,
     golden,
+    loaded,
     message,
     paths,
 )
 from tests.checkpoints.test_bert import assert_heads
 from tfmodels.checkpoints.bert import (
     load_bert,
-    load_classifier,
     load_pretrainer,
     load_weights,
     read_bert_config,
-    save_google,
 )
 from tfmodels.checkpoints.files import config_path, is_google, kind_of, read_labels
 from tfmodels.models.bert import Bert
@@ -134,8 +131,7 @@ class TestRead:
         assert_same(model, load_pretrainer(PRETRAINING)[0])
 
     def test_classifier(self, google):
-        assert "give num_classes" in message(load_classifier, google.directory)
-        model, report = load_classifier(google.directory, 3)
+        model, report = loaded(Classifier, google.directory, 3)
         assert paths(report) == ["head/logits/kernel", "head/logits/bias"]
         batch, expected = golden(PRETRAINING)
         pooled = model.pooler(model.encoder(batch))
@@ -147,8 +143,8 @@ class TestRead:
             "output_bias": np.arange(3, dtype="float32"),
         }
         google.write({**google.tensors, **head})
-        model, report = load_classifier(google.directory)
-        assert model.num_classes == 3 and not report.new
+        model, report = loaded(Classifier, google.directory, 3)
+        assert not report.new
         np.testing.assert_array_equal(model.head.logits.kernel, head["output_weights"].T)
         np.testing.assert_array_equal(model.head.logits.bias, head["output_bias"])
         assert {"output_weights", "output_bias"} <= set(
@@ -223,7 +219,7 @@ class TestFiles:
         assert "bert_model.ckpt: damaged or cut off (" in message(load_bert, google.directory)
 
     @pytest.mark.parametrize(
-        ("ending", "renamed", "said"),
+        ("ending", "renamed", "expected"),
         [
             (
                 "data-00000-of-00001", None,
@@ -241,10 +237,10 @@ class TestFiles:
             ),
         ],
     )  # fmt: skip
-    def test_file_missing(self, google, ending, renamed, said):
+    def test_file_missing(self, google, ending, renamed, expected):
         path = google.directory / f"bert_model.ckpt.{ending}"
         path.rename(path.with_name(f"bert_model.ckpt.{renamed}" if renamed else "elsewhere"))
-        assert message(load_bert, google.directory) == f"{google.directory}{said}"
+        assert message(load_bert, google.directory) == f"{google.directory}{expected}"
 
     def test_several_checkpoints(self, google):
         google.write(google.tensors, "model.ckpt-100")
@@ -252,61 +248,3 @@ class TestFiles:
             f"{google.directory}: has 2 checkpoints (bert_model.ckpt, model.ckpt-100); "
             "leave one there"
         )
-
-
-class TestWrite:
-    def test_published_names_and_shapes(self, google, tmp_path):
-        model, _ = load_pretrainer(PRETRAINING)
-        save_google(model, tmp_path / "new", WORDS)
-        assert {path.name for path in (tmp_path / "new").iterdir()} == {
-            "bert_config.json",
-            "bert_model.ckpt.data-00000-of-00001",
-            "bert_model.ckpt.index",
-            "vocab.txt",
-        }
-        written = tf.train.load_checkpoint(str(tmp_path / "new" / "bert_model.ckpt"))
-        assert set(written.get_variable_to_shape_map()) == set(google.tensors)
-        for name, tensor in google.tensors.items():
-            np.testing.assert_array_equal(written.get_tensor(name), tensor)
-        config = json.loads((tmp_path / "new" / "bert_config.json").read_text())
-        assert config == CONFIG
-
-    def test_without_heads(self, tmp_path):
-        encoder, _ = load_bert(PRETRAINING)
-        save_google(encoder, tmp_path / "encoder", WORDS)
-        again, report = load_bert(tmp_path / "encoder")
-        assert len(report.loaded) == len(encoder.weights) and not report.ignored
-        assert_same(again, encoder)
-        model, _ = load_pretrainer(PRETRAINING, next_sentence=False)
-        save_google(model, tmp_path / "masked", WORDS)
-        again, report = load_pretrainer(tmp_path / "masked")
-        assert not again.next_sentence and not report.new and not report.ignored
-
-    def test_refused(self, tmp_path):
-        where = tmp_path / "new"
-        encoder, _ = load_bert(PRETRAINING)
-        text = message(save_google, Classifier(encoder, 2), where, WORDS)
-        assert text == "Classifier cannot be written as Google's BERT; save its encoder"
-
-        def other(**fields):
-            return Bert(dataclasses.replace(encoder.config, **fields))
-
-        assert "num_segments" in message(save_google, other(num_segments=0), where, WORDS)
-        text = message(save_google, other(activation="silu"), where, WORDS)
-        assert "activation 'silu' has no name" in text
-        text = message(save_google, other(epsilon=1e-6), where, WORDS)
-        assert "epsilon 1e-06 has no place" in text
-        assert not list(tmp_path.iterdir())
-
-    def test_nothing_is_overwritten_or_left(self, tmp_path, monkeypatch):
-        encoder, _ = load_bert(PRETRAINING)
-        save_google(encoder, tmp_path / "new", WORDS)
-        assert "already exists" in message(save_google, encoder, tmp_path / "new", WORDS)
-
-        def fail(**_):
-            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nmore")
-
-        monkeypatch.setattr(tf.raw_ops, "SaveV2", fail)
-        text = message(save_google, encoder, tmp_path / "full", WORDS)
-        assert f"{tmp_path}/full: cannot be written" in text and "No space left" in text
-        assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -174,14 +174,21 @@ def test_importing_is_quick_and_imports_no_tensorflow():
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_a_model_that_save_bert_wrote(pooling, tmp_path):
-    """As a published one: no application in config.json, and the head of its own is taken."""
-    from tests.checkpoints.conftest import SMALL, WORDS
-    from tfmodels.checkpoints.bert import load_classifier, save_bert
+def test_a_model_without_settings(pooling, tmp_path):
+    """As a published one: no application in config.json, and its own head is loaded."""
+    from tests.checkpoints.conftest import SMALL, WORDS, loaded
+    from tfmodels.checkpoints.bert import write_bert
+    from tfmodels.models.classifier import Classifier
 
-    model, _ = load_classifier(SMALL, 3, pooling=pooling)
-    save_bert(model, tmp_path / "model", WORDS, ["bad", "fair", "good"])
-    task = tfmodels.load(tmp_path / "model")
+    model, _ = loaded(Classifier, SMALL, 3, pooling=pooling)
+    write_bert(model, tmp_path, WORDS, ["bad", "fair", "good"])
+    task = tfmodels.load(tmp_path)
     assert isinstance(task, tfmodels.TextClassifier) and task.labels == ["bad", "fair", "good"]
     batch = {"token_ids": np.arange(12).reshape(2, 6)}
     np.testing.assert_array_equal(task.model(batch), model(batch))
+
+
+def test_what_cannot_be_saved_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="labels are a, b, a; give 3 different names"):
+        new_task(labels=["a", "b", "a"]).save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())

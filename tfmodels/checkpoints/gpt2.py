@@ -1,28 +1,29 @@
 """GPT-2 weights and tokenizers from published checkpoints into `Gpt`, and back.
 
-In: a directory or Hub name with `config.json`, safetensors and a tokenizer, as `transformers`
-writes them. Out: a built `Gpt` with those weights and a `LoadReport`; or, the other way, a
-directory that `GPT2LMHeadModel` reads. Names and fields are those of `GPT2LMHeadModel` and
-`GPT2Config` in `transformers`, after Radford et al. 2019. Kernels lie there as here, `[I, O]`,
-those of queries, keys and values beside one another.
+In: a directory with `config.json`, safetensors and a tokenizer, as `transformers` writes it. Out: a
+built `Gpt` with those weights and a `LoadReport`; or, the other way, a directory that
+`GPT2LMHeadModel` reads. Names and fields are those of `GPT2LMHeadModel` and `GPT2Config` in
+`transformers`, after Radford et al. 2019. Kernels are stored as in Keras, `[I, O]`, those of
+queries, keys and values side by side.
 """
 
 import re
+from pathlib import Path
 
 from tfmodels.checkpoints.family import Family
-from tfmodels.checkpoints.files import find_checkpoint
-from tfmodels.files import whole_directory
-from tfmodels.models.gpt import Gpt, GptConfig
+from tfmodels.models.gpt import Gpt
+from tfmodels.text.bpe import BytePairTokenizer
+from tfmodels.text.character_tokens import CharacterTokenizer
 
 OUTPUT = "lm_head.weight"
-# Constants that old files hold: the causal mask and the score of what is masked.
+# Constants in old files: the causal mask and the score of masked positions.
 IGNORED = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 
 
 class Gpt2Family(Family):
     """See `Family`."""
 
-    name, model_type, config_type = "GPT-2", "gpt2", GptConfig
+    name, model_type, model_class = "GPT-2", "gpt2", Gpt
     fields = {
         "vocabulary_size": "vocab_size",
         "num_layers": "n_layer",
@@ -60,58 +61,27 @@ class Gpt2Family(Family):
     }
     prefix, tied, transposed = "transformer.", {OUTPUT: "wte.weight"}, False
 
-    def is_ignored(self, name):
-        return name == OUTPUT or IGNORED.fullmatch(name)
+    def is_ignored(self, name: str) -> bool:
+        return name == OUTPUT or IGNORED.fullmatch(name) is not None
 
-    def further_fields(self, path, theirs, fields):
-        wide = theirs.get("n_inner") is None
-        return {"feedforward_dim": 4 * fields["hidden_dim"]} if wide else {}
+    def further_fields(self, path: Path, entries: dict, fields: dict) -> dict:
+        default = entries.get("n_inner") is None
+        return {"feedforward_dim": 4 * fields["hidden_dim"]} if default else {}
 
 
 GPT2 = Gpt2Family()
-read_gpt_config, load_gpt_weights = GPT2.read_config, GPT2.load_weights
+read_gpt_config, load_gpt, load_gpt_weights = GPT2.read_config, GPT2.load, GPT2.load_weights
 
 
-def load_gpt(source, *, revision=None, dtype=None):
-    """Return the model of a checkpoint of GPT-2's architecture.
+def write_gpt(
+    model: Gpt, directory: str | Path, tokenizer: BytePairTokenizer | CharacterTokenizer,
+    settings: dict | None = None,
+) -> None:  # fmt: skip
+    """Write the files of a `Gpt` into an existing directory; arguments as of `Family.write`.
 
-    Args:
-        source, revision, dtype: as for `bert.load_bert`, which raises the same.
-
-    Returns:
-        pair of a `Gpt` and a `LoadReport`.
-
-    Example:
-        >>> model, report = load_gpt("openai-community/gpt2")
-        >>> print(report)
+    `transformers` reads the model as `GPT2LMHeadModel` and a `BytePairTokenizer` as
+    `AutoTokenizer`; only `read_tokenizer` reads a `CharacterTokenizer`.
     """
-    directory = find_checkpoint(source, revision)
-    model = Gpt(read_gpt_config(directory), dtype=dtype)
-    return model, load_gpt_weights(model, directory)
-
-
-def save_gpt(model, directory, tokenizer):
-    """Write a directory that `transformers` and `load_gpt` read.
-
-    The model is read by `GPT2LMHeadModel` and a `BytePairTokenizer` by `AutoTokenizer`; a
-    `CharacterTokenizer` is read by `read_tokenizer` only. The directory appears whole or not at
-    all.
-
-    Args:
-        model: `Gpt`. Weights are written as float32.
-        directory: to write; must not be there yet, or be empty.
-        tokenizer: `BytePairTokenizer` or `CharacterTokenizer`, of at most V tokens.
-
-    Raises:
-        InputError: the activation has no name there, there are more tokens than embeddings,
-            or `directory` exists or cannot be written.
-    """
-    with whole_directory(directory, "another directory") as partial:
-        write_gpt(model, partial, tokenizer)
-
-
-def write_gpt(model, directory, tokenizer, ours=None):
-    """Write the files of `save_gpt` into a directory that exists; `ours` as of `Family.write`."""
-    more = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
-    more |= {"bos_token_id": tokenizer.end_id, "eos_token_id": tokenizer.end_id}
-    GPT2.write(model, directory, tokenizer, more, ours)
+    entries = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
+    entries |= {"bos_token_id": tokenizer.end_id, "eos_token_id": tokenizer.end_id}
+    GPT2.write(model, directory, tokenizer, entries, settings)
