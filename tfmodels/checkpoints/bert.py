@@ -40,11 +40,7 @@ NO_POOLER = "pooler_is_identity"
 # Tensors that an encoder does not use: a constant, and the heads of other tasks.
 IGNORED = ("embeddings.position_ids", "cls.", "qa_outputs.", f"{POOLER}.", HEAD, CRF)
 # Kind of head, see `head_of`: class in `transformers`, which has none for "mean".
-HEAD_CLASS = {
-    "first": "BertForSequenceClassification",
-    "tokens": "BertForTokenClassification",
-    "mean": "BertModel",
-}
+HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification"}
 # `problem_type` of config.json: `activation` of a `Classifier`.
 PROBLEMS = {"regression": "linear", "single_label_classification": "softmax",
             "multi_label_classification": "sigmoid"}  # fmt: skip
@@ -178,13 +174,13 @@ def head_of(directory: str | Path) -> str | None:
     classes = read_json(config_path(directory)).get("architectures")
     if not classes:
         return "first"
-    return next((kind for kind in ("first", "tokens") if HEAD_CLASS[kind] in classes), None)
+    return next((kind for kind, name in HEAD_CLASS.items() if name in classes), None)
 
 
 def activation_of(directory: str | Path) -> str:
     """Return the `activation` of the `Classifier` of a checkpoint.
 
-    As in `transformers`, a head of one class gives a number unless `problem_type` differs.
+    As in `transformers`, a head of one class gives a number unless `problem_type` is another.
     """
     default = "linear" if len(read_labels(directory) or ()) == 1 else "softmax"
     problem = read_json(config_path(directory)).get("problem_type")

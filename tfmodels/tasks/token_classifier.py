@@ -247,9 +247,6 @@ class TokenClassifier(EncoderTask):
     def _saved_options(cls):
         return ("max_length", "stride", "crf")
 
-    def _settings(self):
-        return {**super()._settings(), "pooling": "tokens"}
-
     @classmethod
     def _is_published(cls, directory: Path):
         return head_of(directory) == "tokens"
