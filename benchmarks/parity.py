@@ -8,7 +8,8 @@ largest absolute differences in float32. Exit status 1 if one is above 1e-4.
 
     python -m benchmarks.parity [--checkpoint DIR]
 
-"back" is our model, written and read by `transformers`, against the first reading.
+"back" is the model as `write_bert`, `write_gpt` or `write_bart` writes it, read by `transformers`,
+against the first reading.
 """
 
 import argparse
@@ -22,10 +23,11 @@ import torch
 import transformers
 
 from tfmodels.checkpoints.bart import load_bart, write_bart
-from tfmodels.checkpoints.bert import load_pretrainer, load_weights, read_bert_config, write_bert
+from tfmodels.checkpoints.bert import load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.gpt2 import load_gpt, write_gpt
 from tfmodels.models.bert import Bert
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer, printable_bytes
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -137,18 +139,18 @@ def compare(name, reference, directory):
     reference.save_pretrained(directory / "reference")
     batch = random_batch(reference.config.vocab_size)
     expected = reference_outputs(reference, batch)
-    classifies = isinstance(reference, transformers.BertForSequenceClassification)
-    source = directory / "reference"
-    if classifies:
-        model = Classifier(Bert(read_bert_config(source), dtype="float32"), NUM_CLASSES)
-        load_weights(model, source)
+    encoder, labels = Bert(read_bert_config(directory / "reference"), dtype="float32"), None
+    if isinstance(reference, transformers.BertForSequenceClassification):
+        model, labels = Classifier(encoder, NUM_CLASSES), [*map(str, range(NUM_CLASSES))]
     else:
-        model, _ = load_pretrainer(source, dtype="float32")
+        pretrains = isinstance(reference, transformers.BertForPreTraining)
+        model = BertPretrainer(encoder, next_sentence=pretrains)
+    load_weights(model, directory / "reference")
     found = largest_differences(expected, our_outputs(model, batch))
-    (directory / "back").mkdir()
-    labels = list("abc") if classifies else None
-    write_bert(model, directory / "back", WordPieceTokenizer(SPECIAL), labels)
-    back = type(reference).from_pretrained(directory / "back").eval()
+    back = directory / "back"
+    back.mkdir()
+    write_bert(model, back, WordPieceTokenizer(SPECIAL), labels)
+    back = type(reference).from_pretrained(back).eval()
     found["back"] = max(largest_differences(expected, reference_outputs(back, batch)).values())
     print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
     return max(found.values())
@@ -188,9 +190,10 @@ def compare_gpt(name, reference, directory):
     reference.save_pretrained(directory / "reference")
     model, _ = load_gpt(directory / "reference", dtype="float32")
     tokenizer = BytePairTokenizer([*printable_bytes(), END_OF_TEXT], [])
-    (directory / "back").mkdir()
-    write_gpt(model, directory / "back", tokenizer)
-    back = transformers.GPT2LMHeadModel.from_pretrained(directory / "back").eval()
+    back = directory / "back"
+    back.mkdir()
+    write_gpt(model, back, tokenizer)
+    back = transformers.GPT2LMHeadModel.from_pretrained(back).eval()
     found = {"back": 0.0}
     for side in ("left", "right"):
         batch = gpt_batch(reference.config.vocab_size, side == "left")
@@ -253,9 +256,10 @@ def compare_bart(name, reference, directory):
     reference.save_pretrained(directory / "reference")
     model, _ = load_bart(directory / "reference", dtype="float32")
     tokenizer = BytePairTokenizer([*printable_bytes(), END_OF_TEXT], [])
-    (directory / "back").mkdir()
-    write_bart(model, directory / "back", tokenizer)
-    back = transformers.BartForConditionalGeneration.from_pretrained(directory / "back").eval()
+    back = directory / "back"
+    back.mkdir()
+    write_bart(model, back, tokenizer)
+    back = transformers.BartForConditionalGeneration.from_pretrained(back).eval()
     batch = bart_batch(reference.config.vocab_size)
     expected = bart_outputs(reference, batch)
     found = largest_differences(expected, our_bart_outputs(model, batch))

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tfmodels import CausalLM, MaskedLM, Seq2SeqLM
 from tfmodels.checkpoints import bart, bert, gpt2
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert, BertConfig
-from tfmodels.models.classifier import Classifier
 from tfmodels.models.gpt import Gpt, GptConfig
-from tfmodels.models.tagger import Tagger
 from tfmodels.models.transformer import Transformer, TransformerConfig
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer, printable_bytes
 from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -62,29 +61,15 @@ def assert_logits(model, directory):
     np.testing.assert_allclose(logits, expected["logits"], atol=TOLERANCE, rtol=0)
 
 
+def loaded(kind, directory, *arguments, **options):
+    """A model of that class on the encoder of a checkpoint, with its weights, and the report."""
+    model = kind(Bert(bert.read_bert_config(directory)), *arguments, **options)
+    return model, bert.load_weights(model, directory)
+
+
 def paths(report):
     """The new weights without the model's name."""
     return [path.split("/", 1)[1] for path in report.new]
-
-
-def written(write, model, directory, *arguments):
-    """Make a directory and write a model into it."""
-    directory.mkdir(parents=True)
-    write(model, directory, *arguments)
-
-
-def load_classifier(directory, num_classes=3, pooling="first"):
-    """A classifier on the encoder of a checkpoint, with its pooler and head if they fit."""
-    activation = bert.activation_of(directory, num_classes)
-    encoder = Bert(bert.read_bert_config(directory))
-    model = Classifier(encoder, num_classes, 0.1, pooling, activation)
-    return model, bert.load_weights(model, directory)
-
-
-def load_tagger(directory, labels, crf=False):
-    """A tagger on the encoder of a checkpoint, with its head if that is for the labels."""
-    model = Tagger(Bert(bert.read_bert_config(directory)), len(labels), labels, crf)
-    return model, bert.load_weights(model, directory)
 
 
 class Checkpoint:
@@ -134,7 +119,7 @@ class Case:
     Attributes:
         model: its class; `config`, a small one of it.
         tokenizer: one for it.
-        load, load_weights, write: as in its module.
+        task: the class that loads it; load, load_weights, write: as in its module.
         weights: of how many tensors the model is.
         first, second, kernel: names in the files of two vectors and a kernel `[I, O]`.
         table, output: names of the table of tokens and of its copy, where one may be.
@@ -144,7 +129,7 @@ class Case:
     model: type
     config: object
     tokenizer: object
-    module: object
+    task: object
     load: object
     load_weights: object
     write: object
@@ -177,7 +162,7 @@ class Case:
 SHAPE = {"hidden_dim": 32, "num_heads": 4, "feedforward_dim": 48, "max_length": 24}
 FAMILIES = {
     "bert": Case(
-        Bert, BertConfig(vocabulary_size=60, num_layers=2, **SHAPE, epsilon=1e-4), WORDS, bert,
+        Bert, BertConfig(vocabulary_size=60, num_layers=2, **SHAPE, epsilon=1e-4), WORDS, MaskedLM,
         bert.load_bert, bert.load_weights, bert.write_bert, 5 + 2 * 16,
         "encoder.layer.1.output.dense.bias", "embeddings.LayerNorm.bias",
         "embeddings.word_embeddings.weight", None,
@@ -185,7 +170,7 @@ FAMILIES = {
     ),
     "gpt2": Case(
         Gpt, GptConfig(vocabulary_size=300, num_layers=2, **SHAPE, epsilon=1e-4),
-        BytePairTokenizer(GPT_TOKENS, MERGES), gpt2, gpt2.load_gpt, gpt2.load_gpt_weights,
+        BytePairTokenizer(GPT_TOKENS, MERGES), CausalLM, gpt2.load_gpt, gpt2.load_gpt_weights,
         gpt2.write_gpt, 2 + 2 * 12 + 2,
         "transformer.h.1.mlp.c_proj.bias", "transformer.ln_f.bias",
         "transformer.wte.weight", "lm_head.weight", "n_head", "n_embd", "n_layer",
@@ -196,7 +181,7 @@ FAMILIES = {
             vocabulary_size=300, num_encoder_layers=2, num_decoder_layers=1, **SHAPE,
             scale_embeddings=True, activation="relu", dropout=0.2,
         ),
-        BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"), bart, bart.load_bart,
+        BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"), Seq2SeqLM, bart.load_bart,
         bart.load_bart_weights, bart.write_bart, 2 + 2 * 3 + 2 * 16 + 26,
         "model.decoder.layers.0.encoder_attn.k_proj.bias", "model.encoder.layers.1.fc2.bias",
         "model.shared.weight", "lm_head.weight",
@@ -217,7 +202,8 @@ def copy_of(tmp_path_factory, tmp_path):
     def copy(case):
         source = tmp_path_factory.getbasetemp() / f"random_{case.model.__name__}"
         if not source.exists():
-            written(case.write, case.random(), source, case.tokenizer)
+            source.mkdir()
+            case.write(case.random(), source, case.tokenizer)
         return Checkpoint(source, tmp_path / "copy")
 
     return copy

@@ -16,7 +16,7 @@ from tfmodels.checkpoints.bart import (
 from tfmodels.models.transformer import PAPER, TransformerConfig
 
 CASE = FAMILIES["bart"]
-OURS = dataclasses.replace(CASE.config, **PAPER, norm_first=True)
+NO_BART = dataclasses.replace(CASE.config, **PAPER, norm_first=True)
 GENERATION = {
     "start_id": 2, "bos_id": 0, "stop_ids": (2,), "pad_id": 1, "forced_first_id": 0,
     "forced_last_id": 2, "num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram": 3,
@@ -37,29 +37,29 @@ def bart(written, tmp_path):
     return Checkpoint(written, tmp_path / "copy")
 
 
-class TestOurs:
-    """A `Transformer` that is no BART."""
+class TestNoBart:
+    """A `Transformer` that is not a BART."""
 
     def test_what_is_written_is_read(self, tmp_path):
-        write_bart(CASE.random(OURS), tmp_path, CASE.tokenizer, GENERATION)
+        write_bart(CASE.random(NO_BART), tmp_path, CASE.tokenizer, GENERATION)
         model, report = load_bart(tmp_path)
-        assert model.config == OURS
+        assert model.config == NO_BART
         assert not report.new and not report.ignored
-        np.testing.assert_array_equal(CASE.outputs(model), CASE.outputs(CASE.random(OURS)))
+        np.testing.assert_array_equal(CASE.outputs(model), CASE.outputs(CASE.random(NO_BART)))
         assert read_bart_generation(tmp_path) == GENERATION
 
     def test_config(self, tmp_path):
-        write_bart(CASE.random(OURS), tmp_path, CASE.tokenizer)
+        write_bart(CASE.random(NO_BART), tmp_path, CASE.tokenizer)
         path = tmp_path / "config.json"
-        theirs = json.loads(path.read_text())
-        path.write_text(json.dumps(theirs | {"target_vocabulary_size": None}))
-        assert read_bart_config(tmp_path) == OURS  # as version 0.1 wrote it
-        path.write_text(json.dumps(theirs | {"target_vocabulary_size": 7}))
+        fields = json.loads(path.read_text())
+        path.write_text(json.dumps(fields | {"target_vocabulary_size": None}))
+        assert read_bart_config(tmp_path) == NO_BART  # as version 0.1 wrote it
+        path.write_text(json.dumps(fields | {"target_vocabulary_size": 7}))
         assert "target_vocabulary_size is 7" in message(load_bart, tmp_path)
-        path.write_text(json.dumps(theirs | {"num_heads": 5}))
+        path.write_text(json.dumps(fields | {"num_heads": 5}))
         assert "num_heads 5 does not divide" in message(load_bart, tmp_path)
-        del theirs["positions"]
-        path.write_text(json.dumps(theirs))
+        del fields["positions"]
+        path.write_text(json.dumps(fields))
         assert "positions is missing" in message(load_bart, tmp_path)
 
 
@@ -167,15 +167,14 @@ class TestGeneration:
 
 
 class TestLive:
-    """Fresh random models; both directions."""
+    """Our files, read by `transformers`."""
 
     def test_generation(self, parity, written):
-        """Their reading of our files."""
         import transformers
 
-        theirs = transformers.BartForConditionalGeneration.from_pretrained(written)
-        found = theirs.generation_config
+        model = transformers.BartForConditionalGeneration.from_pretrained(written)
+        found = model.generation_config
         assert (found.decoder_start_token_id, found.forced_bos_token_id) == (2, 0)
         assert (found.num_beams, found.no_repeat_ngram_size, found.length_penalty) == (4, 3, 2.0)
         assert (found.min_length, found.max_length, found.pad_token_id) == (6, 21, 1)
-        assert theirs.config.decoder_start_token_id == 2
+        assert model.config.decoder_start_token_id == 2

@@ -19,14 +19,13 @@ from tests.checkpoints.conftest import (
     assert_logits,
     assert_states,
     golden,
-    load_classifier,
-    load_tagger,
+    loaded,
     message,
     paths,
-    written,
 )
+from tfmodels import TextClassifier, TokenClassifier
 from tfmodels.checkpoints.bert import (
-    bert_weights,
+    BERT,
     head_of,
     load_bert,
     load_pretrainer,
@@ -35,10 +34,14 @@ from tfmodels.checkpoints.bert import (
     write_bert,
 )
 from tfmodels.checkpoints.files import read_labels
+from tfmodels.checkpoints.tokenizers import write_tokenizer
 from tfmodels.files import read_json
 from tfmodels.layers.heads import ClassificationHead
 from tfmodels.models.bert import Bert
+from tfmodels.models.classifier import Classifier
 from tfmodels.models.model import EncoderModel
+from tfmodels.models.pretrainer import BertPretrainer
+from tfmodels.models.tagger import Tagger
 
 TABLE = "bert.embeddings.word_embeddings.weight"
 BIAS, DECODER = "cls.predictions.bias", "cls.predictions.decoder"
@@ -46,7 +49,15 @@ NEXT = ("cls.seq_relationship.weight", "cls.seq_relationship.bias")
 POOLER = ("bert.pooler.dense.weight", "bert.pooler.dense.bias")
 HEAD = ("classifier.weight", "classifier.bias")
 NEW_HEAD = ["head/logits/kernel", "head/logits/bias"]
+LABELS = ["bad", "fair", "good"]
 TAGS = ["O", "B-PER", "I-PER"]
+
+
+@pytest.fixture
+def checkpoint(checkpoint):
+    """With a tokenizer, so that tasks load it."""
+    write_tokenizer(checkpoint.directory, WORDS, 24)
+    return checkpoint
 
 
 def assert_heads(model, tolerance=TOLERANCE):
@@ -77,8 +88,7 @@ class TestGolden:
         assert sorted(report.ignored) == sorted((*POOLER, *HEAD))
 
     def test_classifier(self, directory):
-        model, report = load_classifier(directory)
-        assert model.num_classes == 3
+        model, report = loaded(Classifier, directory, 3)
         assert not report.new and not report.ignored
         assert_states(model.encoder, directory)
         assert_logits(model, directory)
@@ -87,11 +97,11 @@ class TestGolden:
         np.testing.assert_allclose(pooled, expected["pooled"], atol=TOLERANCE, rtol=0)
 
     def test_written_again_it_is_the_same(self, directory, tmp_path):
-        model, _ = load_classifier(directory)
-        written(write_bert, model, tmp_path / "new", WORDS, ["x", "y", "z"])
-        assert_same_files(directory, tmp_path / "new")
-        assert read_labels(tmp_path / "new") == ["x", "y", "z"]
-        assert read_bert_config(tmp_path / "new") == model.encoder.config
+        model, _ = loaded(Classifier, directory, 3)
+        write_bert(model, tmp_path, WORDS, ["x", "y", "z"])
+        assert_same_files(directory, tmp_path)
+        assert read_labels(tmp_path) == ["x", "y", "z"]
+        assert read_bert_config(tmp_path) == model.encoder.config
 
 
 class TestPretraining:
@@ -100,22 +110,22 @@ class TestPretraining:
         assert not report.new and not report.ignored
         assert len(report.loaded) == len(model.weights)
         assert set(assert_heads(model)) == {"masked_lm", "next_sentence"}
-        named = [weight for variables in bert_weights(model).values() for weight in variables]
+        named = [weight for variables in BERT.weights(model).values() for weight in variables]
         assert sorted(map(id, named)) == sorted(map(id, model.weights))
 
     def test_written_again_it_is_the_same(self, tmp_path):
-        written(write_bert, load_pretrainer(PRETRAINING)[0], tmp_path / "new", WORDS)
-        assert_same_files(PRETRAINING, tmp_path / "new")
-        config = read_json(tmp_path / "new" / "config.json")
+        write_bert(load_pretrainer(PRETRAINING)[0], tmp_path, WORDS)
+        assert_same_files(PRETRAINING, tmp_path)
+        config = read_json(tmp_path / "config.json")
         assert config["architectures"] == ["BertForPreTraining"]
 
     def test_written_without_next_sentence(self, tmp_path):
-        model, report = load_pretrainer(PRETRAINING, next_sentence=False)
+        model, report = loaded(BertPretrainer, PRETRAINING, next_sentence=False)
         assert not report.new and sorted(report.ignored) == sorted([*NEXT, *POOLER])
-        written(write_bert, model, tmp_path / "new", WORDS)
-        config = read_json(tmp_path / "new" / "config.json")
+        write_bert(model, tmp_path, WORDS)
+        config = read_json(tmp_path / "config.json")
         assert config["architectures"] == ["BertForMaskedLM"]
-        again, report = load_pretrainer(tmp_path / "new")
+        again, report = load_pretrainer(tmp_path)
         assert not again.next_sentence and not report.new and not report.ignored
         assert_heads(again)
 
@@ -165,15 +175,17 @@ class TestForms:
             "cls.seq_relationship.weight": np.zeros((2, 32), np.float32),
         }
         checkpoint.write({**checkpoint.tensors, **more})
-        model, report = load_classifier(checkpoint.directory)
+        model, report = loaded(Classifier, checkpoint.directory, 3)
         assert_logits(model, SMALL)
         assert sorted(report.ignored) == sorted(more)
         assert "ignored: " in str(report) and "cls.predictions.bias" in str(report)
 
-    @pytest.mark.parametrize("theirs", ["gelu_python", "swish", "gelu_new"])
-    def test_names_of_activations(self, checkpoint, theirs):
-        checkpoint.set_config(hidden_act=theirs)
-        expected = {"gelu_python": "gelu", "swish": "silu", "gelu_new": "gelu_tanh"}[theirs]
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [("gelu_python", "gelu"), ("swish", "silu"), ("gelu_new", "gelu_tanh")],
+    )
+    def test_names_of_activations(self, checkpoint, name, expected):
+        checkpoint.set_config(hidden_act=name)
         assert read_bert_config(checkpoint.directory).activation == expected
 
     @pytest.mark.parametrize(
@@ -189,7 +201,7 @@ class TestForms:
         assert f"{field} is {value!r}" in message(read_bert_config, checkpoint.directory)
 
     def test_labels(self, checkpoint):
-        assert read_labels(SMALL) == ["bad", "fair", "good"]
+        assert read_labels(SMALL) == LABELS
         for wrong in ({"1": "a", "2": "b"}, ["a"]):
             checkpoint.set_config(id2label=wrong)
             assert "id2label" in message(read_labels, checkpoint.directory)
@@ -198,25 +210,25 @@ class TestForms:
 class TestWhatIsNew:
     def test_without_pooler_and_head(self, checkpoint):
         checkpoint.without(*POOLER, *HEAD)
-        model, report = load_classifier(checkpoint.directory, 2)
+        model, report = loaded(Classifier, checkpoint.directory, 2)
         assert len(report.loaded) == len(checkpoint.tensors) - 4
         assert paths(report) == ["pooler/dense/kernel", "pooler/dense/bias", *NEW_HEAD]
         assert "new, to be trained: " in str(report)
         assert_states(model.encoder, SMALL)
+        assert "has no trained head" in message(TextClassifier.load, checkpoint.directory)
 
     def test_other_number_of_classes(self):
-        model, report = load_classifier(SMALL, 5)
+        _, report = loaded(Classifier, SMALL, 5)
         assert paths(report) == NEW_HEAD
         assert sorted(report.ignored) == sorted(HEAD)
-        assert model.num_classes == 5
 
     def test_head_of_tokens(self, checkpoint):
         checkpoint.set_config(architectures=["BertForTokenClassification"])
-        _, report = load_classifier(checkpoint.directory, 3)
+        _, report = loaded(Classifier, checkpoint.directory, 3)
         assert paths(report) == NEW_HEAD and "classifier.weight" in report.ignored
 
     def test_mean_pooling(self):
-        model, report = load_classifier(SMALL, 3, pooling="mean")
+        model, report = loaded(Classifier, SMALL, 3, pooling="mean")
         assert paths(report) == NEW_HEAD
         assert sorted(report.ignored) == sorted((*POOLER, *HEAD))
         assert_states(model.encoder, SMALL)
@@ -231,10 +243,10 @@ class TestWhatIsNew:
             for name in ("bias", "dense/kernel", "dense/bias", "norm/gamma", "norm/beta")
         ]
         assert_states(model.encoder, PRETRAINING)
-        _, report = load_pretrainer(pretraining.directory, next_sentence=True)
+        _, report = loaded(BertPretrainer, pretraining.directory)
         assert len(report.new) == 9
         pretraining.without(*NEXT)
-        _, report = load_pretrainer(pretraining.directory, next_sentence=True)
+        _, report = loaded(BertPretrainer, pretraining.directory)
         assert paths(report) == ["next_sentence/logits/kernel", "next_sentence/logits/bias"]
 
 
@@ -252,17 +264,18 @@ class TestActivation:
     )
     def test_read_and_written(self, checkpoint, tmp_path, problem, activation):
         checkpoint.set_config(problem_type=problem)
-        model, _ = load_classifier(checkpoint.directory)
-        assert model.activation == activation
-        written(write_bert, model, tmp_path / "new", WORDS)
-        assert load_classifier(tmp_path / "new")[0].activation == activation
+        model = TextClassifier.load(checkpoint.directory).model
+        assert (model.activation, model.pooling) == (activation, "first")
+        write_bert(model, tmp_path, WORDS, LABELS)
+        assert TextClassifier.load(tmp_path).model.activation == activation
 
     def test_one_number(self, checkpoint):
         """As published for scores of pairs of texts, without a `problem_type`."""
         head = {name: checkpoint.tensors[name][:1] for name in HEAD}
         checkpoint.write({**checkpoint.tensors, **head})
-        model, report = load_classifier(checkpoint.directory, 1)
-        assert (model.num_classes, model.activation) == (1, "linear") and not report.new
+        checkpoint.set_config(id2label={"0": "score"})
+        model = TextClassifier.load(checkpoint.directory).model
+        assert (model.num_classes, model.activation) == (1, "linear")
 
 
 class TestTagger:
@@ -270,7 +283,7 @@ class TestTagger:
 
     @pytest.fixture
     def published(self, checkpoint):
-        """As others publish it: without anything of ours in config.json."""
+        """As others publish it: without settings in config.json."""
         checkpoint.set_config(
             architectures=["BertForTokenClassification"],
             id2label={str(n): tag for n, tag in enumerate(TAGS)},
@@ -280,28 +293,32 @@ class TestTagger:
 
     def test_published(self, published, tmp_path):
         assert head_of(published) == "tokens"
-        model, report = load_tagger(published, read_labels(published))
-        assert model.labels == tuple(TAGS)
+        model = TokenClassifier.load(published).model
+        assert model.labels == tuple(TAGS) and model.crf is None
+        report = loaded(Tagger, published, 3, TAGS)[1]
         assert not report.new and not report.ignored
         batch, _ = golden(SMALL)
         head = {name: load_file(published / "model.safetensors")[name] for name in HEAD}
         expected = model.encoder(batch) @ head[HEAD[0]].T + head[HEAD[1]]
         np.testing.assert_allclose(model(batch), expected, atol=TOLERANCE)
-        written(write_bert, model, tmp_path / "new", WORDS, TAGS)
-        assert_same_files(published, tmp_path / "new")
-        assert read_labels(tmp_path / "new") == TAGS
+        write_bert(model, tmp_path, WORDS, TAGS)
+        assert_same_files(published, tmp_path)
+        assert read_labels(tmp_path) == TAGS
 
     def test_other_labels(self, published):
         for labels in (["O", "B-X", "I-X"], ["O", "B-PER", "I-PER", "B-LOC"]):
-            model, report = load_tagger(published, labels)
-            assert model.labels == tuple(labels) and paths(report) == NEW_HEAD
+            _, report = loaded(Tagger, published, len(labels), labels)
+            assert paths(report) == NEW_HEAD
+
+    def test_no_head(self, checkpoint):
+        assert "has no trained head" in message(TokenClassifier.load, checkpoint.directory)
 
     def test_with_a_crf(self, published, tmp_path):
-        model, report = load_tagger(published, TAGS, crf=True)
+        model, report = loaded(Tagger, published, 3, TAGS, crf=True)
         assert [path.split("/")[0] for path in paths(report)] == ["crf"] * 3
         write_bert(model, tmp_path, WORDS, TAGS, {"application": "ner"})
-        again, report = load_tagger(tmp_path, TAGS, crf=True)
-        assert not report.new
+        again, report = loaded(Tagger, tmp_path, 3, TAGS, crf=True)
+        assert not report.new and not report.ignored
         for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -311,45 +328,45 @@ class TestMean:
 
     @pytest.fixture
     def model(self):
-        return load_classifier(SMALL, 3, pooling="mean")[0]
+        return loaded(Classifier, SMALL, 3, pooling="mean")[0]
 
     @pytest.fixture
-    def directory(self, model, tmp_path):
-        written(write_bert, model, tmp_path / "mean", WORDS, ["a", "b", "c"])
-        return tmp_path / "mean"
+    def written(self, model, tmp_path):
+        write_bert(model, tmp_path, WORDS, ["a", "b", "c"])
+        return tmp_path
 
-    def test_read_again(self, model, directory):
-        again, report = load_classifier(directory, pooling="mean")
-        assert head_of(directory) == "mean" and not report.new
+    def test_read_again(self, model, written):
+        again = TextClassifier.load(written).model
+        assert again.pooling == head_of(written) == "mean"
         batch, _ = golden(SMALL)
         np.testing.assert_array_equal(again(batch), model(batch))
-        assert read_labels(directory) == ["a", "b", "c"]
+        assert read_labels(written) == ["a", "b", "c"]
 
-    def test_as_a_start(self, directory):
-        """The identity is not taken for a pooler that was trained."""
-        assert len(load_classifier(directory, 3, pooling="first")[1].new) == 4
-        assert len(load_pretrainer(directory, next_sentence=True)[1].new) == 9
-        assert not load_bert(directory)[1].new
+    def test_as_a_start(self, written):
+        """The identity is not loaded as a pooler that was trained."""
+        assert len(loaded(Classifier, written, 3)[1].new) == 4
+        assert len(loaded(BertPretrainer, written)[1].new) == 9
+        assert not load_bert(written)[1].new
 
-    def test_transformers_reads_the_encoder(self, parity, directory):
+    def test_transformers_reads_the_encoder(self, parity, written):
         import torch
         import transformers
 
-        theirs, found = transformers.AutoModel.from_pretrained(directory, output_loading_info=True)
-        assert not found["missing_keys"] and not found["mismatched_keys"]
-        assert set(found["unexpected_keys"]) == {f"mean_{name}" for name in HEAD}
+        model, info = transformers.AutoModel.from_pretrained(written, output_loading_info=True)
+        assert not info["missing_keys"] and not info["mismatched_keys"]
+        assert set(info["unexpected_keys"]) == {f"mean_{name}" for name in HEAD}
         batch, expected = golden(SMALL)
         with torch.no_grad():
             ids, segments, mask = (torch.tensor(batch[name]).long() for name in sorted(batch)[::-1])
-            found = theirs.eval()(ids, attention_mask=mask, token_type_ids=segments)
+            outputs = model.eval()(ids, attention_mask=mask, token_type_ids=segments)
         real = batch["padding_mask"]
         np.testing.assert_allclose(
-            found.last_hidden_state[real], expected["states"][real], atol=TOLERANCE
+            outputs.last_hidden_state[real], expected["states"][real], atol=TOLERANCE
         )
 
-    def test_keras_hub_reads_the_encoder(self, directory):
+    def test_keras_hub_reads_the_encoder(self, written):
         hub = pytest.importorskip("keras_hub", reason="compares with KerasHub")
-        backbone = hub.models.BertBackbone.from_preset(str(directory))
+        backbone = hub.models.BertBackbone.from_preset(str(written))
         batch, expected = golden(SMALL)
         states = backbone(batch)["sequence_output"]
         real = batch["padding_mask"]
@@ -365,20 +382,20 @@ class TestDoesNotFit:
         assert "32 missing: " in text and "and 27 more" in text
 
     def test_no_bert(self):
-        assert "Sequential is no Bert" in message(load_weights, keras.Sequential(), SMALL)
+        assert "Sequential is not a Bert" in message(load_weights, keras.Sequential(), SMALL)
 
 
 class TestWhereItRuns:
     def test_under_a_strategy(self, mirrored, tmp_path):
         with mirrored.scope():
-            model, report = load_classifier(SMALL)
+            model, report = loaded(Classifier, SMALL, 3)
         assert not report.new
         assert_logits(model, SMALL)
-        expected = load_classifier(SMALL)[0].get_weights()[0]
+        expected = loaded(Classifier, SMALL, 3)[0].get_weights()[0]
         for replica in mirrored.experimental_local_results(model.weights[0].value):
             np.testing.assert_array_equal(replica, expected)
-        written(write_bert, model, tmp_path / "new", WORDS)
-        assert_logits(load_classifier(tmp_path / "new")[0], SMALL)
+        write_bert(model, tmp_path, WORDS, LABELS)
+        assert_logits(loaded(Classifier, tmp_path, 3)[0], SMALL)
 
     def test_without_torch_and_transformers(self, tmp_path):
         for name in ("torch", "transformers"):
@@ -393,9 +410,15 @@ class TestWhereItRuns:
 class TestWrite:
     @pytest.fixture
     def model(self):
-        return load_classifier(SMALL)[0]
+        return loaded(Classifier, SMALL, 3)[0]
 
     def test_refused(self, model, tmp_path):
+        tagger = Tagger(model.encoder, 3)
+        for labels, text in [(["a", "b"], "a, b"), (["a", "a", "b"], "a, a, b"), (None, "missing")]:
+            for each in (model, tagger):
+                assert message(write_bert, each, tmp_path, WORDS, labels) == (
+                    f"the labels are {text}; give 3 different names, one for each class"
+                )
         plain = dataclasses.replace(model.encoder.config, num_segments=0)
         assert "num_segments" in message(write_bert, Bert(plain), tmp_path, WORDS)
         assert not list(tmp_path.iterdir())
@@ -409,7 +432,7 @@ class TestWrite:
                 self.build()
 
         ranker = Ranker(model.encoder)
-        text = message(written, write_bert, ranker, tmp_path / "new", WORDS)
+        text = message(write_bert, ranker, tmp_path, WORDS)
         assert "Ranker has weights with no name" in text and "rank/logits/kernel" in text
         assert len(load_weights(ranker, SMALL).new) == 2
 
@@ -445,28 +468,27 @@ class TestLive:
         import transformers
 
         models = {
-            "BertForPreTraining": load_pretrainer(PRETRAINING)[0],
-            "BertForMaskedLM": load_pretrainer(PRETRAINING, next_sentence=False)[0],
-            "BertForSequenceClassification": load_classifier(SMALL)[0],
-            "BertForTokenClassification": load_tagger(SMALL, TAGS)[0],
-            "BertModel": load_bert(SMALL)[0],
+            "BertForPreTraining": loaded(BertPretrainer, PRETRAINING),
+            "BertForMaskedLM": loaded(BertPretrainer, PRETRAINING, next_sentence=False),
+            "BertForSequenceClassification": loaded(Classifier, SMALL, 3),
+            "BertForTokenClassification": loaded(Tagger, SMALL, 3),
+            "BertModel": load_bert(SMALL),
         }
-        for kind, model in models.items():
-            labels = {"BertForSequenceClassification": ["x", "y", "z"],
-                      "BertForTokenClassification": TAGS}.get(kind)  # fmt: skip
-            written(write_bert, model, tmp_path / kind, WORDS, labels)
-            _, found = getattr(transformers, kind).from_pretrained(
+        for kind, (model, _) in models.items():
+            (tmp_path / kind).mkdir()
+            write_bert(model, tmp_path / kind, WORDS, TAGS)
+            _, info = getattr(transformers, kind).from_pretrained(
                 tmp_path / kind, output_loading_info=True
             )
-            assert len(found) >= 3 and not any(found.values()), (kind, found)
+            assert len(info) >= 3 and not any(info.values()), (kind, info)
 
     def test_labels_and_text(self, parity, tmp_path):
         import transformers
 
-        written(write_bert, load_classifier(SMALL)[0], tmp_path / "new", WORDS, ["x", "y", "z"])
-        theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "new")
-        assert theirs.config.id2label == {0: "x", 1: "y", 2: "z"}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")
+        write_bert(loaded(Classifier, SMALL, 3)[0], tmp_path, WORDS, ["x", "y", "z"])
+        model = transformers.BertForSequenceClassification.from_pretrained(tmp_path)
+        assert model.config.id2label == {0: "x", 1: "y", 2: "z"}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
         assert tokenizer.model_max_length == 24
         assert tokenizer("a Éb中")["input_ids"] == [2, 5, 11, 12, 13, 3]
 
@@ -474,10 +496,10 @@ class TestLive:
     def test_as_transformers_writes_it(self, parity, tmp_path, form):
         import transformers
 
-        theirs = transformers.BertForSequenceClassification.from_pretrained(OTHER)
+        model = transformers.BertForSequenceClassification.from_pretrained(OTHER)
         if form == "sharded":
-            theirs.save_pretrained(tmp_path, max_shard_size="20KB")
+            model.save_pretrained(tmp_path, max_shard_size="20KB")
             assert not (tmp_path / "model.safetensors").exists()
         else:
-            theirs.bert.save_pretrained(tmp_path)
+            model.bert.save_pretrained(tmp_path)
         assert_states(load_bert(tmp_path)[0], OTHER)

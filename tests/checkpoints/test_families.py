@@ -8,7 +8,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.checkpoints.conftest import FAMILIES, SMALL, TOLERANCE, message
-from tfmodels.checkpoints.files import kind_of, our_settings
+from tfmodels import Seq2SeqLM
+from tfmodels.checkpoints.files import kind_of, saved_settings
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 
 ACTIVATION = {"bert": "hidden_act", "gpt2": "activation_function", "bart": "activation_function"}
@@ -33,7 +34,7 @@ class TestRoundTrip:
         assert set(report.ignored) <= {"pooler.dense.weight", "pooler.dense.bias"}
         np.testing.assert_array_equal(family.outputs(model), family.outputs(family.random()))
         assert FAMILIES[kind_of(directory.directory)] is family
-        assert our_settings(directory.directory) == {}
+        assert saved_settings(directory.directory) == {}
 
     def test_every_field(self, family, other, tmp_path):
         """Of a config in which each differs from the default."""
@@ -53,9 +54,9 @@ class TestRoundTrip:
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight.value), expected)
         assert "bfloat16" in {weight.dtype for weight in half.weights}
 
-    def test_settings_of_ours(self, family, tmp_path):
-        family.write(family.random(), tmp_path, family.tokenizer, ours={"seed": 3})
-        assert our_settings(tmp_path) == {"seed": 3}
+    def test_settings_of_a_task(self, family, tmp_path):
+        family.write(family.random(), tmp_path, family.tokenizer, settings={"seed": 3})
+        assert saved_settings(tmp_path) == {"seed": 3}
         family.load(tmp_path)
 
     def test_shards(self, family, directory):
@@ -65,11 +66,16 @@ class TestRoundTrip:
 
     def test_hub_name(self, family, directory, monkeypatch):
         hub = pytest.importorskip("huggingface_hub", reason="fetching needs it")
-        monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(directory.directory))
-        model, _ = family.load("someone/model", revision="v1")
-        np.testing.assert_array_equal(family.outputs(model), family.outputs(family.random()))
+        models = {("someone/model", "v1"): str(directory.directory)}
+        monkeypatch.setattr(
+            hub, "snapshot_download", lambda name, revision, **_: models[name, revision]
+        )
+        options = {"max_length": 24, "max_target_length": 8} if family.task is Seq2SeqLM else {}
+        task = family.task.from_preset("someone/model", revision="v1", **options)
+        found = family.outputs(getattr(task, "backbone", task.model))
+        np.testing.assert_array_equal(found, family.outputs(family.random()))
         tokenizer = read_tokenizer("someone/model", "v1")
-        assert tokenizer.vocabulary == family.tokenizer.vocabulary
+        assert task.tokenizer.vocabulary == tokenizer.vocabulary == family.tokenizer.vocabulary
         assert tokenizer.get_config() == family.tokenizer.get_config()
 
 

@@ -14,7 +14,7 @@ from tests.checkpoints.conftest import (
     TOLERANCE,
     Checkpoint,
     golden,
-    load_classifier,
+    loaded,
     message,
     paths,
 )
@@ -27,6 +27,7 @@ from tfmodels.checkpoints.bert import (
 )
 from tfmodels.checkpoints.files import config_path, is_google, kind_of, read_labels
 from tfmodels.models.bert import Bert
+from tfmodels.models.classifier import Classifier
 from tfmodels.models.pretrainer import BertPretrainer
 
 L, H, N, F, V, P = 2, 32, 2, 128, 120, 24  # of the reference model
@@ -130,7 +131,7 @@ class TestRead:
         assert_same(model, load_pretrainer(PRETRAINING)[0])
 
     def test_classifier(self, google):
-        model, report = load_classifier(google.directory, 3)
+        model, report = loaded(Classifier, google.directory, 3)
         assert paths(report) == ["head/logits/kernel", "head/logits/bias"]
         batch, expected = golden(PRETRAINING)
         pooled = model.pooler(model.encoder(batch))
@@ -142,8 +143,8 @@ class TestRead:
             "output_bias": np.arange(3, dtype="float32"),
         }
         google.write({**google.tensors, **head})
-        model, report = load_classifier(google.directory)
-        assert model.num_classes == 3 and not report.new
+        model, report = loaded(Classifier, google.directory, 3)
+        assert not report.new
         np.testing.assert_array_equal(model.head.logits.kernel, head["output_weights"].T)
         np.testing.assert_array_equal(model.head.logits.bias, head["output_bias"])
         assert {"output_weights", "output_bias"} <= set(
@@ -218,7 +219,7 @@ class TestFiles:
         assert "bert_model.ckpt: damaged or cut off (" in message(load_bert, google.directory)
 
     @pytest.mark.parametrize(
-        ("ending", "renamed", "said"),
+        ("ending", "renamed", "expected"),
         [
             (
                 "data-00000-of-00001", None,
@@ -236,10 +237,10 @@ class TestFiles:
             ),
         ],
     )  # fmt: skip
-    def test_file_missing(self, google, ending, renamed, said):
+    def test_file_missing(self, google, ending, renamed, expected):
         path = google.directory / f"bert_model.ckpt.{ending}"
         path.rename(path.with_name(f"bert_model.ckpt.{renamed}" if renamed else "elsewhere"))
-        assert message(load_bert, google.directory) == f"{google.directory}{said}"
+        assert message(load_bert, google.directory) == f"{google.directory}{expected}"
 
     def test_several_checkpoints(self, google):
         google.write(google.tensors, "model.ckpt-100")

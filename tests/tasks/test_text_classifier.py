@@ -174,12 +174,13 @@ def test_importing_is_quick_and_imports_no_tensorflow():
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
-def test_a_model_without_an_application(pooling, tmp_path):
-    """As a published one: no application in config.json, and the head of its own is taken."""
-    from tests.checkpoints.conftest import SMALL, WORDS, load_classifier
+def test_a_model_without_settings(pooling, tmp_path):
+    """As a published one: no application in config.json, and its own head is loaded."""
+    from tests.checkpoints.conftest import SMALL, WORDS, loaded
     from tfmodels.checkpoints.bert import write_bert
+    from tfmodels.models.classifier import Classifier
 
-    model, _ = load_classifier(SMALL, 3, pooling)
+    model, _ = loaded(Classifier, SMALL, 3, pooling=pooling)
     write_bert(model, tmp_path, WORDS, ["bad", "fair", "good"])
     task = tfmodels.load(tmp_path)
     assert isinstance(task, tfmodels.TextClassifier) and task.labels == ["bad", "fair", "good"]
@@ -201,3 +202,9 @@ def test_rows_are_counted_once(tmp_path):
     new_task().fit(opened("train"), validation_data=opened("held out"), epochs=2, verbose=0)
     in_order = [passes.count((name, True)) for name in ("train", "held out")]
     assert in_order == [1, 1 + 2]  # training reads in another order, each evaluation in this one
+
+
+def test_what_cannot_be_saved_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="labels are a, b, a; give 3 different names"):
+        new_task(labels=["a", "b", "a"]).save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())

@@ -1,33 +1,35 @@
 """BART weights and tokenizers from published checkpoints into `Transformer`, and back.
 
-In: a directory or Hub name with `config.json`, safetensors and the files of a tokenizer, as
-`transformers` writes them. Out: a built `Transformer` with those weights and a `LoadReport`, and
-how the checkpoint wants its texts generated; or, the other way, a directory that
-`BartForConditionalGeneration` reads. Names and fields are those of that class and `BartConfig` in
-`transformers`, after Lewis et al. 2019. A `Transformer` that is no BART (`PAPER`, pre-norm) lies
-in a directory of the same names, whose `config.json` says so in our own fields. Their tables of
-positions start with two rows that nothing reads: these are left out here and written as zeros.
+In: a directory with `config.json`, safetensors and the files of a tokenizer, as `transformers`
+writes it. Out: a built `Transformer` with those weights and a `LoadReport`, and the settings of
+generation; or, the other way, a directory that `BartForConditionalGeneration` reads. Names and
+fields are those of that class and `BartConfig` in `transformers`, after Lewis et al. 2019. A
+`Transformer` that is not a BART (`PAPER`, pre-norm) is stored under the same names, with the fields
+of `TransformerConfig` in its `config.json`. BART's tables of positions start with two rows that
+nothing reads: they are dropped here and written as zeros. A dropout between the two layers of the
+feed-forward parts (`activation_dropout`), which some checkpoints were trained with, is ignored.
 """
 
 import dataclasses
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from tfmodels.checkpoints.family import Family, check_only, read_fields
-from tfmodels.checkpoints.files import GENERATION, config_path, find_checkpoint, model_type
+from tfmodels.checkpoints.family import Family, Variables, check_only, read_fields
+from tfmodels.checkpoints.files import GENERATION, config_path, model_type
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.models.transformer import Transformer, TransformerConfig
 
-# What a `Transformer` has that is a BART.
+# Fields of the config of a `Transformer` that is a BART.
 BART_FIELDS = {
     "norm_first": False,
     "positions": "learned",
     "embedding_norm": True,
     "epsilon": 1e-5,
 }
-BART_TYPE, OUR_TYPE = "bart", "transformer"
+BART_TYPE, OWN_TYPE = "bart", "transformer"
 BLOCK = {
     "self_attn.q_proj": "attention.query",
     "self_attn.k_proj": "attention.key",
@@ -47,11 +49,11 @@ CROSS_ATTENTION = {
 }
 TOKENS, POSITIONS, BIAS = "shared.weight", "embed_positions.weight", "final_logits_bias"
 COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
-UNREAD_ROWS = 2  # of their tables of positions, the first
-# Constants of old files, and heads of other tasks.
+UNREAD_ROWS = 2  # at the start of a table of positions
+# Constants in old files, and heads of other tasks.
 IGNORED = ("encoder.version", "decoder.version", "classification_head.", "qa_outputs.")
 
-# How texts are generated. Our name (of a `Generation`, where it has one): theirs.
+# Settings of generation: name here (of a `Generation`, where it has one), name in `transformers`.
 TOKEN_IDS = {
     "start_id": "decoder_start_token_id",
     "bos_id": "bos_token_id",
@@ -69,10 +71,10 @@ SEARCH = {
     "early_stopping": "early_stopping",
     "repetition_penalty": "repetition_penalty",
 }
-# There with the start token; where they are there under our name, without it, that one rules.
+# In files with the start token; under the name here, which takes precedence, without it.
 COUNTED = ("min_new_tokens", "max_new_tokens")
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
-# Tokens of BART's tokenizer by their names in its files.
+# Tokens of BART's tokenizer by the names in its files.
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
 SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
 
@@ -80,7 +82,7 @@ SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
 class BartFamily(Family):
     """See `Family`."""
 
-    name, model_type, config_type = "BART", BART_TYPE, TransformerConfig
+    name, model_type, model_class = "BART", BART_TYPE, Transformer
     fields = {
         "vocabulary_size": "vocab_size",
         "num_encoder_layers": "encoder_layers",
@@ -95,7 +97,7 @@ class BartFamily(Family):
     }
     required = ("vocabulary_size", "num_encoder_layers", "num_decoder_layers", "hidden_dim")
     required += ("num_heads", "feedforward_dim", "max_length")
-    # In files of old, other values mean another model.
+    # In old files, other values mean another model.
     only = {
         "normalize_before": False,
         "normalize_embedding": True,
@@ -122,167 +124,142 @@ class BartFamily(Family):
     optional = (BIAS,)  # a `BartModel` has none
     prefix, tied = "model.", dict.fromkeys(COPIES, TOKENS)
 
-    def is_ignored(self, name):
+    def is_ignored(self, name: str) -> bool:
         return name.startswith((*COPIES, *IGNORED))
 
-    def name_in_file(self, name, model):
+    def name_in_file(self, name: str, model: keras.Model) -> str:
         return name if name == BIAS else super().name_in_file(name, model)
 
-    def shape_in_file(self, name, variables):
+    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
         rows, *rest = super().shape_in_file(name, variables)
         if name.endswith(POSITIONS):
             return (rows + UNREAD_ROWS, *rest)
         return (1, rows) if name == BIAS else (rows, *rest)
 
-    def from_file(self, name, tensor, variables):
+    def from_file(self, name: str, tensor: np.ndarray, variables: Variables) -> list[np.ndarray]:
         if name.endswith(POSITIONS):
             tensor = tensor[UNREAD_ROWS:]
         return super().from_file(name, tensor[0] if name == BIAS else tensor, variables)
 
-    def to_file(self, name, variables):
+    def to_file(self, name: str, variables: Variables) -> np.ndarray:
         tensor = super().to_file(name, variables)
         if name.endswith(POSITIONS):
             return np.pad(tensor, ((UNREAD_ROWS, 0), (0, 0)))
         return tensor[None] if name == BIAS else tensor
 
-    def read_config(self, directory):
-        if model_type(directory) != OUR_TYPE:
+    def read_config(self, directory: str | Path) -> TransformerConfig:
+        if model_type(directory) != OWN_TYPE:
             return super().read_config(directory)
         path = config_path(directory)
-        theirs = read_json(path)
-        check_only(path, theirs, {"target_vocabulary_size": None})  # what there was before
+        entries = read_json(path)
+        check_only(path, entries, {"target_vocabulary_size": None})  # which version 0.1 wrote
         names = [field.name for field in dataclasses.fields(TransformerConfig)]
-        missing = [name for name in names if name not in theirs]
+        missing = [name for name in names if name not in entries]
         if missing:
             raise InputError(f"{path}: {missing[0]} is missing; copy the file again")
         numbers = {name: name for name in (*self.fields, "epsilon")}
-        fields = read_fields(path, theirs, numbers, (), TransformerConfig)
-        return TransformerConfig(**{name: theirs[name] for name in names} | fields)
+        fields = read_fields(path, entries, numbers, (), TransformerConfig)
+        return TransformerConfig(**{name: entries[name] for name in names} | fields)
 
-    def further_fields(self, path, theirs, fields):
-        check_only(path, theirs, _twice(fields))
-        return {"scale_embeddings": bool(theirs.get("scale_embedding", False)), **BART_FIELDS}
+    def further_fields(self, path: Path, entries: dict, fields: dict) -> dict:
+        check_only(path, entries, _of_decoder(fields))
+        return {"scale_embeddings": bool(entries.get("scale_embedding", False)), **BART_FIELDS}
 
-    def write_config(self, config):
+    def write_config(self, config: TransformerConfig) -> dict:
         if any(getattr(config, name) != value for name, value in BART_FIELDS.items()):
-            return {"model_type": OUR_TYPE, **dataclasses.asdict(config)}
-        theirs = super().write_config(config) | _twice(vars(config))
-        theirs |= {"architectures": ["BartForConditionalGeneration"]}
-        return theirs | {"scale_embedding": config.scale_embeddings}
+            return {"model_type": OWN_TYPE, **dataclasses.asdict(config)}
+        entries = super().write_config(config) | _of_decoder(vars(config))
+        entries |= {"architectures": ["BartForConditionalGeneration"]}
+        return entries | {"scale_embedding": config.scale_embeddings}
 
 
-def _twice(fields):
-    """Return the fields of which there are two there and one here."""
+def _of_decoder(fields):
+    """Return the fields of the decoder that must equal those of the encoder."""
     names = {"decoder_attention_heads": "num_heads", "decoder_ffn_dim": "feedforward_dim"}
-    return {theirs: fields[ours] for theirs, ours in names.items()}
+    return {name: fields[field] for name, field in names.items()}
 
 
 BART = BartFamily()
-read_bart_config, load_bart_weights = BART.read_config, BART.load_weights
+read_bart_config, load_bart, load_bart_weights = BART.read_config, BART.load, BART.load_weights
 
 
-def load_bart(source, *, revision=None, dtype=None):
-    """Return the model of a checkpoint of BART's architecture, or one that `write_bart` wrote.
+def write_bart(
+    model: Transformer, directory: str | Path, tokenizer, generation: dict | None = None,
+    settings: dict | None = None,
+) -> None:  # fmt: skip
+    """Write the files of a `Transformer` into an existing directory.
 
-    A dropout between the two layers of the feed-forward parts, as some have it in training
-    (`activation_dropout`), it does not have.
-
-    Args:
-        source, revision, dtype: as for `bert.load_bert`, which raises the same.
-
-    Returns:
-        pair of a `Transformer` and a `LoadReport`.
-
-    Example:
-        >>> model, report = load_bart("facebook/bart-base")
-        >>> print(report)
-    """
-    directory = find_checkpoint(source, revision)
-    model = Transformer(read_bart_config(directory), dtype=dtype)
-    return model, load_bart_weights(model, directory)
-
-
-def write_bart(model, directory, tokenizer, generation=None, ours=None):
-    """Write a directory that `load_bart` reads.
-
-    A model that is a BART is read by `BartForConditionalGeneration` too, and a
-    `BytePairTokenizer` by `AutoTokenizer`.
+    `transformers` reads one that is a BART as `BartForConditionalGeneration`, and a
+    `BytePairTokenizer` as `AutoTokenizer`; it refuses every other `Transformer`.
 
     Args:
-        model: `Transformer`. Weights are written as float32.
-        directory: an existing one.
-        tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`, with no more
-            tokens than the model.
+        model, directory, settings: as of `Family.write`, which raises the same.
+        tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`.
         generation: dict as of `read_bart_generation`, all of it optional.
-        ours: as of `Family.write`.
-
-    Raises:
-        InputError: the activation has no name there, or there are more tokens than embeddings.
-        OSError: a file cannot be written.
     """
-    directory, generation = Path(directory), _their_generation(generation or {})
-    more = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
-    BART.write(model, directory, tokenizer, more, ours)
+    directory, generation = Path(directory), _generation_config(generation or {})
+    entries = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
+    BART.write(model, directory, tokenizer, entries, settings)
     if set(SPECIAL.values()) <= set(tokenizer.vocabulary):
         path = directory / "tokenizer_config.json"
         write_json(path, read_json(path) | SPECIAL | {"tokenizer_class": "BartTokenizer"})
-    if generation:  # else `transformers` has what it takes from config.json
+    if generation:  # else `transformers` reads these fields from config.json
         write_json(directory / GENERATION, generation)
 
 
-def read_bart_generation(directory):
-    """Return how a checkpoint wants its texts generated.
+def read_bart_generation(directory: str | Path) -> dict:
+    """Return the settings that a checkpoint has for generating texts.
 
     Args:
-        directory: of the checkpoint; `generation_config.json` says it before `config.json`.
+        directory: of the checkpoint; `generation_config.json` takes precedence over `config.json`.
 
     Returns:
-        dict of what the files say: `start_id`, the first token of every target, `bos_id`, that
-        of every source, `forced_first_id` and `forced_last_id`, the tokens that must come
+        dict of the settings in the files: `start_id`, the first token of every target, `bos_id`,
+        that of every source, `forced_first_id` and `forced_last_id`, the tokens that must come
         first, and last where a text is cut (ints); and under the names of `Generation`
         `stop_ids` (tuple), `pad_id`, `num_beams`, `length_penalty`, `no_repeat_ngram`,
         `repetition_penalty`, `early_stopping` (bool), `min_new_tokens` and `max_new_tokens`, the
         last two without the start token.
 
     Raises:
-        InputError: a file cannot be read, or a field in it is no number.
+        InputError: a file cannot be read, or a field in it is not a number.
     """
     path = config_path(directory)
-    theirs = read_json(path)
-    if theirs.get("model_type") == BART_TYPE:
-        theirs = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **theirs}
-    if theirs.get("force_bos_token_to_be_generated"):  # as files of old say it
-        theirs.setdefault("forced_bos_token_id", theirs.get("bos_token_id"))
+    entries = read_json(path)
+    if entries.get("model_type") == BART_TYPE:
+        entries = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **entries}
+    if entries.get("force_bos_token_to_be_generated"):  # the name in old files
+        entries.setdefault("forced_bos_token_id", entries.get("bos_token_id"))
     if path.with_name(GENERATION).is_file():
         path = path.with_name(GENERATION)
-        theirs |= read_json(path)
-    found = {}
-    for ours, name in (TOKEN_IDS | SEARCH).items():
-        if ours in COUNTED and theirs.get(ours) is not None:
-            name = ours
-        value = theirs.get(name)
+        entries |= read_json(path)
+    generation = {}
+    for field, name in (TOKEN_IDS | SEARCH).items():
+        if field in COUNTED and entries.get(field) is not None:
+            name = field
+        value = entries.get(name)
         if value is None:
             continue
-        values = value if ours == "stop_ids" and isinstance(value, list) else [value]
-        if ours == "early_stopping":
-            found[ours] = value is True  # "never", the third value there, never is
+        values = value if field == "stop_ids" and isinstance(value, list) else [value]
+        if field == "early_stopping":
+            generation[field] = value is True  # "never" in transformers searches on, as False
             continue
         for one in values:
             if isinstance(one, bool) or not isinstance(one, (int, float)):
                 raise InputError(f"{path}: {name} is {value!r}; it must be a number")
-        found[ours] = tuple(values) if ours == "stop_ids" else value
-        if ours in COUNTED and name != ours:
-            found[ours] = max(0, value - 1)
-    return found
+        generation[field] = tuple(values) if field == "stop_ids" else value
+        if field in COUNTED and name != field:
+            generation[field] = max(0, value - 1)
+    return generation
 
 
-def _their_generation(generation):
+def _generation_config(generation):
     """Return the content of a `generation_config.json`."""
-    theirs = {}
-    for ours, name in (TOKEN_IDS | SEARCH).items():
-        if ours in generation:
-            value = generation[ours]
-            if ours == "stop_ids":
+    entries = {}
+    for field, name in (TOKEN_IDS | SEARCH).items():
+        if field in generation:
+            value = generation[field]
+            if field == "stop_ids":
                 value = value[0] if len(value) == 1 else list(value)
-            theirs[name] = value + 1 if ours in COUNTED else value
-    return theirs
+            entries[name] = value + 1 if field in COUNTED else value
+    return entries

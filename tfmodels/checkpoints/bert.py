@@ -1,44 +1,46 @@
 """BERT weights from published checkpoints into `Bert` and its heads, and back.
 
-In: a directory or Hub name with `config.json` and safetensors, as `transformers` writes, or a
-directory of Google's (see `google`). Out: a built model with those weights and a `LoadReport`
-that lists what was loaded, what is new and what was ignored; or, the other way, a directory that
-`transformers` and KerasHub read. Tensors have the names of `BertForPreTraining` and
+In: a directory with `config.json` and safetensors, as `transformers` writes it, or one of Google's
+(see `google`). Out: a built model with those weights and a `LoadReport` of the tensors that were
+loaded, the weights that are new and the tensors that were ignored; or, the other way, a directory
+that `transformers` and KerasHub read. Tensors have the names of `BertForPreTraining` and
 `BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
 import numpy as np
 
-from tfmodels.checkpoints.family import Family
+from tfmodels.checkpoints.family import Family, Tensors
 from tfmodels.checkpoints.files import (
+    LoadReport,
     config_path,
-    find_checkpoint,
     is_google,
-    our_settings,
+    listed,
     read_labels,
+    saved_settings,
 )
 from tfmodels.checkpoints.google import GoogleTensors
 from tfmodels.errors import InputError
 from tfmodels.files import read_json
-from tfmodels.models.bert import Bert, BertConfig
+from tfmodels.models.bert import Bert
 from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.models.tagger import Tagger
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 POOLER, MASKED_LM, NEXT_SENTENCE = "pooler.dense", "cls.predictions", "cls.seq_relationship"
-HEAD, CHAIN = "classifier.", "crf."
-# Names of ours in files: with that of `HEAD`, `transformers` would take a head on the mean of all
-# states for one on the first.
+HEAD, CRF = "classifier.", "crf."
+# Under the name of `HEAD`, `transformers` would read a head on the mean of all states as one on
+# the first.
 MEAN_HEAD = "mean_classifier."
-# Of config.json: the pooler is the identity, there for those who cannot do without.
+# Field of config.json: the pooler is the identity, written for readers that require one.
 NO_POOLER = "pooler_is_identity"
-# What an encoder does without: a constant, and the heads of other tasks.
-IGNORED = ("embeddings.position_ids", "cls.", "qa_outputs.", f"{POOLER}.", HEAD, CHAIN)
-# What `HEAD` stands on: class in `transformers`, of which "mean" has none.
-HEAD_CLASS = {
-    "first": "BertForSequenceClassification",
-    "tokens": "BertForTokenClassification",
-    "mean": "BertModel",
-}
+# Tensors that an encoder does not use: a constant, and the heads of other tasks.
+IGNORED = ("embeddings.position_ids", "cls.", "qa_outputs.", f"{POOLER}.", HEAD, CRF)
+# Kind of head, see `head_of`: class in `transformers`, which has none for "mean".
+HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification"}
 # `problem_type` of config.json: `activation` of a `Classifier`.
 PROBLEMS = {"regression": "linear", "single_label_classification": "softmax",
             "multi_label_classification": "sigmoid"}  # fmt: skip
@@ -47,7 +49,7 @@ PROBLEMS = {"regression": "linear", "single_label_classification": "softmax",
 class BertFamily(Family):
     """See `Family`."""
 
-    name, model_type, config_type = "BERT", "bert", BertConfig
+    name, model_type, model_class = "BERT", "bert", Bert
     fields = {
         "vocabulary_size": "vocab_size",
         "num_layers": "num_hidden_layers",
@@ -94,7 +96,7 @@ class BertFamily(Family):
         "classifier": "head.logits",
         "crf": "crf",
     }
-    optional = (POOLER, MASKED_LM, NEXT_SENTENCE, HEAD, CHAIN)
+    optional = (POOLER, MASKED_LM, NEXT_SENTENCE, HEAD, CRF)
     prefix = "bert."
     old_names = {
         "LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias", MEAN_HEAD: HEAD
@@ -106,174 +108,145 @@ class BertFamily(Family):
     tied_to = MASKED_LM
     if_not_tied = "give a checkpoint with tied embeddings, or load its encoder only"
 
-    def is_ignored(self, name):
+    def is_ignored(self, name: str) -> bool:
         return name.startswith(IGNORED)
 
-    def backbone(self, model):
+    def backbone(self, model: keras.Model) -> Bert:
         encoder = getattr(model, "encoder", model)
         if not isinstance(encoder, Bert):
             raise InputError(
-                f"{type(model).__name__} is no Bert and has none as its encoder; give a Bert, or a "
-                "model on one"
+                f"{type(model).__name__} is not a Bert and has no Bert as its encoder; give a "
+                "Bert, or a model on one"
             )
         return encoder
 
-    def open(self, directory):
-        if is_google(directory):
-            return GoogleTensors(directory)
-        return super().open(directory)
+    def open(self, directory: Path) -> Tensors | GoogleTensors:
+        return GoogleTensors(directory) if is_google(directory) else super().open(directory)
 
-    def takes(self, part, directory, model, fits):
+    def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
         if part == POOLER:
             return not read_json(config_path(directory)).get(NO_POOLER)
-        if part not in (HEAD, CHAIN):
+        if part not in (HEAD, CRF):
             return True
         labels = model.labels if isinstance(model, Tagger) else None
         same = labels is None or list(labels) == read_labels(directory)
-        return fits and same and head_of(directory) == _stands_on(model)
+        return fits and same and head_of(directory) == _head_kind(model)
 
-    def name_in_file(self, name, model):
-        if name.startswith(HEAD) and _stands_on(model) == "mean":
+    def name_in_file(self, name: str, model: keras.Model) -> str:
+        if name.startswith(HEAD) and _head_kind(model) == "mean":
             return name.replace(HEAD, MEAN_HEAD)
-        heads = ("cls.", HEAD, CHAIN)
-        alone = _architecture(model) == "BertModel"
-        return name if alone or name.startswith(heads) else self.prefix + name
+        without_prefix = name.startswith(("cls.", HEAD, CRF)) or _class_name(model) == "BertModel"
+        return name if without_prefix else self.prefix + name
 
 
 BERT = BertFamily()
-read_bert_config, load_weights, bert_weights = BERT.read_config, BERT.load_weights, BERT.weights
+read_bert_config, load_bert, load_weights = BERT.read_config, BERT.load, BERT.load_weights
 
 
-def load_bert(source, *, revision=None, dtype=None):
-    """Return the encoder of any checkpoint of BERT's architecture.
-
-    Args:
-        source: directory (of Hugging Face's or Google's layout), or name on the Hugging Face
-            Hub.
-        revision: branch, tag or commit on the Hub.
-        dtype: dtype policy of the model; the global one if not given.
-
-    Returns:
-        pair of a built `Bert` and a `LoadReport`.
-
-    Raises:
-        InputError: the checkpoint is missing, damaged or of another architecture.
-
-    Example:
-        >>> encoder, report = load_bert("google-bert/bert-base-uncased")
-        >>> print(report)
-    """
-    directory = find_checkpoint(source, revision)
-    encoder = Bert(read_bert_config(directory), dtype=dtype)
-    return encoder, load_weights(encoder, directory)
-
-
-def load_pretrainer(source, *, next_sentence=None, revision=None, dtype=None):
+def load_pretrainer(directory: str | Path, dtype=None) -> tuple[BertPretrainer, LoadReport]:
     """Return an encoder with the heads it is pretrained with, to predict tokens or to train on.
 
     Args:
-        source: as for `load_bert`. Heads that it lacks are new.
-        next_sentence: whether there is the head on two segments; as in the checkpoint if not
-            given.
-        revision, dtype: as for `load_bert`.
+        directory: of the checkpoint. There is a head for the next sentence if the checkpoint has
+            one; a head for masked tokens that it lacks is new.
+        dtype: dtype policy of the model; Keras' global one if not given.
 
     Returns:
         pair of a built `BertPretrainer` and a `LoadReport`.
 
     Raises:
-        InputError: as `load_bert`; or a head is there in part, or not tied to the embeddings.
+        InputError: as `Family.load`; or a head is there in part, or not tied to the embeddings.
     """
-    directory = find_checkpoint(source, revision)
-    config = read_bert_config(directory)
-    if next_sentence is None:
-        names = BERT.open(directory).names
-        next_sentence = any(name.startswith(f"{NEXT_SENTENCE}.") for name in names)
+    config, names = read_bert_config(directory), BERT.open(directory).names
+    next_sentence = any(name.startswith(f"{NEXT_SENTENCE}.") for name in names)
     model = BertPretrainer(Bert(config, dtype=dtype), next_sentence)
     return model, load_weights(model, directory)
 
 
-def head_of(directory):
-    """Return what the head of a checkpoint reads: `"first"`, `"mean"`, `"tokens"` or None.
+def head_of(directory: str | Path) -> str | None:
+    """Return the kind of head of a checkpoint: `"first"`, `"mean"`, `"tokens"` or None.
 
-    `"first"` is a classifier's on the pooled first state, `"mean"` one's on the mean of all, which
-    only this package writes, `"tokens"` a tagger's.
+    `"first"` is that of a classifier on the pooled first state, `"mean"` that of one on the mean of
+    all states, which only this package writes, `"tokens"` that of a tagger.
     """
-    if ours := our_settings(directory):
-        return ours.get("pooling")
+    if settings := saved_settings(directory):
+        return settings.get("pooling")
     classes = read_json(config_path(directory)).get("architectures")
     if not classes:
         return "first"
-    return next((kind for kind in ("first", "tokens") if HEAD_CLASS[kind] in classes), None)
+    return next((kind for kind, name in HEAD_CLASS.items() if name in classes), None)
 
 
-def activation_of(directory, num_classes=None):
-    """Return what the logits of a classifier's head mean: an `activation` of `Classifier`.
+def activation_of(directory: str | Path) -> str:
+    """Return the `activation` of the `Classifier` of a checkpoint.
 
-    As in `transformers`, a head of one class gives a number if nothing else is said.
+    As in `transformers`, a head of one class gives a number unless `problem_type` is another.
     """
-    number = len(read_labels(directory) or ()) if num_classes is None else num_classes
-    default = "linear" if number == 1 else "softmax"
+    default = "linear" if len(read_labels(directory) or ()) == 1 else "softmax"
     problem = read_json(config_path(directory)).get("problem_type")
-    return our_settings(directory).get("activation", PROBLEMS.get(problem, default))
+    return saved_settings(directory).get("activation", PROBLEMS.get(problem, default))
 
 
-def write_bert(model, directory, tokenizer, labels=None, ours=None):
-    """Write a directory that `transformers`, KerasHub and `load_bert` read.
+def write_bert(
+    model: keras.Model, directory: str | Path, tokenizer: WordPieceTokenizer,
+    labels: Sequence[str] | None = None, settings: dict | None = None,
+) -> None:  # fmt: skip
+    """Write the files of a model with a `Bert` in it into an existing directory.
 
-    A `Classifier` is read by `BertForSequenceClassification`, a `Tagger` without a CRF by
-    `BertForTokenClassification`, a `BertPretrainer` by `BertForPreTraining` or, without
-    `next_sentence`, `BertForMaskedLM`, and the text by `AutoTokenizer`. A `Bert`, a `Classifier`
-    with `pooling="mean"` and other models, for which there is no class there, are read by
-    `BertModel`; their pooler is the identity, and their heads are for this package.
+    `transformers` reads a `Classifier` as `BertForSequenceClassification`, a `Tagger` as
+    `BertForTokenClassification` (without its CRF), a `BertPretrainer` as `BertForPreTraining` or,
+    without `next_sentence`, as `BertForMaskedLM`, and the tokenizer as `AutoTokenizer`. It has no
+    class for a `Classifier` with `pooling="mean"`: that is read as `BertModel`, as is a `Bert`, and
+    both by KerasHub, with a pooler that is the identity.
 
     Args:
         model: `Bert`, or a model whose `encoder` is one. Weights are written as float32.
-        directory: an existing one.
-        tokenizer: `WordPieceTokenizer` with no more tokens than the model.
-        labels: C different label names, for a `Classifier` or `Tagger`.
-        ours: JSON object for `config.json`, under the key `OURS`: what a model that has no
-            class in `transformers` needs to be made again.
+        directory: to write into.
+        tokenizer: of at most V tokens.
+        labels: C different names, of the classes of a `Classifier` or the tags of a `Tagger`.
+        settings: see `Family.write`.
 
     Raises:
-        InputError: the encoder has no form there, the model has weights that
-            `bert_weights` does not name, or there are more tokens than embeddings.
+        InputError: as `Family.write`; or a wrong number of labels, or no segment embeddings.
         OSError: a file cannot be written.
     """
-    _check_segments(model)
-    more, stands_on = {"architectures": [_architecture(model)]}, _stands_on(model)
-    if stands_on is not None:
-        more["classifier_dropout"] = model.dropout
-        names = {activation: problem for problem, activation in PROBLEMS.items()}
-        if (activation := getattr(model, "activation", "softmax")) != "softmax":
-            more["problem_type"] = names[activation]
-        if ours or stands_on == "mean":
-            ours = {**(ours or {}), "pooling": stands_on}
-    if labels is not None:
-        more["id2label"] = {str(number): label for number, label in enumerate(labels)}
-        more["label2id"] = {label: number for number, label in enumerate(labels)}
-    pooler = {}
-    if more["architectures"] == ["BertModel"]:
-        width = BERT.backbone(model).config.hidden_dim
-        pooler = {f"{POOLER}.weight": np.eye(width, dtype="float32")}
-        pooler[f"{POOLER}.bias"] = np.zeros(width, "float32")
-        more[NO_POOLER] = True
-    BERT.write(model, directory, tokenizer, more, ours, pooler)
-
-
-def _check_segments(model):
     if not BERT.backbone(model).config.num_segments:
         raise InputError(
             "a published BERT has segment embeddings; save a model with num_segments of 1 or more"
         )
+    entries, head = {"architectures": [_class_name(model)]}, _head_kind(model)
+    if head is not None:
+        labels = list(labels or ())
+        number = model.num_labels if isinstance(model, Tagger) else model.num_classes
+        if len(labels) != number or len(set(labels)) != number:
+            raise InputError(
+                f"the labels are {listed(labels) or 'missing'}; give {number} different names, one "
+                "for each class"
+            )
+        entries["id2label"] = {str(number): label for number, label in enumerate(labels)}
+        entries["label2id"] = {label: number for number, label in enumerate(labels)}
+        entries["classifier_dropout"] = model.dropout
+        problems = {activation: problem for problem, activation in PROBLEMS.items()}
+        if (activation := getattr(model, "activation", "softmax")) != "softmax":
+            entries["problem_type"] = problems[activation]
+        if settings or head == "mean":
+            settings = {**(settings or {}), "pooling": head}
+    pooler = {}
+    if entries["architectures"] == ["BertModel"]:
+        width = BERT.backbone(model).config.hidden_dim
+        pooler = {f"{POOLER}.weight": np.eye(width, dtype="float32")}
+        pooler[f"{POOLER}.bias"] = np.zeros(width, "float32")
+        entries[NO_POOLER] = True
+    BERT.write(model, directory, tokenizer, entries, settings, pooler)
 
 
-def _stands_on(model):
+def _head_kind(model):
     """Return as `head_of` of a model."""
     return "tokens" if isinstance(model, Tagger) else getattr(model, "pooling", None)
 
 
-def _architecture(model):
+def _class_name(model):
     """Return the name of the class of `transformers` that reads a model."""
     if isinstance(model, BertPretrainer):
         return "BertForPreTraining" if model.next_sentence else "BertForMaskedLM"
-    return HEAD_CLASS.get(_stands_on(model), "BertModel")
+    return HEAD_CLASS.get(_head_kind(model), "BertModel")

@@ -1,11 +1,12 @@
-"""`Family`: the one walk from a published model to ours, and back.
+"""`Family`: how published models are read, and written back.
 
-In: the tables of a family of models (`bert`, `gpt2`, `bart`), that is which field of `config.json`
-is which of ours, and which tensor is which variable. Out: a config, loaded weights with a
-`LoadReport` or an error that names every tensor out of place, a written directory.
+In: the tables of a family of models (`bert`, `gpt2`, `bart`): the field of `config.json` for each
+field of the config, and the variable for each tensor. Out: a config, loaded weights with a
+`LoadReport` or an error that names every tensor that does not fit, a written directory.
 """
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from keras import ops
 
 from tfmodels.checkpoints.files import (
     CONFIG,
-    OURS,
+    SETTINGS,
     WEIGHTS,
     LoadReport,
     TensorFiles,
@@ -27,17 +28,20 @@ from tfmodels.checkpoints.files import (
 from tfmodels.checkpoints.tokenizers import write_tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
+from tfmodels.models.model import Config, ConfigModel
 
-# our name of a layer's variable: PyTorch's
+# Name of a variable in Keras: in PyTorch.
 PARAMETERS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
-# their activation: ours; of several names for one, the last is the one written
+# Activation in config.json: here. Of several names for one, the last is written.
 ACTIVATIONS = {"gelu_python": "gelu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
 ACTIVATIONS |= {"gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 ACTIVATIONS |= {"relu": "relu", "tanh": "tanh"}
 
+Variables = tuple[keras.Variable, ...]
+
 
 class Family:
-    """The tables of a family; a subclass overrides what really differs.
+    """The tables of a family; a subclass overrides what they cannot express.
 
     A plain name is that of `transformers` without the prefix of models with heads, such as
     `encoder.layer.0.output.LayerNorm.weight`.
@@ -45,28 +49,28 @@ class Family:
     Attributes:
         name: for messages.
         model_type: in `config.json`.
-        config_type: our dataclass.
-        fields: dict of our field to theirs.
-        required: our fields that `config.json` must have; the others have our defaults.
-        only: dict of their fields to the one value that works here, which is their default.
-        activation: pair of their field and its default.
-        unseen: our fields that no shape tells, compared before weights are loaded.
-        parts: dict of plain name to the path of our layer or variable, or to the paths of several
-            that lie side by side in one tensor. What a model does not have is left out.
+        model_class: the Keras model that its config describes.
+        fields: dict of field of the config to field of `config.json`.
+        required: fields of the config that `config.json` must have; the others have defaults.
+        only: dict of field of `config.json` to its one supported value, which is its default.
+        activation: pair of the field of `config.json` and its default.
+        unseen: fields of the config that do not show in shapes, compared before weights are loaded.
+        parts: dict of plain name to the path of a layer or variable, or to the paths of several
+            that are side by side in one tensor. What a model does not have is left out.
         blocks: dict of a pair, the beginning of plain names (`{}` for the number of the block) and
-            our attribute, to a dict as `parts`.
+            the attribute of the model, to a dict as `parts`.
         heads: as `parts`, of the whole model where `parts` are of its encoder.
-        optional: beginnings of plain names: loaded whole if a part is there, and new otherwise.
+        optional: beginnings of plain names: loaded whole if any of it is there, else new.
         prefix: of names in the files.
         old_names: dict of a part of a name in old files to that of today.
         tied: dict of a name that is in some files for a second time to the weight it must equal.
-        tied_to: beginning of the plain names that a model must have for that to matter.
+        tied_to: beginning of the plain names of a model that needs them to be equal.
         if_not_tied: what to do where they differ.
-        transposed: whether kernels lie there as `[O, I]`.
+        transposed: whether kernels are stored as `[O, I]`.
     """
 
     name = model_type = ""
-    config_type = None
+    model_class: type[ConfigModel]
     fields, required, only = {}, (), {}
     activation = ("hidden_act", "gelu")
     unseen = ("num_heads", "activation", "epsilon")
@@ -76,90 +80,92 @@ class Family:
     if_not_tied = "give a checkpoint with tied embeddings"
     transposed = True
 
-    def is_ignored(self, name):
-        """Return whether a tensor of this plain name may be there and be of no use."""
+    def is_ignored(self, name: str) -> bool:
+        """Return whether a file may have a tensor of this plain name that no model uses."""
         return False
 
-    def backbone(self, model):
-        """Return the part of a model that `config_type` describes."""
+    def backbone(self, model: keras.Model) -> ConfigModel:
+        """Return the part of a model that is of `model_class`."""
         return model
 
-    def further_fields(self, path, theirs, fields):
-        """Return our fields that no table tells, given the others."""
+    def further_fields(self, path: Path, entries: dict, fields: dict) -> dict:
+        """Return fields of the config that are in no table, given `config.json` and the others."""
         return {}
 
-    def open(self, directory):
+    def open(self, directory: Path) -> "Tensors":
         """Return the tensors of a directory by plain names."""
         return Tensors(directory, self)
 
-    def takes(self, part, directory, model, fits):
-        """Return whether an optional part that is there is loaded; `fits`: all its shapes do."""
+    def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
+        """Return whether to load an optional part of a file; `fits`: whether all shapes do."""
         return True
 
-    def name_in_file(self, name, model):
+    def name_in_file(self, name: str, model: keras.Model) -> str:
         """Return the name to write a tensor under."""
         return self.prefix + name
 
-    def shape_in_file(self, name, variables):
-        """Return the shape of the tensor that holds `variables` side by side."""
+    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
+        """Return the shape of the tensor with `variables` side by side."""
         shape = (*variables[0].shape[:-1], sum(variable.shape[-1] for variable in variables))
-        return shape[::-1] if self._turns(variables) else shape
+        return shape[::-1] if self._is_transposed(variables) else shape
 
-    def from_file(self, name, tensor, variables):
+    def from_file(self, name: str, tensor: np.ndarray, variables: Variables) -> list[np.ndarray]:
         """Return the arrays for `variables` in a tensor of a file."""
-        tensor = tensor.T if self._turns(variables) else tensor
+        tensor = tensor.T if self._is_transposed(variables) else tensor
         return np.split(tensor, len(variables), axis=-1)
 
-    def to_file(self, name, variables):
-        """Return the float32 tensor of `variables`, as it lies in a file."""
-        tensor = np.concatenate([as_float32(variable) for variable in variables], axis=-1)
-        return tensor.T if self._turns(variables) else tensor
+    def to_file(self, name: str, variables: Variables) -> np.ndarray:
+        """Return `variables` as the float32 tensor of a file."""
+        arrays = [ops.convert_to_numpy(ops.cast(variable, "float32")) for variable in variables]
+        tensor = np.concatenate(arrays, axis=-1)
+        return tensor.T if self._is_transposed(variables) else tensor
 
-    def _turns(self, variables):
+    def _is_transposed(self, variables):
         return self.transposed and variables[0].name == "kernel"
 
-    def read_config(self, directory):
-        """Return the config that `config.json` describes.
+    def read_config(self, directory: str | Path) -> Any:
+        """Return the config in `config.json`.
 
         Args:
             directory: of the checkpoint.
 
         Raises:
-            InputError: no readable `config.json`, another kind of model, or one whose
-                computation is another.
+            InputError: no readable `config.json`, another kind of model, or one that computes
+                something else.
         """
         path = config_path(directory)
-        theirs = read_json(path)
+        entries = read_json(path)
         if model_type(directory) != self.model_type:
             raise InputError(
-                f"{path}: model_type is {theirs.get('model_type')!r}; give a checkpoint of type "
+                f"{path}: model_type is {entries.get('model_type')!r}; give a checkpoint of type "
                 f"{self.model_type!r}"
             )
-        check_only(path, theirs, self.only)
-        fields = read_fields(path, theirs, self.fields, self.required, self.config_type)
+        check_only(path, entries, self.only)
+        config_type = self.model_class.config_type
+        fields = read_fields(path, entries, self.fields, self.required, config_type)
         field, default = self.activation
-        activation = theirs.get(field, default)
+        activation = entries.get(field, default)
         if activation not in ACTIVATIONS:
             raise InputError(
                 f"{path}: {field} is {activation!r}; give a checkpoint with one of "
                 f"{', '.join(ACTIVATIONS)}"
             )
         fields["activation"] = ACTIVATIONS[activation]
-        return self.config_type(**fields | self.further_fields(path, theirs, fields))
+        return config_type(**fields | self.further_fields(path, entries, fields))
 
-    def write_config(self, config):
-        """Return what `config.json` says of a config."""
-        names = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+    def write_config(self, config: Config) -> dict:
+        """Return the fields of `config.json` for a config."""
+        names = {activation: name for name, activation in ACTIVATIONS.items()}
         if config.activation not in names:
             raise InputError(
                 f"activation {config.activation!r} has no name in Hugging Face's config.json; "
                 f"train with one of {', '.join(names)}"
             )
-        theirs = {name: getattr(config, ours) for ours, name in self.fields.items()}
-        theirs = {"model_type": self.model_type, **theirs, **self.only}
-        return theirs | {self.activation[0]: names[config.activation]}
+        entries = {name: getattr(config, field) for field, name in self.fields.items()}
+        entries = {"model_type": self.model_type, **entries, **self.only}
+        return entries | {self.activation[0]: names[config.activation]}
 
-    def weights(self, model):
+    def weights(self, model: keras.Model) -> dict[str, Variables]:
         """Return the variables of every tensor of a model, its heads included.
 
         Args:
@@ -171,13 +177,29 @@ class Family:
         if not model.built:
             model.build()
         backbone = self.backbone(model)
-        found = named(backbone, self.parts)
+        weights = named(backbone, self.parts)
         for (start, attribute), table in self.blocks.items():
             for number, block in enumerate(getattr(backbone, attribute)):
-                found |= named(block, table, start.format(number))
-        return found | named(model, self.heads)
+                weights |= named(block, table, start.format(number))
+        return weights | named(model, self.heads)
 
-    def load_weights(self, model, directory):
+    def load(self, directory: str | Path, dtype=None) -> tuple[ConfigModel, LoadReport]:
+        """Return the model of a checkpoint, without heads.
+
+        Args:
+            directory: of the checkpoint; see `find_checkpoint`.
+            dtype: dtype policy of the model; Keras' global one if not given.
+
+        Returns:
+            pair of a built model and a `LoadReport`.
+
+        Raises:
+            InputError: as `read_config` and `load_weights`.
+        """
+        model = self.model_class(self.read_config(directory), dtype=dtype)
+        return model, self.load_weights(model, directory)
+
+    def load_weights(self, model: keras.Model, directory: str | Path) -> LoadReport:
         """Load a checkpoint into a model: all tensors, or none.
 
         Args:
@@ -186,101 +208,100 @@ class Family:
             directory: of the checkpoint; see `find_checkpoint`.
 
         Returns:
-            `LoadReport`; what is `optional` and not there is new.
+            `LoadReport`; what is `optional` and not in the checkpoint is new.
 
         Raises:
             InputError: tensors missing, unexpected or of another shape (all named on one line), a
                 part that is not whole, an output that is not tied to the embeddings, or
-                settings that the shapes do not tell and the model differs in.
+                settings that do not show in shapes and differ from the model's.
         """
         directory, config = Path(directory), self.backbone(model).config
         check_settings(config_path(directory), self.read_config(directory), config, self.unseen)
-        tensors, wanted = self.open(directory), self.weights(model)
+        tensors, weights = self.open(directory), self.weights(model)
         for part in self.optional:
-            names = [name for name in wanted if name.startswith(part)]
-            shapes = {name: tensors.shape_in_file(name, wanted[name]) for name in names}
+            names = [name for name in weights if name.startswith(part)]
+            shapes = {name: tensors.shape_in_file(name, weights[name]) for name in names}
             fits = all(tensors.shapes.get(name) == shapes[name] for name in names)
             there = any(name in tensors.shapes for name in names)
             if not (there and self.takes(part, directory, model, fits)):
                 for name in names:
-                    del wanted[name]
-        others = self._check_shapes(directory, tensors, wanted)
-        if any(name.startswith(self.tied_to) for name in wanted):
+                    del weights[name]
+        unused = self._check_shapes(directory, tensors, weights)
+        if any(name.startswith(self.tied_to) for name in weights):
             tensors.check_tied()
-        # All are read before one is assigned: what is damaged shows only there.
-        read = {name: tensors.read(name, variables) for name, variables in wanted.items()}
+        # All are read before one is assigned: only reading detects damaged data.
+        arrays = {name: tensors.read(name, variables) for name, variables in weights.items()}
         assigned = set()
-        for name, variables in wanted.items():
-            for variable, value in zip(variables, read.pop(name), strict=True):
-                variable.assign(value)
+        for name, variables in weights.items():
+            for variable, array in zip(variables, arrays.pop(name), strict=True):
+                variable.assign(array)
                 assigned.add(id(variable))
         return LoadReport(
             directory,
-            loaded=tuple(tensors.names[name] for name in wanted),
+            loaded=tuple(tensors.names[name] for name in weights),
             new=tuple(weight.path for weight in model.weights if id(weight) not in assigned),
-            ignored=(*(tensors.names[name] for name in others), *tensors.slots),
+            ignored=(*(tensors.names[name] for name in unused), *tensors.slots),
         )
 
-    def _check_shapes(self, directory, tensors, wanted):
-        """Return the plain names that are not wanted, after refusing what does not fit."""
-        others = [name for name in tensors.shapes if name not in wanted]
-        unexpected = [tensors.name_there(name) for name in others if not self.is_ignored(name)]
-        missing = [tensors.name_there(name) for name in wanted if name not in tensors.shapes]
-        shapes = {name: tensors.shape_in_file(name, places) for name, places in wanted.items()}
+    def _check_shapes(self, directory, tensors, weights):
+        """Return the plain names of tensors without a weight; refuse what does not fit."""
+        unused = [name for name in tensors.shapes if name not in weights]
+        unexpected = [tensors.display_name(name) for name in unused if not self.is_ignored(name)]
+        missing = [tensors.display_name(name) for name in weights if name not in tensors.shapes]
+        shapes = {name: tensors.shape_in_file(name, places) for name, places in weights.items()}
         mismatched = [
-            f"{tensors.name_there(name)} {_times(tensors.shapes[name])} for {_times(shape)}"
+            f"{tensors.display_name(name)} {_times(tensors.shapes[name])} for {_times(shape)}"
             for name, shape in shapes.items()
             if tensors.shapes.get(name, shape) != shape
         ]
         problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
         if any(problems.values()):
-            found = "; ".join(
+            text = "; ".join(
                 f"{len(names)} {problem}: {listed(names)}"
                 for problem, names in problems.items()
                 if names
             )
             raise InputError(
-                f"{directory}: the weights do not fit the model: {found}; give the checkpoint of a "
+                f"{directory}: the weights do not fit the model: {text}; give the checkpoint of a "
                 f"{self.name} whose {config_path(directory).name} describes its weights"
             )
-        return others
+        return unused
 
-    def write(self, model, directory, tokenizer, more, ours=None, tensors=None):
+    def write(
+        self, model: keras.Model, directory: str | Path, tokenizer, entries: dict,
+        settings: dict | None = None, tensors: dict[str, np.ndarray] | None = None,
+    ) -> None:  # fmt: skip
         """Write a model and its tokenizer into an existing directory.
 
         Args:
             model: one of the family. Weights are written as float32.
             directory: to write into.
             tokenizer: of at most V tokens.
-            more: dict of further fields of `config.json`.
-            ours: JSON object for `config.json`, under the key `OURS`.
+            entries: further fields of `config.json`.
+            settings: what a task needs to load the model: a JSON object in `config.json`.
             tensors: dict of further tensors by plain names.
 
         Raises:
-            InputError: the model has no form there, or there are more tokens than embeddings.
+            InputError: the format cannot express the model, or there are more tokens than
+                embeddings.
             OSError: a file cannot be written.
         """
         directory, config = Path(directory), self.backbone(model).config
         check_vocabulary_size(tokenizer, config)
-        weights = self.weights_to_write(model)
+        weights = self.weights(model)
+        named_weights = {id(variable) for variables in weights.values() for variable in variables}
+        unnamed = [weight.path for weight in model.weights if id(weight) not in named_weights]
+        if unnamed:
+            raise InputError(
+                f"{type(model).__name__} has weights with no name in a published {self.name} "
+                f"({listed(unnamed)}); save its encoder"
+            )
         tensors = {name: self.to_file(name, weights[name]) for name in weights} | (tensors or {})
-        ours = {} if ours is None else {OURS: ours}
-        write_json(directory / CONFIG, self.write_config(config) | more | ours)
+        entries = self.write_config(config) | entries
+        write_json(directory / CONFIG, entries | ({SETTINGS: settings} if settings else {}))
         write_tokenizer(directory, tokenizer, config.max_length)
         tensors = {self.name_in_file(name, model): tensor for name, tensor in tensors.items()}
         write_tensors(directory / WEIGHTS, tensors)
-
-    def weights_to_write(self, model):
-        """Return `weights`, after refusing a model of which some have no name."""
-        weights = self.weights(model)
-        written = {id(variable) for variables in weights.values() for variable in variables}
-        left = [weight.path for weight in model.weights if id(weight) not in written]
-        if left:
-            raise InputError(
-                f"{type(model).__name__} has weights with no name in a published {self.name} "
-                f"({listed(left)}); save its encoder"
-            )
-        return weights
 
 
 class Tensors:
@@ -293,7 +314,7 @@ class Tensors:
     Attributes:
         names: dict of plain name to name in the files.
         shapes: dict of plain name to shape in the files.
-        slots: names in the files of what belongs to training and to no model; none here.
+        slots: names in the files of the state of training; none here.
 
     Raises:
         InputError: as `TensorFiles`; or two tensors have the same plain name.
@@ -301,7 +322,7 @@ class Tensors:
 
     slots = ()
 
-    def __init__(self, directory, family):
+    def __init__(self, directory: Path, family: Family):
         self._files, self._family = TensorFiles(directory), family
         self.names = {}
         for original in self._files.shapes:
@@ -317,22 +338,22 @@ class Tensors:
         for copy, name in family.tied.items():
             if copy in self.names and name not in self.names:
                 self.names[name] = self.names.pop(copy)
-        self.shapes = {name: self._files.shapes[there] for name, there in self.names.items()}
+        self.shapes = {name: self._files.shapes[stored] for name, stored in self.names.items()}
 
-    def name_there(self, name):
-        """Return the name to call a plain one in a message."""
+    def display_name(self, name: str) -> str:
+        """Return the name to show in a message."""
         return name
 
-    def shape_in_file(self, name, variables):
+    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
         """Return as `Family.shape_in_file`."""
         return self._family.shape_in_file(name, variables)
 
-    def read(self, name, variables):
+    def read(self, name: str, variables: Variables) -> list[np.ndarray]:
         """Return the float32 arrays for `variables`; raises as `TensorFiles.read`."""
         return self._family.from_file(name, self._files.read(self.names[name]), variables)
 
-    def check_tied(self):
-        """Refuse a checkpoint whose output embedding is another than its input embedding."""
+    def check_tied(self) -> None:
+        """Refuse a checkpoint whose output embedding differs from its input embedding."""
         for copy, name in self._family.tied.items():
             if copy in self.names:
                 one, other = self.names[copy], self.names[name]
@@ -343,51 +364,48 @@ class Tensors:
                     )
 
 
-def named(root, table, prefix=""):
+def named(root: keras.Layer, table: dict, prefix: str = "") -> dict[str, Variables]:
     """Return dict of plain name to a tuple of variables; `table` as `Family.parts`."""
-    found = {}
-    for theirs, ours in table.items():
-        paths = (ours,) if isinstance(ours, str) else ours
+    weights = {}
+    for name, paths in table.items():
+        paths = (paths,) if isinstance(paths, str) else paths
         places = [
-            functools.reduce(lambda at, name: getattr(at, name, None), path.split("."), root)
+            functools.reduce(lambda at, part: getattr(at, part, None), path.split("."), root)
             for path in paths
         ]
         if isinstance(places[0], keras.Variable):
-            found[prefix + theirs] = tuple(places)
+            weights[prefix + name] = tuple(places)
         elif isinstance(places[0], keras.Layer):
             for same in zip(*(layer.weights for layer in places), strict=True):
-                name = PARAMETERS.get(same[0].name, same[0].name)
-                found[f"{prefix}{theirs}.{name}"] = same
-    return found
+                parameter = PARAMETERS.get(same[0].name, same[0].name)
+                weights[f"{prefix}{name}.{parameter}"] = same
+    return weights
 
 
-def as_float32(variable):
-    """Return a variable as float32 array."""
-    return np.asarray(ops.convert_to_numpy(ops.cast(variable, "float32")))
-
-
-def check_only(path, theirs, only):
-    """Refuse a config file with another value than the one, which is the default, in `only`."""
+def check_only(path: Path, entries: dict, only: dict) -> None:
+    """Refuse a config file in which a field of `only` has another value than there."""
     for field, value in only.items():
-        if theirs.get(field, value) != value:
+        if entries.get(field, value) != value:
             raise InputError(
-                f"{path}: {field} is {theirs[field]!r}; give a checkpoint where it is {value!r}"
+                f"{path}: {field} is {entries[field]!r}; give a checkpoint where it is {value!r}"
             )
 
 
-def read_fields(path, theirs, names, required, config_type):
-    """Return the fields of one of our configs that are numbers, checked; tables as of `Family`."""
+def read_fields(
+    path: Path, entries: dict, names: dict, required: Iterable[str], config_type: type[Config]
+) -> dict:
+    """Return the numbers among the fields of a config, checked; tables as of `Family`."""
     fields = {}
-    for ours, name in names.items():
-        default, value = getattr(config_type, ours), theirs.get(name)
-        if value is None and ours in required:
+    for field, name in names.items():
+        default, value = getattr(config_type, field), entries.get(name)
+        if value is None and field in required:
             raise InputError(f"{path}: {name} is missing; copy or download the file again")
         value = default if value is None else value
         kinds = int if isinstance(default, int) else (int, float)
-        least = 1 if isinstance(default, int) else 0
-        if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
-            raise InputError(f"{path}: {name} is {value!r}; it must be a number from {least} up")
-        fields[ours] = value
+        minimum = 1 if isinstance(default, int) else 0
+        if isinstance(value, bool) or not isinstance(value, kinds) or value < minimum:
+            raise InputError(f"{path}: {name} is {value!r}; it must be a number from {minimum} up")
+        fields[field] = value
     if fields["hidden_dim"] % fields["num_heads"]:
         raise InputError(
             f"{path}: {names['num_heads']} {fields['num_heads']} does not divide "
@@ -396,13 +414,13 @@ def read_fields(path, theirs, names, required, config_type):
     return fields
 
 
-def check_settings(path, theirs, ours, fields):
+def check_settings(path: Path, expected: Config, config: Config, fields: Iterable[str]) -> None:
     """Refuse a checkpoint whose config differs from that of the model in one of `fields`."""
     for field in fields:
-        there, here = getattr(theirs, field), getattr(ours, field)
-        if there != here:
+        stored, actual = getattr(expected, field), getattr(config, field)
+        if stored != actual:
             raise InputError(
-                f"{path}: means {field}={there!r}, the model has {here!r}; make the model from "
+                f"{path}: means {field}={stored!r}, the model has {actual!r}; make the model from "
                 "the config of this directory"
             )
 

@@ -1,51 +1,49 @@
-"""The files of a checkpoint directory: where it is, JSON, tensors, and whether these fit.
+"""The files of a checkpoint directory: its path, JSON and tensors.
 
-In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON
-fields, NumPy arrays read one at a time. Nothing here knows a model, and nothing is unpickled or
-executed; checkpoints of TensorFlow are read in `google`. Formats:
-https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` of
-`transformers` for weights in several files.
+In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON fields, NumPy
+arrays read one at a time. Nothing is unpickled or executed; checkpoints of TensorFlow are read in
+`google`. Formats: https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json`
+of `transformers` for weights in several files.
 """
 
 import dataclasses
 import errno
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import read_json
+from tfmodels.models.model import Config
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
 GENERATION = "generation_config.json"
-# What may be fetched from the Hub: no code and no pickles.
+# Files to fetch from the Hub: no code and no pickles.
 FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
 CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FLOATS = {"F64", "F32", "F16", "BF16"}
-# What config.json may say: the family.
+# `model_type` in config.json: the family.
 KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart"}
-OURS = "tfmodels"  # key of config.json for what `transformers` knows nothing of
-LISTED = 5  # names in a message; the rest is a number
+SETTINGS = "tfmodels"  # key in config.json of settings that `transformers` does not have
+LISTED = 5  # maximum number of names in a message; the others are counted
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What happened to every tensor of a checkpoint and every weight of a model.
-
-    Printed, it is one line.
+    """Which tensors of a checkpoint were loaded into which weights of a model, in one line.
 
     Args:
         directory: of the checkpoint.
         loaded: names of the tensors that were loaded.
-        new: paths of the model's weights that the checkpoint has nothing for: they keep
-            their initial values.
-        ignored: names of the tensors that the model has no place for.
+        new: paths of the model's weights without a tensor: they keep their initial values.
+        ignored: names of the tensors that the model does not use.
     """
 
     directory: Path
@@ -53,7 +51,7 @@ class LoadReport:
     new: tuple[str, ...]
     ignored: tuple[str, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [f"{self.directory}: {len(self.loaded)} tensors loaded"]
         if self.new:
             parts.append(f"new, to be trained: {listed(self.new)}")
@@ -62,18 +60,15 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def find_checkpoint(source, revision=None):
+def find_checkpoint(source: str | Path, revision: str | None = None) -> Path:
     """Return the directory of a checkpoint; fetch it if `source` names one on the Hub.
 
     Args:
         source: a directory, or a name such as `"google-bert/bert-base-uncased"`.
         revision: branch, tag or commit on the Hub; its newest state if not given.
 
-    Returns:
-        `Path` of a directory.
-
     Raises:
-        InputError: there is no such directory, or the Hub does not give one.
+        InputError: there is no such directory, and the model cannot be fetched from the Hub.
     """
     directory = Path(source)
     if directory.is_dir():
@@ -85,7 +80,7 @@ def find_checkpoint(source, revision=None):
             f"{source}: no such directory; give one that holds config.json and {WEIGHTS}"
         )
     try:
-        import huggingface_hub  # an extra: a local directory does without it
+        import huggingface_hub  # an extra: local directories do not need it
     except ImportError as error:
         raise InputError(
             f"{source}: no such directory, and fetching from the Hugging Face Hub needs "
@@ -97,55 +92,55 @@ def find_checkpoint(source, revision=None):
                 str(source), revision=revision, allow_patterns=list(FETCHED)
             )
         )
-    # Its own exceptions, its HTTP library's or the file system's: none gives a checkpoint.
+    # Exceptions of its own, of its HTTP library or of the file system.
     except Exception as error:
         at = "" if revision is None else f" (revision {revision})"
         raise InputError(
-            f"{source}{at}: no such directory, and the Hugging Face Hub did not give it "
+            f"{source}{at}: no such directory, and fetching it from the Hugging Face Hub failed "
             f"({type(error).__name__}: {first_line(error)}); check the name and the network, "
             "or download it elsewhere and give the path of the local directory"
         ) from error
 
 
-def is_google(directory):
-    """Return whether a directory is laid out as Google's BERT, and not (also) as Hugging Face's."""
+def is_google(directory: str | Path) -> bool:
+    """Return whether a directory has Google's layout, and not (also) Hugging Face's."""
     directory = Path(directory)
     others = [name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
     return (directory / GOOGLE_CONFIG).is_file() and not others
 
 
-def config_path(directory):
+def config_path(directory: str | Path) -> Path:
     """Return the file that describes the model of a checkpoint; it may be missing."""
     return Path(directory) / (GOOGLE_CONFIG if is_google(directory) else CONFIG)
 
 
-def model_type(directory):
-    """Return what `config.json` says its model is; None without the file or the field."""
+def model_type(directory: str | Path) -> str | None:
+    """Return `model_type` of `config.json`; None without the file or the field."""
     path = config_path(directory)
     if path.name == GOOGLE_CONFIG:
         return "bert"
     return read_json(path).get("model_type") if path.is_file() else None
 
 
-def kind_of(directory):
-    """Return which family a checkpoint is of: `"bert"`, `"gpt2"` or `"bart"`; refuse others."""
+def kind_of(directory: str | Path) -> str:
+    """Return the family of a checkpoint: `"bert"`, `"gpt2"` or `"bart"`; refuse others."""
     path = config_path(directory)
-    found = read_json(path).get("model_type") if path.name == CONFIG else "bert"
-    if found not in KINDS:
+    kind = read_json(path).get("model_type") if path.name == CONFIG else "bert"
+    if kind not in KINDS:
         raise InputError(
-            f"{path}: model_type is {found!r}; give a checkpoint of type {', '.join(KINDS)}"
+            f"{path}: model_type is {kind!r}; give a checkpoint of type {', '.join(KINDS)}"
         )
-    return KINDS[found]
+    return KINDS[kind]
 
 
-def our_settings(directory):
-    """Return what `tfmodels` wrote into `config.json`; empty for a published checkpoint."""
-    settings = read_json(config_path(directory)).get(OURS)
+def saved_settings(directory: str | Path) -> dict:
+    """Return the settings that a task saved in `config.json`; empty for a published checkpoint."""
+    settings = read_json(config_path(directory)).get(SETTINGS)
     return settings if isinstance(settings, dict) else {}
 
 
-def read_labels(directory):
-    """Return the label names in `config.json`, by class; None if it names none."""
+def read_labels(directory: str | Path) -> list[str] | None:
+    """Return the label names in `config.json`, by class; None if there are none."""
     path = config_path(directory)
     names = read_json(path).get("id2label")
     if names is None:
@@ -158,7 +153,7 @@ def read_labels(directory):
         ) from error
 
 
-def check_vocabulary_size(tokenizer, config):
+def check_vocabulary_size(tokenizer, config: Config) -> None:
     """Refuse a tokenizer that has more tokens than the model has embeddings."""
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise InputError(
@@ -183,9 +178,9 @@ class TensorFiles:
         InputError: no weights, only pickled ones, a file missing, cut off or damaged.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str | Path):
         try:
-            import safetensors  # an extra: only published weights need it
+            import safetensors  # an extra: only checkpoints need it
         except ImportError as error:
             raise InputError(
                 f"{directory}: reading {WEIGHTS} needs safetensors; run: pip install safetensors"
@@ -209,7 +204,7 @@ class TensorFiles:
                 self.shapes[name] = tuple(part.get_shape())
 
     def _paths(self):
-        """Return the weight files, the ones the index names checked to be there."""
+        """Return the weight files, after checking that those in the index exist."""
         if (self.directory / WEIGHTS).is_file():
             return [self.directory / WEIGHTS]
         index = self.directory / INDEX
@@ -227,7 +222,7 @@ class TensorFiles:
             raise InputError(f"{index}: names no files (weight_map); download the file again")
         names = sorted({str(name) for name in weight_map.values()})
         for name in names:
-            # A plain name: an index must not lead out of its directory.
+            # A plain name: an index must not point outside its directory.
             if Path(name).name != name or not (self.directory / name).is_file():
                 raise InputError(
                     f"{self.directory}: {INDEX} names {name!r}, which is not there; "
@@ -235,14 +230,8 @@ class TensorFiles:
                 )
         return [self.directory / name for name in names]
 
-    def read(self, name):
-        """Return one tensor.
-
-        Args:
-            name: a key of `shapes`.
-
-        Returns:
-            float32 array.
+    def read(self, name: str) -> np.ndarray:
+        """Return one tensor, named as in `shapes`, as float32 array.
 
         Raises:
             InputError: the tensor is not of 16, 32 or 64 bit floats.
@@ -255,7 +244,7 @@ class TensorFiles:
         return self._file_of[name].get_tensor(name).astype(np.float32)
 
 
-def write_tensors(path, tensors):
+def write_tensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
     """Write a dict of name to float32 array as a safetensors file."""
     try:
         from safetensors import SafetensorError
@@ -264,11 +253,11 @@ def write_tensors(path, tensors):
         raise InputError(
             f"writing {path} needs safetensors; run: pip install safetensors"
         ) from error
-    # C order: the format stores bytes as they lie. The metadata is what transformers asks for.
+    # C order: the format stores the bytes of memory. transformers requires the metadata.
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     path = Path(path)
     path.touch()
-    mode = path.stat().st_mode  # save_file makes a file that only its owner can read
+    mode = path.stat().st_mode  # save_file restricts it to the owner
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -276,7 +265,7 @@ def write_tensors(path, tensors):
     path.chmod(mode)
 
 
-def listed(names):
+def listed(names: Sequence) -> str:
     """Return the first few names and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(map(str, names[:LISTED])) + more

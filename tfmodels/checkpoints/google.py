@@ -2,9 +2,9 @@
 
 In: a directory with `bert_config.json`, `vocab.txt` and one TensorFlow checkpoint
 (`bert_model.ckpt.index` and its data). Out: its tensors by plain names (see `family`). The layout
-is that of https://github.com/google-research/bert: `bert/encoder/layer_0/...`, with the
-pretraining heads, or the head of its classifier. A key that has no plain name is named in an error,
-never guessed.
+is that of https://github.com/google-research/bert: `bert/encoder/layer_0/...`, with the pretraining
+heads, or the head of its classifier. A key without a plain name is named in an error, never
+guessed.
 """
 
 import re
@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.checkpoints.family import Variables
 from tfmodels.checkpoints.files import GOOGLE_CONFIG
 from tfmodels.errors import InputError, first_line
 
-CHECKPOINT = "bert_model.ckpt"  # the usual name, without its endings
-
-# Of google-research/bert, where no rule makes them of the plain names.
+# Plain name: name in google-research/bert, where no rule of `google_name` gives it.
 NAMES = {
     "embeddings.word_embeddings.weight": "bert/embeddings/word_embeddings",
     "embeddings.position_embeddings.weight": "bert/embeddings/position_embeddings",
@@ -29,16 +28,16 @@ NAMES = {
     "classifier.weight": "output_weights",
     "classifier.bias": "output_bias",
 }
-TURNED = ("cls.seq_relationship.weight", "classifier.weight")  # [O, I]; kernels are [I, O]
+TRANSPOSED = ("cls.seq_relationship.weight", "classifier.weight")  # [O, I]; kernels are [I, O]
 
-# What belongs to training, and heads of other tasks.
+# The state of training, and heads of other tasks.
 SLOTS = re.compile(
     r"cls/(?!predictions/|seq_relationship/)|.*/adam_[mv]$|.*/Adam(_1)?$|beta[12]_power$"
     r"|global_step"
 )
 
 
-def google_name(plain):
+def google_name(plain: str) -> str:
     """Return the name in google-research/bert of a tensor with a plain name."""
     layer, _, kind = plain.rpartition(".")
     norm = layer.endswith("LayerNorm")
@@ -47,7 +46,7 @@ def google_name(plain):
     return NAMES.get(plain, f"{path if path.startswith('cls/') else f'bert/{path}'}/{kind}")
 
 
-def plain_name(key):
+def plain_name(key: str) -> str:
     """Return the plain name of a tensor of google-research/bert; `key` itself if it has none."""
     name = re.sub(r"layer_(\d+)", r"layer.\1", key.removeprefix("bert/")).replace("/", ".")
     name = re.sub("(gamma|kernel)$", "weight", name)
@@ -58,8 +57,8 @@ def plain_name(key):
 class GoogleTensors:
     """The tensors of a checkpoint of Google by plain names, as `family.Tensors`.
 
-    A tensor that has no plain name has its own; `slots` are those that belong to training, or to
-    heads of tasks that no model here has.
+    A tensor without a plain name keeps its own; `slots` are the state of training and heads that no
+    model here has.
 
     Args:
         directory: of the checkpoint.
@@ -68,7 +67,7 @@ class GoogleTensors:
         InputError: no checkpoint, several, files missing, cut off or damaged.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: str | Path):
         self._path = _checkpoint(Path(directory))
         self._reader = self._try(tf.train.load_checkpoint, str(self._path))
         shapes = self._reader.get_variable_to_shape_map()
@@ -76,31 +75,31 @@ class GoogleTensors:
         self.names = {plain_name(key): key for key in sorted(set(shapes) - set(self.slots))}
         self.shapes = {name: tuple(shapes[key]) for name, key in self.names.items()}
 
-    def name_there(self, name):
-        """Return the name to call a plain one in a message."""
+    def display_name(self, name: str) -> str:
+        """Return the name to show in a message."""
         return self.names.get(name) or google_name(name)
 
-    def shape_in_file(self, name, variables):
+    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
         """Return as `Family.shape_in_file`."""
         shape = tuple(variables[0].shape)
-        return shape[::-1] if name in TURNED else shape
+        return shape[::-1] if name in TRANSPOSED else shape
 
-    def read(self, name, variables):
+    def read(self, name: str, variables: Variables) -> list[np.ndarray]:
         """Return the tensor of a plain name as float32 array, in a list."""
         key = self.names[name]
         kind = self._reader.get_variable_to_dtype_map()[key]
         if not kind.is_floating:
             raise InputError(f"{self._path}: {key} is of type {kind.name}; give one of floats")
         tensor = self._try(self._reader.get_tensor, key).astype(np.float32)
-        return [tensor.T if name in TURNED else tensor]
+        return [tensor.T if name in TRANSPOSED else tensor]
 
-    def check_tied(self):
-        """Nothing to do: there is one embedding, under one name."""
+    def check_tied(self) -> None:
+        """Return: there is one embedding, under one name."""
 
     def _try(self, call, *arguments):
         try:
             return call(*arguments)
-        # What TensorFlow raises: the index is no table, a checksum differs, the data ends early.
+        # The index is not a table, a checksum differs, or the data ends early.
         except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"{self._path}: damaged or cut off ({first_line(error)}); "
@@ -110,18 +109,18 @@ class GoogleTensors:
 
 def _checkpoint(directory):
     """Return the one checkpoint in a directory: the path of its files without their endings."""
-    found = sorted(path.with_suffix("") for path in directory.glob("*.ckpt*.index"))
-    if not found:
+    paths = sorted(path.with_suffix("") for path in directory.glob("*.ckpt*.index"))
+    if not paths:
         raise InputError(
-            f"{directory}: has {GOOGLE_CONFIG} but no {CHECKPOINT}.index and no "
+            f"{directory}: has {GOOGLE_CONFIG} but no bert_model.ckpt.index and no "
             "model.safetensors; give a directory that has one of them"
         )
-    if len(found) > 1:
+    if len(paths) > 1:
         raise InputError(
-            f"{directory}: has {len(found)} checkpoints ({', '.join(p.name for p in found[:5])}); "
+            f"{directory}: has {len(paths)} checkpoints ({', '.join(p.name for p in paths[:5])}); "
             "leave one there"
         )
-    path = found[0]
+    path = paths[0]
     parts = [p.name for p in directory.iterdir() if p.name.startswith(f"{path.name}.data-")]
     if not parts:
         raise InputError(

@@ -1,27 +1,29 @@
 """GPT-2 weights and tokenizers from published checkpoints into `Gpt`, and back.
 
-In: a directory or Hub name with `config.json`, safetensors and a tokenizer, as `transformers`
-writes them. Out: a built `Gpt` with those weights and a `LoadReport`; or, the other way, a
-directory that `GPT2LMHeadModel` reads. Names and fields are those of `GPT2LMHeadModel` and
-`GPT2Config` in `transformers`, after Radford et al. 2019. Kernels lie there as here, `[I, O]`,
-those of queries, keys and values beside one another.
+In: a directory with `config.json`, safetensors and a tokenizer, as `transformers` writes it. Out: a
+built `Gpt` with those weights and a `LoadReport`; or, the other way, a directory that
+`GPT2LMHeadModel` reads. Names and fields are those of `GPT2LMHeadModel` and `GPT2Config` in
+`transformers`, after Radford et al. 2019. Kernels are stored as in Keras, `[I, O]`, those of
+queries, keys and values side by side.
 """
 
 import re
+from pathlib import Path
 
 from tfmodels.checkpoints.family import Family
-from tfmodels.checkpoints.files import find_checkpoint
-from tfmodels.models.gpt import Gpt, GptConfig
+from tfmodels.models.gpt import Gpt
+from tfmodels.text.bpe import BytePairTokenizer
+from tfmodels.text.character_tokens import CharacterTokenizer
 
 OUTPUT = "lm_head.weight"
-# Constants that old files hold: the causal mask and the score of what is masked.
+# Constants in old files: the causal mask and the score of masked positions.
 IGNORED = re.compile(r"h\.\d+\.attn\.(masked_)?bias")
 
 
 class Gpt2Family(Family):
     """See `Family`."""
 
-    name, model_type, config_type = "GPT-2", "gpt2", GptConfig
+    name, model_type, model_class = "GPT-2", "gpt2", Gpt
     fields = {
         "vocabulary_size": "vocab_size",
         "num_layers": "n_layer",
@@ -59,49 +61,27 @@ class Gpt2Family(Family):
     }
     prefix, tied, transposed = "transformer.", {OUTPUT: "wte.weight"}, False
 
-    def is_ignored(self, name):
-        return name == OUTPUT or IGNORED.fullmatch(name)
+    def is_ignored(self, name: str) -> bool:
+        return name == OUTPUT or IGNORED.fullmatch(name) is not None
 
-    def further_fields(self, path, theirs, fields):
-        wide = theirs.get("n_inner") is None
-        return {"feedforward_dim": 4 * fields["hidden_dim"]} if wide else {}
+    def further_fields(self, path: Path, entries: dict, fields: dict) -> dict:
+        default = entries.get("n_inner") is None
+        return {"feedforward_dim": 4 * fields["hidden_dim"]} if default else {}
 
 
 GPT2 = Gpt2Family()
-read_gpt_config, load_gpt_weights = GPT2.read_config, GPT2.load_weights
+read_gpt_config, load_gpt, load_gpt_weights = GPT2.read_config, GPT2.load, GPT2.load_weights
 
 
-def load_gpt(source, *, revision=None, dtype=None):
-    """Return the model of a checkpoint of GPT-2's architecture.
+def write_gpt(
+    model: Gpt, directory: str | Path, tokenizer: BytePairTokenizer | CharacterTokenizer,
+    settings: dict | None = None,
+) -> None:  # fmt: skip
+    """Write the files of a `Gpt` into an existing directory; arguments as of `Family.write`.
 
-    Args:
-        source, revision, dtype: as for `bert.load_bert`, which raises the same.
-
-    Returns:
-        pair of a `Gpt` and a `LoadReport`.
-
-    Example:
-        >>> model, report = load_gpt("openai-community/gpt2")
-        >>> print(report)
+    `transformers` reads the model as `GPT2LMHeadModel` and a `BytePairTokenizer` as
+    `AutoTokenizer`; only `read_tokenizer` reads a `CharacterTokenizer`.
     """
-    directory = find_checkpoint(source, revision)
-    model = Gpt(read_gpt_config(directory), dtype=dtype)
-    return model, load_gpt_weights(model, directory)
-
-
-def write_gpt(model, directory, tokenizer, ours=None):
-    """Write a directory that `GPT2LMHeadModel`, `load_gpt` and, with BPE, `AutoTokenizer` read.
-
-    Args:
-        model: `Gpt`. Weights are written as float32.
-        directory: an existing one.
-        tokenizer: `BytePairTokenizer` or `CharacterTokenizer`, with no more tokens than the model.
-        ours: as of `Family.write`.
-
-    Raises:
-        InputError: the activation has no name there, or there are more tokens than embeddings.
-        OSError: a file cannot be written.
-    """
-    more = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
-    more |= {"bos_token_id": tokenizer.end_id, "eos_token_id": tokenizer.end_id}
-    GPT2.write(model, directory, tokenizer, more, ours)
+    entries = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
+    entries |= {"bos_token_id": tokenizer.end_id, "eos_token_id": tokenizer.end_id}
+    GPT2.write(model, directory, tokenizer, entries, settings)

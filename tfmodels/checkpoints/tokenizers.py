@@ -1,9 +1,9 @@
-"""The tokenizer of a published model, of whichever kind, and back.
+"""The tokenizer of a published model, of any kind, and back.
 
-In: a directory with `vocab.txt`, with `vocab.json` and `merges.txt`, with `tokenizer.json`, or
-with the characters of one of ours. Out: `WordPieceTokenizer`, `BytePairTokenizer` or
-`CharacterTokenizer`. Files and fields as `transformers` and `tokenizers` document them; Google's
-directories have the same `vocab.txt`.
+In: a directory with `vocab.txt`, with `vocab.json` and `merges.txt`, with `tokenizer.json`, or with
+`characters.json`. Out: `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`. Files and
+fields as `transformers` and `tokenizers` document them; Google's directories have the same
+`vocab.txt`.
 """
 
 from pathlib import Path
@@ -15,31 +15,33 @@ from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
 from tfmodels.text.character_tokens import CharacterTokenizer
 from tfmodels.text.wordpiece import WordPieceTokenizer, split_vocabulary
 
+Tokenizer = WordPieceTokenizer | BytePairTokenizer | CharacterTokenizer
+
 VOCABULARY, OPTIONS, FAST = "vocab.txt", "tokenizer_config.json", "tokenizer.json"
-CHARACTERS = "characters.json"  # a vocabulary of ours, of characters
-# Options of WordPiece: theirs in tokenizer_config.json, in tokenizer.json, and the default.
+CHARACTERS = "characters.json"  # of a `CharacterTokenizer`, unknown to `transformers`
+# Options of WordPiece: name in tokenizer_config.json, name in tokenizer.json, and default.
 WORD_PIECE = {
     "lowercase": ("do_lower_case", "lowercase", True),
     "strip_accents": ("strip_accents", "strip_accents", None),
     "split_cjk": ("tokenize_chinese_chars", "handle_chinese_chars", True),
 }
-# The end of a text where the files do not say it, by the type of the model.
+# The default token for the end of a text, by the type of the model.
 ENDS = {"bart": "</s>", "transformer": "</s>"}
 
 
-def read_tokenizer(source, revision=None):
+def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer:
     """Return the tokenizer of a checkpoint.
 
     Args:
-        source: directory, or name on the Hugging Face Hub. How text is split stands in
-            `tokenizer_config.json`, or in `tokenizer.json`; where a directory of Google's has
+        source: directory, or name on the Hugging Face Hub. The options are read from
+            `tokenizer_config.json`, or from `tokenizer.json`; where a directory of Google's has
             neither, text keeps its case and accents if a token has an upper-case letter.
         revision: branch, tag or commit on the Hub.
 
     Returns:
-        `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`. BART's own is a
-        `BytePairTokenizer` whose `end_of_text` is `</s>`; its other special tokens are
-        ordinary ones there.
+        `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`. That of a BART is a
+        `BytePairTokenizer` whose `end_of_text` is `</s>`, with its other special tokens as
+        ordinary ones.
 
     Raises:
         InputError: the files are missing, or of another kind of tokenizer.
@@ -64,18 +66,18 @@ def read_tokenizer(source, revision=None):
             f"{directory}: has no vocab.txt, no vocab.json with merges.txt and no tokenizer.json; "
             "add the files of the tokenizer that the model was trained with"
         )
-    theirs = read_json(path)
-    model = theirs.get("model")
+    content = read_json(path)
+    model = content.get("model")
     kind = model.get("type") if isinstance(model, dict) else None
     if kind == "WordPiece":
         return _word_pieces(directory, _in_order(path, model.get("vocab")))
     if kind != "BPE" or model_type(directory) == "bert":
-        raise InputError(f"{path}: no tokenizer that the model can have; add a vocab.txt")
-    return BytePairTokenizer(*_byte_pairs(path, theirs), **_byte_pair_options(directory))
+        raise InputError(f"{path}: a tokenizer of another kind than the model's; add a vocab.txt")
+    return BytePairTokenizer(*_byte_pairs(path, content), **_byte_pair_options(directory))
 
 
-def write_tokenizer(directory, tokenizer, max_length):
-    """Write the files of `read_tokenizer` into a directory that exists.
+def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int) -> None:
+    """Write the files of `read_tokenizer` into an existing directory.
 
     Args:
         directory: to write into.
@@ -87,14 +89,18 @@ def write_tokenizer(directory, tokenizer, max_length):
         OSError: a file cannot be written.
     """
     directory, options = Path(directory), tokenizer.get_config()
-    theirs = {"model_max_length": max_length}
+    entries = {"model_max_length": max_length}
     if isinstance(tokenizer, CharacterTokenizer):
         write_json(directory / CHARACTERS, {"vocabulary": tokenizer.vocabulary, **options})
         return
     if isinstance(tokenizer, WordPieceTokenizer):
-        write_vocabulary(directory, tokenizer.vocabulary)
-        theirs |= {name: options[ours] for ours, (name, *_) in WORD_PIECE.items()}
-        theirs |= {"tokenizer_class": "BertTokenizer"}
+        for number, token in enumerate(tokenizer.vocabulary):
+            if "\n" in token or token.endswith("\r"):
+                raise InputError(f"token {number}, {token!r}, holds a line break; remove it")
+        text = "".join(f"{token}\n" for token in tokenizer.vocabulary)
+        (directory / VOCABULARY).write_bytes(text.encode("utf-8"))
+        entries |= {name: options[option] for option, (name, *_) in WORD_PIECE.items()}
+        entries |= {"tokenizer_class": "BertTokenizer"}
     else:
         ids = {token: number for number, token in enumerate(tokenizer.vocabulary)}
         write_json(directory / "vocab.json", ids)
@@ -102,22 +108,9 @@ def write_tokenizer(directory, tokenizer, max_length):
         text = "\n".join(lines) + "\n"
         (directory / "merges.txt").write_text(text, encoding="utf-8", newline="\n")
         end = options["end_of_text"] if tokenizer.end_id is not None else None
-        theirs |= {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False}
-        theirs |= {"bos_token": end, "eos_token": end, "unk_token": end}
-    write_json(directory / OPTIONS, theirs)
-
-
-def write_vocabulary(directory, vocabulary):
-    """Write `vocab.txt`.
-
-    Raises:
-        InputError: a token does not fit on one line.
-    """
-    for number, token in enumerate(vocabulary):
-        if "\n" in token or token.endswith("\r"):
-            raise InputError(f"token {number}, {token!r}, holds a line break; remove it")
-    text = "".join(f"{token}\n" for token in vocabulary)
-    (Path(directory) / VOCABULARY).write_bytes(text.encode("utf-8"))
+        entries |= {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False}
+        entries |= {"bos_token": end, "eos_token": end, "unk_token": end}
+    write_json(directory / OPTIONS, entries)
 
 
 def _read_characters(path):
@@ -132,18 +125,18 @@ def _read_characters(path):
 
 def _word_pieces(directory, vocabulary):
     path, place = directory / OPTIONS, 0
-    theirs = read_json(path) if path.exists() else {}
-    if not theirs and is_google(directory):
-        theirs = {"do_lower_case": not _is_cased(vocabulary)}
-    elif not theirs and (directory / FAST).exists():
+    entries = read_json(path) if path.exists() else {}
+    if not entries and is_google(directory):
+        entries = {"do_lower_case": not _is_cased(vocabulary)}
+    elif not entries and (directory / FAST).exists():
         path, place = directory / FAST, 1
-        theirs = read_json(path).get("normalizer")
-        if not isinstance(theirs, dict) or theirs.get("type") != "BertNormalizer":
+        entries = read_json(path).get("normalizer")
+        if not isinstance(entries, dict) or entries.get("type") != "BertNormalizer":
             raise InputError(f"{path}: its normalizer is not BERT's; add a tokenizer_config.json")
     options = {}
-    for ours, (*names, default) in WORD_PIECE.items():
-        value = options[ours] = theirs.get(names[place], default)
-        if not isinstance(value, bool) and (ours != "strip_accents" or value is not None):
+    for option, (*names, default) in WORD_PIECE.items():
+        value = options[option] = entries.get(names[place], default)
+        if not isinstance(value, bool) and (option != "strip_accents" or value is not None):
             raise InputError(f"{path}: {names[place]} is {value!r}; it must be true or false")
     return WordPieceTokenizer(vocabulary, **options)
 
@@ -151,7 +144,7 @@ def _word_pieces(directory, vocabulary):
 def _is_cased(vocabulary):
     """Return whether a token has an upper-case letter.
 
-    Tokens in brackets are of no text: `[CLS]`, and the `<S>` of Google's Chinese vocabulary.
+    Tokens in brackets do not count: `[CLS]`, and the `<S>` of Google's Chinese vocabulary.
     """
     return any(token != token.lower() and token[0] not in "[<" for token in vocabulary if token)
 
@@ -171,26 +164,26 @@ def _in_order(path, ids):
 
 
 def _byte_pair_options(directory):
-    """Return what `tokenizer_config.json`, if it is there, says of how text is split."""
+    """Return the options in `tokenizer_config.json`, or their defaults without it."""
     path = directory / OPTIONS
-    theirs = read_json(path) if path.exists() else {}
-    _check_no_space(path, theirs)
-    end = theirs.get("eos_token", ENDS.get(model_type(directory), END_OF_TEXT))
-    end = end.get("content") if isinstance(end, dict) else end  # with settings of its own
+    entries = read_json(path) if path.exists() else {}
+    _check_no_space(path, entries)
+    end = entries.get("eos_token", ENDS.get(model_type(directory), END_OF_TEXT))
+    end = end.get("content") if isinstance(end, dict) else end  # a token with settings
     if end is not None and not isinstance(end, str):
         raise InputError(f"{path}: eos_token is {end!r}; it must be a token or null")
     return {"end_of_text": end}
 
 
-def _byte_pairs(path, theirs):
+def _byte_pairs(path, content):
     """Return vocabulary and merges of the content of a `tokenizer.json`."""
-    model, splitter = theirs["model"], theirs.get("pre_tokenizer") or {}
+    model, splitter = content["model"], content.get("pre_tokenizer") or {}
     if splitter.get("type") != "ByteLevel":
-        raise InputError(f"{path}: no byte-level BPE as GPT-2's; add its vocab.json and merges.txt")
+        raise InputError(f"{path}: not a byte-level BPE; add its vocab.json and merges.txt")
     _check_no_space(path, splitter)
     try:
         ids = dict(model["vocab"])
-        ids |= {token["content"]: token["id"] for token in theirs.get("added_tokens") or ()}
+        ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
         merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
         return _in_order(path, ids), [(left, right) for left, right in merges]
     except (KeyError, TypeError, ValueError) as error:
@@ -199,6 +192,6 @@ def _byte_pairs(path, theirs):
         raise InputError(f"{path}: damaged; copy or download the file again") from error
 
 
-def _check_no_space(path, theirs):
-    if theirs.get("add_prefix_space"):
+def _check_no_space(path, entries):
+    if entries.get("add_prefix_space"):
         raise InputError(f"{path}: add_prefix_space is True; give a checkpoint where it is False")

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
-    our_settings,
+    saved_settings,
 )
 from tfmodels.checkpoints.gpt2 import (
     load_gpt,
@@ -170,7 +170,7 @@ class CausalLM(LanguageTask):
         """
         directory = find_checkpoint(directory)
         model, report = load_gpt(directory, dtype=dtype)
-        settings = our_settings(directory)
+        settings = saved_settings(directory)
         options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
         return cls(model, read_tokenizer(directory), started=str(report), **options)
 

@@ -15,8 +15,8 @@ from tfmodels.checkpoints.bert import load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
-    our_settings,
     read_labels,
+    saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.rows import Source
@@ -174,7 +174,7 @@ class EncoderTask(Task):
             InputError: it cannot be read, is of another task, or has no trained head.
         """
         task = cls.from_preset(directory, dtype=dtype)
-        name = our_settings(task._preset).get("application", cls.application)
+        name = saved_settings(task._preset or directory).get("application", cls.application)
         if name != cls.application:
             raise InputError(f"{directory}: a model of `{name}`, not of `{cls.application}`")
         if task._model is None or task._loaded.new:
@@ -188,7 +188,7 @@ class EncoderTask(Task):
     @classmethod
     def _options_of(cls, directory: Path, labels: Sequence[str] | None) -> dict:
         """Return the arguments of the class that a directory names, labels included."""
-        settings = our_settings(directory)
+        settings = saved_settings(directory)
         if settings.get("application") != cls.application:
             published = labels is None and cls._is_published(directory)
             return {"labels": read_labels(directory)} if published else {}

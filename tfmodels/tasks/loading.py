@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from tfmodels.checkpoints.files import config_path, find_checkpoint, our_settings
+from tfmodels.checkpoints.files import config_path, find_checkpoint, saved_settings
 from tfmodels.errors import InputError
 from tfmodels.files import read_json
 from tfmodels.tasks.task import Task
@@ -51,7 +51,7 @@ def load(directory: str | Path, *, dtype: Any = None) -> Task:
 
 def application_of(directory: Path) -> str | None:
     """Return the name of the application whose model a directory holds, or None."""
-    settings = our_settings(directory)
+    settings = saved_settings(directory)
     name = settings.get("application", "sentiment" if settings.get("pooling") == "mean" else None)
     if name is None:
         classes = read_json(config_path(directory)).get("architectures") or ()

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.checkpoints.bert import load_pretrainer, load_weights, read_bert_config, write_bert
-from tfmodels.checkpoints.files import check_vocabulary_size, find_checkpoint, our_settings
+from tfmodels.checkpoints.files import check_vocabulary_size, find_checkpoint, saved_settings
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.documents import as_texts
@@ -133,7 +133,7 @@ class MaskedLM(LanguageTask):
         """
         directory = find_checkpoint(preset, revision)
         config = dataclasses.replace(read_bert_config(directory), **dropout_fields(dropout))
-        settings = our_settings(directory)
+        settings = saved_settings(directory)
         task = task or settings.get("task", OBJECTIVE)
         options.setdefault("max_length", min(MAX_LENGTH, config.max_length))
         model = BertPretrainer(Bert(config, dtype=dtype), next_sentence=task != "mlm")
@@ -186,7 +186,7 @@ class MaskedLM(LanguageTask):
                 f"{directory}: has no masked-LM head; give a pretrained BERT with its heads, or "
                 "pretrain from it with `tfmodels bert pretrain --checkpoint`"
             )
-        settings = our_settings(directory)
+        settings = saved_settings(directory)
         options = {name: settings.get(name, default) for name, default in EXAMPLES.items()}
         if "task" not in settings and not model.next_sentence:
             options["task"] = "mlm"
@@ -359,7 +359,7 @@ class MaskedLM(LanguageTask):
     def write(self, directory: Path) -> None:
         settings = {name: getattr(self, name) for name in ("application", "max_length", *EXAMPLES)}
         settings = {"labels": None, **settings}
-        write_bert(self.model, directory, self.tokenizer, ours=settings)
+        write_bert(self.model, directory, self.tokenizer, settings=settings)
 
 
 def learned_tokenizer(texts: Any, vocabulary_size: int, lowercase: bool) -> WordPieceTokenizer:

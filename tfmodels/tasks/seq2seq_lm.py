@@ -25,7 +25,7 @@ from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
     kind_of,
-    our_settings,
+    saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
@@ -191,7 +191,7 @@ class Seq2SeqLM(Task):
         """
         directory = find_checkpoint(directory)
         model, report = load_bart(directory, dtype=dtype)
-        settings = our_settings(directory)
+        settings = saved_settings(directory)
         longest = model.config.max_length
         return cls(
             model, read_tokenizer(directory), read_bart_generation(directory),

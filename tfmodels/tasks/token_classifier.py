@@ -257,9 +257,6 @@ class TokenClassifier(EncoderTask):
     def _saved_options(cls) -> tuple[str, ...]:
         return ("max_length", "stride", "crf")
 
-    def _settings(self):
-        return {**super()._settings(), "pooling": "tokens"}
-
     @classmethod
     def _is_published(cls, directory: Path) -> bool:
         return head_of(directory) == "tokens"
