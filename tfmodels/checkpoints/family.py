@@ -8,6 +8,7 @@ field of the config, and the variable for each tensor. Out: a config, loaded wei
 import functools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
