@@ -269,6 +269,16 @@ class TestActivation:
         write_bert(model, tmp_path, WORDS, LABELS)
         assert TextClassifier.load(tmp_path).model.activation == activation
 
+    def test_two_classes_without_names(self, checkpoint):
+        """As `transformers` writes the names `LABEL_0` and `LABEL_1`."""
+        checkpoint.write({**checkpoint.tensors, **{x: checkpoint.tensors[x][:2] for x in HEAD}})
+        checkpoint.set_config(id2label=None)
+        task = TextClassifier.load(checkpoint.directory)
+        assert task.labels == ["LABEL_0", "LABEL_1"] and task.model.activation == "softmax"
+        np.testing.assert_array_equal(
+            task.model.head.logits.kernel, checkpoint.tensors[HEAD[0]][:2].T
+        )
+
     def test_one_number(self, checkpoint):
         """As published for scores of pairs of texts, without a `problem_type`."""
         head = {name: checkpoint.tensors[name][:1] for name in HEAD}

@@ -142,9 +142,12 @@ def saved_settings(directory: str | Path) -> dict:
 def read_labels(directory: str | Path) -> list[str] | None:
     """Return the label names in `config.json`, by class; None if there are none."""
     path = config_path(directory)
-    names = read_json(path).get("id2label")
+    entries = read_json(path)
+    names = entries.get("id2label")
     if names is None:
-        return None
+        # transformers writes no names where they are its default, of two classes.
+        two = "BertForSequenceClassification" in (entries.get("architectures") or ())
+        return ["LABEL_0", "LABEL_1"] if two else None
     try:
         return [str(names[str(number)]) for number in range(len(names))]
     except (KeyError, TypeError) as error:
