@@ -42,7 +42,7 @@ def tokens_of(source, **options):
     return np.concatenate(list(tokenized_passages(source.passages(), TOKENIZER, **options)))
 
 
-def test_documents_are_apart():
+def test_documents_are_separated():
     text = running(12)
     source = Source([text[:3], text[3:5], text[5:]], open_ones=[0])
     expected = [0, 1, 2, 3, 4, END, 5, 6, 7, 8, 9, 10, 11, END]
@@ -63,7 +63,7 @@ def test_a_tokenizer_is_traced_once_for_all_passes():
     assert tokenizer.traces == 1
 
 
-def test_what_is_left_out_parts_documents():
+def test_what_is_left_out_separates_documents():
     text = running(9)
     source = Source([text[:3], text[3:6], text[6:]], open_ones=[0, 1])
     found = tokens_of(source, chosen=lambda number: number != 1)
@@ -97,7 +97,7 @@ def test_training_blocks_are_shuffled_and_cut_elsewhere():
     assert firsts[0][0] % 64 != firsts[1][0] % 64
 
 
-def test_going_on():
+def test_resuming():
     one_pass = block_passes(Source([running(2900)]), TOKENIZER, 64, seed=3)
     everything = [ids["token_ids"].numpy() for ids, _ in block_batches(one_pass, 8).take(9)]
     later = [ids["token_ids"].numpy() for ids, _ in block_batches(one_pass, 8, start=6).take(3)]
@@ -156,7 +156,7 @@ def test_windows_predict_every_token_once(length, stride):
 
 
 def test_windows_of_nothing():
-    with pytest.raises(InputError, match="one token at most"):
+    with pytest.raises(InputError, match="no token to predict"):
         list(windows([np.array([5], np.int32)], 8, 4, start_id=None, batch_size=2))
 
 
@@ -189,6 +189,6 @@ def test_too_long_loses_the_beginning_of_the_prompt():
 def test_the_last_batch_of_responses_counts():
     """Sixty rows in batches of 32 are two steps."""
     chunks = tf.data.Dataset.from_tensors((["一"] * 60, ["丁"] * 60))
-    dataset = response_batches(chunks, TOKENIZER, 32, 16, seed=1)
+    dataset = response_batches(chunks, TOKENIZER, 32, 16, seed=1, rows=60)
     assert int(dataset.cardinality()) == 2
     assert sum(len(labels) for _, labels in dataset) == 60

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.masking import LONGEST_WORD, WordMasker, hashed, hashed_int, most_masked
+from tfmodels.text.masking import MAX_WORD_TOKENS, WordMasker, hashed, hashed_int, max_masked
 from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 WORDS = 995
@@ -77,7 +77,7 @@ def test_shares_over_a_million_tokens(whole_words):
 
 def test_words_are_whole():
     rows = 2000
-    inputs = batch(rows, longest_word=LONGEST_WORD)
+    inputs = batch(rows, longest_word=MAX_WORD_TOKENS)
     token_ids, positions, labels = masked(WordMasker(TOKENIZER, S), inputs)
     chosen = chosen_of(positions, labels, rows)
     same_word = inputs[1].numpy()[:, 1:] & (inputs[0].numpy()[:, :-1] > MASK)
@@ -99,9 +99,9 @@ def test_a_word_that_is_too_long_is_hidden_in_parts():
     inputs = ids_tensor, tf.ones([rows, S], tf.bool), tf.range(rows, dtype=tf.int64)
     _, positions, labels = masked(WordMasker(TOKENIZER, S), inputs)
     counts = (labels >= 0).sum(1)
-    assert counts.max() <= most_masked(S, 0.15) and counts.min() > 0
+    assert counts.max() <= max_masked(S, 0.15) and counts.min() > 0
     assert abs(counts.mean() - 0.15 * 126) < 0.6
-    chosen = chosen_of(positions, labels, rows)[:, 1:121].reshape(rows, -1, LONGEST_WORD)
+    chosen = chosen_of(positions, labels, rows)[:, 1:121].reshape(rows, -1, MAX_WORD_TOKENS)
     assert ((chosen.all(2)) == (chosen.any(2))).all()
 
 

@@ -10,8 +10,8 @@ from tfmodels.errors import InputError
 from tfmodels.text import examples as example_making
 from tfmodels.text import pretraining
 from tfmodels.text.examples import ExampleSettings, examples
-from tfmodels.text.masking import most_masked
-from tfmodels.text.pretraining import text_passes, training_batches
+from tfmodels.text.masking import max_masked
+from tfmodels.text.pretraining import held_out_numbers, text_passes, training_batches
 from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 FIRST = len(SPECIAL_TOKENS)
@@ -182,7 +182,7 @@ def test_batches(task):
             "token_ids": ((8, 32), np.int32),
             "segment_ids": ((8, 32), np.int32),
             "padding_mask": ((8, 32), bool),
-            "masked_positions": ((8, most_masked(32, 0.15)), np.int32),
+            "masked_positions": ((8, max_masked(32, 0.15)), np.int32),
         }
         assert ("next_sentence" in labels) == (task != "mlm")
         used = labels["masked_lm"] >= 0
@@ -296,8 +296,8 @@ def test_settings_that_cannot_be_met(options, problem):
 
 def test_arguments_that_do_not_fit():
     settings, source = ExampleSettings(), Source(corpus(5))
-    with pytest.raises(InputError, match="split='validation', held_out=0.0"):
-        text_passes(source, TOKENIZER, settings, split="validation")
+    with pytest.raises(InputError, match="held_out=1.5; give a share"):
+        held_out_numbers(source.documents(), 1.5, seed=0)
     with pytest.raises(InputError, match="batch_size=0"):
         training_batches(text_passes(source, TOKENIZER, settings), TOKENIZER, 0, settings)
     without = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])

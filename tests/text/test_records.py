@@ -159,17 +159,17 @@ def test_full_disk(text, tmp_path):
         ({"settings": ExampleSettings(max_length=64)}, "made with max_length 32, now 64"),
         ({"shards": 5}, "made with shards 4, now 5"),
         ({"tokenizer": WordPieceTokenizer([*SPECIAL_TOKENS, "a"])}, "made with vocabulary"),
-        ({"documents_source": None}, "made with texts"),
+        ({"texts": None}, "made with texts"),
     ],
 )
 def test_other_settings_vocabulary_or_texts_are_refused(copy, text, tmp_path, change, problem):
     other = tmp_path / "other.txt"
     other.write_text("w1 w2.\n\nw3.\n")
     arguments = {
-        "documents_source": text, "tokenizer": TOKENIZER, "directory": copy, "settings": SETTINGS
+        "texts": text, "tokenizer": TOKENIZER, "directory": copy, "settings": SETTINGS
     }  # fmt: skip
-    if "documents_source" in change:
-        change = {"documents_source": TextFiles(str(other))}
+    if "texts" in change:
+        change = {"texts": TextFiles(str(other))}
     with pytest.raises(InputError, match=f"{problem}.*give another directory"):
         write_records(**arguments | OPTIONS | change)
 

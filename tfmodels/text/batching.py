@@ -1,39 +1,48 @@
-"""From texts to batches of nearly equal length: most of the time saved in training.
+"""From texts to batches of nearly equal length, which saves most of the time of a training.
 
 In: a `tf.data` dataset of chunks of rows, `(text, label, ...)`, and a tokenizer. Out: a
-dataset of `(batch dict, label, ...)` as `model.fit` takes it. Sentences are 10 to 30
-tokens where a fixed length is 128 or 512, and batches of sentences of all lengths are
-as long as their longest.
+dataset of `(batch dict, label, ...)` for `model.fit`. Sentences are 10 to 30 tokens where a
+fixed length is 128 or 512, and batches of sentences of all lengths are as long as their longest.
 
 B = batch, C = rows of a chunk, T = tokens of a text, S = padded length.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.text.packing import pack
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
-# Batches that are sorted by length together. More make batches more even and the order
+# Number of batches that are sorted by length together. More make batches more even and the order
 # of rows less random.
 WINDOW = 50
 # Padded lengths are multiples of an eighth of the next power of two, but at least of
 # this: few shapes occur (each new one costs the compilation of the training kernels),
 # and little of a batch is padding.
-LEAST_STEP = 4
-# Tokens of a text, without special ones, of which some may be hidden. In a shorter one the hidden
-# word may well be the one that its label is about.
-LEAST_WORDS = 4
+MIN_STEP = 4
+# Minimum number of tokens of a text, without special ones, for word dropout. In a shorter one the
+# dropped word may well be the one that its label is about.
+MIN_WORDS = 4
 
 
-def encode(tokenizer, text, max_length):
-    """Texts, string `[B]`, as the batch that an encoder takes: see `pack`."""
+def encode(tokenizer: WordPieceTokenizer, text: tf.Tensor, max_length: int) -> dict[str, tf.Tensor]:
+    """Return texts, string `[B]`, as the batch of an encoder; see `pack`."""
     return pack(tokenizer, tokenizer.tokenize(text), max_length)
 
 
 def length_bucketed(
-    chunks, tokenizer, batch_size, max_length, seed=None, word_dropout=0.0, rows=None
-):
-    """Batches of texts of similar length.
+    chunks: tf.data.Dataset,
+    tokenizer: WordPieceTokenizer,
+    batch_size: int,
+    max_length: int,
+    seed: int | None = None,
+    word_dropout: float = 0.0,
+    rows: int | None = None,
+) -> tf.data.Dataset:
+    """Return batches of texts of similar length.
 
     Rows are taken in their order, `WINDOW` batches at a time, sorted by length there
     and cut into batches, so every row is used once and every batch but the last is
@@ -45,12 +54,11 @@ def length_bucketed(
         tokenizer: a `WordPieceTokenizer`.
         batch_size: B, of all replicas together.
         max_length: maximum number of tokens of a text, with the special ones.
-        seed: int, for training; `None` keeps each window sorted.
-        word_dropout: share of the tokens of texts of 4 and more that `[MASK]` takes the place
-            of, others in every batch and pass: for training, so that no single word decides.
-            Needs a seed and a vocabulary with `[MASK]`.
-        rows: number of rows in all; counted where `chunks` knows its own length. With it, Keras
-            knows the length of the dataset.
+        seed: for training; `None` keeps each window sorted.
+        word_dropout: share of the tokens of texts of 4 and more that `[MASK]` replaces, others
+            in every batch and pass: for training, so that no single word decides. Needs a seed
+            and a vocabulary with `[MASK]`.
+        rows: number of rows, if known: Keras needs the length of the dataset.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
@@ -72,23 +80,28 @@ def length_bucketed(
         ids = batch["token_ids"]
         special = [tokenizer.pad_id, tokenizer.cls_id, tokenizer.sep_id]
         words = tf.reduce_all(ids[..., None] != special, -1)  # [B, S]
-        words &= tf.reduce_sum(tf.cast(words, tf.int32), -1, keepdims=True) >= LEAST_WORDS
+        words &= tf.reduce_sum(tf.cast(words, tf.int32), -1, keepdims=True) >= MIN_WORDS
         drawn = tf.random.stateless_uniform(tf.shape(ids), tf.stack([seed, number]))
         ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
         return ({**batch, "token_ids": ids}, *others)
 
-    rows = number_of_rows(chunks) if rows is None else rows
     batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed, rows)
     batches = mapped(batches, packed_row)
     if word_dropout:
-        # Other numbers in every pass, and the same ones again for the same seed.
+        # Each pass has its own numbers, which follow from the seed.
         numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
         batches = mapped(tf.data.Dataset.zip(numbers, batches), with_words_dropped)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def in_order_batches(chunks, tokenizer, batch_size, max_length, rows=None):
-    """Batches of texts in their order, each padded to its longest: for predictions.
+def in_order_batches(
+    chunks: tf.data.Dataset,
+    tokenizer: WordPieceTokenizer,
+    batch_size: int,
+    max_length: int,
+    rows: int | None = None,
+) -> tf.data.Dataset:
+    """Return batches of texts in their order, each padded to its longest: for predictions.
 
     Args, returns: as of `length_bucketed`.
     """
@@ -96,43 +109,35 @@ def in_order_batches(chunks, tokenizer, batch_size, max_length, rows=None):
     def encoded(text, *others):
         return (encode(tokenizer, text, max_length), *others)
 
-    rows = number_of_rows(chunks) if rows is None else rows
     return of_length(mapped(chunks.unbatch().batch(batch_size), encoded), rows, batch_size)
 
 
-def counted(batches):
-    """Read batches through once for their number, which Keras then knows."""
+def counted(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Read batches once to count them, and return them with their number, for Keras."""
     return batches.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in batches)))
 
 
-def of_length(batches, rows, batch_size):
-    """Tell a dataset of batches of `rows` rows its length; as it is where these are not known."""
+def of_length(batches: tf.data.Dataset, rows: int | None, batch_size: int) -> tf.data.Dataset:
+    """Return batches of `rows` rows with their number; unchanged if `rows` is not known."""
     if rows is None:
         return batches
     return batches.apply(tf.data.experimental.assert_cardinality(-(-rows // batch_size)))
 
 
-def number_of_rows(chunks, counted=lambda first, *others: tf.shape(first, tf.int64)[0]):
-    """Count the rows of chunks; `None` where these may have no end.
+def by_length(
+    examples: tf.data.Dataset,
+    batch_size: int,
+    seed: int | None = None,
+    rows: int | None = None,
+    order: Callable[..., tf.Tensor] | None = None,
+) -> tf.data.Dataset:
+    """Return batches of examples of similar length.
 
     Args:
-        chunks: dataset of `(values [C], *others)`.
-        counted: function of a chunk that gives its number of rows.
-    """
-    if int(chunks.cardinality()) < 0:
-        return None
-    return int(mapped(chunks, counted).reduce(tf.constant(0, tf.int64), lambda a, b: a + b))
-
-
-def by_length(rows, batch_size, seed=None, number=None, order=None):
-    """Batches of rows of similar length.
-
-    Args:
-        rows: dataset of tuples whose first part is int32 `[T]`.
-        batch_size, seed: see `length_bucketed`.
-        number: number of rows, if known.
-        order: function of the parts of a window that gives the order to cut it in; `None`: by
-            the length of the first part.
+        examples: dataset of tuples whose first part is int32 `[T]`.
+        batch_size, seed, rows: see `length_bucketed`.
+        order: function from the parts of a window to the order to cut it in; `None`: by the
+            length of the first part.
 
     Returns:
         dataset of the same tuples, the parts with B in front: int32 `[B, (T)]`.
@@ -143,23 +148,25 @@ def by_length(rows, batch_size, seed=None, number=None, order=None):
         ordered = tuple(tf.gather(values, places) for values in parts)
         return tf.data.Dataset.from_tensor_slices(ordered).batch(batch_size)
 
-    batches = rows.ragged_batch(batch_size * WINDOW).flat_map(as_it_stands(batches_of))
-    batches = of_length(batches, number, batch_size)
+    batches = examples.ragged_batch(batch_size * WINDOW).flat_map(no_autograph(batches_of))
+    batches = of_length(batches, rows, batch_size)
     return batches if seed is None else batches.shuffle(2 * WINDOW, seed=seed)
 
 
-def mapped(dataset, function):
-    """`dataset.map`, in parallel, of a function `as_it_stands`."""
-    return dataset.map(as_it_stands(function), num_parallel_calls=tf.data.AUTOTUNE)
+def mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    """Return `dataset.map(function)`, in parallel and without AutoGraph."""
+    return dataset.map(no_autograph(function), num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def as_it_stands(function):
-    """Without AutoGraph, which takes seconds to rewrite a tokenizer that has nothing for it."""
+def no_autograph(function: Callable) -> Callable:
+    """Return a function that AutoGraph leaves as it is, which would take it seconds."""
     return tf.autograph.experimental.do_not_convert(function)
 
 
-def packed_to_few_lengths(tokenizer, ids, max_length):
-    """`pack`, padded up to the next of the few lengths that batches have."""
+def packed_to_few_lengths(
+    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, max_length: int
+) -> dict[str, tf.Tensor]:
+    """Return `pack`, padded up to the next of the few lengths that batches have."""
     batch = pack(tokenizer, ids, max_length)
     length = tf.shape(batch["token_ids"])[1]
     missing = tf.minimum(rounded_up(length), max_length) - length
@@ -169,25 +176,26 @@ def packed_to_few_lengths(tokenizer, ids, max_length):
     return batch
 
 
-def to_few_lengths(ids, filler, most, **lengths):
-    """Ragged `[B, (T)]` as dense `[B, S]`, S one of the few lengths that batches have.
+def to_few_lengths(ids: tf.RaggedTensor, filler: int, max_length: int, **lengths: Any) -> tf.Tensor:
+    """Return ragged `[B, (T)]` as dense `[B, S]`, S one of the few lengths that batches have.
 
     Args:
+        ids: to pad.
         filler: value of the padding.
-        most: maximum S.
-        lengths: see `rounded_up`.
+        max_length: maximum S.
+        **lengths: see `rounded_up`.
     """
     longest = tf.cast(ids.bounding_shape(axis=1), tf.int32)
-    length = tf.minimum(rounded_up(longest, **lengths), most)
+    length = tf.minimum(rounded_up(longest, **lengths), max_length)
     return ids.to_tensor(filler, shape=tf.stack([-1, tf.cast(length, tf.int64)]))
 
 
-def rounded_up(length, parts=8, least_step=LEAST_STEP):
-    """`length`, up to the next of the few lengths that batches are padded to.
+def rounded_up(length: tf.Tensor, parts: int = 8, min_step: int = MIN_STEP) -> tf.Tensor:
+    """Round a length up to the next of the few lengths that batches are padded to.
 
-    They are multiples of a part of the next power of two, and of no less than `least_step`.
+    They are multiples of a part of the next power of two, and of at least `min_step`.
     """
     doublings = tf.math.log(tf.cast(length, tf.float32)) / tf.math.log(2.0)
     power = tf.cast(tf.math.ceil(doublings - 1e-4), tf.int32)
-    step = tf.maximum(tf.bitwise.left_shift(1, power) // parts, least_step)
+    step = tf.maximum(tf.bitwise.left_shift(1, power) // parts, min_step)
     return -(-length // step) * step

@@ -1,14 +1,14 @@
 """Examples for BERT's pretraining: texts, and whether one follows the other.
 
-In: documents as lists of sentences, streamed. Out: unmasked examples, in Python. How they become
-batches is in `pretraining.py`, how they are kept in files in `records.py`.
+In: documents as lists of sentences, streamed. Out: unmasked examples, in Python. `pretraining.py`
+makes batches of them, `records.py` stores them in files.
 
 Follows Devlin et al., "BERT", 2018, appendix A.2, and google-research/bert's
 `create_pretraining_data.py`; sentence order after Lan et al., "ALBERT", 2019. Three things
-differ from BERT's program. The corpus is never held: random text comes from a buffer of
-documents read lately. A chunk of one sentence is halved between two words instead of always
-getting random text, so both labels are equally frequent. And sentences longer than an example
-are cut into several instead of being thrown away.
+differ from BERT's program. The corpus is never in memory: random text comes from a buffer of
+recent documents. A chunk of one sentence is halved between two words instead of always getting
+random text, so both labels are equally frequent. And sentences longer than an example are cut
+into several instead of being truncated.
 
 n = tokens of an example, T = tokens of a sentence.
 """
@@ -25,16 +25,16 @@ import tensorflow as tf
 from tfmodels.errors import InputError
 from tfmodels.text import characters
 from tfmodels.text.masking import hashed_int
-from tfmodels.text.wordpiece import continues
+from tfmodels.text.wordpiece import WordPieceTokenizer, continues
 
 TASKS = ("nsp", "sop", "mlm")
 
 _CHUNK_CHARACTERS = 400_000  # tokenized at once
 _CHUNK_SENTENCES = 4000
-_KEPT_DOCUMENTS = 1000  # random text comes from so many documents
-_KEPT_TOKENS = 500_000  # or fewer, when they are long
+_KEPT_DOCUMENTS = 1000  # size of the buffer that random text comes from
+_KEPT_TOKENS = 500_000  # fewer documents are kept where they are long
 _EXAMPLES_OF_DOCUMENT = 1 << 20  # a document has fewer examples than this
-_PAIRS = 2  # where its two hashes start: another place than those of `pretraining.py`
+_PAIRS = 2  # start of the two hashes, which makes them independent of those of `pretraining.py`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +42,13 @@ class ExampleSettings:
     """How examples are made of documents.
 
     Attributes:
-        max_length: tokens of an example at most, special ones included.
+        max_length: maximum number of tokens of an example, special ones included.
         task: "nsp": a pair, label 1 where the second text is of another document; "sop": a pair
             of neighbours, label 1 where they are swapped; "mlm": one text, no label.
         short_share: share of the examples that aim at a random shorter length.
-        segmented: whether ideographs without a blank between them are one word, for Chinese
-            text that was segmented with blanks. Else each is a word.
-        seed: of every random choice.
+        segmented: whether ideographs without a space between them are one word, for Chinese
+            text that was segmented with spaces. Otherwise each is a word.
+        seed: of all random choices.
     """
 
     max_length: int = 128
@@ -69,12 +69,12 @@ class ExampleSettings:
 
     @property
     def room(self) -> int:
-        """The most tokens of an example that are not special."""
+        """Maximum number of tokens of an example that are not special."""
         return self.max_length - (2 if self.task == "mlm" else 3)
 
     @property
-    def least_documents(self) -> int:
-        """How many documents a text needs: the second of a pair may come from another one."""
+    def min_documents(self) -> int:
+        """Minimum number of documents of a text: those of "nsp" need another one for pairs."""
         return 2 if self.task == "nsp" else 1
 
 
@@ -85,7 +85,7 @@ class Example(NamedTuple):
     continues: np.ndarray  # bool [n]: belongs to the word of the token before
     first_length: int  # tokens of [CLS] first [SEP]; the others are the second segment
     label: int  # see `ExampleSettings.task`; 0 for "mlm"
-    number: int  # no other example of a pass has it
+    number: int  # unique in a pass
 
 
 class Document(NamedTuple):
@@ -101,23 +101,22 @@ class Document(NamedTuple):
 
 def examples(
     documents: Iterable[tuple[int, list[str]]],
-    tokenizer,
+    tokenizer: WordPieceTokenizer,
     settings: ExampleSettings,
     pass_number: int = 0,
 ) -> Iterator[Example]:
-    """Makes the examples of one pass over documents.
+    """Make the examples of one pass over documents.
 
     Every token of the text is used once, in its place, except what is cut from the ends of pairs
-    that became too long, and the single word that "sop" cannot make a pair of. For "nsp" text is
-    besides used as the random second text of other documents. With one document there is no such
-    text, and a document of one word has no second half: the next choices make up for the
-    labels, as far as there are any.
+    that became too long, and the single word that "sop" cannot make a pair of. For "nsp", text is
+    also used as the random second text of other documents. A document of one word has no second
+    half, so it always gets random text; the labels of the next pairs compensate for that.
 
     Args:
         documents: `(number, sentences)`, numbers ascending.
         tokenizer: a `WordPieceTokenizer`.
-        settings: see there.
-        pass_number: another pass makes other pairs and lengths of the same documents.
+        settings: of the examples.
+        pass_number: each pass makes other pairs and lengths of the same documents.
 
     Yields:
         `Example`. The same arguments yield the same examples.
@@ -126,7 +125,7 @@ def examples(
         InputError: "nsp" and all the text is one document.
     """
     maker = ExampleMaker(tokenizer, settings, pass_number)
-    for document in tokenized(documents, tokenizer, settings.segmented):
+    for document in tokenize_documents(documents, tokenizer, settings.segmented):
         yield from maker.add(document)
     if settings.task == "nsp" and maker.documents == 1:
         raise InputError(
@@ -136,8 +135,10 @@ def examples(
     yield from maker.finish()
 
 
-def tokenized(documents, tokenizer, segmented=False) -> Iterator[Document]:
-    """Tokenizes documents, thousands of sentences at once; drops those without tokens.
+def tokenize_documents(
+    documents: Iterable[tuple[int, list[str]]], tokenizer: WordPieceTokenizer, segmented: bool
+) -> Iterator[Document]:
+    """Tokenize documents, thousands of sentences at once; drop those without tokens.
 
     Args:
         documents: `(number, sentences)`.
@@ -162,25 +163,26 @@ def tokenized(documents, tokenizer, segmented=False) -> Iterator[Document]:
             yield from split(held)
 
     for number, sentences in itertools.groupby(pieces(), lambda piece: piece[0]):
-        if found := [tokens for _, tokens in sentences if tokens.shape[1]]:
-            yield Document(number, found)
+        if filled := [tokens for _, tokens in sentences if tokens.shape[1]]:
+            yield Document(number, filled)
 
 
 def _splitter(tokenizer, segmented):
-    """A function of `(number, sentence)` that gives `(number, tokens)`, see `Document`."""
-    way = tokenizer.tokenize_with_offsets if segmented else tokenizer.tokenize
-    # Faster than op by op.
-    tokenize = tf.function(way, input_signature=[tf.TensorSpec([None], tf.string)])
+    """Return a function from `(number, sentence)` to `(number, tokens)`, see `Document`."""
+    tokenize = tf.function(  # faster than op by op
+        tokenizer.tokenize_with_offsets if segmented else tokenizer.tokenize,
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
     starts_inside = np.array([continues(token) for token in tokenizer.vocabulary])
 
     def split(held):
         numbers, texts = zip(*held, strict=True)
-        found = tokenize(tf.constant(texts))
-        ids = found[0] if segmented else found
+        tokens = tokenize(tf.constant(texts))
+        ids = tokens[0] if segmented else tokens
         splits, flat = ids.row_splits.numpy(), ids.flat_values.numpy()
         inner = starts_inside[flat]
         if segmented:
-            starts, ends = (part.flat_values.numpy() for part in found[1:])
+            starts, ends = (part.flat_values.numpy() for part in tokens[1:])
             inner |= _within_run(texts, splits, starts, ends)
         tokens = np.stack([flat, inner.astype(np.int32)])
         parts = (tokens[:, a:b] for a, b in itertools.pairwise(splits))
@@ -190,7 +192,7 @@ def _splitter(tokenizer, segmented):
 
 
 def _within_run(texts, splits, starts, ends):
-    """Which tokens are ideographs that follow another one without a blank: bool [tokens]."""
+    """Return which tokens are ideographs right after another one: bool [tokens]."""
     codes = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
     origin = np.cumsum([0, *map(len, texts)])[:-1]
     counts = np.diff(splits)
@@ -206,17 +208,23 @@ def _within_run(texts, splits, starts, ends):
 
 
 class ExampleMaker:
-    """Makes examples of the documents of one stream (a pass, or a shard of it), one by one.
+    """Make examples of the documents of one stream (a pass, or a shard of it), one by one.
 
     Args:
         tokenizer, settings, pass_number: see `examples`.
         stream: number of the stream; streams draw independently.
 
     Attributes:
-        documents: how many came in so far.
+        documents: number of documents so far.
     """
 
-    def __init__(self, tokenizer, settings, pass_number=0, stream=0):
+    def __init__(
+        self,
+        tokenizer: WordPieceTokenizer,
+        settings: ExampleSettings,
+        pass_number: int = 0,
+        stream: int = 0,
+    ):
         self.documents = 0
         self._cls = np.array([[tokenizer.cls_id], [0]], np.int32)
         self._sep = np.array([[tokenizer.sep_id], [0]], np.int32)
@@ -226,10 +234,10 @@ class ExampleMaker:
         self._waiting: Document | None = None
         self._kept: list[Document] = []
         self._kept_tokens = 0
-        self._owed = 0.0  # labels 0 that make up for labels 1 that had no alternative
+        self._owed = 0.0  # labels 0 that compensate for labels 1 that had no alternative
 
     def add(self, document: Document) -> Iterator[Example]:
-        """Takes the next document; yields the examples of the one before.
+        """Take the next document; return the examples of the one before.
 
         One is always waiting, so that the first one, too, has another document to draw from.
         """
@@ -241,16 +249,16 @@ class ExampleMaker:
         return self._of_document(waiting)
 
     def finish(self) -> Iterator[Example]:
-        """Yields the examples of the last document."""
+        """Return the examples of the last document."""
         waiting, self._waiting = self._waiting, None
         return self._of_document(waiting)
 
     def _of_document(self, document):
         if document is None:
             return
-        made = self._texts(document) if self._settings.task == "mlm" else self._pairs(document)
+        pairs = self._texts(document) if self._settings.task == "mlm" else self._pairs(document)
         first_number = document.number * _EXAMPLES_OF_DOCUMENT
-        for number, (first, second, label) in enumerate(made, start=first_number):
+        for number, (first, second, label) in enumerate(pairs, start=first_number):
             parts = [self._cls, *first, self._sep]
             if second:
                 parts += [*second, self._sep]
@@ -260,7 +268,7 @@ class ExampleMaker:
             )  # fmt: skip
 
     def _pieces(self, sentences):
-        """The sentences, those longer than an example cut between words."""
+        """Yield the sentences, those longer than an example cut between words."""
         room = self._settings.room
         for sentence in sentences:
             while sentence.shape[1] > room:
@@ -278,14 +286,14 @@ class ExampleMaker:
             self._kept_tokens -= self._kept.pop(0).tokens
 
     def _target(self):
-        """How many tokens the next example aims at."""
+        """Draw the number of tokens that the next example aims at."""
         room = self._settings.room
         if self._rng.random() < self._settings.short_share:
             return self._rng.randint(2, room)
         return room
 
     def _texts(self, document):
-        """The whole document in pieces that begin with a word."""
+        """Yield the whole document in pieces that begin with a word."""
         tokens = np.concatenate(document.sentences, axis=1)
         while tokens.shape[1]:
             target = self._target()
@@ -294,7 +302,7 @@ class ExampleMaker:
             tokens = tokens[:, at:]
 
     def _pairs(self, document):
-        """`(first, second, label)`, the texts as lists of pieces."""
+        """Yield `(first, second, label)`, the texts as lists of pieces."""
         sentences = document.sentences[::-1]  # a stack: what is not used is put back
         while sentences:
             target = self._target()
@@ -324,7 +332,7 @@ class ExampleMaker:
             yield *self._cut(first, second), label
 
     def _draw_other(self, number, has_second):
-        """Another document to take the second text from, or None to take what follows."""
+        """Return another document to take the second text from, or None to take what follows."""
         correction = min(self._owed, 0.5) if has_second else 0.0
         self._owed -= correction
         if has_second and self._rng.random() >= 0.5 - correction:
@@ -337,7 +345,7 @@ class ExampleMaker:
         return None
 
     def _random_text(self, document, target, halved):
-        """Neighbouring sentences of a document, at least `target` tokens if it has them.
+        """Return neighbouring sentences of a document, at least `target` tokens if it has them.
 
         Where the first text is half of a sentence, this one begins within a sentence as well:
         its beginning must not give the label away.
@@ -354,7 +362,7 @@ class ExampleMaker:
         return text
 
     def _cut(self, first, second):
-        """Takes tokens off the longer text, at either end, until both fit."""
+        """Remove tokens from the longer text, at either end, until both fit."""
         sizes = [_length(first), _length(second)]
         texts = [first, second]
         if sum(sizes) <= self._settings.room:
@@ -375,13 +383,13 @@ def _length(text):
 
 
 def _last_start(tokens, limit):
-    """Where to cut so that at most `limit` tokens, at least one, and whole words stay."""
+    """Return where to cut so that 1 to `limit` tokens and whole words stay."""
     starts = np.flatnonzero(tokens[1, 1 : limit + 1] == 0)
     return int(starts[-1]) + 1 if len(starts) else limit  # one word longer than that
 
 
 def _halves(sentence):
-    """A sentence in two halves, cut between two words; one that is a single word alone."""
+    """Return a sentence in two halves, cut between two words; a single word stays whole."""
     starts = np.flatnonzero(sentence[1, 1:] == 0) + 1
     if not len(starts):
         return [sentence]

@@ -1,14 +1,15 @@
-"""Hides words of a batch for the masked language model, in the graph.
+"""Mask words of a batch for the masked language model, in the graph.
 
 In: a batch of token ids, which tokens continue a word, and the number of each example. Out:
-the same batch with some tokens replaced, where they stand, and what they were. Every random
+the same batch with some tokens replaced, their positions, and the original tokens. Every random
 number is a hash of the example's number and the pass over the data: the masks do not depend on
 batch size, order or machine, and a training that is resumed sees the ones it would have seen.
 
 Follows Devlin et al., "BERT", 2018, section 3.1, with the whole-word masking of
 google-research/bert. Nothing in here loops over examples.
 
-B = examples, S = padded length, M = masked places of an example at most, V = vocabulary.
+B = examples, S = padded length, M = maximum number of masked positions of an example,
+V = vocabulary.
 """
 
 import math
@@ -16,84 +17,90 @@ import math
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.wordpiece import SPECIAL_TOKENS
+from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
-# A longer word (a number, a run of ideographs that nobody segmented) is hidden in parts of this
+# A longer word (a number, ideographs without spaces in segmented text) is masked in parts of this
 # many tokens: it bounds how far one word takes an example beyond its share.
-LONGEST_WORD = 8
+MAX_WORD_TOKENS = 8
 AS_MASK, AS_RANDOM = 0.8, 0.1  # shares of the chosen tokens; the rest stays as it is
 _ORDER, _BUDGET, _CROSSING, _KIND, _TOKEN = range(5)  # independent streams of random numbers
 _GOLDEN = 0x9E3779B9
 
 
-def most_masked(max_length: int, mask_rate: float) -> int:
-    """M: the places that hold the masked tokens of any example of `max_length` tokens."""
-    return min(math.ceil(mask_rate * max_length) + LONGEST_WORD - 1, max_length)
+def max_masked(max_length: int, mask_rate: float) -> int:
+    """Return M, which suffices for every example of `max_length` tokens."""
+    return min(math.ceil(mask_rate * max_length) + MAX_WORD_TOKENS - 1, max_length)
 
 
-def check_mask(tokenizer):
-    """Refuses a tokenizer that has no token to put for hidden words.
-
-    Raises:
-        InputError: so it is.
-    """
+def check_mask(tokenizer: WordPieceTokenizer) -> None:
+    """Raise `InputError` for a tokenizer without [MASK]."""
     if tokenizer.mask_id is None:
         raise InputError(
-            "the vocabulary has no [MASK], which masked language modelling puts for hidden "
-            "words; add [MASK] on a line of vocab.txt"
+            "the vocabulary has no [MASK], which replaces words in masked language modelling; "
+            "add [MASK] on a line of vocab.txt"
         )
 
 
 class WordMasker:
-    """Chooses words and replaces their tokens.
+    """Choose words and replace their tokens.
 
-    Of the n tokens of an example that are no special ones, `mask_rate * n` are chosen in
+    Of the n tokens of an example that are not special, `mask_rate * n` are chosen in
     expectation: the budget is that number rounded at random, words are taken in random order
     while they fit, and the one that crosses the budget is taken with the probability that makes
-    the expectation exact. An example that has any such token has at least one chosen, so very
-    short ones have more than their share. Of the chosen tokens 80 % become [MASK], 10 % any
-    token of the vocabulary that is not special, 10 % stay.
+    the expectation exact. At least one token is chosen if there is one, so very short examples
+    have more than their share. Of the chosen tokens 80 % become [MASK], 10 % any token of the
+    vocabulary that is not special, 10 % stay.
 
     Args:
-        tokenizer: a `WordPieceTokenizer` whose vocabulary holds [MASK].
+        tokenizer: a `WordPieceTokenizer` whose vocabulary has [MASK].
         max_length: S.
         mask_rate: share of the tokens that is chosen, above 0 and at most 0.5.
         whole_words: whether the tokens of a word are chosen together.
         seed: of all random numbers.
 
-    Attributes:
-        places: M.
-
     Raises:
         InputError: the vocabulary has no [MASK] or only special tokens; the rate is out of range.
     """
 
-    def __init__(self, tokenizer, max_length, mask_rate=0.15, whole_words=True, seed=0):
+    def __init__(
+        self,
+        tokenizer: WordPieceTokenizer,
+        max_length: int,
+        mask_rate: float = 0.15,
+        whole_words: bool = True,
+        seed: int = 0,
+    ):
         check_mask(tokenizer)
         ordinary = [i for i, t in enumerate(tokenizer.vocabulary) if t not in SPECIAL_TOKENS]
         if not ordinary:
-            raise InputError("the vocabulary holds special tokens only; give one with words")
+            raise InputError("the vocabulary has special tokens only; give one with words")
         if not 0 < mask_rate <= 0.5:
             raise InputError(f"mask_rate={mask_rate}; give a share above 0 and at most 0.5")
-        self.places = most_masked(max_length, mask_rate)
+        self._max_masked = max_masked(max_length, mask_rate)
         self._rate, self._whole_words, self._seed = mask_rate, whole_words, seed
         self._mask_id = tokenizer.mask_id
         self._special = [t in SPECIAL_TOKENS for t in tokenizer.vocabulary]  # [V]
         self._ordinary = ordinary
 
-    def __call__(self, token_ids, continues, numbers, pass_numbers):
-        """Masks a batch.
+    def __call__(
+        self,
+        token_ids: tf.Tensor,
+        continues: tf.Tensor,
+        numbers: tf.Tensor,
+        pass_numbers: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Mask a batch.
 
         Args:
             token_ids: int32 [B, S]; special tokens, also those written out in a text, and
                 padding are never chosen.
             continues: bool [B, S], True: belongs to the word of the token before.
-            numbers: int64 [B], what tells the examples apart.
-            pass_numbers: int64 [B], the pass over the data; another pass, other masks.
+            numbers: int64 [B], different for each example.
+            pass_numbers: int64 [B], the pass over the data; each pass has its own masks.
 
         Returns:
             `token_ids` int32 [B, S] with replacements, `masked_positions` int32 [B, M],
-            ascending, 0 where unused, and `masked_lm` int32 [B, M], what stood there, -1 where
+            ascending, 0 where unused, and `masked_lm` int32 [B, M], the original tokens, -1 where
             unused.
         """
         example = hashed(tf.zeros_like(numbers), self._seed, pass_numbers, numbers)  # uint32 [B]
@@ -106,32 +113,32 @@ class WordMasker:
         replaced = tf.where(kind < AS_MASK, self._mask_id, other)
 
         size = tf.shape(token_ids)[1]
-        places = tf.where(chosen, tf.cast(every, tf.int32), size)  # [B, S]
-        places = tf.pad(tf.sort(places, axis=1), [[0, 0], [0, self.places]], constant_values=size)
-        places = places[:, : self.places]  # [B, M]
+        places = tf.sort(tf.where(chosen, tf.cast(every, tf.int32), size), axis=1)  # [B, S]
+        places = tf.pad(places, [[0, 0], [0, self._max_masked]], constant_values=size)
+        places = places[:, : self._max_masked]  # [B, M]
         unused = places == size
         positions = tf.where(unused, 0, places)
         originals = tf.where(unused, -1, tf.gather(token_ids, positions, batch_dims=1))
         return tf.where(chosen, replaced, token_ids), positions, originals
 
     def _choose(self, token_ids, continues, example):
-        """The tokens to predict: bool [B, S]."""
+        """Return which tokens to predict: bool [B, S]."""
         maskable = ~tf.gather(self._special, token_ids)  # [B, S]
         if not self._whole_words:
             continues = tf.zeros_like(continues)
         before = tf.pad(maskable, [[0, 0], [1, 0]])[:, :-1]
         word, length = _words(maskable, maskable & ~(continues & before))
-        # The place of each token in its word; words too long start again.
+        # The place of each token in its word; a word that is too long becomes several.
         first = tf.cumsum(length, axis=1, exclusive=True)  # [B, S] by word
         rank = tf.cumsum(tf.cast(maskable, tf.int32), axis=1) - 1
         place = rank - tf.gather(first, word, batch_dims=1)
-        word, length = _words(maskable, maskable & (place % LONGEST_WORD == 0))
+        word, length = _words(maskable, maskable & (place % MAX_WORD_TOKENS == 0))
 
         count = tf.cast(tf.reduce_sum(length, axis=1), tf.float32)  # [B]
         budget = tf.cast(self._rate * count + _uniform(hashed(example, _BUDGET)), tf.int32)
         budget = tf.maximum(budget, 1)[:, None]
         number = tf.range(tf.shape(word)[1], dtype=tf.int64)[None]
-        # Sorted as signed integers: an order as random as theirs without a sign.
+        # TensorFlow sorts signed integers; the order is as random.
         key = tf.bitcast(hashed(example[:, None], _ORDER, number), tf.int32)
         # A row has fewer words than tokens; the absent ones, of length 0, change nothing.
         order = tf.argsort(key, axis=1)  # [B, S]
@@ -146,7 +153,7 @@ class WordMasker:
 
 
 def _words(maskable, starts):
-    """The word each token is in, counted from 0 in its row, and each word's tokens: [B, S]."""
+    """Return the word of each token, from 0 in its row, and the size of each word: [B, S]."""
     word = tf.maximum(tf.cumsum(tf.cast(starts, tf.int32), axis=1) - 1, 0)
     shape = tf.shape(word)
     flat = word + tf.range(shape[0])[:, None] * shape[1]
@@ -156,11 +163,11 @@ def _words(maskable, starts):
     return word, tf.reshape(counts, shape)
 
 
-def hashed(start, *values):
-    """A random-looking number for each combination of values.
+def hashed(start: tf.Tensor | int, *values: tf.Tensor | int) -> tf.Tensor:
+    """Return a pseudo-random number for each combination of values.
 
     Args:
-        start: integer tensor: 0, or an earlier hash.
+        start: integers: 0, or an earlier hash.
         *values: int64 tensors or int, which broadcast with `start`.
 
     Returns:
@@ -174,7 +181,7 @@ def hashed(start, *values):
 
 
 def hashed_int(start: int, *values: int) -> int:
-    """`hashed`, of one combination of Python integers."""
+    """Return `hashed` of one combination of Python integers."""
     x = start & 0xFFFFFFFF
     for value in values:
         for half in (value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF):
@@ -202,5 +209,5 @@ def _u32(value):
 
 
 def _uniform(x):
-    """uint32 as float32 in [0, 1)."""
+    """Return uint32 as float32 in [0, 1)."""
     return tf.cast(tf.bitwise.right_shift(x, _u32(8)), tf.float32) * 2.0**-24

@@ -1,8 +1,7 @@
 """Token ids as the batches that models read: `[CLS] text [SEP]`, or prompts padded on the left.
 
-In: ragged ids of one text a row. Out: the batch dictionary, cut to a length as Hugging Face's
-`tokenizers` cuts and padded to the longest row. Ops only, so it runs in `tf.data` and in a
-SavedModel.
+In: ragged ids of one text a row. Out: the batch dictionary, truncated like by Hugging Face's
+`tokenizers` and padded to the longest row. Ops only, so it runs in `tf.data` and in a SavedModel.
 
 B = texts, T = tokens of a text, S, P = padded lengths.
 """
@@ -11,14 +10,17 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from tfmodels.errors import InputError
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
-def pack(tokenizer, ids, max_length):
-    """Texts with their special tokens, cut and padded.
+def pack(
+    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, max_length: int
+) -> dict[str, tf.Tensor]:
+    """Return texts with their special tokens, truncated and padded.
 
     Args:
         tokenizer: a `WordPieceTokenizer`.
-        ids: int32 `[B, (T)]`, as it gives them.
+        ids: int32 `[B, (T)]`, of its `tokenize`.
         max_length: maximum number of tokens of a text, with the special ones; the rest is cut.
 
     Returns:
@@ -46,12 +48,12 @@ def pack(tokenizer, ids, max_length):
 
 
 def pack_prompts(ids: tf.RaggedTensor, pad_id: int, start_id: int) -> dict[str, tf.Tensor]:
-    """Prompts for a decoder: padded on the left, so that all go on at the same place.
+    """Return prompts for a decoder, padded on the left, so that all end at the same place.
 
     Args:
         ids: int32 [B, (T)].
         pad_id: token of the padding.
-        start_id: the one token of a prompt that has none.
+        start_id: the one token of an empty prompt.
 
     Returns:
         `token_ids` int32 [B, P] and `padding_mask` bool [B, P], P at least 1.

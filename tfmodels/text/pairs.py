@@ -1,10 +1,10 @@
-"""A source and the target written for it, as an encoder-decoder reads them.
+"""Pairs of a source and a target, as an encoder-decoder reads them.
 
-In: texts and their tokenizer, and the tokens that begin and end them. Out: `tf.data` batches of
+In: texts, their tokenizer, and the tokens that begin and end them. Out: `tf.data` batches of
 `(inputs, labels)`, where a label is the token after the one of the target at its place; or the
-sources alone, to write targets for. Ops only, so both run in `tf.data` and in a SavedModel.
+sources alone, for generation. Ops only, so both run in `tf.data` and in a SavedModel.
 
-B = pairs, R = rows of sources (B, or more where long ones are in parts), S, T tokens.
+B = pairs, R = rows of sources (B, or more where long ones are in parts), S, T = tokens.
 """
 
 import dataclasses
@@ -12,26 +12,27 @@ import dataclasses
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import by_length, mapped, number_of_rows, of_length, to_few_lengths
+from tfmodels.text.batching import by_length, mapped, to_few_lengths
+from tfmodels.text.bpe import LanguageTokenizer
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 NONE = -1  # label of a place that does not count
 GROUP = 8  # batches of similar sources that are sorted by their targets
-# Both lengths take part in the shapes that are compiled, so there are fewer of each.
-FEWER_LENGTHS = {"parts": 4, "least_step": 8}
+# A shape that is compiled has both lengths, so there are fewer of each.
+FEWER_LENGTHS = {"parts": 4, "min_step": 8}
 
 
 @dataclasses.dataclass(frozen=True)
 class PairTokens:
-    """The tokens around the texts of a pair, as the model was trained with.
+    """The tokens around the texts of a pair that the model was trained with.
 
-    A source is `bos text end` to the encoder, and a target `start bos text` to the decoder,
-    which is to say `bos text end`; there is no `bos` in a target that starts with it anyway.
+    The encoder reads a source as `bos text end`. The decoder reads a target as `start bos text`
+    and predicts `bos text end`, without `bos` where it is the same token as `start`.
 
     Args:
         end_id: ends sources and targets.
         start_id: starts what the decoder reads.
-        pad_id: fills up.
+        pad_id: padding.
         bos_id: begins sources, and targets if it is not `start_id`; `None`: neither.
     """
 
@@ -41,22 +42,22 @@ class PairTokens:
     bos_id: int | None = None
 
     @property
-    def source_bos(self):
-        """What a source begins with: a tuple of one id, or of none."""
+    def source_bos(self) -> tuple[int, ...]:
+        """The ids that a source begins with: one or none."""
         return () if self.bos_id is None else (self.bos_id,)
 
     @property
-    def target_bos(self):
-        """What a target begins with, behind `start_id`: likewise."""
+    def target_bos(self) -> tuple[int, ...]:
+        """The ids that a target begins with, after `start_id`: one or none."""
         return () if self.bos_id == self.start_id else self.source_bos
 
 
-def pair_tokens(tokenizer):
-    """The `PairTokens` of a new model.
+def pair_tokens(tokenizer: WordPieceTokenizer | LanguageTokenizer) -> PairTokens:
+    """Return the `PairTokens` of a new model.
 
     Args:
         tokenizer: a `WordPieceTokenizer`, whose texts are `[CLS] text [SEP]` on both sides
-            (Rothe et al. 2019); or one with an `end_id`, which stands for all.
+            (Rothe et al. 2019); or one with an `end_id`, which is used for all.
 
     Raises:
         InputError: a tokenizer without such tokens.
@@ -70,21 +71,26 @@ def pair_tokens(tokenizer):
 
 
 def pair_batches(
-    chunks, tokenizer, tokens, batch_size, max_length, max_target_length, seed=None,
-    in_order=False, rows=None,
-):  # fmt: skip
-    """Batches of pairs of which both sides are of similar length.
+    chunks: tf.data.Dataset,
+    tokenizer: WordPieceTokenizer | LanguageTokenizer,
+    tokens: PairTokens,
+    batch_size: int,
+    max_length: int,
+    max_target_length: int,
+    seed: int | None = None,
+    in_order: bool = False,
+) -> tf.data.Dataset:
+    """Return batches of pairs in which both sides are of similar length.
 
     Args:
         chunks: dataset of `(source, target)`, string `[C]` each.
         tokenizer: of both.
-        tokens: `PairTokens`.
+        tokens: the tokens around the texts.
         batch_size: B.
-        max_length: most tokens of a source, with the special ones; what is beyond is cut.
-        max_target_length: of a target, likewise.
-        seed: int, for training: the batches in random order.
+        max_length: maximum number of tokens of a source, with the special ones; the rest is cut.
+        max_target_length: that of a target.
+        seed: for training: the batches in random order.
         in_order: whether the rows stay in their order, whatever their lengths.
-        rows: number of pairs, see `length_bucketed`.
 
     Returns:
         dataset of `(inputs, labels)`: `token_ids` int32 and `padding_mask` bool `[B, S]`,
@@ -113,23 +119,24 @@ def pair_batches(
         group = tf.cast(rank // (batch_size * GROUP), tf.int64)
         return tf.argsort(group * max_target_length + target.row_lengths(), stable=True)
 
-    rows = number_of_rows(chunks) if rows is None else rows
     pairs = mapped(chunks, tokenized).unbatch()
     if in_order:
-        batches = of_length(pairs.ragged_batch(batch_size), rows, batch_size)
+        batches = pairs.ragged_batch(batch_size)
     else:
-        batches = by_length(pairs, batch_size, seed, rows, order)
+        batches = by_length(pairs, batch_size, seed, order=order)
     return mapped(batches, padded).prefetch(tf.data.AUTOTUNE)
 
 
-def with_ends(ids, bos, tokens, max_length):
-    """Texts between the tokens around them, cut at the end of the text.
+def with_ends(
+    ids: tf.RaggedTensor, bos: tuple[int, ...], tokens: PairTokens, max_length: int
+) -> tf.RaggedTensor:
+    """Put the tokens around texts, which are cut at the end.
 
     Args:
         ids: ragged int32 `[B, (T)]`.
-        bos: tuple of the ids in front.
-        tokens: `PairTokens`.
-        max_length: most tokens, with those around.
+        bos: the ids in front.
+        tokens: the tokens around the texts.
+        max_length: maximum number of tokens, with those around.
 
     Returns:
         ragged int32 `[B, (T)]`.
@@ -142,8 +149,8 @@ def with_ends(ids, bos, tokens, max_length):
     return tf.concat(parts, 1)
 
 
-def source_batch(ids, tokens, max_length):
-    """Sources as the batch that an encoder reads.
+def source_batch(ids: tf.RaggedTensor, tokens: PairTokens, max_length: int) -> dict[str, tf.Tensor]:
+    """Return sources as the batch of an encoder.
 
     Args:
         ids: ragged int32 `[R, (T)]`.
@@ -159,16 +166,16 @@ def source_batch(ids, tokens, max_length):
     return {"token_ids": token_ids, "padding_mask": mask}
 
 
-def in_parts(ids, room):
-    """Long texts in parts of nearly equal length.
+def in_parts(ids: tf.RaggedTensor, room: int) -> tuple[tf.RaggedTensor, tf.Tensor]:
+    """Return long texts in parts of nearly equal length.
 
     Args:
         ids: ragged int32 `[B, (T)]`.
-        room: most tokens of a part.
+        room: maximum number of tokens of a part.
 
     Returns:
-        pair of ragged int32 `[R, (T)]`, the parts of all texts one after the other, and how
-        many each text has: int64 `[B]`, 1 for one that is short or empty.
+        pair of ragged int32 `[R, (T)]`, the parts of all texts one after the other, and the
+        number of parts of each text: int64 `[B]`, 1 for a short or empty text.
     """
     lengths = ids.row_lengths()
     number = tf.maximum(-(-lengths // room), 1)

@@ -1,72 +1,93 @@
 """Batches for BERT's pretraining, masked anew in every pass over the examples.
 
-In: the examples of `examples.py`, made while they are read (`text_passes`) or out of files
-(`records.record_passes`), as `tf.data` datasets of strings. Out: batches of masked tokens, with
-what stood there and whether one text follows the other.
+In: the examples of `examples.py`, made from text while training (`text_passes`) or read from
+files (`records.record_passes`), as `tf.data` datasets of strings. Out: batches of masked tokens,
+with the original tokens and whether one text follows the other.
 
-B = examples of a batch, S = padded length, M = masked places.
+B = examples of a batch, S = padded length, M = masked positions.
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import as_it_stands, mapped
+from tfmodels.text.batching import mapped, no_autograph
 from tfmodels.text.examples import Example, ExampleSettings, examples
 from tfmodels.text.masking import WordMasker, hashed_int
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
-SPLITS = ("all", "train", "validation")
+FEW = 20  # number of first texts among which a minimum is held out
 
-FEW = 20  # among so many texts, some are held out in any case
-
-_SHUFFLED = 16_384  # examples that are shuffled together
+_SHUFFLED = 16_384  # size of the shuffle buffer, in examples
 _YIELDED = 64  # examples that leave Python at once
-_HELD_OUT, _SHUFFLE = 1, 4  # where hashes start, to be independent of each other
+_HELD_OUT, _SHUFFLE = 1, 4  # starts of hashes, which make them independent of each other
 
 # A dataset of serialized examples for each number of a pass, an int or an int64 scalar.
 Passes = Callable[[tf.Tensor | int], tf.data.Dataset]
 
 
-def held_out_numbers(
-    texts: Iterable[tuple], share: float, seed: int, least: int = 1
-) -> Callable[[int], bool]:
-    """Choose what is kept for validation.
+class Texts(Protocol):
+    """Documents that are read anew in every pass, such as `tfmodels.data.documents.TextFiles`.
 
-    A hash draws a share of the texts, and of the first few at least so many. It is the same
-    for every process that reads them.
+    Attributes:
+        failure: the `InputError` that ended a dataset, which tf.data turns into its own error.
+    """
+
+    failure: InputError | None
+
+    def documents(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield `(number, sentences)`, numbers ascending."""
+
+    def passages(self) -> Iterator[tuple[int, str, bool]]:
+        """Yield `(number, text, ends)`: pieces of documents, and whether one ends there."""
+
+    def fingerprint(self) -> str:
+        """Return a text that differs between different contents."""
+
+
+def held_out_numbers(
+    texts: Iterable[tuple[int, Any]], share: float, seed: int, minimum: int = 1
+) -> Callable[[int], bool]:
+    """Choose what is held out for validation.
+
+    A hash draws a share of the texts, and a minimum among the first ones. Every process that
+    reads them draws the same.
 
     Args:
         texts: tuples that begin with a number; the first `FEW` are read.
-        share: of the texts; 0: none.
+        share: of the texts, below 1; 0: none.
         seed: of the draw.
-        least: minimum number of texts to hold out, and to leave.
+        minimum: minimum number of texts to hold out, and to leave.
 
     Returns:
-        function of a text's number that says whether it is held out.
+        function from a text's number to whether it is held out.
 
     Raises:
-        InputError: there are fewer than two times `least` texts.
+        InputError: `share` is out of range, or there are fewer than two times `minimum` texts.
     """
     if not share:
         return lambda number: False
+    if not 0 < share < 1:
+        raise InputError(f"held_out={share}; give a share of the texts from 0 to below 1")
     first = [number for number, *_ in itertools.islice(texts, FEW)]
-    if len(first) < 2 * least:
+    if len(first) < 2 * minimum:
         raise InputError(
-            f"{len(first)} documents are too few to hold {least} out; put blank lines between "
+            f"{len(first)} documents are too few to hold {minimum} out; put blank lines between "
             "documents, or hold none out (--held_out 0)"
         )
 
     def drawn(number):
         return hashed_int(_HELD_OUT, seed, number)
 
-    in_any_case = sorted(first, key=drawn)[:least]
-    return lambda number: number in in_any_case or drawn(number) < share * 2**32
+    always = sorted(first, key=drawn)[:minimum]
+    return lambda number: number in always or drawn(number) < share * 2**32
 
 
 def serialized(example: Example, settings: ExampleSettings) -> bytes:
-    """An example as a `tf.train.Example`; `parsed` reads it."""
+    """Return an example as a serialized `tf.train.Example`, for `parsed`."""
     values = {
         "token_ids": example.token_ids.tolist(),
         "continues": example.continues.astype(int).tolist(),
@@ -85,12 +106,12 @@ def serialized(example: Example, settings: ExampleSettings) -> bytes:
 
 
 def parsed(strings: tf.Tensor, pad_id: int, settings: ExampleSettings) -> dict[str, tf.Tensor]:
-    """Unmasked examples, padded.
+    """Return unmasked examples, padded.
 
     Args:
         strings: string [B], from `serialized`.
         pad_id: id of [PAD].
-        settings: as the examples were made with.
+        settings: of the examples.
 
     Returns:
         `token_ids`, `segment_ids` int32 [B, S], `padding_mask`, `continues` bool [B, S],
@@ -104,8 +125,8 @@ def parsed(strings: tf.Tensor, pad_id: int, settings: ExampleSettings) -> dict[s
     features = {"token_ids": ragged, "continues": ragged, "first_length": one, "number": one}
     if settings.task != "mlm":
         features["label"] = one
-    found = tf.io.parse_example(strings, features)
-    length = found["token_ids"].row_lengths()[:, None]  # [B, 1]
+    example = tf.io.parse_example(strings, features)
+    length = example["token_ids"].row_lengths()[:, None]  # [B, 1]
     tf.debugging.assert_less_equal(
         length,
         tf.constant(settings.max_length, tf.int64),
@@ -115,68 +136,68 @@ def parsed(strings: tf.Tensor, pad_id: int, settings: ExampleSettings) -> dict[s
     place = tf.range(settings.max_length, dtype=tf.int64)[None]  # [1, S]
     padding_mask = place < length
     result = {
-        "token_ids": tf.cast(found["token_ids"].to_tensor(pad_id, shape=shape), tf.int32),
-        "segment_ids": tf.cast((place >= found["first_length"][:, None]) & padding_mask, tf.int32),
+        "token_ids": tf.cast(example["token_ids"].to_tensor(pad_id, shape=shape), tf.int32),
+        "segment_ids": tf.cast(
+            (place >= example["first_length"][:, None]) & padding_mask, tf.int32
+        ),
         "padding_mask": padding_mask,
-        "continues": tf.cast(found["continues"].to_tensor(0, shape=shape), tf.bool),
-        "number": found["number"],
+        "continues": tf.cast(example["continues"].to_tensor(0, shape=shape), tf.bool),
+        "number": example["number"],
     }
-    if "label" in found:
-        result["label"] = tf.cast(found["label"], tf.int32)
+    if "label" in example:
+        result["label"] = tf.cast(example["label"], tf.int32)
     return result
 
 
 def text_passes(
-    documents_source,
-    tokenizer,
+    texts: Texts,
+    tokenizer: WordPieceTokenizer,
     settings: ExampleSettings,
     *,
     split: str = "all",
     held_out: float = 0.0,
     seed: int | None = None,
 ) -> Passes:
-    """Passes over text without files in between: the examples are made while training.
+    """Return passes over text without files in between: examples are made while training.
 
     Args:
-        documents_source: has `documents()`. If reading fails, its attribute `failure` holds the
-            `InputError`, which tf.data turns into an error of its own.
+        texts: to make the examples of.
         tokenizer: a `WordPieceTokenizer`.
-        settings: see there. Every pass makes other pairs.
+        settings: of the examples. Every pass makes other pairs.
         split: "all" documents, "train" without those held out, or "validation", only those.
         held_out: the share of documents held out.
         seed: shuffles the examples within a buffer; None keeps the order of the text.
 
     Returns:
-        function of a pass number that gives a dataset of string [], for `training_batches`.
-
-    Raises:
-        InputError: an argument does not fit.
+        function from a pass number to a dataset of string [], for `training_batches`.
     """
-    _check_split(split, held_out)
 
     def chosen():
         share = 0.0 if split == "all" else held_out
-        documents = documents_source.documents
-        is_held_out = held_out_numbers(documents(), share, settings.seed, settings.least_documents)
-        for number, sentences in documents():
+        is_held_out = held_out_numbers(
+            texts.documents(), share, settings.seed, settings.min_documents
+        )
+        for number, sentences in texts.documents():
             if is_held_out(number) == (split == "validation"):
                 yield number, sentences
 
     def chunks(pass_number):
-        made = examples(chosen(), tokenizer, settings, pass_number)
-        while chunk := [serialized(each, settings) for each in itertools.islice(made, _YIELDED)]:
+        stream = examples(chosen(), tokenizer, settings, pass_number)
+        while chunk := [serialized(each, settings) for each in itertools.islice(stream, _YIELDED)]:
             yield chunk
 
-    return made_passes(chunks, documents_source, tf.TensorSpec([None], tf.string), seed)
+    return generated_passes(chunks, texts, tf.TensorSpec([None], tf.string), seed)
 
 
-def made_passes(chunks, source, spec, seed) -> Passes:
-    """Passes over what is made in Python while it is read.
+def generated_passes(
+    chunks: Callable[[int], Iterator], texts: Texts, spec: tf.TensorSpec, seed: int | None
+) -> Passes:
+    """Return passes over examples that Python generates.
 
     Args:
-        chunks: function of a pass number that yields examples, many at once.
-        source: is told in `failure` of an `InputError`, which tf.data makes an error of its own.
-        spec: `tf.TensorSpec` of a chunk.
+        chunks: function from a pass number to an iterator of chunks of examples.
+        texts: what they are made of; its `failure` is set.
+        spec: of a chunk.
         seed: see `text_passes`.
     """
 
@@ -184,7 +205,7 @@ def made_passes(chunks, source, spec, seed) -> Passes:
         try:
             yield from chunks(int(pass_number))
         except InputError as error:
-            source.failure = error
+            texts.failure = error
             raise
 
     def one_pass(pass_number):
@@ -195,8 +216,8 @@ def made_passes(chunks, source, spec, seed) -> Passes:
     return one_pass
 
 
-def shuffled(dataset, seed, pass_number):
-    """Examples in another order in every pass."""
+def shuffled(dataset: tf.data.Dataset, seed: int, pass_number: tf.Tensor | int) -> tf.data.Dataset:
+    """Shuffle examples, in another order in every pass."""
     seed = hashed_int(_SHUFFLE, seed) + pass_number
     # `shuffle` mixes in the seed of `tf.random.set_seed`, and fails if that is 0 and its own a
     # symbolic tensor, as it is in a `flat_map`.
@@ -210,7 +231,7 @@ def shuffled(dataset, seed, pass_number):
 
 def training_batches(
     one_pass: Passes,
-    tokenizer,
+    tokenizer: WordPieceTokenizer,
     batch_size: int,
     settings: ExampleSettings,
     *,
@@ -222,31 +243,31 @@ def training_batches(
     start: int = 0,
     drop_remainder: bool = True,
 ) -> tf.data.Dataset:
-    """Masked batches of one shape, pass after pass.
+    """Return masked batches of one shape, pass after pass.
 
-    Passes follow each other without a gap: a batch may hold the end of one and the beginning of
-    the next.
+    Passes follow each other without a gap: a batch may contain the end of one and the beginning
+    of the next.
 
     Args:
         one_pass: from `text_passes` or `records.record_passes`.
         tokenizer: a `WordPieceTokenizer` with [MASK].
         batch_size: B.
-        settings: as the examples are made with.
+        settings: of the examples.
         seed: of the masks.
-        passes: how many; None never ends.
+        passes: number of passes; None never ends.
         mask_rate, whole_words: see `masking.WordMasker`.
-        dynamic: whether every pass masks other words; else all mask as the first does.
-        start: batches to skip; what follows is as if they had been read. Whole passes are
+        dynamic: whether every pass has its own masks; otherwise all have those of the first.
+        start: number of batches to skip; the rest is as if they had been read. Whole passes are
             skipped for free where a pass knows its length (records), the rest unparsed; passes
             over text are made again.
-        drop_remainder: whether to leave out a last batch that is not full.
+        drop_remainder: whether to drop a last batch that is not full.
 
     Returns:
         dataset of `(inputs, labels)`. Inputs: `token_ids`, `segment_ids` int32 [B, S],
         `padding_mask` bool [B, S], `masked_positions` int32 [B, M], 0 where unused. Labels:
-        `masked_lm` int32 [B, M], the ids that stood there, -1 where unused, and, unless the
-        task is "mlm", `next_sentence` int32 [B]. S is `max_length`, M is
-        `masking.most_masked(max_length, mask_rate)`.
+        `masked_lm` int32 [B, M], the original ids, -1 where unused, and, unless the task is
+        "mlm", `next_sentence` int32 [B]. S is `max_length`, M is
+        `masking.max_masked(max_length, mask_rate)`.
 
     Raises:
         InputError: the vocabulary has no [MASK], or an argument does not fit.
@@ -258,7 +279,7 @@ def training_batches(
         )
     masker = WordMasker(tokenizer, settings.max_length, mask_rate, whole_words, seed)
     skipped, first = start * batch_size, 0
-    length = int(one_pass(0).cardinality())  # negative if it is not known
+    length = int(one_pass(0).cardinality())  # negative if unknown
     if length > 0:
         first, skipped = divmod(skipped, length)
     limit = 2**40 if passes is None else passes
@@ -286,18 +307,10 @@ def training_batches(
             labels["next_sentence"] = batch["label"]
         return inputs, labels
 
-    rows = tf.data.Dataset.range(min(first, limit), limit).flat_map(as_it_stands(numbered))
+    rows = tf.data.Dataset.range(min(first, limit), limit).flat_map(no_autograph(numbered))
     batches = rows.skip(skipped).batch(batch_size, drop_remainder=drop_remainder)
     if passes is not None and length > 0:
         left = max(passes * length - start * batch_size, 0)
         count = left // batch_size if drop_remainder else -(-left // batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     return mapped(batches, masked).prefetch(tf.data.AUTOTUNE)
-
-
-def _check_split(split, held_out):
-    if split not in SPLITS or not 0 <= held_out < 1 or (split == "validation" and not held_out):
-        raise InputError(
-            f"split={split!r}, held_out={held_out}: give one of {', '.join(SPLITS)} and a share "
-            "of documents from 0 to below 1, above 0 for 'validation'"
-        )

@@ -29,9 +29,9 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import read_json, whole_directory, write_json
-from tfmodels.text.examples import ExampleMaker, ExampleSettings, tokenized
+from tfmodels.text.examples import ExampleMaker, ExampleSettings, tokenize_documents
 from tfmodels.text.masking import hashed
-from tfmodels.text.pretraining import Passes, held_out_numbers, serialized, shuffled
+from tfmodels.text.pretraining import Passes, Texts, held_out_numbers, serialized, shuffled
 from tfmodels.text.vocabulary import save_vocabulary
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -45,7 +45,7 @@ _HELD_OUT = 1  # the stream of the documents held out; shard i has stream 2 * i
 
 
 def write_records(
-    documents_source,
+    texts: Texts,
     tokenizer: WordPieceTokenizer,
     directory: str | os.PathLike,
     settings: ExampleSettings,
@@ -61,8 +61,7 @@ def write_records(
     `if __name__ == "__main__":`, because processes are spawned.
 
     Args:
-        documents_source: has `documents()`, which yields `(number, sentences)`, and
-            `fingerprint()`, a str; can be pickled, unless `processes` is 1.
+        texts: to make the examples of; can be pickled, unless `processes` is 1.
         tokenizer: a `WordPieceTokenizer`.
         directory: to write to; must not exist yet, be empty, or hold the same records.
         settings: of the examples.
@@ -89,7 +88,7 @@ def write_records(
         "settings": dataclasses.asdict(settings),
         "vocabulary": vocabulary_fingerprint(tokenizer),
         "tokenizer": tokenizer.get_config(),
-        "texts": documents_source.fingerprint(),
+        "texts": texts.fingerprint(),
         "shards": shards,
         "held_out": held_out,
     }
@@ -108,7 +107,7 @@ def write_records(
     try:
         with whole_directory(directory, "another directory") as folder:
             save_vocabulary(tokenizer.vocabulary, folder / "vocab.txt")
-            files = _write_all(min(processes, shards), documents_source, folder, content)
+            files = _write_all(min(processes, shards), texts, folder, content)
             summary = content | {"splits": _splits(files, settings.task)}
             write_json(folder / SUMMARY, summary)
     except BrokenProcessPool as error:
@@ -158,7 +157,7 @@ def _end_with(receiver):
     os._exit(1)
 
 
-def _write_shards(first, step, source, folder, content):
+def _write_shards(first, step, texts, folder, content):
     """Write every `step`-th shard in one pass over the text; return the counts of each file."""
     settings, shards = ExampleSettings(**content["settings"]), content["shards"]
     tokenizer = WordPieceTokenizer.from_file(folder / "vocab.txt", **content["tokenizer"])
@@ -174,7 +173,7 @@ def _write_shards(first, step, source, folder, content):
         for stream, path in paths.items()
     }
     is_held_out = held_out_numbers(
-        source.documents(), content["held_out"], settings.seed, settings.least_documents
+        texts.documents(), content["held_out"], settings.seed, settings.min_documents
     )
 
     def stream_of(number):
@@ -186,8 +185,8 @@ def _write_shards(first, step, source, folder, content):
             counts[stream]["examples"] += 1
             counts[stream]["tokens"] += len(example.token_ids)
 
-    chosen = (document for document in source.documents() if stream_of(document[0]) in paths)
-    for document in tokenized(chosen, tokenizer, settings.segmented):
+    chosen = (document for document in texts.documents() if stream_of(document[0]) in paths)
+    for document in tokenize_documents(chosen, tokenizer, settings.segmented):
         stream = stream_of(document.number)
         counts[stream]["documents"] += 1
         write(stream, makers[stream].add(document))
@@ -252,7 +251,7 @@ def record_passes(
     split: str = "train",
     seed: int | None = None,
 ) -> Passes:
-    """Return passes over records. All files are read once here, to detect damage before training.
+    """Return passes over records; read all files once, to detect damage before training.
 
     Args:
         directory: written by `write_records`.
@@ -262,7 +261,7 @@ def record_passes(
             shuffled within a buffer; None keeps the order of the files.
 
     Returns:
-        function of a pass number that gives a dataset of string [] of known cardinality, for
+        function from a pass number to a dataset of string [] of known cardinality, for
         `pretraining.training_batches`.
 
     Raises:
