@@ -3,8 +3,8 @@
 In: the logits of the first new token and a `step` that returns those of the next; its state is
 repeated and reordered along the first axis. Out: the best sequence of each row and its score.
 Follows `transformers`' beam search: it keeps the `num_beams` best ended sequences besides the
-running ones, and stops if the score of the best running one, at its current length, is below
-all of these; with `early_stopping`, as soon as `num_beams` sequences have ended.
+running ones, and stops if the score of the best running one, at its current length, does not
+exceed the worst of these; with `early_stopping`, as soon as `num_beams` sequences have ended.
 
 B = rows, n = beams, K = candidates, R = B * n, T = maximum new tokens, V vocabulary.
 """
