@@ -101,7 +101,7 @@ class Bert(Application):
     def options(self, settings: Pretrain, rows) -> dict:
         from tfmodels.tasks.masked_lm import MAX_LENGTH, OBJECTIVE
 
-        made = getattr(rows, "settings", settings)  # of records, or as the flags say
+        made = getattr(rows, "settings", settings)  # of records, or of the flags
         names = ("mask_rate", "whole_words", "dynamic_masking", "seed")
         return {
             "max_length": made.max_length or MAX_LENGTH, "task": made.task or OBJECTIVE,

@@ -24,10 +24,10 @@ SECONDS, SECONDS_MOVING = 10.0, 1.0  # between two lines of progress; on a termi
 
 def floats(logs: dict) -> dict[str, float]:
     """Return the logs of a step as floats, in one dict: waits for the device."""
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for name, value in logs.items():
-        found |= floats(value) if isinstance(value, dict) else {name: float(value)}
-    return found
+        result |= floats(value) if isinstance(value, dict) else {name: float(value)}
+    return result
 
 
 class Steps(keras.callbacks.Callback):
@@ -139,7 +139,7 @@ class KeepBest(keras.callbacks.Callback):
 
     @property
     def ended(self) -> bool:
-        """Return whether there were as many evaluations without a better one as `patience` says."""
+        """Return whether `patience` evaluations in a row were not better."""
         return self.patience is not None and self._wait >= max(self.patience, 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -177,7 +177,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         steps: the `Steps` of the training, before this in the list.
-        epochs: as the user gave them; not said if `None`.
+        epochs: as the user gave them; not shown if `None`.
         tokens: of a step; with them `tokens_per_second` is put into the logs.
         shown: whether anything is printed.
     """
@@ -201,7 +201,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._from, self._start = self._steps.step, time.perf_counter()
-        self._trained = self._said = self._start
+        self._trained = self._shown_at = self._start
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._trained = time.perf_counter()
@@ -209,8 +209,8 @@ class Progress(keras.callbacks.Callback):
             self._first = self._steps.step, self._trained
             if not self.model.stop_training:
                 self._from, self._start = self._first
-        if self._shown and self._trained - self._said >= self._interval:
-            self._said = self._trained
+        if self._shown and self._trained - self._shown_at >= self._interval:
+            self._shown_at = self._trained
             self._print(self._line({"loss": float(logs["loss"])}), self._moves)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -22,7 +22,7 @@ from tfmodels.training.state import SaveState, restore_newest
 
 
 def evaluation_steps(steps_of_pass: int, epochs: int, evaluations: int) -> list[int]:
-    """Return the steps after which is measured: `evaluations` times in each pass, evenly.
+    """Return the steps after which the model is evaluated, evenly spaced in each pass.
 
     >>> evaluation_steps(10, 1, 3)
     [3, 7, 10]
@@ -33,7 +33,7 @@ def evaluation_steps(steps_of_pass: int, epochs: int, evaluations: int) -> list[
 
 
 def regular_steps(steps: int, every: int | None) -> list[int]:
-    """Return the steps after which is measured: every so many, and the last."""
+    """Return the steps of evaluations: each multiple of `every`, and the last step."""
     return [*range(every or steps, steps, every or steps), steps]
 
 
@@ -55,7 +55,7 @@ def fit(
         steps: of the whole training.
         ends: increasing list of the steps after which the training is measured, the last of them
             `steps`; see `evaluation_steps`. Each stretch is what Keras calls an epoch.
-        epochs: passes over the data, for the progress; `None`: it says steps alone.
+        epochs: passes over the data, for the progress, which shows steps alone if `None`.
         validation: dataset to measure on, or `None`.
         callbacks: further ones. They see the averaged weights where the optimizer has `use_ema`,
             and what they put into the logs can be the `monitor`.
@@ -75,15 +75,15 @@ def fit(
 
     Returns:
         `keras.callbacks.History` with one value an evaluation, those before a resumption included;
-        also `best`, the index of the evaluation whose weights were kept, or `None`; `steps`, after
-        which was measured; `points`, see `Curve`; `steps_per_epoch`, or `None`; and `ended`, why
-        the training ended.
+        also `best`, the index of the evaluation whose weights were kept, or `None`; `steps`, the
+        steps of the evaluations; `points`, see `Curve`; `steps_per_epoch`, or `None`; and `ended`,
+        why the training ended.
 
     Raises:
         InputError: the loss is not finite; the states are of another training or cannot be written.
         LostWorker: another worker has gone.
     """
-    ends, said = list(ends), verbose != 0 and is_chief(model.distribute_strategy)
+    ends, shown = list(ends), verbose != 0 and is_chief(model.distribute_strategy)
     if ends[-1] != steps:
         raise ValueError(f"ends must end with steps, got ends={ends} and steps={steps}")
     best, start, points, history = None, 0, (), keras.callbacks.History()
@@ -103,12 +103,12 @@ def fit(
             )
         if best:
             best.replay(history.history)
-        if said:
+        if shown:
             print(f"resuming at step {start} of {steps}", file=sys.stderr)
     counted = Steps(ends, start, nonfinite == "skip", advice)
     curve = Curve(counted, points)
     if start < steps and not (best and best.ended):
-        progress = Progress(counted, epochs, tokens, said and verbose == "auto")
+        progress = Progress(counted, epochs, tokens, shown and verbose == "auto")
         averaged = _averaged(model, [*callbacks, *filter(None, [best])])
         listed = [counted, curve, *averaged, progress, history]
         with lost_workers(model), contextlib.ExitStack() as stack:
@@ -124,7 +124,7 @@ def fit(
             verbose = 0 if verbose == "auto" else verbose
             _fit(model, batches(start), listed, counted, validation, class_weight, verbose)
     history.points, history.steps_per_epoch = curve.points, epochs and steps / epochs
-    return _finished(model, history, counted, best, said)
+    return _finished(model, history, counted, best, shown)
 
 
 def _fit(model, dataset, callbacks, steps, validation, class_weight, verbose):
@@ -158,7 +158,7 @@ def _averaged(model, callbacks):
     return [swap, *callbacks, back]
 
 
-def _finished(model, history, steps, best, said):
+def _finished(model, history, steps, best, shown):
     """Put the best weights back, and complete the history."""
     history.history = dict(sorted(history.history.items()))
     number = max(map(len, history.history.values()), default=0)
@@ -172,7 +172,7 @@ def _finished(model, history, steps, best, said):
         history.ended = f"all {steps.ends[-1]} steps were taken"
     if history.best is not None:
         best.put_back(model)
-        if said:
+        if shown:
             print(
                 f"kept the weights of evaluation {best.kept + 1} of {number} ({best.monitor} "
                 f"{best.values[best.kept]:.4f}); {history.ended}",
@@ -202,7 +202,7 @@ class _Callbacks(keras.callbacks.CallbackList):
 
 @contextlib.contextmanager
 def lost_workers(model: keras.Model) -> Iterator[None]:
-    """Raise `LostWorker` where TensorFlow says that another worker does not answer."""
+    """Raise `LostWorker` for TensorFlow's error that another worker does not answer."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -3,7 +3,7 @@
 In: int labels `[...]`, where a negative one (`IGNORED`) does not count, and float logits
 `[..., C]`. Out: means over the labels that count, of the whole global batch or of all
 batches since the last reset. What is padding, not masked, or not the first piece of a word
-is said by the labels alone, so no pipeline has to carry weights beside them.
+follows from the labels alone, so no pipeline has to carry weights beside them.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """The workers of a training meet before TensorFlow's servers start.
 
-In: their addresses, and each one's settings. Out: nothing, when all are there and agree; else
-one `InputError` on each, within a bounded time. The chief listens at its own address, which
-TensorFlow uses afterwards; the others say who they are. Plain lines of JSON; no TensorFlow,
-which would wait for a worker that does not come for very long, and compare nothing.
+In: their addresses, and the settings of each. Out: nothing when all are there and agree; else one
+`InputError` on each, within a bounded time. The chief listens at its own address, which TensorFlow
+uses afterwards; the others send it their number and settings as lines of JSON. TensorFlow itself
+would wait very long for a missing worker, and compares nothing.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from tfmodels.errors import InputError
 
-MOST_BYTES = 1 << 20  # of a line
+MAX_BYTES = 1 << 20  # of a line
 PAUSE, GRACE = 0.2, 5.0  # seconds between two attempts; for the chief's answer
 
 
@@ -42,11 +42,11 @@ def _difference(mine, other):
     """Return what two workers do not agree on, in one line; None if they agree."""
     if mine["workers"] != other.get("workers"):
         return f"TF_CONFIG: worker {other.get('worker')} has other addresses than the chief"
-    ours, theirs = mine["settings"], other.get("settings", {})
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) != theirs.get(name):
+    own, others = mine["settings"], other.get("settings", {})
+    for name in sorted(own.keys() | others.keys()):
+        if own.get(name) != others.get(name):
             return (
-                f"--{name}: {ours.get(name)} on the chief and {theirs.get(name)} on worker "
+                f"--{name}: {own.get(name)} on the chief and {others.get(name)} on worker "
                 f"{other.get('worker')}; give all workers the same"
             )
     return None
@@ -75,7 +75,7 @@ def _receive_all(addresses, hello, deadline, wait):
                 connection.settimeout(max(min(left, 10.0), 0.1))
                 other = _read(connection)
             except (OSError, ValueError):
-                continue  # who is not a worker of ours, or went away
+                continue  # not a worker of this training, or it has disconnected
             if isinstance(other.get("worker"), int) and 0 < other["worker"] < len(addresses):
                 connections[other["worker"]] = connection
                 problem = _difference(hello, other)
@@ -86,7 +86,7 @@ def _receive_all(addresses, hello, deadline, wait):
 
 
 def _tell(addresses, hello, deadline, wait):
-    """As another worker say who it is until the chief answers; return what is wrong."""
+    """Send the settings of a worker until the chief answers; return its objection, if any."""
     host, _, port = addresses[0].rpartition(":")
     while (left := deadline - time.monotonic()) > 0:
         try:
@@ -104,7 +104,7 @@ def _tell(addresses, hello, deadline, wait):
 
 def _read(connection):
     """Return the one line of JSON that the other side sends; a dict."""
-    found = json.loads(connection.makefile("rb").readline(MOST_BYTES))
-    if not isinstance(found, dict):
+    message = json.loads(connection.makefile("rb").readline(MAX_BYTES))
+    if not isinstance(message, dict):
         raise ValueError("no dict")
-    return found
+    return message

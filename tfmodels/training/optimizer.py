@@ -41,7 +41,7 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         if not 0 <= warmup_steps < max(total_steps, 1):
             raise ValueError(
-                f"warmup_steps must be at least 0 and less than total_steps, got "
+                f"warmup_steps must be 0 or more and less than total_steps, got "
                 f"warmup_steps={warmup_steps} and total_steps={total_steps}"
             )
         self.peak, self.total_steps, self.warmup_steps = peak, total_steps, warmup_steps
@@ -260,7 +260,7 @@ class AdamW(keras.optimizers.AdamW):
             norm = tf.cast(norm, tf.float32) * scale
             if self.global_clipnorm:
                 scale *= self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
-            # 0 says that a gradient is not finite: the step changes nothing.
+            # 0 where a gradient is not finite: the step changes nothing.
             scale = tf.where(tf.math.is_finite(norm), scale, 0.0)
             # The scale goes where the learning rate goes, and is applied in the same pass.
             tf.__internal__.distribute.interim.maybe_merge_call(

@@ -1,7 +1,7 @@
 """The loss of labels that depend on each other, and how a tagger is compiled.
 
 In: int labels `[B, W]`, where a negative one does not count (see `losses.py`), and the
-emissions float `[B, W, C]` of a chain of words. Out: the mean over the labels that count.
+emissions float `[B, W, C]` of sequences of words. Out: the mean over the labels that count.
 """
 
 import keras
@@ -21,10 +21,10 @@ from tfmodels.training.losses import (
 
 @keras.saving.register_keras_serializable("tfmodels")
 class SequenceLoss(keras.losses.Loss):
-    """The negative log-likelihood under a chain, for each label of all replicas together.
+    """The negative log-likelihood under a CRF, per label of all replicas together.
 
     The sum over the rows, divided by the number of labels in the global batch: of the size
-    of `Crossentropy` (and equal to it while the chain's weights are 0 and it has no
+    of `Crossentropy` (and equal to it while the CRF's weights are 0 and it has no
     constraints), and the same gradients on one device and on many.
 
     A row ends with its last label. Before that, words without a label are summed over,
@@ -32,9 +32,9 @@ class SequenceLoss(keras.losses.Loss):
 
     Args:
         crf: the `CRF` of the model that is trained.
-        emission_weight: of the cross-entropy of each label by itself, which is added. A chain
-            knows most tags from their neighbours, and so teaches the encoder little about them;
-            an encoder from scratch needs to be told.
+        emission_weight: of the cross-entropy of each label by itself, which is added. A CRF
+            predicts many tags from their neighbours alone, so its gradient teaches the encoder
+            little about them; an encoder from scratch needs more.
         labels_per_row: see `divisor`.
 
     Call arguments:
@@ -76,7 +76,7 @@ class SequenceLoss(keras.losses.Loss):
             shape = tuple(sample_weight.shape)
             if len(shape) > 1 and shape[1:] != (1,):
                 raise ValueError(
-                    "sample_weight must be of rows, [B], because a chain of words has one "
+                    "sample_weight must be of rows, [B], because a sequence of words has one "
                     f"likelihood; got the shape {shape}"
                 )
             losses = losses * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
@@ -103,11 +103,11 @@ def tagging_objective(
 
     Args:
         model: a `Tagger`.
-        emission_weight: see `SequenceLoss`; without a chain it changes nothing.
+        emission_weight: see `SequenceLoss`; without a CRF it changes nothing.
         labels_per_row: for batches of rows of similar length, see `divisor`.
 
-    The metric sees the logits alone. With a chain it is therefore called
-    `emission_accuracy`: what the chain makes of them shows in `Tagger.decode`.
+    The metric sees the logits alone. With a CRF it is therefore called
+    `emission_accuracy`: the tags of the CRF are those of `Tagger.decode`.
 
     Example:
         >>> model.compile(AdamW(1e-4), **tagging_objective(model))

@@ -94,15 +94,15 @@ def restore_newest(directory: str | Path, model: keras.Model, more: Sequence = (
     strategy = model.distribute_strategy
     variables, state, stored = _variables(model, more), None, {}
     if is_chief(strategy):
-        found = states(directory)
-        while found and state is None:
-            newest = found.pop()
+        left = states(directory)
+        while left and state is None:
+            newest = left.pop()
             try:
                 state, stored = _read(newest, variables)
             except _Damaged:
-                if not found:
+                if not left:
                     raise
-                print(f"tfmodels: {newest}: damaged; resuming from {found[-1]}", file=sys.stderr)
+                print(f"tfmodels: {newest}: damaged; resuming from {left[-1]}", file=sys.stderr)
     text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype("int32")
     length = int(from_chief(strategy, np.int32(len(text))))
     text = from_chief(strategy, np.resize(text, length))
@@ -185,16 +185,16 @@ class SaveState(keras.callbacks.Callback):
             self.on_epoch_end(None, logs)
 
     def on_epoch_end(self, epoch: int | None, logs: Any = None) -> None:
-        step, said = self._steps.step, "leaves; the chief has the states"
+        step, message = self._steps.step, "leaves; the chief has the states"
         if is_chief(self.model.distribute_strategy) and np.isfinite(float(logs["loss"])):
             values = self.model.history.history.items()
             history = {name: list(map(float, of_name)) for name, of_name in values}
             points = self._curve.points if self._curve else []
             state = {"history": history, "ends": self._steps.ends, "points": points}
             save_state(self._directory, self.model, step, self._more, **state)
-            said = f"the state after step {step} is saved"
+            message = f"the state after step {step} is saved"
         if self._leaves():
-            print(f"tfmodels: SIGTERM: {said}; the same command resumes there", file=sys.stderr)
+            print(f"tfmodels: SIGTERM: {message}; the same command resumes there", file=sys.stderr)
             sys.exit(LEFT)
 
     def _asked_to_leave(self, number, frame):
