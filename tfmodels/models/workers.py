@@ -24,7 +24,7 @@ if keras.backend.backend() == "tensorflow":
 else:
     tf = None
 
-# The workarounds are needed and tested up to this version; `tests/models/test_workers.py` fails
+# The workarounds are needed and tested up to this version; `test_keras_trainer.py` fails
 # when Keras no longer needs them.
 FIXED = tuple(map(int, keras.__version__.split(".")[:2])) > (3, 15)
 
