@@ -69,7 +69,7 @@ def test_detected_by_the_fewest_contradictions(sentences, scheme):
     [
         ("iob2", "O I-P", 1, "I-P after O, but in iob2 an entity begins with B-"),
         ("iob2", "B-L I-P", 1, "I-P after B-L"),
-        ("iob1", "O B-P", 1, "B-P after O, but in iob1 B- only parts two entities of one type"),
+        ("iob1", "O B-P", 1, "B-P after O, but in iob1 B- only separates two entities of one type"),
         ("iob1", "I-L B-P", 1, "B-P after I-L"),
         ("iob2", "O S-P", 1, "S-P, but the scheme iob2 has no S-"),
         ("iobes", "B-P O", 1, "O (or the end) after B-P, but in iobes an entity ends with E-"),
@@ -146,5 +146,5 @@ def test_labels():
         "O", "B-LOC", "I-LOC", "B-B-x", "I-B-x", "B-人名", "I-人名"
     ]  # fmt: skip
     for types in ([], ["LOC", "LOC"], ["LOC", " "]):
-        with pytest.raises(InputError, match="each once and none of them blank"):
+        with pytest.raises(InputError, match="each once and none of them empty"):
             labels_of(types)

@@ -450,7 +450,7 @@ def learned_tokenizer(
     corpus = (text for _, text, _ in as_texts(texts).passages())
     if kind == "bpe":
         return BytePairTokenizer(*learn_merges(corpus, vocabulary_size))
-    return CharacterTokenizer(learn_characters(corpus, most=vocabulary_size))
+    return CharacterTokenizer(learn_characters(corpus, vocabulary_size))
 
 
 class _Perplexity(keras.callbacks.Callback):

@@ -2,27 +2,28 @@
 
 In: `string` tensors of any bytes, a vocabulary and merges. Out: ragged `int32`
 ids, equal to those of `tokenizers` with the ByteLevel pre-tokenizer, and the
-same bytes again from the ids. Every step is an op of TensorFlow over the whole
-batch at once, so the same code runs in `tf.data`, in a `tf.function` and in a
+same bytes from the ids. Every step is an op of TensorFlow over the whole batch
+at once, so the same code runs in `tf.data`, in a `tf.function` and in a
 SavedModel on a stock TF Serving.
 
-The way of a text: code points -> one table look-up each (`characters.py`) gives
-letter, number, white space or other -> breaks between words -> words of bytes ->
-words that are one token are looked up; in the others, each different one once,
-the pairs of lowest rank are merged, in all words at the same time.
+Steps: code points -> one table look-up each (`characters.py`) gives letter,
+number, white space or other -> breaks between words -> words of bytes -> words
+that are one token are looked up; in the others, each distinct one once, the
+pairs of lowest rank are merged, in all words at the same time.
 
 Reference: Radford et al., "Language models are unsupervised multitask
 learners", 2019; Sennrich et al., "Neural machine translation of rare words
 with subword units", 2016.
 
 B = texts, P = parts of texts between ends of text, N = characters, Y = bytes,
-W = words of all parts, U = different words to merge, S = symbols of these,
+W = words of all parts, U = distinct words to merge, S = symbols of these,
 T = tokens of one text, V = vocabulary.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +37,7 @@ NEVER = 2**31 - 1  # the rank of a pair that no merge joins
 
 
 def printable_bytes() -> list[str]:
-    """GPT-2's alphabet: the character that stands for each of the 256 bytes in a vocabulary."""
+    """Return GPT-2's alphabet: the character of each of the 256 bytes in a vocabulary."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in shown]
     code_of = dict(zip(hidden, range(256, 512), strict=False)) | {byte: byte for byte in shown}
@@ -44,18 +45,25 @@ def printable_bytes() -> list[str]:
 
 
 class LanguageTokenizer(tf.Module):
-    """What the tokenizers of running text share: the end of a text, and text again from ids.
+    """Base of the tokenizers of running text: the end of a text, and text from ids.
 
-    A subclass has `_encode`, which makes ids int32 [P, (T)] of texts [P] without `end_of_text`.
+    A subclass has `_encode`, which returns the ids, int32 [P, (T)], of texts [P] without
+    `end_of_text`.
 
     Attributes:
         vocabulary: tuple of the tokens.
         vocabulary_size: number of tokens.
         end_id: id of `end_of_text`, None where the vocabulary has none.
-        token_bytes: string [V], what each token adds to a text; none for `end_of_text`.
+        token_bytes: string [V], the bytes of each token in a text; none for `end_of_text`.
     """
 
-    def __init__(self, vocabulary, end_id, end_of_text, content):
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        end_id: int | None,
+        end_of_text: str | None,
+        content: Sequence[bytes],
+    ):
         super().__init__()
         self.vocabulary = tuple(vocabulary)
         self.vocabulary_size = len(self.vocabulary)
@@ -63,7 +71,7 @@ class LanguageTokenizer(tf.Module):
         # Created eagerly, so that one tokenizer serves any number of graphs.
         with tf.init_scope(), tf.device("CPU:0"):
             self.token_bytes = tf.constant(content, tf.string, [len(content)])
-            # "" for what is not in the vocabulary
+            # "" for ids outside the vocabulary
             self._content = tf.concat([self.token_bytes, [""]], 0)  # [V + 1]
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
@@ -112,26 +120,25 @@ class LanguageTokenizer(tf.Module):
 
 
 class BytePairTokenizer(LanguageTokenizer):
-    """Splits text as GPT-2 does; equal to `tokenizers`' byte-level BPE token by token.
+    """Split text as GPT-2 does; equal to `tokenizers`' byte-level BPE token by token.
 
-    Nothing is cleaned or dropped: any bytes, broken UTF-8 too, come back from
-    their ids. A text is split into words, a blank at the front of the word it
-    precedes, and in each word the pair of tokens that stands first in the
-    merges is joined until there is none. `end_of_text` written out in a text
-    is that token.
+    Nothing is cleaned or dropped: any bytes, even broken UTF-8, can be restored
+    from their ids. A text is split into words, a space belonging to the word
+    after it, and in each word the pair of tokens that is first in the merges
+    is joined until there is none. `end_of_text` written out in a text is that
+    token.
 
     Args:
         vocabulary: the tokens, in GPT-2's printable alphabet; a token's id is its position.
-        merges: the pairs of tokens to join, the first before the others.
-        end_of_text: the token that ends a text. None, or one that the
-            vocabulary does not hold: there is none.
+        merges: the pairs of tokens to join, by priority.
+        end_of_text: the token that ends a text; none if it is None or not in the vocabulary.
 
     Attributes:
         merges: tuple of the pairs; for the others see `LanguageTokenizer`.
 
     Raises:
-        InputError: a repeated token, one that is not in the alphabet, a byte
-            without a token, or a merge of or to a token that is not there.
+        InputError: a repeated token, one that is not in the alphabet, a byte without a token, or
+            a merge with a token that is not in the vocabulary.
 
     Example:
         >>> tokenizer = BytePairTokenizer.from_files("vocab.json", "merges.txt")
@@ -171,7 +178,7 @@ class BytePairTokenizer(LanguageTokenizer):
             self._made = tf.constant(made, tf.int32)  # [merges]: the id of each
             self._rank = lookup_table(pairs, range(len(pairs)), tf.int64, NEVER)
 
-            # Most words are one token: found at once, if merging would give it too.
+            # Most words are one token: they are looked up, if merging gives the same token.
             words = [token.decode("latin-1") for token in content]
             merged = self._merge(tf.strings.unicode_decode(words, "UTF-8"))
             single = tf.where(merged.row_lengths() == 1)[:, 0]
@@ -181,9 +188,9 @@ class BytePairTokenizer(LanguageTokenizer):
 
     @classmethod
     def from_files(
-        cls, vocab_json: str | Path, merges_txt: str | Path, **options
+        cls, vocab_json: str | Path, merges_txt: str | Path, **options: Any
     ) -> "BytePairTokenizer":
-        """Reads GPT-2's two files.
+        """Read GPT-2's two files.
 
         Args:
             vocab_json: `vocab.json`, ids by token.
@@ -191,7 +198,7 @@ class BytePairTokenizer(LanguageTokenizer):
             **options: as in the constructor.
 
         Raises:
-            InputError: a file is missing or is not what it should be.
+            InputError: a file is missing or malformed.
         """
         content = read_text(vocab_json, "vocabulary", "give GPT-2's file")
         try:
@@ -212,20 +219,20 @@ class BytePairTokenizer(LanguageTokenizer):
         return cls(tokens, split_merges(lines, f"merges {merges_txt}"), **options)
 
     def get_config(self) -> dict[str, str | None]:
-        """The options to build this tokenizer again, without vocabulary and merges."""
+        """Return the options to build this tokenizer again, without vocabulary and merges."""
         return {"end_of_text": self._end_of_text}
 
     def _encode(self, text):
-        """Ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""
+        """Return the ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""
         words, splits = self._split(text)
-        found = self._whole.lookup(words)  # [W], -1: to be merged
-        missing = tf.where(found < 0)[:, 0]
+        whole = self._whole.lookup(words)  # [W], -1: to be merged
+        missing = tf.where(whole < 0)[:, 0]
         unique, which = tf.unique(tf.gather(words, missing), tf.int64)
         merged = self._merge(tf.strings.unicode_decode(unique, "UTF-8"))
 
-        # Each word's tokens are a stretch of `pool`.
-        pool = tf.concat([found, merged.values], 0)
-        size = tf.size(found, tf.int64)
+        # Each word's tokens are a range of `pool`.
+        pool = tf.concat([whole, merged.values], 0)
+        size = tf.size(whole, tf.int64)
         start = tf.range(size)
         limit = start + 1
         places = missing[:, None]
@@ -239,10 +246,10 @@ class BytePairTokenizer(LanguageTokenizer):
         )
 
     def _split(self, text):
-        """Cuts texts [P] between GPT-2's words, and wherever no merge can join two bytes.
+        """Split texts [P] between GPT-2's words, and wherever no merge can join two bytes.
 
-        The words are string [W], each byte as the character of its number (in UTF-8, so that any
-        bytes are a string to look up); with them, where those of each text end: int64 [P + 1].
+        Returns the words, string [W], each byte as the character of that code point (in UTF-8, so
+        that any bytes can be looked up), and the row splits of the texts, int64 [P + 1].
         """
         byte = tf.strings.unicode_decode(text, "ISO-8859-1")  # [P, (bytes)]
         pair = shifted(byte.values, 0) * 256 + byte.values
@@ -257,17 +264,17 @@ class BytePairTokenizer(LanguageTokenizer):
         return tf.strings.unicode_encode(words, "UTF-8"), splits
 
     def _word_places(self, text, byte_splits):
-        """The byte at which each of GPT-2's words starts, counted over all texts.
+        """Return the byte at which each of GPT-2's words starts, counted over all texts.
 
-        GPT-2's words are, the first that fits: 's 't 're 've 'm 'll 'd; letters,
-        numbers or other characters, with a blank before them or not; white
+        GPT-2's words are, the first that matches: 's 't 're 've 'm 'll 'd; letters,
+        numbers or other characters, with or without a space before them; white
         space up to the last one before a word; white space. A broken byte is
         an "other character".
         """
         codes, offsets = tf.strings.unicode_decode_with_offsets(text, "UTF-8")
         code = codes.values  # [N]
         size = tf.size(code, tf.int64)
-        opening = marked(codes.row_splits[:-1], size + 1)[:-1]  # how many texts start here
+        opening = marked(codes.row_splits[:-1], size + 1)[:-1]  # number of texts that start here
         row = tf.cumsum(opening) - 1
         first = opening > 0
         page = tf.gather(self._page_of, tf.bitwise.right_shift(code, 8))
@@ -296,7 +303,7 @@ class BytePairTokenizer(LanguageTokenizer):
         return origin + tf.gather(offsets.values, start)
 
     def _merge(self, words):
-        """Merges bytes int32 [U, (bytes)] of words to int32 [U, (tokens)]; a word may be empty."""
+        """Merge bytes int32 [U, (bytes)] of words to int32 [U, (tokens)]; a word may be empty."""
         count = words.nrows()
         symbol = tf.gather(self._id_of_byte, words.values)  # [S]
         word = tf.cumsum(marked(words.row_splits[1:], tf.size(symbol, tf.int64) + 1))[:-1]
@@ -316,7 +323,7 @@ class BytePairTokenizer(LanguageTokenizer):
             )
             stays = tf.where(stays)[:, 0]
             symbol, word, rank = (tf.gather(values, stays) for values in (symbol, word, rank))
-            # A merged symbol, each time one less to its left, has new pairs on both sides.
+            # A merged symbol, moved left by the merges before it, has new pairs on both sides.
             at = tf.cast(at, tf.int32) - tf.range(tf.size(at))
             at = tf.concat([at, tf.maximum(at - 1, 0)], 0)
             rank = tf.tensor_scatter_nd_update(rank, at[:, None], self._ranks(symbol, word, at))
@@ -328,7 +335,7 @@ class BytePairTokenizer(LanguageTokenizer):
         return tf.RaggedTensor.from_row_lengths(symbol, lengths, validate=False)
 
     def _ranks(self, symbol, word, at):
-        """Ranks of the pairs that start at the places `at`; NEVER at the end of a word."""
+        """Return the ranks of the pairs that start at the places `at`; NEVER at a word's end."""
         symbol, word = tf.pad(symbol, [[0, 1]]), tf.pad(word, [[0, 1]], constant_values=-1)
         left, right = tf.gather(symbol, at), tf.gather(symbol, at + 1)
         key = tf.cast(left, tf.int64) * self.vocabulary_size + tf.cast(right, tf.int64)
@@ -338,7 +345,7 @@ class BytePairTokenizer(LanguageTokenizer):
 
 
 def ids_of(vocabulary: Sequence[str]) -> dict[str, int]:
-    """The id of each token.
+    """Return the id of each token.
 
     Raises:
         InputError: a token is repeated.
@@ -348,23 +355,23 @@ def ids_of(vocabulary: Sequence[str]) -> dict[str, int]:
         if token in ids:
             raise InputError(
                 f"vocabulary: token {i} is {token!r} again (first {ids[token]}); "
-                "each token stands once"
+                "give each token once"
             )
         ids[token] = i
     return ids
 
 
 def bytes_of(token: str, byte_of: dict[str, int]) -> bytes:
-    """The bytes that a token of GPT-2's alphabet stands for.
+    """Return the bytes of a token in GPT-2's alphabet.
 
     Raises:
-        InputError: a character is not of the alphabet, or there is none.
+        InputError: a character is not in the alphabet, or there is none.
     """
     try:
         content = bytes(byte_of[character] for character in token)
     except KeyError as error:
         raise InputError(
-            f"vocabulary: token {token!r} holds {error.args[0]!r}, which is not in GPT-2's "
+            f"vocabulary: token {token!r} contains {error.args[0]!r}, which is not in GPT-2's "
             "alphabet of bytes; write the token's bytes in that alphabet"
         ) from error
     if not content:
@@ -375,14 +382,14 @@ def bytes_of(token: str, byte_of: dict[str, int]) -> bytes:
 def check_merges(
     merges: Sequence[tuple[str, str]], id_of: dict[str, int]
 ) -> tuple[list[int], list[int]]:
-    """Checks merges and numbers them.
+    """Check merges and number them.
 
     Returns:
-        For each merge the pair's number, left id * V + right id, and the id of what it makes.
+        For each merge the pair's number, left id * V + right id, and the id of the merged token.
 
     Raises:
-        InputError: a merge is repeated, of or to a token that is not in the
-            vocabulary, or stands before one that makes a part of it.
+        InputError: a merge is repeated, has a token that is not in the vocabulary, or precedes
+            one that makes a part of it.
     """
     pairs, made, last = {}, [], {}
     for rank, (left, right) in enumerate(merges):
@@ -394,7 +401,7 @@ def check_merges(
                 )
         pair = id_of[left] * len(id_of) + id_of[right]
         if pair in pairs:
-            raise InputError(f"merge {rank} ({left!r}, {right!r}): again; each merge stands once")
+            raise InputError(f"merge {rank} ({left!r}, {right!r}): again; give each merge once")
         pairs[pair] = rank
         made.append(id_of[left + right])
         last[left + right] = rank
@@ -404,14 +411,14 @@ def check_merges(
         for token in pair:
             if last.get(token, -1) > rank:
                 raise InputError(
-                    f"merge {rank} {pair}: stands before merge {last[token]}, which makes "
+                    f"merge {rank} {pair}: precedes merge {last[token]}, which makes "
                     f"{token!r}; put the merges into the order they were learned in"
                 )
     return list(pairs), made
 
 
 def split_merges(text: str, name: str) -> list[tuple[str, str]]:
-    """The pairs in the text of a `merges.txt`.
+    """Return the pairs in the text of a `merges.txt`.
 
     Raises:
         InputError: a line is not two tokens; the message starts with `name`.
@@ -424,15 +431,15 @@ def split_merges(text: str, name: str) -> list[tuple[str, str]]:
         pair = line.split(" ")
         if len(pair) != 2 or not all(pair):
             raise InputError(
-                f"{name}, line {number}: {line[:40]!r} is not two tokens with a blank between; "
+                f"{name}, line {number}: {line[:40]!r} is not two tokens with a space between; "
                 "give GPT-2's merges.txt"
             )
         merges.append(tuple(pair))
     return merges
 
 
-def joined_bytes(tokens):
-    """Which pairs of neighbouring bytes stand in a token: bool [65536]."""
+def joined_bytes(tokens: Iterable[bytes]) -> np.ndarray:
+    """Return which pairs of neighbouring bytes occur in a token: bool [65536]."""
     joined = np.zeros([256 * 256], bool)
     for token in tokens:
         for left, right in zip(token, token[1:], strict=False):
@@ -440,8 +447,10 @@ def joined_bytes(tokens):
     return joined
 
 
-def lookup_table(keys, values, key_dtype, default):
-    """A table to look up int32 values in; its entries are part of a SavedModel."""
+def lookup_table(
+    keys: Iterable, values: Iterable[int], key_dtype: tf.DType, default: int
+) -> tf.lookup.StaticHashTable:
+    """Return a table of int32 values; its entries are part of a SavedModel."""
     # TensorFlow has no empty tables; -1 is never looked up.
     keys, values = list(keys) or [-1], list(values) or [default]
     entries = tf.lookup.KeyValueTensorInitializer(
@@ -450,18 +459,18 @@ def lookup_table(keys, values, key_dtype, default):
     return tf.lookup.StaticHashTable(entries, default)
 
 
-def marked(places, size):
-    """How often each of 0 ... size - 1 is among `places`: int32 [size]."""
+def marked(places: tf.Tensor, size: tf.Tensor | int) -> tf.Tensor:
+    """Return how often each of 0 ... size - 1 is among `places`: int32 [size]."""
     return tf.scatter_nd(places[:, None], tf.ones_like(places, tf.int32), [size])
 
 
-def following(values, after):
-    """`values` one place earlier, with `after` at the end: the neighbour to the right."""
+def following(values: tf.Tensor, after: int | bool) -> tf.Tensor:
+    """Return the neighbour to the right of each value, `after` for the last one."""
     return tf.concat([values, tf.cast([after], values.dtype)], 0)[1:]
 
 
-def every_other(places):
-    """The first, third, ... of each run of neighbouring places (pairs in `aaaa` overlap)."""
+def every_other(places: tf.Tensor) -> tf.Tensor:
+    """Return the first, third, ... of each run of neighbouring places: pairs in `aaaa` overlap."""
     number = tf.range(tf.size(places))
     opens = places != shifted(places, -2) + 1
     run = tf.cumsum(tf.cast(opens, tf.int32)) - 1

@@ -1,8 +1,8 @@
 """A tokenizer whose tokens are characters, as TensorFlow ops: strings to ids and back.
 
 In: `string` tensors of UTF-8 text and a vocabulary of characters. Out: ragged
-`int32` ids, one for each character, and the text again from the ids. For small
-experiments; it has the interface of `bpe.BytePairTokenizer`.
+`int32` ids, one for each character, and text from ids. For small experiments; it
+has the interface of `bpe.BytePairTokenizer`.
 
 B = texts, T = characters of one text, V = vocabulary.
 """
@@ -15,21 +15,20 @@ from tfmodels.errors import InputError
 from tfmodels.text.bpe import END_OF_TEXT, LanguageTokenizer, ids_of, lookup_table
 
 UNKNOWN = "<|unk|>"
-UNREADABLE = "\ufffd"  # what an unknown character is written as
+UNREADABLE = "\ufffd"  # written for an unknown character
 
 
 class CharacterTokenizer(LanguageTokenizer):
-    """Splits text into Unicode characters.
+    """Split text into Unicode characters.
 
-    A character that the vocabulary does not hold, or a broken UTF-8 sequence,
+    A character that is not in the vocabulary, or a broken UTF-8 sequence,
     becomes `unknown`, or nothing where the vocabulary has no such token.
     `end_of_text` written out in a text is that token.
 
     Args:
         vocabulary: the characters, and `unknown` and `end_of_text` if wanted;
-            a token's id is its position. `vocabulary.learn_characters` makes one.
-        end_of_text: the token that ends a text. None, or one that the
-            vocabulary does not hold: there is none.
+            a token's id is its position. `vocabulary.learn_characters` returns one.
+        end_of_text: the token that ends a text; none if it is None or not in the vocabulary.
         unknown: the token for all other characters, likewise.
 
     Attributes:
@@ -68,11 +67,11 @@ class CharacterTokenizer(LanguageTokenizer):
             self._ids = lookup_table(code_of, code_of.values(), tf.int32, other)
 
     def get_config(self) -> dict[str, str | None]:
-        """The options to build this tokenizer again, without the vocabulary."""
+        """Return the options to build this tokenizer again, without the vocabulary."""
         return {"end_of_text": self._end_of_text, "unknown": self._unknown}
 
     def _encode(self, text):
-        """Ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""
+        """Return the ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""
         codes = tf.strings.unicode_decode(text, "UTF-8")
         ids = codes.with_values(self._ids.lookup(codes.values))
         return ids if self.unknown_id is not None else tf.ragged.boolean_mask(ids, ids >= 0)

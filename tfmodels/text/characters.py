@@ -1,9 +1,9 @@
-"""What a tokenizer has to know of each Unicode character, as one table for `tf.gather`.
+"""The properties of Unicode characters that a tokenizer needs, as one table for `tf.gather`.
 
 In: `unicode.npz` (written by `make_unicode_table.py`, which explains it) and
 the tokenizer's options. Out, for BERT's clean-up: two arrays that give, for any
-code point, what kind of character it is and the one to three characters that
-replace it. For GPT-2's splitting: letter, number, white space or something else.
+code point, the kind of the character and the one to three characters that
+replace it. For GPT-2's splitting: letter, number, white space or other.
 
 P = distinct pages of 256 code points.
 """
@@ -23,14 +23,14 @@ PUNCTUATION_STRIPPED = 16  # punctuation once accents are gone: U+2260 becomes "
 CJK = 32  # ideographs
 
 # Kinds of a character under given options: the last column of the table.
-IN_WORD, ALONE, BLANK, STRIPPED, DROPPED = range(5)
+IN_WORD, ALONE, WHITE_SPACE, STRIPPED, DROPPED = range(5)
 
 # Kinds of a character in GPT-2's splitting: \p{L}, \p{N}, \s and the rest.
 LETTER, NUMBER, WHITE, OTHER = range(4)
 
 
 def load_characters() -> dict[str, np.ndarray]:
-    """The arrays of `unicode.npz`; shapes and meaning in `make_unicode_table.py`."""
+    """Return the arrays of `unicode.npz`; shapes and meaning in `make_unicode_table.py`."""
     with np.load(Path(__file__).with_name("unicode.npz"), allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -38,7 +38,7 @@ def load_characters() -> dict[str, np.ndarray]:
 def character_table(
     *, lowercase: bool, strip_accents: bool, split_cjk: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The normalization of every code point under these options.
+    """Return the normalization of every code point under these options.
 
     Returns:
         `page_of`, int32 [4352], and `table`, int32 [P * 256, 4]. The row of a
@@ -54,7 +54,7 @@ def character_table(
     kind = np.where(alone, ALONE, IN_WORD)
     if strip_accents:
         kind = np.where(flags & ACCENT, STRIPPED, kind)
-    kind = np.where(flags & SPACE, BLANK, kind)
+    kind = np.where(flags & SPACE, WHITE_SPACE, kind)
     kind = np.where(flags & REMOVED, DROPPED, kind)
 
     names = {(True, True): "both", (True, False): "lowered", (False, True): "stripped"}
@@ -67,11 +67,11 @@ def character_table(
 
 
 def kind_table() -> tuple[np.ndarray, np.ndarray]:
-    """LETTER, NUMBER, WHITE or OTHER for every code point.
+    """Return LETTER, NUMBER, WHITE or OTHER for every code point.
 
     Returns:
-        `page_of`, int32 [4352], and `table`, int32 [P * 256], to be read as
-        those of `character_table`.
+        `page_of`, int32 [4352], and `table`, int32 [P * 256], with the rows of
+        `character_table`.
     """
     data = load_characters()
     lengths = np.diff(data["run_start"], append=CODE_POINTS)

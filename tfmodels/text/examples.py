@@ -39,7 +39,7 @@ _PAIRS = 2  # start of the two hashes, which makes them independent of those of 
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSettings:
-    """How examples are made of documents.
+    """Settings of the examples.
 
     Attributes:
         max_length: maximum number of tokens of an example, special ones included.
@@ -303,7 +303,7 @@ class ExampleMaker:
 
     def _pairs(self, document):
         """Yield `(first, second, label)`, the texts as lists of pieces."""
-        sentences = document.sentences[::-1]  # a stack: what is not used is put back
+        sentences = document.sentences[::-1]  # a stack: unused ones are put back
         while sentences:
             target = self._target()
             chunk, size = [], 0

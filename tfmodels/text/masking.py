@@ -144,7 +144,7 @@ class WordMasker:
         order = tf.argsort(key, axis=1)  # [B, S]
         taking = tf.gather(length, order, batch_dims=1)
         total = tf.cumsum(taking, axis=1)
-        gap = budget - (total - taking)  # what is left when the word's turn comes
+        gap = budget - (total - taking)  # rest of the budget at the word's turn
         draw = _uniform(hashed(example, _CROSSING))[:, None] * tf.cast(taking, tf.float32)
         crosses = (gap > 0) & ((draw < tf.cast(gap, tf.float32)) | (gap == budget))
         taken = (taking <= gap) | crosses

@@ -1,6 +1,6 @@
 """Pretraining examples in files: made once by several processes, read in every pass.
 
-A directory of records holds everything that reading it takes:
+A directory of records is self-contained:
 
     records.json                                settings, fingerprints, and the counts of each file
     vocab.txt                                   the tokens; their options are in `records.json`
@@ -40,7 +40,7 @@ SUMMARY = "records.json"
 REMEDY = "remove the directory and prepare the records again, or prepare them elsewhere"
 _INTERLEAVED = 8  # number of shards that are read at the same time
 _FILE_ORDER = 0xF11E  # makes the hash of the order of files independent of others
-_MAX_SHARDS = 500  # one process may have all their files open, of often 1024 at most
+_MAX_SHARDS = 500  # a process may have all of them open, and systems often allow 1024 files
 _HELD_OUT = 1  # the stream of the documents held out; shard i has stream 2 * i
 
 

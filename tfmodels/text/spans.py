@@ -1,9 +1,9 @@
-"""Tags of words to entities of texts, in the graph: what a tagger answers.
+"""Tags of words to entities of texts, in the graph: the answers of a tagger.
 
-In: texts, a tag for each word (labels as of `tags.labels_of`) and where the words stand. Out:
+In: texts, a tag for each word (labels as of `tags.labels_of`) and the places of the words. Out:
 the entities with their characters, as strings. Ops only, so it runs in a SavedModel.
 
-B = texts, W = words of a text, N = entities of the text with the most, E = entities of all
+B = texts, W = words of a text, N = maximum number of entities of a text, E = entities of all
 texts.
 """
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfmodels.text.tags import types_of
 
 PADDING = {"entity": "", "type": "", "start": -1, "end": -1, "score": 0.0}
-"""What stands in a row of `entity_spans` after its last entity."""
+"""The values after the last entity in a row of `entity_spans`."""
 
 
 def entity_spans(
@@ -25,14 +25,14 @@ def entity_spans(
     ends: tf.Tensor,
     labels: Sequence[str],
 ) -> dict[str, tf.Tensor]:
-    """The entities that the tags of the words mark.
+    """Return the entities that the tags of the words mark.
 
-    A `B-` begins an entity and `I-` of the same type goes on with it; an `I-` with nothing to go
-    on with begins one.
+    A `B-` begins an entity and an `I-` of the same type continues it; an `I-` that continues none
+    begins one.
 
     Args:
         text: string [B], UTF-8.
-        tags: integer [B, W]: labels of the words; what stands in the padding does not matter.
+        tags: integer [B, W]: labels of the words; those in the padding are ignored.
         scores: float [B, W]: the probability of each of these tags.
         starts, ends: integer [B, W]: the characters of each word, ends exclusive, -1 for padding
             (`windows.Words`).
@@ -48,8 +48,8 @@ def entity_spans(
         tags = tf.where(starts >= 0, tf.cast(tags, tf.int32), 0)  # [B, W]
         kind = (tags - 1) // 2  # type; -1 outside
         before = tf.pad(tags, [[0, 0], [1, 0]])[:, :-1]
-        goes_on = (tags % 2 == 0) & (kind == (before - 1) // 2)
-        begins = (tags > 0) & ~goes_on
+        continued = (tags % 2 == 0) & (kind == (before - 1) // 2)
+        begins = (tags > 0) & ~continued
 
         # Words of entities, of all texts one after the other, with the number of their entity.
         inside = tags > 0
@@ -68,8 +68,8 @@ def entity_spans(
         names = tf.constant(types_of(labels))
 
         kinds = tf.gather(names, kind[begins])
-        found = {"entity": entity, "type": kinds, "start": start, "end": end, "score": score}
-        for name, values in found.items():
+        spans = {"entity": entity, "type": kinds, "start": start, "end": end, "score": score}
+        for name, values in spans.items():
             ragged = tf.RaggedTensor.from_value_rowids(values, row, codes.nrows(), validate=False)
-            found[name] = ragged.to_tensor(PADDING[name])  # [B, N]
-        return found
+            spans[name] = ragged.to_tensor(PADDING[name])  # [B, N]
+        return spans

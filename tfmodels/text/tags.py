@@ -1,17 +1,17 @@
 """Tag schemes of named entities in plain Python: tags of words to spans of words, and labels.
 
-A tag is `O` (no entity) or a prefix and a type, `B-PER`; the type may hold any characters. How
-the prefixes are used is the scheme:
+A tag is `O` (no entity) or a prefix and a type, `B-PER`; the type may contain any characters. The
+scheme is how the prefixes are used:
 
     words   Ann  Lee  met  Bo    and then Paris  Rome
-    iob2    B-P  I-P  O    B-P   O   O    B-L    B-L     B- begins, I- goes on
+    iob2    B-P  I-P  O    B-P   O   O    B-L    B-L     B- begins, I- continues
     iob1    I-P  I-P  O    I-P   O   O    I-L    B-L     B- only where two of a type touch
-    iobes   B-P  E-P  O    S-P   O   O    S-L    S-L     E- ends, S- stands alone
+    iobes   B-P  E-P  O    S-P   O   O    S-L    S-L     E- ends, S- is a single word
     bilou   B-P  L-P  O    U-P   O   O    U-L    U-L     the same with other letters
     bmes    B-P  E-P  O    S-P   O   O    S-L    S-L     M- in the middle
 
-`iob` is never detected: it reads B- as a beginning and I- as one where there is nothing to go on
-with, as the scorer of CoNLL does, and so takes files that mix `iob1` and `iob2`.
+`iob` is never detected: B- begins an entity, and so does an I- that continues none, as for the
+scorer of CoNLL, so it reads files that mix `iob1` and `iob2`.
 
 Models use `iob2` over `labels_of(types)`: label 0 is `O`, 1 + 2t is `B-` and 2 + 2t is `I-` of
 type t.
@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from tfmodels.errors import InputError
 
 OUTSIDE = "O"
-# Prefixes of each scheme: of the first word, of an inner one, of the last, of an only one.
+# Prefixes of each scheme: of the first word, an inner word, the last word, a single word.
 _PREFIXES = {
     "iob2": ("B", "I", "", ""),
     "iob1": ("B", "I", "", ""),
@@ -38,11 +38,11 @@ _DETECTED = SCHEMES[:-1]
 
 
 class TagError(InputError):
-    """A tag that is none, or that its scheme does not allow where it stands.
+    """A malformed tag, or one that its scheme does not allow in its place.
 
     Attributes:
         reason: what is wrong and what to do, without the place.
-        position: which tag of the sequence, from 0; None for a tag by itself.
+        position: number of the tag in the sequence, from 0; None for a single tag.
     """
 
     def __init__(self, reason: str, position: int | None = None):
@@ -52,10 +52,10 @@ class TagError(InputError):
 
 @functools.lru_cache(10_000)
 def split_tag(tag: str) -> tuple[str, str]:
-    """The prefix and the type of a tag: `("B", "PER")`; `("O", "")` for `O`.
+    """Return the prefix and the type of a tag: `("B", "PER")`; `("O", "")` for `O`.
 
     Raises:
-        TagError: it has another form.
+        TagError: it is malformed.
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
@@ -68,28 +68,27 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
-    """The scheme that the fewest tags contradict; "iob2" where several fit as well.
+    """Return the scheme with the smallest number of contradictions; for ties, "iob2" first.
 
     Args:
         tag_sequences: tags of each sentence. They are read once and not kept.
 
     Raises:
-        TagError: a tag has an unknown form.
+        TagError: a tag is malformed.
     """
-    # What a scheme forbids are neighbours, of which there are few kinds.
+    # Schemes differ in the neighbours that they forbid, of which there are few kinds.
     neighbours: collections.Counter[tuple[str, str]] = collections.Counter()
     for tags in tag_sequences:
         neighbours.update(zip([OUTSIDE, *tags], [*tags, OUTSIDE], strict=True))
 
     def contradictions(scheme):
-        found = (pair for pair in neighbours if _contradiction(*pair, scheme))
-        return sum(map(neighbours.__getitem__, found))
+        return sum(n for pair, n in neighbours.items() if _contradiction(*pair, scheme))
 
     return min(_DETECTED, key=contradictions)
 
 
 def to_spans(tags: Sequence[str], scheme: str) -> list[tuple[str, int, int]]:
-    """The entities of one sentence.
+    """Return the entities of one sentence.
 
     Args:
         tags: the tags of its words.
@@ -99,7 +98,7 @@ def to_spans(tags: Sequence[str], scheme: str) -> list[tuple[str, int, int]]:
         `(type, first word, word after the last)` of each, in order.
 
     Raises:
-        TagError: a tag has an unknown form or contradicts the scheme.
+        TagError: a tag is malformed or contradicts the scheme.
         InputError: no such scheme.
     """
     check_scheme(scheme)
@@ -109,9 +108,9 @@ def to_spans(tags: Sequence[str], scheme: str) -> list[tuple[str, int, int]]:
         if reason:
             hint = "correct the tags, or name their scheme"
             if scheme in ("iob1", "iob2"):
-                hint += " (iob reads B- and I- both as beginnings)"
+                hint += " (in iob both B- and I- may begin an entity)"
             raise TagError(f"{reason}; {hint}", min(position, len(tags) - 1))
-        if not _goes_on(before, tag, scheme):
+        if not _continues(before, tag, scheme):
             if first is not None:
                 spans.append((split_tag(before)[1], first, position))
             first = None if tag == OUTSIDE else position
@@ -120,54 +119,54 @@ def to_spans(tags: Sequence[str], scheme: str) -> list[tuple[str, int, int]]:
 
 
 def labels_of(types: Sequence[str]) -> list[str]:
-    """The labels of a model: `["O", "B-LOC", "I-LOC", ...]` for types `["LOC", ...]`.
+    """Return the labels of a model: `["O", "B-LOC", "I-LOC", ...]` for types `["LOC", ...]`.
 
     Raises:
-        InputError: no types, a blank one, or one twice.
+        InputError: no types, an empty one, or one twice.
     """
     if not types or len(set(types)) != len(types) or not all(kind.strip() for kind in types):
         raise InputError(
-            f"entity types {list(types)[:30]}: give one or more, each once and none of them blank"
+            f"entity types {list(types)[:30]}: give one or more, each once and none of them empty"
         )
     return [OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
 
 
 def types_of(labels: Sequence[str]) -> list[str]:
-    """The types that `labels_of` made the labels of."""
+    """Return the types of labels: the inverse of `labels_of`."""
     return [label[2:] for label in labels[1::2]]
 
 
 def check_scheme(scheme: str) -> None:
-    """Raises `InputError` unless `scheme` is one of `SCHEMES`."""
+    """Raise `InputError` unless `scheme` is one of `SCHEMES`."""
     if scheme not in SCHEMES:
         raise InputError(f"tag scheme {scheme!r} is unknown; give one of {', '.join(SCHEMES)}")
 
 
 @functools.lru_cache(10_000)
-def _goes_on(before: str, tag: str, scheme: str) -> bool:
-    """Whether `tag` belongs to the entity of the tag before it."""
+def _continues(before: str, tag: str, scheme: str) -> bool:
+    """Return whether `tag` belongs to the entity of the tag before it."""
     _, inside, end, _ = _PREFIXES[scheme]
     return split_tag(tag)[0] in (inside, end) and _touches(before, tag, scheme)
 
 
 def _touches(before: str, tag: str, scheme: str) -> bool:
-    """Whether an entity of the type of `tag` may go on after `before`."""
+    """Return whether an entity of the type of `tag` may continue after `before`."""
     (left, left_type), (_, right_type) = split_tag(before), split_tag(tag)
     return left in _PREFIXES[scheme][:2] and left_type == right_type
 
 
-@functools.lru_cache(10_000)  # asked of every word, and there are few different questions
+@functools.lru_cache(10_000)  # called for every word, with few different arguments
 def _contradiction(before: str, tag: str, scheme: str) -> str | None:
-    """Why `tag` may not follow `before`, or None if it may; `O` stands for both ends."""
+    """Return why `tag` may not follow `before`, None if it may; `O` is both ends too."""
     begin, inside, end, single = _PREFIXES[scheme]
     left, right = split_tag(before)[0], split_tag(tag)[0]
-    goes_on = _goes_on(before, tag, scheme)
+    continued = _continues(before, tag, scheme)
     if right not in (OUTSIDE, begin, inside, end, single):
         return f"{tag}, but the scheme {scheme} has no {right}-"
-    if end and left in (begin, inside) and not goes_on:
+    if end and left in (begin, inside) and not continued:
         return f"{tag} (or the end) after {before}, but in {scheme} an entity ends with {end}-"
-    if scheme not in ("iob", "iob1") and right in (inside, end) and not goes_on:
+    if scheme not in ("iob", "iob1") and right in (inside, end) and not continued:
         return f"{tag} after {before}, but in {scheme} an entity begins with {begin}-"
     if scheme == "iob1" and right == begin and not _touches(before, tag, scheme):
-        return f"{tag} after {before}, but in iob1 B- only parts two entities of one type"
+        return f"{tag} after {before}, but in iob1 B- only separates two entities of one type"
     return None

@@ -1,11 +1,10 @@
-"""Learns a vocabulary from raw text, and writes that of WordPiece to a file.
+"""Learn a vocabulary from raw text, and write that of WordPiece to a file.
 
-In: an iterable of texts, read once. Out: what a tokenizer is made of. For
+In: an iterable of texts, read once. Out: the arguments of a tokenizer. For
 `WordPieceTokenizer` the list of tokens, special tokens first, and a `vocab.txt`
 of one token a line; for `BytePairTokenizer` tokens and merges; for
 `CharacterTokenizer` the characters. WordPiece and BPE are learned by the
-`tokenizers` library, with the same clean-up and word splitting that our
-tokenizers do in the graph.
+`tokenizers` library, with the same clean-up and word splitting as in the graph.
 
 References: Schuster and Nakajima, "Japanese and Korean voice search", 2012;
 Sennrich et al., "Neural machine translation of rare words with subword units", 2016.
@@ -16,51 +15,43 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfmodels.errors import InputError
 from tfmodels.text.bpe import END_OF_TEXT, printable_bytes
 from tfmodels.text.character_tokens import UNKNOWN
 from tfmodels.text.wordpiece import (
     CONTINUATION,
-    LONGEST_WORD,
+    MAX_WORD_CHARACTERS,
     SPECIAL_TOKENS,
     UNK,
     check_vocabulary,
 )
 
-_MOST_WORDS = 2_000_000  # different words counted at most
+_MAX_WORDS = 2_000_000  # number of distinct words that are counted
 _COPIES = 1000  # copies of a word handed to the trainer in one string
+_MIN_FREQUENCY = 2  # of a pair that is merged
 
 
-def learn_wordpiece(
-    texts: Iterable[str],
-    size: int,
-    *,
-    lowercase: bool = True,
-    strip_accents: bool | None = None,
-    split_cjk: bool = True,
-    min_frequency: int = 2,
-) -> list[str]:
-    """Learns the tokens that spell `texts` in the fewest pieces.
+def learn_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) -> list[str]:
+    """Learn the tokens that spell `texts` with as few pieces as possible.
 
     The same texts give the same vocabulary. All characters of the texts come
-    before merged pieces, the rare ones left out where `size` is small, so an
-    English and a Chinese corpus need no different settings.
+    before merged pieces, the rare ones left out where `size` is small, so
+    English and Chinese need the same settings.
 
     Args:
         texts: the corpus; may be a generator. Of its distinct words the two million
-            most frequent ones are held in memory.
-        size: the most tokens, special tokens included.
-        lowercase, strip_accents, split_cjk: as for the `WordPieceTokenizer`
-            that will read the vocabulary.
-        min_frequency: how often a pair of pieces occurs before it is merged.
+            most frequent ones are kept in memory.
+        size: maximum number of tokens, special tokens included.
+        lowercase: as for the `WordPieceTokenizer` that will read the vocabulary.
 
     Returns:
         At most `size` tokens: [PAD] [UNK] [CLS] [SEP] [MASK], characters, pieces.
 
     Raises:
         InputError: the `tokenizers` library is missing, `size` has no room for
-            characters, or `texts` holds no words of up to 100 characters.
+            characters, or `texts` has no words of up to 100 characters.
     """
     tokenizers = _import_tokenizers()
     if size <= len(SPECIAL_TOKENS):
@@ -72,21 +63,21 @@ def learn_wordpiece(
 
     normalize = tokenizers.normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=split_cjk,
-        strip_accents=lowercase if strip_accents is None else strip_accents,
+        handle_chinese_chars=True,
+        strip_accents=lowercase,
         lowercase=lowercase,
     ).normalize_str
     split = tokenizers.pre_tokenizers.BertPreTokenizer().pre_tokenize_str
     words = Counter()
     for text in texts:
-        # What is longer is read as [UNK], and would fill the trainer's memory.
-        found = (word for word, _ in split(normalize(text)))
-        words.update(word for word in found if len(word) <= LONGEST_WORD)
-        if len(words) > _MOST_WORDS:
-            # The rare half of the words goes: no piece is learned from them anyway.
-            words = Counter(dict(words.most_common(_MOST_WORDS // 2)))
+        # Longer words are read as [UNK], and would fill the trainer's memory.
+        distinct = (word for word, _ in split(normalize(text)))
+        words.update(word for word in distinct if len(word) <= MAX_WORD_CHARACTERS)
+        if len(words) > _MAX_WORDS:
+            # The rare half of the words is dropped: no piece is learned from them anyway.
+            words = Counter(dict(words.most_common(_MAX_WORDS // 2)))
     if not words:
-        raise InputError("texts holds no words to learn a vocabulary from; give some text")
+        raise InputError("texts has no words to learn a vocabulary from; give some text")
 
     # The trainer numbers the characters it meets in the random order of a hash
     # map and breaks ties between pairs by number. Characters handed over as
@@ -97,7 +88,7 @@ def learn_wordpiece(
     start += [CONTINUATION + character for character in inner]
     trainer = tokenizers.trainers.WordPieceTrainer(
         vocab_size=size,
-        min_frequency=min_frequency,
+        min_frequency=_MIN_FREQUENCY,
         limit_alphabet=0,  # none beside those of `start`
         special_tokens=start,
         continuing_subword_prefix=CONTINUATION,
@@ -111,27 +102,24 @@ def learn_wordpiece(
     return sorted(ids, key=ids.get)[:size]
 
 
-def learn_merges(
-    texts: Iterable[str], size: int, *, min_frequency: int = 2
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """Learns byte-level BPE: the pairs of tokens to join, the most frequent first.
+def learn_merges(texts: Iterable[str], size: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """Learn byte-level BPE: the pairs of tokens to join, the most frequent first.
 
     The same texts give the same tokens. Any text can be written with them, as
     each of the 256 bytes is one.
 
     Args:
-        texts: the corpus; may be a generator. Its distinct words are held in memory.
+        texts: the corpus; may be a generator. Its distinct words are kept in memory.
             The literal <|endoftext|> in a text separates and is not learned from.
-        size: the most tokens, the bytes and <|endoftext|> included.
-        min_frequency: how often a pair of tokens occurs before it is merged.
+        size: maximum number of tokens, the bytes and <|endoftext|> included.
 
     Returns:
-        `(vocabulary, merges)` as `BytePairTokenizer` takes them: at most `size`
-        tokens, the 256 bytes, what the merges make, <|endoftext|>; and the merges.
+        `(vocabulary, merges)` for `BytePairTokenizer`: at most `size` tokens, the
+        256 bytes, the merged ones, <|endoftext|>; and the merges.
 
     Raises:
         InputError: the `tokenizers` library is missing, `size` has no room for
-            merges, or `texts` holds nothing to merge.
+            merges, or `texts` has nothing to merge.
     """
     tokenizers = _import_tokenizers()
     alphabet = sorted(printable_bytes())
@@ -143,7 +131,7 @@ def learn_merges(
     _check_texts(texts)
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=size - 1,  # without `END_OF_TEXT`
-        min_frequency=min_frequency,
+        min_frequency=_MIN_FREQUENCY,
         initial_alphabet=alphabet,
         show_progress=False,
     )
@@ -151,46 +139,46 @@ def learn_merges(
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     parts = (part for text in texts for part in text.split(END_OF_TEXT))
     tokenizer.train_from_iterator(parts, trainer)
-    # A second way to make a token would be a merge out of its order: it is left out.
+    # A second way to make a token would be a merge out of order, so it is left out.
     merges = {}
     for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:
         merges.setdefault(left + right, (left, right))
     if not merges:
         raise InputError(
-            f"texts holds no pair of letters {min_frequency} times to learn merges from; "
+            f"texts has no pair of letters {_MIN_FREQUENCY} times to learn merges from; "
             "give more text"
         )
     return [*alphabet, *merges, END_OF_TEXT], list(merges.values())
 
 
-def learn_characters(texts: Iterable[str], *, most: int | None = None) -> list[str]:
-    """Collects the characters of `texts` for a `CharacterTokenizer`.
+def learn_characters(texts: Iterable[str], size: int) -> list[str]:
+    """Collect the characters of `texts` for a `CharacterTokenizer`.
 
     Args:
         texts: the corpus; may be a generator. The literal <|endoftext|> in a
-            text is a separator and not made of characters.
-        most: how many characters to keep, the most frequent ones; None: all.
+            text separates and is not learned from.
+        size: maximum number of characters; the most frequent ones are kept.
 
     Returns:
         The characters by code point, then <|unk|>, then <|endoftext|>.
 
     Raises:
-        InputError: `texts` holds no characters, or `most` leaves none.
+        InputError: `texts` has no characters, or `size` no room for any.
     """
     _check_texts(texts)
-    if most is not None and most < 1:
-        raise InputError(f"most characters {most}: none would be left; give 1 or more")
+    if size < 1:
+        raise InputError(f"vocabulary size {size}: no room for characters; give 1 or more")
     counts = Counter()
     for text in texts:
         for part in text.split(END_OF_TEXT):
             counts.update(part)
     if not counts:
-        raise InputError("texts holds no characters to learn a vocabulary from; give some text")
-    return [*_first(counts, most), UNKNOWN, END_OF_TEXT]
+        raise InputError("texts has no characters to learn a vocabulary from; give some text")
+    return [*_first(counts, size), UNKNOWN, END_OF_TEXT]
 
 
-def _import_tokenizers():
-    """The library, an extra: only learning a vocabulary needs it."""
+def _import_tokenizers() -> Any:
+    """Return the library, an extra: only learning a vocabulary needs it."""
     try:
         import tokenizers
     except ImportError as error:
@@ -206,14 +194,14 @@ def _check_texts(texts):
 
 
 def _repeated(words):
-    """Every word as often as it was counted, in strings of bounded length."""
+    """Yield every word as often as it was counted, in strings of bounded length."""
     for word, n in words.items():
         for first in range(0, n, _COPIES):
             yield " ".join([word] * min(n - first, _COPIES))
 
 
 def _most_frequent(words, part, room):
-    """The `room` most frequent characters in `part` of the counted words, by code point."""
+    """Return the `room` most frequent characters in `part` of the words, by code point."""
     counts = Counter()
     for word, n in words.items():
         for character in part(word):
@@ -222,23 +210,23 @@ def _most_frequent(words, part, room):
 
 
 def _first(counts, room):
-    """The `room` characters counted most often, by code point."""
+    """Return the `room` most frequent characters, by code point."""
     return sorted(sorted(counts, key=lambda c: (-counts[c], c))[:room])
 
 
 def save_vocabulary(vocabulary: Sequence[str], path: str | Path) -> None:
-    """Writes one token a line, UTF-8, for `WordPieceTokenizer.from_file`.
+    """Write one token a line, UTF-8, for `WordPieceTokenizer.from_file`.
 
-    The file appears whole or not at all: it is written beside its place and renamed.
+    The file is whole or not there: it is written under another name and renamed.
 
     Raises:
-        InputError: an empty, repeated or missing token, or one that holds a line break.
+        InputError: an empty, repeated or missing token, or one with a line break.
     """
     check_vocabulary(vocabulary)
     for line, token in enumerate(vocabulary, start=1):
         if "\n" in token or token.endswith("\r"):
             raise InputError(
-                f"vocabulary, line {line}: {token!r} holds a line break; remove the token"
+                f"vocabulary, line {line}: {token!r} has a line break; remove the token"
             )
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

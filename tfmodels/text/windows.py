@@ -1,26 +1,25 @@
-"""Texts of any length in windows that an encoder takes, and the words of the windows.
+"""Texts of any length in windows for an encoder, and the words of the windows.
 
-In: texts. Out: a batch of windows of at most so many tokens that overlap, the place of each word's
-first piece in them, and, with what the encoder says of each, the way back to one row of words a
+In: texts. Out: a batch of overlapping windows with a maximum number of tokens, the place of each
+word's first piece in them, and the way back from the encoder's outputs to one row of words a
 text. For training also the labels of the words, and batches of windows of nearly equal length.
 
-A word is what the tokenizer splits before WordPiece does: a piece that does not start with `##`
-begins one, so punctuation marks and ideographs are words of their own. A blank line parts a text
-into paragraphs, which are read each by itself: a long document is tagged as its paragraphs are.
-Ops only.
+The words are those that the tokenizer splits into pieces: a piece that does not start with `##`
+begins one, so punctuation marks and ideographs are words. Blank lines separate paragraphs,
+which are read one by one: a long document gets the tags that its paragraphs get. Ops only.
 
 B = texts, P = paragraphs of all texts, T = tokens of a text, N = windows of all texts, S = their
 padded length, W = words of a window, L = words of a text, C = channels.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfmodels.errors import InputError
 from tfmodels.text import batching
 from tfmodels.text.packing import pack
-from tfmodels.text.wordpiece import continues, shifted
+from tfmodels.text.wordpiece import WordPieceTokenizer, continues, shifted
 
 _FAR = tf.int64.max  # more tokens than any window has
 
@@ -28,8 +27,8 @@ _FAR = tf.int64.max  # more tokens than any window has
 class Words(NamedTuple):
     """The words of a batch of texts, and where they are in its windows.
 
-    A word is taken from the window in which the tokens it can see on its shorter side are most,
-    a side on which the window reaches the end of the text being as long as any.
+    A word is taken from the window with the most context on the word's shorter side. A side on
+    which the window reaches the end of the text counts as complete.
     """
 
     starts: tf.Tensor  # int32 [B, L]: first character of each word, -1 for padding
@@ -38,28 +37,28 @@ class Words(NamedTuple):
     window: tf.Tensor  # int32 [B, L]: the window, among N, to take it from
     place: tf.Tensor  # int32 [B, L]: which word of that window it is
     window_text: tf.Tensor  # int32 [N]: the text, among B, of each window
-    window_words: tf.Tensor  # int32 [N, W]: which words of the text it holds, -1 for padding
+    window_words: tf.Tensor  # int32 [N, W]: which words of the text it has, -1 for padding
 
 
 class Paragraphs(NamedTuple):
-    """What stands between the blank lines of a batch of texts."""
+    """The texts between the blank lines of a batch of texts."""
 
-    text: tf.Tensor  # string [P]: none of them blank
-    row: tf.Tensor  # int64 [P]: the text, among B, that each is of; in order
-    origin: tf.Tensor  # int32 [P]: the character of that text it begins with
+    text: tf.Tensor  # string [P]: none is empty or white space
+    row: tf.Tensor  # int64 [P]: the text, among B, of each paragraph; in order
+    origin: tf.Tensor  # int32 [P]: its first character in that text
     texts: tf.Tensor  # int64: B
 
     def moved(self, characters: tf.Tensor) -> tf.Tensor:
-        """Characters of paragraphs, int32 [P, ...] with -1 for none, as those of their texts."""
+        """Return places in paragraphs, int32 [P, ...] with -1 for none, as places in the texts."""
         return tf.where(characters >= 0, characters + self.origin[:, None], -1)
 
-    def joined(self, values: tf.Tensor, mask: tf.Tensor, padding) -> tf.Tensor:
-        """Rows of paragraphs as rows of texts.
+    def joined(self, values: tf.Tensor, mask: tf.Tensor, padding: Any) -> tf.Tensor:
+        """Join rows of paragraphs to rows of texts.
 
         Args:
             values: [P, M].
-            mask: bool [P, M]: what of it to keep.
-            padding: what to fill the shorter rows with.
+            mask: bool [P, M]: which values to keep.
+            padding: value that fills the shorter rows.
 
         Returns:
             [B, K], of the type of `values`.
@@ -69,10 +68,10 @@ class Paragraphs(NamedTuple):
         return rows.merge_dims(1, 2).to_tensor(padding)
 
 
-def paragraphs(text) -> Paragraphs:
-    """Parts texts, string [B], at blank lines; a blank text has no paragraph."""
+def paragraphs(text: tf.Tensor) -> Paragraphs:
+    """Split texts, string [B], at blank lines; a text of white space has no paragraph."""
     with tf.device("CPU:0"):
-        # As many characters, and white space like them.
+        # The same number of characters, so that all places stay.
         text = tf.strings.regex_replace(text, "\r\n\r\n", "\n\n\n\n")
         parts = tf.strings.split(text, "\n\n")  # [B, (parts)]
         lengths = tf.strings.unicode_decode(parts.values, "UTF-8").row_lengths() + 2
@@ -87,28 +86,30 @@ def paragraphs(text) -> Paragraphs:
 
 
 def default_stride(max_length: int) -> int:
-    """The tokens that two windows share where nothing is said: a quarter of them."""
+    """Return the number of tokens that two windows share by default: a quarter."""
     return max_length // 4
 
 
-def tag_inputs(tokenizer, text, max_length: int, stride: int):
-    """Texts as windows for an encoder that tags words.
+def tag_inputs(
+    tokenizer: WordPieceTokenizer, text: tf.Tensor, max_length: int, stride: int
+) -> tuple[dict[str, tf.Tensor], Words]:
+    """Return texts as windows for an encoder that tags words.
 
     A window begins with a word, at most `max_length - 2 - stride` tokens after the one before;
-    only a word that is too long for that is cut. Words are in every window that holds their first
-    piece.
+    only a word that is too long for that is cut. Words are in every window that contains their
+    first piece.
 
     Args:
         tokenizer: a `WordPieceTokenizer`.
         text: string [B].
-        max_length: most tokens of a window, with the special ones.
-        stride: tokens that two windows share, at least.
+        max_length: maximum number of tokens of a window, with the special ones.
+        stride: minimum number of tokens that two windows share.
 
     Returns:
         `(batch, words)`: the batch of N windows in the order of the texts, at least one a text
-        (of no words for a blank one): `token_ids`, `segment_ids` int32 [N, S], `padding_mask`
-        bool [N, S], `word_positions` int32 [N, W] (of each word's first piece, 0 for padding) and
-        `word_mask` bool [N, W] (True for a word); and `Words`.
+        (without words for an empty one): `token_ids`, `segment_ids` int32 [N, S],
+        `padding_mask` bool [N, S], `word_positions` int32 [N, W] (of each word's first piece, 0
+        for padding) and `word_mask` bool [N, W] (True for a word); and `Words`.
 
     Raises:
         InputError: `max_length` or `stride` is out of range.
@@ -123,7 +124,7 @@ def tag_inputs(tokenizer, text, max_length: int, stride: int):
 
 
 def merge_words(values: tf.Tensor, words: Words) -> tf.Tensor:
-    """What was computed for the words of windows, as one row of words a text.
+    """Return what was computed for the words of windows, as one row of words a text.
 
     Args:
         values: [N, W, C].
@@ -132,19 +133,21 @@ def merge_words(values: tf.Tensor, words: Words) -> tf.Tensor:
     Returns:
         [B, L, C], zero in the padding (`words.mask`).
     """
-    # One window of no words has nothing to gather from: one more column of zeros.
+    # One more column of zeros, because a window without words has none to gather from.
     values = tf.pad(values, [[0, 0], [0, 1], [0, 0]])
     merged = tf.gather_nd(values, tf.stack([words.window, words.place], -1))
     return tf.where(words.mask[..., None], merged, tf.zeros([], values.dtype))
 
 
-def word_labels(words: Words, types, starts, ends) -> tf.Tensor:
-    """The labels of the words of windows, out of the entities of the texts.
+def word_labels(
+    words: Words, types: tf.RaggedTensor, starts: tf.RaggedTensor, ends: tf.RaggedTensor
+) -> tf.Tensor:
+    """Return the labels of the words of windows, from the entities of the texts.
 
     A word belongs to an entity if they share a character, so an entity that begins or ends inside
     of a word grows to the whole word; a word that two entities touch belongs to the first, and
-    an entity that has no other word is lost. Every window is an example of its own: an entity
-    that began in the window before begins anew with a `B-`.
+    an entity that has no other word is lost. Every window is a separate example: an entity that
+    began in the window before begins anew with a `B-`.
 
     Args:
         words: of `tag_inputs`.
@@ -159,18 +162,25 @@ def word_labels(words: Words, types, starts, ends) -> tf.Tensor:
     with tf.device("CPU:0"):
         labels = text_labels(words.starts, words.ends, types, starts, ends)  # [B, L]
         held = words.window_words
-        # One more column, for windows of no words in texts of none.
+        # One more column, for windows without words.
         labels = tf.gather(tf.pad(labels, [[0, 0], [0, 1]]), words.window_text)  # [N, L + 1]
         labels = tf.gather(labels, tf.maximum(held, 0), batch_dims=1)  # [N, W]
         return tf.where(held >= 0, _begun(labels), -1)
 
 
-def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None, rows=None):
-    """Batches of windows of similar length with the labels of their words.
+def tagged_batches(
+    chunks: tf.data.Dataset,
+    tokenizer: WordPieceTokenizer,
+    batch_size: int,
+    max_length: int,
+    stride: int,
+    seed: int | None = None,
+) -> tf.data.Dataset:
+    """Return batches of windows of similar length with the labels of their words.
 
-    No window reaches over a blank line. Windows without words are left out; all others come once,
-    in the way of `batching.length_bucketed`. W is S - 2, the most words there can be, so that
-    there are as few shapes as padded lengths.
+    No window crosses a blank line. Windows without words are left out; all others come once, in
+    an order like that of `batching.length_bucketed`. W is S - 2, the maximum number of words, so
+    that there are as few shapes as padded lengths.
 
     Args:
         chunks: dataset of `(text, types, starts, ends)`: string [C] and ragged integer [C, (E)];
@@ -178,9 +188,7 @@ def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None,
         tokenizer: a `WordPieceTokenizer`.
         batch_size: windows of a batch, on all replicas together.
         max_length, stride: see `tag_inputs`.
-        seed: int, for training; None keeps each stretch of rows sorted by length.
-        rows: number of windows with words; counted, by tokenizing all texts once, where `chunks`
-            knows its own length.
+        seed: for training; None keeps the windows that are sorted together in their order.
 
     Returns:
         dataset of `(batch dict, labels)`: see `tag_inputs` and `word_labels`.
@@ -209,9 +217,8 @@ def tagged_batches(chunks, tokenizer, batch_size, max_length, stride, seed=None,
         return batch, labels.to_tensor(-1, shape=shape)
 
     _check(max_length, stride)
-    held = batching.mapped(chunks, windows)
-    rows = batching.number_of_rows(held, lambda ids, *_: ids.nrows()) if rows is None else rows
-    batches = batching.by_length(held.unbatch(), batch_size, seed, rows)
+    examples = batching.mapped(chunks, windows).unbatch()
+    batches = batching.by_length(examples, batch_size, seed)
     return batching.mapped(batches, packed).prefetch(tf.data.AUTOTUNE)
 
 
@@ -219,7 +226,7 @@ class _Cut(NamedTuple):
     """Texts cut into windows. Tokens and words are counted over all texts of the batch."""
 
     ids: tf.RaggedTensor  # int32 [N, (tokens)]
-    positions: tf.RaggedTensor  # int32 [N, (words)]: of the first pieces, with [CLS] before
+    positions: tf.RaggedTensor  # int32 [N, (words)]: of the first pieces, after [CLS]
     text: tf.Tensor  # int64 [N]
     words: tf.RaggedTensor  # int64 [N, (words)]: numbers of the words
     room: tf.RaggedTensor  # int64 [N, (words)]: tokens on the shorter side
@@ -228,7 +235,7 @@ class _Cut(NamedTuple):
 
 
 def _cut(tokenizer, text, max_length, stride):
-    """Tokenizes texts and cuts them into windows: `_Cut`."""
+    """Tokenize texts and cut them into windows."""
     _check(max_length, stride)
     ids, starts, ends = tokenizer.tokenize_with_offsets(text)
     row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
@@ -269,10 +276,10 @@ def _cut(tokenizer, text, max_length, stride):
 
 
 def _window_starts(row_starts, row_limits, word_start, room, stride):
-    """The first token of every window of texts, ragged int64 [B, (windows)].
+    """Return the first token of every window of texts, ragged int64 [B, (windows)].
 
     Texts are the tokens from `row_starts` to `row_limits`, int64 [B]; `word_start`, int64
-    [tokens], is the first token of the word that each token is a piece of.
+    [tokens], is the first token of the word of each token.
     """
 
     def unfinished(starts):  # [K, B], -1 after a text's last window
@@ -297,12 +304,12 @@ def _window_starts(row_starts, row_limits, word_start, room, stride):
 
 
 def _words(cut):
-    """`Words` of texts that are cut."""
+    """Return the `Words` of texts that are cut."""
     word, room = cut.words.values, cut.room.values  # [words of windows]
     number = tf.size(cut.starts.values)  # words of texts
-    most = tf.gather(tf.math.unsorted_segment_max(room, word, number), word)
+    best = tf.gather(tf.math.unsorted_segment_max(room, word, number), word)
     place = tf.range(tf.size(word, tf.int64))
-    chosen = tf.math.unsorted_segment_min(tf.where(room == most, place, _FAR), word, number)
+    chosen = tf.math.unsorted_segment_min(tf.where(room == best, place, _FAR), word, number)
     window = tf.gather(cut.words.value_rowids(), chosen)  # [words of texts]
     place = chosen - tf.gather(cut.words.row_starts(), window)
 
@@ -323,8 +330,14 @@ def _words(cut):
     )
 
 
-def text_labels(word_starts, word_ends, types, starts, ends) -> tf.Tensor:
-    """The labels of the words of whole texts.
+def text_labels(
+    word_starts: tf.Tensor,
+    word_ends: tf.Tensor,
+    types: tf.RaggedTensor,
+    starts: tf.RaggedTensor,
+    ends: tf.RaggedTensor,
+) -> tf.Tensor:
+    """Return the labels of the words of whole texts.
 
     Args:
         word_starts, word_ends: integer [B, L]: characters of the words, as of `Words`.
@@ -354,13 +367,13 @@ def text_labels(word_starts, word_ends, types, starts, ends) -> tf.Tensor:
 
 
 def _begun(labels):
-    """Makes an `I-` at the beginning of a window a `B-`: int32 [N, W]."""
+    """Turn an `I-` at the beginning of a window into a `B-`: int32 [N, W]."""
     first, rest = labels[:, :1], labels[:, 1:]
     return tf.concat([first - tf.cast((first > 0) & (first % 2 == 0), tf.int32), rest], 1)
 
 
 def _check(max_length, stride):
-    """Raises `InputError` for windows that hold nothing or do not go forward."""
+    """Raise `InputError` for windows that have no room for text or do not advance."""
     if max_length < 3:
         raise InputError(
             f"windows: max_length={max_length} leaves no room for text beside the special tokens; "

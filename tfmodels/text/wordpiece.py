@@ -6,9 +6,9 @@ characters of the original text it came from. Every step is an op of TensorFlow
 or TF-Text over the whole batch at once, so the same code runs in `tf.data`, in
 a `tf.function` and in a SavedModel on a stock TF Serving.
 
-The way of a text: code points -> one table look-up each (`characters.py`) gives
-replacement and kind -> breaks between words -> word strings -> TF-Text's linear
-WordPiece -> byte offsets in the word back to characters of the text.
+Steps: code points -> one table look-up each (`characters.py`) gives replacement
+and kind -> breaks between words -> word strings -> TF-Text's linear WordPiece ->
+byte offsets in the word back to characters of the text.
 
 B = texts, N = characters of all texts, C = characters after normalization,
 W = words of all texts, T = tokens of one text, M = "[" in all texts.
@@ -26,39 +26,39 @@ from tfmodels.text import characters
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUATION = "##"
-LONGEST_WORD = 100  # characters; BERT reads a longer word as [UNK]
-BYTES_PER_CHARACTER = 4  # at most, in UTF-8
+MAX_WORD_CHARACTERS = 100  # BERT reads a longer word as [UNK]
+MAX_BYTES_OF_CHARACTER = 4  # in UTF-8
 
-# `detokenize`: no blank before a token that starts like this (the clean-up of the reference) ...
+# `detokenize`: no space before a token that starts like this (the clean-up of the reference) ...
 ATTACHED = (".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re")
-# ... nor between two tokens the product of whose widths is 2 or more.
+# ... nor between two tokens whose widths have a product of 2 or more.
 NARROW, EITHER, WIDE = range(3)
 WIDE_PUNCTUATION = range(0x3001, 0x3040), range(0xFF01, 0xFF61)
 EITHER_PUNCTUATION = "‘’“”…—·"  # one code point for Latin and Chinese text
 
 
 class WordPieceTokenizer(tf.Module):
-    """Splits text as BERT does; equal to `tokenizers.BertWordPieceTokenizer` token by token.
+    """Split text as BERT does; equal to `tokenizers.BertWordPieceTokenizer` token by token.
 
     Text is cleaned of control characters, optionally split at every ideograph,
-    stripped of accents and lower-cased, then split at blanks and punctuation;
-    each word becomes the longest pieces the vocabulary holds, or [UNK]. A
+    stripped of accents and lower-cased, then split at spaces and punctuation;
+    each word becomes the longest pieces in the vocabulary, or [UNK]. A
     special token written out in the text ("[MASK]") is that token.
 
     One known difference: with `strip_accents`, two neighbouring marks that
     stay (such as U+1B44, U+302E) are not put into Unicode's canonical order.
 
     Args:
-        vocabulary: the tokens; a token's id is its position. Holds at least
-            [PAD], [UNK], [CLS] and [SEP]; [MASK] is optional.
+        vocabulary: the tokens; a token's id is its position. [PAD], [UNK], [CLS]
+            and [SEP] are required, [MASK] is optional.
         lowercase: whether to lower-case (an "uncased" vocabulary).
         strip_accents: whether to decompose characters and drop accents;
             None follows `lowercase`.
-        split_cjk: whether each ideograph is a word of its own.
+        split_cjk: whether each ideograph is a word.
 
     Attributes:
         vocabulary: tuple of the tokens.
-        vocabulary_size: their number.
+        vocabulary_size: number of tokens.
         pad_id, unk_id, cls_id, sep_id: ids of the special tokens.
         mask_id: id of [MASK], None where the vocabulary has none.
 
@@ -111,14 +111,14 @@ class WordPieceTokenizer(tf.Module):
                 list(self.vocabulary),
                 suffix_indicator=CONTINUATION,
                 unknown_token=UNK,
-                max_bytes_per_word=LONGEST_WORD * BYTES_PER_CHARACTER,
+                max_bytes_per_word=MAX_WORD_CHARACTERS * MAX_BYTES_OF_CHARACTER,
                 token_out_type=tf.int32,
                 no_pretokenization=True,
             )
 
     @classmethod
-    def from_file(cls, path: str | Path, **options) -> "WordPieceTokenizer":
-        """Reads a vocabulary of one token a line (BERT's `vocab.txt`).
+    def from_file(cls, path: str | Path, **options: bool | None) -> "WordPieceTokenizer":
+        """Read a vocabulary of one token a line (BERT's `vocab.txt`).
 
         Args:
             path: the file, UTF-8.
@@ -134,11 +134,11 @@ class WordPieceTokenizer(tf.Module):
         return cls(tokens, **options)
 
     def get_config(self) -> dict[str, bool]:
-        """The options to build this tokenizer again, without the vocabulary."""
+        """Return the options to build this tokenizer again, without the vocabulary."""
         return dict(self._options)
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Splits each text into token ids.
+        """Split each text into token ids.
 
         Args:
             text: string [B], UTF-8; broken bytes are dropped.
@@ -152,11 +152,11 @@ class WordPieceTokenizer(tf.Module):
     def tokenize_with_offsets(
         self, text: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-        """Splits each text into token ids and says where each token stands.
+        """Split each text into token ids with their places in the text.
 
         Accents that follow a token's last character and are stripped belong
         to the token. Two tokens may share a character that normalization
-        takes apart (a Hangul syllable).
+        decomposes (a Hangul syllable).
 
         Args:
             text: string [B], UTF-8.
@@ -171,10 +171,10 @@ class WordPieceTokenizer(tf.Module):
             return self._encode(text, with_offsets=True)
 
     def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
-        """Writes ids as text.
+        """Write ids as text.
 
         Special tokens and ids outside the vocabulary are skipped. Continuations
-        join the token before; there is no blank before `. , ? !`, as in the
+        join the token before; there is no space before `. , ? !`, as in the
         reference, and none between ideographs or their punctuation.
 
         Args:
@@ -194,12 +194,12 @@ class WordPieceTokenizer(tf.Module):
             widths = tf.gather(self._widths, ids)  # [tokens, 2]: of first, of last character
             tight = widths[:, 0] * shifted(widths[:, 1], NARROW) >= WIDE * EITHER
             inner = rows == shifted(rows, -1)  # not the first of its text
-            blank = tf.gather(self._spaced, ids) & inner & ~tight
-            pieces = tf.strings.join([tf.where(blank, " ", ""), tf.gather(self._pieces, ids)])
+            spaced = tf.gather(self._spaced, ids) & inner & ~tight
+            pieces = tf.strings.join([tf.where(spaced, " ", ""), tf.gather(self._pieces, ids)])
             return tf.strings.unsorted_segment_join(pieces, rows, tf.cast(nrows, tf.int32))
 
     def _encode(self, text, with_offsets):
-        """Ids, and starts and ends where asked for: int32 [B, (T)] each."""
+        """Return ids and, with offsets, starts and ends: int32 [B, (T)] each."""
         codes = tf.strings.unicode_decode(text, "UTF-8")  # [B, (characters)]
         words = self._split(codes)
         pieces, starts, ends = self._wordpiece.tokenize_with_offsets(words.strings)
@@ -214,19 +214,19 @@ class WordPieceTokenizer(tf.Module):
 
         # Bytes in the word -> bytes in all words -> characters of the words.
         new, limit = words.characters, words.limit
-        size = sum(tf.cast(new >= least, tf.int64) for least in (0, 0x80, 0x800, 0x10000))
+        size = sum(tf.cast(new >= bound, tf.int64) for bound in (0, 0x80, 0x800, 0x10000))
         byte = tf.cumsum(size, exclusive=True)  # [C]
         word_byte = tf.gather(tf.gather(byte, limit[:-1]), word)  # [tokens]
         start, last = (
             tf.searchsorted(byte, word_byte + inside, side="right", out_type=tf.int64) - 1
             for inside in (tf.cast(starts.values, tf.int64), tf.cast(ends.values, tf.int64) - 1)
         )
-        unknown = ids == self.unk_id  # the whole word, whatever string stood for it
+        unknown = ids == self.unk_id  # its place is the whole word
         start = tf.where(unknown, tf.gather(limit, word), start)
         last = tf.where(unknown, tf.gather(limit, word + 1) - 1, last)
 
         # Characters of the words -> characters of the texts. The end is the next
-        # character that is no stripped accent; accents after "[MASK]" are not its own.
+        # character that is not a stripped accent; accents after "[MASK]" do not belong to it.
         start, last = tf.gather(words.source, start), tf.gather(words.source, last)
         base = words.kind != characters.STRIPPED  # [N]
         bases = tf.concat([tf.where(base)[:, 0], [tf.size(base, tf.int64)]], 0)
@@ -237,10 +237,10 @@ class WordPieceTokenizer(tf.Module):
         return tuple(map(by_text, (ids, *(tf.cast(i - origin, tf.int32) for i in (start, end)))))
 
     def _split(self, codes):
-        """`Words` of code points int32 [B, (characters)]: normalized, split where words end."""
+        """Normalize code points, int32 [B, (characters)], and split them into `Words`."""
         code, row = codes.values, codes.value_rowids()  # [N]
 
-        # What replaces each character, and what kind it is.
+        # The replacement and the kind of each character.
         in_special, cut = self._find_special(codes)  # bool [N] each
         record = tf.gather(self._page_of, code // 256) * 256 + code % 256
         record = tf.gather(self._table, record)  # [N, 4]
@@ -252,7 +252,7 @@ class WordPieceTokenizer(tf.Module):
 
         # Characters with the same number of breaks before them are one word.
         alone = kind == characters.ALONE
-        breaks = cut | alone | shifted(alone, False) | (kind == characters.BLANK)
+        breaks = cut | alone | shifted(alone, False) | (kind == characters.WHITE_SPACE)
         breaks |= row != shifted(row, -1)
         group = tf.cumsum(tf.cast(breaks, tf.int32))  # [N]
         source = tf.where(keep)[:, 0]  # [C]
@@ -262,13 +262,14 @@ class WordPieceTokenizer(tf.Module):
         limit = tf.concat([first, [tf.size(new, tf.int64)]], 0)  # [W + 1]
 
         words = tf.RaggedTensor.from_row_splits(new, limit, validate=False)
-        too_long = words.row_lengths() > LONGEST_WORD
+        too_long = words.row_lengths() > MAX_WORD_CHARACTERS
         strings = tf.where(too_long, UNK, tf.strings.unicode_encode(words, "UTF-8"))
         return Words(strings, tf.gather(row, tf.gather(source, first)), limit, new, source, kind)
 
     def _find_special(self, codes):
-        """Which characters of int32 [B, (characters)] are inside of a special token, and which
-        begin one or follow one: bool [N], bool [N].
+        """Return which of the characters are in a special token, and which begin or follow one.
+
+        Takes int32 [B, (characters)], returns bool [N] each.
         """
         code = codes.values  # [N]
         opening = tf.where(code == ord("["))[:, 0]  # [M]
@@ -278,9 +279,9 @@ class WordPieceTokenizer(tf.Module):
         window = tf.gather(tf.pad(code, [[0, width]]), places)
         same = (window[:, None] == self._templates) | (self._templates == 0)  # [M, special, width]
         end = opening[:, None] + self._template_lengths  # [M, special]
-        found = tf.reduce_all(same, -1) & (end <= limit[:, None])  # at most one in a row
-        end = end[found]
-        start = opening[tf.reduce_any(found, -1)]
+        special = tf.reduce_all(same, -1) & (end <= limit[:, None])  # at most one in a row
+        end = end[special]
+        start = opening[tf.reduce_any(special, -1)]
 
         size = tf.size(code, tf.int64)[None] + 1
         starts = tf.scatter_nd(start[:, None], tf.ones_like(start, tf.int32), size)[:-1]
@@ -295,7 +296,7 @@ class Words(NamedTuple):
     row: tf.Tensor  # int64 [W]: the text of each word
     limit: tf.Tensor  # int64 [W + 1]: word w is characters limit[w] ... limit[w + 1] - 1
     characters: tf.Tensor  # int32 [C]: the normalized code points of all words
-    source: tf.Tensor  # int64 [C]: the character, among N, that each came from
+    source: tf.Tensor  # int64 [C]: the character, among N, of each
     kind: tf.Tensor  # int32 [N]: as in `characters.character_table`
 
 
@@ -314,24 +315,24 @@ def read_text(path: str | Path, kind: str, remedy: str) -> str:
 
 
 def split_vocabulary(text: str) -> list[str]:
-    """The tokens in the text of a `vocab.txt`, one a line; none in an empty one."""
-    # Not `splitlines`: BERT's Chinese vocabulary holds U+2028, a line separator.
+    """Return the tokens in the text of a `vocab.txt`, one a line."""
+    # Not `splitlines`: BERT's Chinese vocabulary contains U+2028, a line separator.
     lines = text.removesuffix("\n").split("\n") if text else []
     return [line.removesuffix("\r") for line in lines]
 
 
 def check_vocabulary(vocabulary: Sequence[str], name: str = "vocabulary") -> None:
-    """Raises `InputError`, with `name` and the line, unless a tokenizer can use `vocabulary`."""
+    """Raise `InputError`, with `name` and the line, unless a tokenizer can use `vocabulary`."""
     if len(vocabulary) == 0:
         raise InputError(f"{name}: empty; give one token a line, the special tokens among them")
     seen = {}
     for line, token in enumerate(vocabulary, start=1):
         if not isinstance(token, str) or not token:
-            raise InputError(f"{name}, line {line}: empty, or no string; remove the line")
+            raise InputError(f"{name}, line {line}: empty, or not a string; remove the line")
         if token in seen:
             raise InputError(
                 f"{name}, line {line}: {token!r} again (first on line {seen[token]}); "
-                "each token stands once"
+                "give each token once"
             )
         seen[token] = line
     for token in (PAD, UNK, CLS, SEP):
@@ -341,28 +342,28 @@ def check_vocabulary(vocabulary: Sequence[str], name: str = "vocabulary") -> Non
             )
 
 
-def shifted(values, before):
-    """`values` one place later, with `before` in front: the neighbour to the left."""
+def shifted(values: tf.Tensor, before: int | bool) -> tf.Tensor:
+    """Return the neighbour to the left of each value, `before` for the first one."""
     return tf.concat([tf.cast([before], values.dtype), values], 0)[:-1]
 
 
-def continues(token):
-    """Whether a token goes on with the word before it; `##` alone is a word."""
+def continues(token: str) -> bool:
+    """Return whether a token continues the word before it; `##` alone is a word."""
     return token.startswith(CONTINUATION) and len(token) > len(CONTINUATION)
 
 
-def piece_of(token):
-    """What a token adds to a text."""
+def piece_of(token: str) -> str:
+    """Return a token as it is written in a text."""
     return token.removeprefix(CONTINUATION) if continues(token) else token
 
 
-def is_spaced(token):
-    """Whether a blank stands before a token."""
+def is_spaced(token: str) -> bool:
+    """Return whether there is a space before a token."""
     return not continues(token) and not token.startswith(ATTACHED)
 
 
-def token_widths(vocabulary):
-    """Widths of the first and the last character of each token: [V, 2] of NARROW, EITHER, WIDE."""
+def token_widths(vocabulary: Sequence[str]) -> list[list[int]]:
+    """Return the widths of the first and the last character of each token: [V, 2]."""
     data = characters.load_characters()
     cjk = data["flags"] & characters.CJK
 
