@@ -355,7 +355,9 @@ def test_dataset_mistakes(tmp_path):
     path = write(tmp_path / "a.txt", PARAGRAPHS)
     source = open_entities(path)
     with (
-        pytest.raises(InputError, match=r":3: 'Paris' is a 'LOC', which is none of the types PER;"),
+        pytest.raises(
+            InputError, match=r":3: 'Paris' is a 'LOC', which is not one of the types PER;"
+        ),
         source_errors(source),
     ):
         list(entity_dataset(source, ["PER"]))
@@ -442,17 +444,21 @@ def test_entities_of_a_script(x, y):
     [
         (TEXT, [[]], r"one string, 'Ann Lee.*give fit\(texts, spans\)"),
         ([TEXT], None, r"entities are missing; give fit\(texts, spans\), .* fit\(words, tags\)"),
-        ([TEXT], [[], []], "x has 1 rows and y 2; give as many of each"),
-        ([], [], "no rows: give one or more"),
-        ([TEXT], ["B-PER"], r"row 0: a text with B-PER, .*no list of entities; give fit"),
-        ([TEXT], [["B-PER", "O"]], r"row 0: a text with \['B-PER', 'O'\], which is no list of ent"),
-        ([TEXT], [{"type": "PER", **PER}], "row 0: a text with .*no list of entities"),
+        ([TEXT], [[], []], "x has 1 rows and y 2; give the same number"),
+        ([], [], "no rows; give one or more"),
+        ([TEXT], ["B-PER"], r"row 0: a text with B-PER, .*not a list of entities; give fit"),
+        (
+            [TEXT],
+            [["B-PER", "O"]],
+            r"row 0: a text with \['B-PER', 'O'\], which is not a list of ent",
+        ),
+        ([TEXT], [{"type": "PER", **PER}], "row 0: a text with .*not a list of entities"),
         ([TEXT, TEXT], [[], [("PER", 0, 70)]], "row 1: PER from character 0 to 70 is .* outside"),
         ([TEXT], [[("PER", 0, 7), ("LOC", 4, 7)]], "row 0: PER 'Ann Lee' .* overlap; keep one"),
-        ([TEXT, 3], [[], []], r"row 1: 3 \(int\) where a text belongs"),
+        ([TEXT, 3], [[], []], r"row 1: 3 \(int\) instead of a text"),
         (WORDS, [["O"] * 5, []], "row 1: 1 words and 0 tags; give a tag for each word"),
         (WORDS, [["O"] * 5, [3]], "row 1: the word 'Rain' with the tag 3; give strings"),
-        ([["a", " "]], [["O", "O"]], "row 0: the word ' ' with the tag 'O'; .* no empty word"),
+        ([["a", " "]], [["O", "O"]], "row 0: the word ' ' with the tag 'O'; .* remove empty words"),
         (WORDS, [["O"] * 5, ["PER"]], "'PER' is no tag; write O, or B-TYPE"),
         (
             WORDS,
@@ -471,10 +477,12 @@ def test_first_mistakes(x, y, problem):
 
 def test_rows_that_hold_no_entities(tmp_path):
     source = open_entities(write(tmp_path / "a.txt", PARAGRAPHS))
-    with pytest.raises(InputError, match="a.txt has its entities: leave y out"):
+    with pytest.raises(InputError, match="y: entities are a column of .*a.txt already; remove y"):
         as_entities(source, [])
     table = open_source(write(tmp_path / "a.tsv", "text\tlabel\na\tb\n"), ["text", "label"])
     with pytest.raises(InputError, match=r"rows of text, label, .* tfmodels.data.open_entities\("):
         as_entities(table)
-    with pytest.raises(InputError, match=r"a tf.data.Dataset cannot hold entities here; give fit"):
+    with pytest.raises(
+        InputError, match=r"a tf.data.Dataset is not supported for entities; give fit"
+    ):
         as_entities(tf.data.Dataset.from_tensor_slices([TEXT]))

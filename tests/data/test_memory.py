@@ -114,18 +114,18 @@ IDS = [[101, 7, 102], [101, 102]]
     [
         (("one text", [1]), r"one string, 'one text'; give a list of .* such as \['one text'\]"),
         ((b"one", [1]), "one string"),
-        (((TEXTS, LABELS),), r"a tuple \(x, y\): give .* as two arguments, fit\(x, y\)"),
+        (((TEXTS, LABELS),), r"a tuple \(x, y\); give .* as two arguments, fit\(x, y\)"),
         (({"text": TEXTS, "label": LABELS},), r"a dict; give a list of strings, .* x\['text'\]"),
         ((Frame(), LABELS), r"a Frame; give a list of strings, .* such as one of x\['text'\]"),
         ((None, LABELS), r"None \(NoneType\); give a list of strings"),
         ((5, LABELS), r"5 \(int\); give a list of strings"),
         ((TEXTS,), r"labels are missing: give fit\(texts, labels\), or rows"),
-        ((IDS, [1, 0]), r"row 0: \[101, 7, 102\] where a text belongs; give strings.*task.model"),
-        ((np.zeros((2, 3), int), [1, 0]), r"row 0: .*give strings, which are tokenized here"),
-        (([1, 2], [1, 0]), r"row 0: 1 \(int\) where a text belongs; give a string"),
-        ((["a", float("nan")], [1, 0]), r"row 1: nan \(float\) .* '' for a missing one"),
+        ((IDS, [1, 0]), r"row 0: \[101, 7, 102\] instead of a text; give strings.*task.model"),
+        ((np.zeros((2, 3), int), [1, 0]), r"row 0: .*give strings, which fit tokenizes"),
+        (([1, 2], [1, 0]), r"row 0: 1 \(int\) instead of a text; give a string"),
+        ((["a", float("nan")], [1, 0]), r"row 1: nan \(float\) .* '' if the text is missing"),
         ((["a", None], [1, 0]), r"row 1: None \(NoneType\)"),
-        (([["a", "b"]], [1]), r"row 0: .* \(list\) where a text belongs"),
+        (([["a", "b"]], [1]), r"row 0: .* \(list\) instead of a text"),
         ((["a", "\ud800"], [1, 0]), "row 1: the text is not UTF-8"),
         (([b"\xff"], [1]), "row 0: the text is not UTF-8"),
         ((TEXTS, [1, 0]), "x has 3 rows and y 2; give a list of labels, one for each text"),
@@ -133,22 +133,22 @@ IDS = [[101, 7, 102], [101, 102]]
         ((TEXTS, ONE_HOT), r"row 0: the label \[0, 1\] is a list; .*argmax"),
         ((TEXTS, [1, None, 0]), "row 1: the label is None; give one for each text"),
         ((TEXTS, [1, float("nan"), 0]), "row 1: the label is nan"),
-        ((TEXTS, [1, {}, 0]), "row 1: the label is {}; give a string or a whole number"),
+        ((TEXTS, [1, {}, 0]), "row 1: the label is {}; give a string or an integer"),
         ((TEXTS, LABELS, [1, 2]), "x has 3 rows and sample_weight 2; give a list of weights"),
         ((TEXTS, LABELS, [1, -1, 1]), "row 1: the weight is -1; give a number of 0 or more"),
         ((TEXTS, LABELS, [1, "x", 1]), "row 1: the weight is 'x'"),
-        (([], []), "no rows: give one or more"),
-        ((as_source(TEXTS, LABELS), LABELS), "the rows has its labels as columns: leave y out"),
-        ((as_source(TEXTS, LABELS), None, LABELS), "weights as columns: leave sample_weight out"),
-        ((dataset(TEXTS, LABELS), LABELS), "the dataset has its labels as columns: leave y out"),
-        ((as_source(TEXTS, columns=("text",)),), "columns text; open it with .* text and label"),
-        ((dataset(TEXTS),), r"1 parts in an element; give a dataset of \(text, label\)"),
-        ((dataset(LABELS, LABELS),), r"int32 where texts belong; .*\(text, label\), the texts"),
+        (([], []), "no rows; give one or more"),
+        ((as_source(TEXTS, LABELS), LABELS), "y: labels are a column of the rows already"),
+        ((as_source(TEXTS, LABELS), None, LABELS), "a column of .* already; remove sample_weight"),
+        ((dataset(TEXTS, LABELS), LABELS), "a column of the dataset already; remove y"),
+        ((as_source(TEXTS, columns=("text",)),), "columns text; open .* for text and label"),
+        ((dataset(TEXTS),), r"elements of 1 parts; give a dataset of \(text, label\)"),
+        ((dataset(LABELS, LABELS),), r"int32 instead of texts; .*\(text, label\) with the texts"),
         ((dataset(TEXTS, ONE_HOT),), r"elements .*give a dataset of \(text, label\), all parts"),
-        ((dataset([TEXTS], [LABELS]).batch(1),), r"give a dataset of \(text, label\), rows or bat"),
+        ((dataset([TEXTS], [LABELS]).batch(1),), r"dataset of \(text, label\), batched or not"),
         (
             (tf.data.Dataset.from_tensor_slices({"text": TEXTS, "label": LABELS}),),
-            r"by name; .* dataset.map\(lambda row: \(row\['text'\], row\['label'\]\)\) does",
+            r"dicts of text, label; .*map\(lambda row: \(row\['text'\], row\['label'\]\)\)",
         ),
         ((dataset(tf.ragged.constant(IDS), LABELS[:2]),), "RaggedTensorSpec.*; give a dataset of"),
     ],
@@ -169,7 +169,7 @@ def test_columns_of_a_table(tmp_path):
     (tmp_path / "a.csv").write_text("text,label,weight,more\na,1,0.5,x\nb,0,2,y\n")
     weighted = open_source(tmp_path / "a.csv", ["text", "label", "weight"])
     assert as_source(weighted) is weighted
-    with pytest.raises(InputError, match="a.csv was opened with the columns text, label, more"):
+    with pytest.raises(InputError, match="a.csv: opened with the columns text, label, more"):
         as_source(open_source(tmp_path / "a.csv", ["text", "label", "more"]))
     train, _ = split(weighted, 0.5, seed=1)
     assert as_source(train) is train
@@ -194,5 +194,5 @@ def test_what_is_no_documents(tmp_path):
             as_texts(x)
     with pytest.raises(InputError, match="the rows: no text"):
         list(as_texts([" ", ""]).documents())
-    with pytest.raises(InputError, match="token ids go to task.model"):
+    with pytest.raises(InputError, match="task.model accepts token ids"):
         as_texts(IDS)

@@ -108,13 +108,13 @@ def test_callbacks_and_nothing_of_the_process_is_changed():
         (lambda t: t.fit((TEXTS, LABELS)), "as two arguments, fit"),
         (lambda t: t.fit(TEXTS), "labels are missing"),
         (lambda t: t.fit(TEXTS, LABELS[:3]), "x has 48 rows and y 3"),
-        (lambda t: t.fit([[1, 2]], ["a"]), "row 0: .* where a text belongs"),
+        (lambda t: t.fit([[1, 2]], ["a"]), "row 0: .* instead of a text"),
         (lambda t: t.fit(TEXTS, ["pos"] * 48), "one class only"),
         (lambda t: t.predict("a film"), "one string, 'a film'; give a list"),
-        (lambda t: t.predict([3]), "row 0: 3 .int. where a text"),
+        (lambda t: t.predict([3]), "row 0: 3 .int. instead of a text"),
         (lambda t: t.model, "the model has no head yet"),
         (lambda t: t.compile("adam", warmup=0.5), "warmup is a setting of optimizer='auto'"),
-        (lambda t: t.fit(tf.data.Dataset.from_tensors(([1], [2]))), "int32 where texts belong"),
+        (lambda t: t.fit(tf.data.Dataset.from_tensors(([1], [2]))), "int32 instead of texts"),
     ],
 )
 def test_first_mistakes_get_the_right_form(call, message):

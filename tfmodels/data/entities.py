@@ -1,15 +1,18 @@
-"""Texts with named entities: the one form that taggers train on and are measured with.
+"""Texts with named entities, for training and evaluating taggers.
 
-In goes a source by name (`open_entities`), or what a script has (`as_entities`):
+`open_entities` opens files (also `.gz`) and data sets by name:
 
-    train.txt  .conll  .bio  .tsv ...    a token and its tag a line (CoNLL); see `conll`
+    train.txt  .conll  .bio  .tsv ...    one token and its tag per line (CoNLL); see `conll`
     train.jsonl                          {"text": ..., "entities": [{"type", "start", "end"}]}
     tfds:conll2003  tfds:wikiann/en      TensorFlow Datasets of tokens and tags
+
+`as_entities` accepts data in memory:
+
     texts, spans                         lists of texts and of their entities
     words, tags                          lists of the words of each sentence and of their tags
 
-(files also `.gz`). Out comes an `EntitySource`: texts and their entities `(type, start, end)`,
-characters as Python counts them, the end exclusive, in order and without overlap.
+Both return an `EntitySource`: texts with their entities `(type, start, end)`. Offsets are indices
+into the Python string, the end exclusive; entities are in order and do not overlap.
 """
 
 import os
@@ -24,32 +27,28 @@ from tfmodels.errors import InputError
 from tfmodels.text.tags import TagError, check_scheme, detect_scheme, labels_of
 
 _OTHER_TABLES = (".csv", ".json")
-_RIGHT = (
+_EXPECTED = (
     "give fit(texts, spans), where spans[i] is a list of {'type', 'start', 'end'}, or "
     "fit(words, tags), where words[i] and tags[i] are lists of strings"
 )
 
 
 def open_entities(
-    spec: str | os.PathLike,
-    *,
-    scheme: str | None = None,
-    token_column: int = 0,
-    tag_column: int = -1,
-    join: str | None = None,
-) -> EntitySource:
-    """Open a source and check that it has rows.
+    spec: str | os.PathLike, *, scheme: str | None = None, token_column: int = 0,
+    tag_column: int = -1, join: str | None = None,
+) -> EntitySource:  # fmt: skip
+    """Open texts with entities and check that there are any.
 
     Args:
-        spec: path or name, see the top of this module.
-        scheme: of the tags, one of `tags.SCHEMES`; None finds the one that the fewest tags of
-            the whole source contradict.
-        token_column, tag_column: of a file of columns, counted from 0, or from -1 at the end.
-        join: what stands between two tokens; None decides for each pair, see `conll`.
+        spec: path or name; see the top of this module.
+        scheme: scheme of the tags, one of `tags.SCHEMES`; None selects the scheme with the minimum
+            number of violations in the whole source.
+        token_column, tag_column: columns of a CoNLL file, counted from 0, or from -1 at the end.
+        join: separator of two tokens; None uses a space, or none in Chinese and Japanese text.
 
     Raises:
-        InputError: the source is missing, unreadable or empty, or lacks a column; a tag is none;
-            the columns are other ones than they are taken for.
+        InputError: the source is missing, unreadable or empty, or lacks a column; a tag is
+            invalid; or the columns do not seem to have tokens and tags.
     """
     spec = os.fspath(spec)
     if scheme is not None:
@@ -65,19 +64,19 @@ def open_entities(
 
 
 class _EntityRows(EntitySource, MemorySource):
-    """Rows of lists."""
+    """Texts with entities in memory."""
 
 
 def as_entities(x: Any, y: Any = None) -> Source:
-    """Return the rows of what `fit` or `evaluate` of a tagger was given.
+    """Return the arguments of `fit` or `evaluate` of a tagger as rows.
 
     Args:
         x: an `EntitySource`; a list of texts; or a list of the words of each sentence.
-        y: for each text its entities: dicts of `type`, `start` and `end`, or
-            `(type, start, end)`; for words their tags, in any scheme.
+        y: for each text a list of entities: dicts of `type`, `start` and `end`, or
+            `(type, start, end)`; for each sentence a list of tags, in any scheme.
 
     Raises:
-        InputError: something else, or a row does not fit; the message says the right form.
+        InputError: an argument has another type, or a row is invalid.
     """
     if isinstance(x, Source):
         if x.columns != COLUMNS:
@@ -86,15 +85,15 @@ def as_entities(x: Any, y: Any = None) -> Source:
                 "tfmodels.data.open_entities(file)"
             )
         if y is not None:
-            raise InputError(f"{x.name} has its entities: leave y out")
+            raise InputError(f"y: entities are a column of {x.name} already; remove y")
         return x
     if hasattr(x, "element_spec"):
-        raise InputError(f"a tf.data.Dataset cannot hold entities here; {_RIGHT}")
+        raise InputError(f"a tf.data.Dataset is not supported for entities; {_EXPECTED}")
     if y is None:
-        raise InputError(f"entities are missing; {_RIGHT}")
-    x, y = as_list(x, _RIGHT), as_list(y, _RIGHT)
+        raise InputError(f"entities are missing; {_EXPECTED}")
+    x, y = as_list(x, _EXPECTED), as_list(y, _EXPECTED)
     if len(x) != len(y):
-        raise InputError(f"x has {len(x)} rows and y {len(y)}; give as many of each")
+        raise InputError(f"x has {len(x)} rows and y {len(y)}; give the same number")
     of_words = bool(x) and not isinstance(x[0], str | bytes)
     rows = list(_of_words(x, y) if of_words else _of_spans(x, y))
     columns = zip(*rows, strict=True) if rows else ((), ())
@@ -106,8 +105,8 @@ def _of_spans(texts: list, spans: list) -> Iterator[tuple]:
         text = check_text(text, number)
         if isinstance(items, str | dict) or any(isinstance(item, str) for item in items):
             raise InputError(
-                f"row {number}: a text with {str(items)[:60]}, which is no list of entities; "
-                f"{_RIGHT}"
+                f"row {number}: a text with {str(items)[:60]}, which is not a list of entities; "
+                f"{_EXPECTED}"
             )
         try:
             yield text, checked_entities(items, text)
@@ -119,7 +118,7 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
     rows = []
     for number, pair in enumerate(zip(sentences, tags, strict=True)):
         try:
-            words, names = (as_list(part, _RIGHT) for part in pair)
+            words, names = (as_list(part, _EXPECTED) for part in pair)
         except InputError as error:
             raise InputError(f"row {number}: {error}") from None
         if len(words) != len(names):
@@ -130,7 +129,7 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
             if not isinstance(word, str) or not word.strip() or not isinstance(name, str):
                 raise InputError(
                     f"row {number}: the word {word!r} with the tag {name!r}; give strings such as "
-                    "'Ann' with 'B-PER', and no empty word"
+                    "'Ann' with 'B-PER', and remove empty words"
                 )
         rows.append((words, names))
     scheme = detect_scheme(names for _, names in rows)
@@ -142,25 +141,26 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
 
 
 def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = None) -> Any:
-    """Make a dataset of chunks of texts with their entities; see `datasets.chunk_dataset`.
+    """Return a dataset of chunks of texts with entities; see `datasets.chunk_dataset`.
 
     Args:
-        source: of `open_entities` or `as_entities`.
-        types: the entity types; a type's position is its id.
+        source: rows of `open_entities` or `as_entities`.
+        types: entity types; the index of a type is its id.
+        seed: see `datasets.chunk_dataset`.
 
     Returns:
-        A `tf.data.Dataset` of `(text, types, starts, ends)`: string [C] and int32 [C, (E)] each,
-        the E entities of a text in order, ends exclusive.
+        A `tf.data.Dataset` of `(text, types, starts, ends)`: string [C], and three int32
+        [C, (E)] of the E entities of each text, the ends exclusive.
 
     Raises:
-        InputError: `types` are none; while reading, a row cannot be read or has an entity of
-            another type.
+        InputError: `types` is invalid; or, while reading, a row cannot be read or has an entity
+            of another type.
     """
     import tensorflow as tf
 
     from tfmodels.data.datasets import chunk_dataset
 
-    labels_of(types)  # checks them
+    labels_of(types)  # checks the types
     ids = {kind: str(index) for index, kind in enumerate(types)}
 
     def convert(row: Row) -> tuple:
@@ -169,7 +169,8 @@ def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = N
             if kind not in ids:
                 raise InputError(
                     f"{source.place(row.line)}: {text[start:end][:60]!r} is a {kind!r}, which is "
-                    f"none of the types {', '.join(list(types)[:30])}; correct it or train on it"
+                    f"not one of the types {', '.join(list(types)[:30])}; correct it, or train "
+                    "with this type"
                 )
         columns = ([ids[e[0]] for e in entities], *([str(e[i]) for e in entities] for i in (1, 2)))
         return text, *map(" ".join, columns)
@@ -178,5 +179,5 @@ def entity_dataset(source: Source, types: Sequence[str], *, seed: int | None = N
         split = map(tf.strings.split, columns)
         return text, *(tf.ragged.map_flat_values(tf.strings.to_number, c, tf.int32) for c in split)
 
-    # Numbers travel as text: a tensor of strings can hold any number of them a row.
+    # Numbers are passed as text, because the number of entities varies by row.
     return chunk_dataset(source, convert, (tf.string,) * 4, seed).map(numbers)

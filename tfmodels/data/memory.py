@@ -1,7 +1,6 @@
-"""Rows that a script has in memory: lists, arrays and `tf.data`, as a `Source` like any file.
+"""Data in memory as a `Source`: lists, arrays and `tf.data` datasets, the arguments of `fit`.
 
-In: what `fit` is given. Out: a `Source`; for what cannot be used, one sentence that says the
-right form. All values of a row are str, as in a file.
+All values of a row are strings, as in a file.
 """
 
 import math
@@ -12,7 +11,7 @@ from typing import Any
 from tfmodels.data.rows import Row, Source, canonical_label, text_of
 from tfmodels.errors import InputError
 
-WEIGHT = "weight"  # column of sample weights
+WEIGHT = "weight"  # name of the column of sample weights
 _TEXTS = "give a list of strings, a tf.data.Dataset or rows of tfmodels.data"
 
 
@@ -20,14 +19,14 @@ class MemorySource(Source):
     """Rows of lists of the same length.
 
     Args:
-        columns: dict from column name to its values.
+        columns: the values of each column by name.
     """
 
     def __init__(self, columns: Mapping[str, Sequence]) -> None:
         super().__init__("the rows", tuple(columns))
         lengths = {len(values) for values in columns.values()}
         if lengths == {0}:
-            raise InputError("no rows: give one or more")
+            raise InputError("no rows; give one or more")
         self._values = columns
 
     def place(self, line: int) -> str:
@@ -44,11 +43,11 @@ class MemorySource(Source):
 
 
 class DatasetSource(Source):
-    """Rows of a `tf.data.Dataset` of `(text, label)`, row by row or in batches.
+    """Rows of a `tf.data.Dataset`, batched or not.
 
     Args:
-        dataset: its elements are a text, or a tuple of a text, a label and perhaps a weight.
-        columns: names for the parts of an element. One name takes the texts of any of these.
+        dataset: a dataset of texts, or of tuples of a text, a label and optionally a weight.
+        columns: names of the parts of an element; with one name only the texts are read.
     """
 
     def __init__(self, dataset: Any, columns: Sequence[str]) -> None:
@@ -56,24 +55,26 @@ class DatasetSource(Source):
 
         spec = dataset.element_spec
         parts = spec if isinstance(spec, tuple) else (spec,)
-        right = f"give a dataset of ({', '.join(columns)})" if columns[1:] else "give one of texts"
+        remedy = f"give a dataset of ({', '.join(columns)})" if columns[1:] else "give one of texts"
         if isinstance(spec, dict):
             keys = ", ".join(f"row[{key!r}]" for key in list(spec)[: len(columns)])
             raise InputError(
-                f"the dataset has elements of {', '.join(map(str, spec))}, by name; {right}, as "
-                f"dataset.map(lambda row: ({keys})) does"
+                f"the dataset has dicts of {', '.join(map(str, spec))}; {remedy}, such as "
+                f"dataset.map(lambda row: ({keys}))"
             )
         if not all(isinstance(part, tf.TensorSpec) and part.shape.rank in (0, 1) for part in parts):
-            raise InputError(f"the dataset has elements {spec}; {right}, rows or batches of them")
+            raise InputError(f"the dataset has elements {spec}; {remedy}, batched or not")
         if parts[0].dtype != tf.string:
             raise InputError(
-                f"the dataset has {parts[0].dtype.name} where texts belong; {right}, the texts "
-                "as strings, which are tokenized here"
+                f"the dataset has {parts[0].dtype.name} instead of texts; {remedy} with the texts "
+                "as strings, which fit tokenizes"
             )
         if len({part.shape.rank for part in parts}) > 1:
-            raise InputError(f"the dataset has elements {spec}; {right}, all parts batched alike")
+            raise InputError(
+                f"the dataset has elements {spec}; {remedy}, all parts with the same batch size"
+            )
         if not len(columns) <= len(parts) <= max(3, len(columns) + 1):
-            raise InputError(f"the dataset has {len(parts)} parts in an element; {right}")
+            raise InputError(f"the dataset has elements of {len(parts)} parts; {remedy}")
         columns = (*columns, WEIGHT)[: len(parts)] if columns[1:] else columns
         super().__init__("the dataset", columns)
         self.endless = int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
@@ -99,28 +100,28 @@ class DatasetSource(Source):
 def as_source(
     x: Any, y: Any = None, sample_weight: Any = None, columns: Sequence[str] = ("text", "label")
 ) -> Source:
-    """Return the rows of what a verb of a task was given.
+    """Return the arguments of `fit`, `evaluate` or `predict` as rows.
 
     Args:
         x: rows of `tfmodels.data`, a list or array of texts, or a `tf.data.Dataset`.
-        y: the second column, where `x` is a list or array.
+        y: the second column, if `x` is a list or array.
         sample_weight: weights of the rows, which become a column `weight`.
-        columns: names of the columns; one without `y`.
+        columns: names of the columns; with one name, `y` is not used.
 
     Raises:
-        InputError: something else; the message says the right form.
+        InputError: an argument has another type, or a value is invalid.
     """
     if isinstance(x, Source) or hasattr(x, "element_spec"):
         name = x.name if isinstance(x, Source) else "the dataset"
-        for given, what in ((y, "y"), (sample_weight, "sample_weight")):
+        arguments = (y, "y", "labels"), (sample_weight, "sample_weight", "weights")
+        for given, argument, values in arguments:
             if given is not None:
                 raise InputError(
-                    f"{name} has its {'labels' if what == 'y' else 'weights'} as columns: leave "
-                    f"{what} out"
+                    f"{argument}: {values} are a column of {name} already; remove {argument}"
                 )
         return _with_columns(x, columns) if isinstance(x, Source) else DatasetSource(x, columns)
     if isinstance(x, tuple) and len(x) == 2 and not any(isinstance(part, str) for part in x):
-        raise InputError("a tuple (x, y): give texts and labels as two arguments, fit(x, y)")
+        raise InputError("a tuple (x, y); give texts and labels as two arguments, fit(x, y)")
     texts = as_list(x, _TEXTS)
     values = {columns[0]: [check_text(text, number) for number, text in enumerate(texts)]}
     if len(columns) == 1:
@@ -131,44 +132,44 @@ def as_source(
         )
     given = {columns[1]: y, **({} if sample_weight is None else {WEIGHT: sample_weight})}
     for column, values_given in given.items():
-        right = f"give a list of {column}s, one for each text"
-        found = as_list(values_given, right)
-        if len(found) != len(texts):
+        remedy = f"give a list of {column}s, one for each text"
+        items = as_list(values_given, remedy)
+        if len(items) != len(texts):
             name = "y" if column != WEIGHT else "sample_weight"
-            raise InputError(f"x has {len(texts)} rows and {name} {len(found)}; {right}")
-        values[column] = [_value(value, number, column) for number, value in enumerate(found)]
+            raise InputError(f"x has {len(texts)} rows and {name} {len(items)}; {remedy}")
+        values[column] = [_value(value, number, column) for number, value in enumerate(items)]
     return MemorySource(values)
 
 
 def _with_columns(source: Source, columns: Sequence[str]) -> Source:
-    """Return the source, if a task can read its columns."""
-    found = source.columns
-    extra = found[len(columns) :] if columns[1:] else ()
-    if len(found) < len(columns) or extra not in ((), (WEIGHT,)):
+    """Return the source after checking the number of its columns."""
+    names = source.columns
+    extra = names[len(columns) :] if columns[1:] else ()
+    if len(names) < len(columns) or extra not in ((), (WEIGHT,)):
         raise InputError(
-            f"{source.name} was opened with the columns {', '.join(found)}; open it with those of "
-            f"{' and '.join(columns)}, and {WEIGHT} if there is one"
+            f"{source.name}: opened with the columns {', '.join(names)}; open it with columns "
+            f"for {' and '.join(columns)}, and optionally {WEIGHT}"
         )
     return source
 
 
-def as_list(x: Any, right: str) -> list:
-    """Return a list of what a script calls one; `right`: the right form, for messages."""
+def as_list(x: Any, remedy: str) -> list:
+    """Return a list, array or other iterable as a list; messages name the `remedy`."""
     if isinstance(x, str | bytes):
-        raise InputError(f"one string, {x[:30]!r}; {right}, such as [{x[:30]!r}]")
+        raise InputError(f"one string, {x[:30]!r}; {remedy}, such as [{x[:30]!r}]")
     if isinstance(x, dict) or hasattr(x, "iloc") and hasattr(x, "columns"):
         names = ", ".join(f"x[{key!r}]" for key in list(x)[:4])
-        raise InputError(f"a {type(x).__name__}; {right}, such as one of {names}")
+        raise InputError(f"a {type(x).__name__}; {remedy}, such as one of {names}")
     if hasattr(x, "numpy"):
         x = x.numpy()
     try:
         return x.tolist() if hasattr(x, "tolist") else list(x)
     except TypeError:
-        raise InputError(f"{x!r:.60} ({type(x).__name__}); {right}") from None
+        raise InputError(f"{x!r:.60} ({type(x).__name__}); {remedy}") from None
 
 
 def check_text(value: Any, number: int) -> str:
-    """Return a text of a list; `number`: its row, for messages."""
+    """Return the text in row `number` of a list as str."""
     try:
         if isinstance(value, bytes):
             return value.decode()
@@ -179,17 +180,17 @@ def check_text(value: Any, number: int) -> str:
         raise InputError(f"row {number}: the text is not UTF-8; give str or UTF-8 bytes") from None
     if isinstance(value, list | tuple) and value and not isinstance(value[0], str | bytes):
         raise InputError(
-            f"row {number}: {str(value)[:60]} where a text belongs; give strings, which are "
-            "tokenized here (token ids go to task.model)"
+            f"row {number}: {str(value)[:60]} instead of a text; give strings, which fit tokenizes "
+            "(task.model accepts token ids)"
         )
     raise InputError(
-        f"row {number}: {value!r:.60} ({type(value).__name__}) where a text belongs; give a "
-        "string, '' for a missing one"
+        f"row {number}: {value!r:.60} ({type(value).__name__}) instead of a text; give a string, "
+        "'' if the text is missing"
     )
 
 
 def _value(value: Any, number: int, column: str) -> str:
-    """Return a label, a target or a weight as it would stand in a file."""
+    """Return a label, a target or a weight as text."""
     value = value.item() if hasattr(value, "item") else value
     place = f"row {number}: the {column}"
     if isinstance(value, list | tuple):
@@ -208,5 +209,5 @@ def _value(value: Any, number: int, column: str) -> str:
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        right = "a number of 0 or more" if column == WEIGHT else "a string or a whole number"
-        raise InputError(f"{place} is {value!r:.60}; give {right}") from None
+        expected = "a number of 0 or more" if column == WEIGHT else "a string or an integer"
+        raise InputError(f"{place} is {value!r:.60}; give {expected}") from None

@@ -168,7 +168,7 @@ class Source:
             raise InputError(
                 f"{self.place(line)}: column {column!r} does not look like labels "
                 f"({len(spellings) + 1} distinct values, here {brief.repr(label)}); "
-                "name the column that holds the labels"
+                "give the label column"
             )
         spellings[raw] = label
         return label
