@@ -44,7 +44,8 @@ def open_entities(
         spec: path or name, see the top of this module.
         scheme: of the tags, one of `tags.SCHEMES`; None finds the one that the fewest tags of
             the whole source contradict.
-        token_column, tag_column: of a file of columns, counted from 0, or from -1 at the end.
+        token_column: of a file of columns, counted from 0, or from -1 at the end.
+        tag_column: likewise.
         join: what stands between two tokens; None decides for each pair, see `conll`.
 
     Raises:

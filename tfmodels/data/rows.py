@@ -226,7 +226,9 @@ class HeldOutDraw:
     whenever they become too many. Each label's smallest draw is kept besides, for rare labels.
 
     Args:
-        fraction, maximum, seed: `held_out_fraction`, `held_out_max` and `seed` of `Source.scan`.
+        fraction: `held_out_fraction` of `Source.scan`.
+        maximum: its `held_out_max`.
+        seed: its `seed`.
 
     Attributes:
         counts: rows of each label so far.

@@ -50,7 +50,10 @@ def split(
 
     Args:
         source: the rows.
-        fraction, label_column, maximum, seed: see `Source.scan`.
+        fraction: `held_out_fraction` of `Source.scan`.
+        label_column: see there.
+        maximum: its `held_out_max`.
+        seed: see there.
 
     Returns:
         `(train, held_out)`.

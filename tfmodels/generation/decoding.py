@@ -82,7 +82,9 @@ class Decoding:
     of prompts `[None, None]` gives, it is traced once for prompts of any length.
 
     Args:
-        step, settings, stopped: as of `generate`.
+        step: as of `generate`.
+        settings: as of `generate`.
+        stopped: as of `generate`.
 
     Example:
         >>> decoding = Decoding(model.step, Generation(max_new_tokens=20))

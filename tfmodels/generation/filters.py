@@ -36,7 +36,8 @@ def penalize(
     Args:
         scores: float32 `[R, V]`.
         settings: a `Generation`.
-        prompt_ids, prompt_mask: int32 and bool `[R, P]`, padding left.
+        prompt_ids: int32 `[R, P]`, padding left.
+        prompt_mask: bool `[R, P]`.
         token_ids: int32 `[R, T]`, the new tokens.
         count: scalar int, how many there are.
         most: int32 `[R]`, the most tokens of each row.

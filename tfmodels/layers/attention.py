@@ -46,7 +46,7 @@ class Attention(Layer):
             `keras.layers.MultiHeadAttention` does.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, Q, H]`; a tuple of that, with `cache_index` the new cache, and with
         `return_attention_scores` float `[B, N, Q, K]`.
 

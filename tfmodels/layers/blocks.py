@@ -27,7 +27,7 @@ class FeedForward(Layer):
         inputs: float `[B, S, H]`.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`.
     """
 
@@ -161,7 +161,7 @@ class EncoderBlock(_Block):
         return_attention_scores: whether to return the attention weights too.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`; with `return_attention_scores` a pair of that and `[B, N, S, S]`.
     """
 
@@ -202,7 +202,7 @@ class DecoderBlock(_Block):
         return_attention_scores: whether to return the weights of the self-attention too.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, T, H]`; a tuple of that, with `cache_index` the new cache, and with
         `return_attention_scores` float `[B, N, T, K]`.
     """

@@ -25,7 +25,7 @@ from tfmodels.layers.kernels import MASKED_SCORE, take_positions
 class Chain(NamedTuple):
     """What is said about a tag for its neighbours' sake: scores, or whether it is allowed.
 
-    Args:
+    Attributes:
         start: `[C]`, of a first tag.
         transitions: `[C, C]`, of a tag (first axis) and the one that follows it.
         end: `[C]`, of a last tag.
@@ -200,7 +200,8 @@ class CRF(keras.layers.Layer):
         """The probability of each tag of each word, over all sequences; has no gradient.
 
         Args:
-            emissions, mask: as of `log_likelihood`.
+            emissions: as of `log_likelihood`.
+            mask: as of `log_likelihood`.
 
         Returns:
             float32 `[B, W, C]`; 0 where there is no word.

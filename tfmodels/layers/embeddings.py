@@ -38,7 +38,7 @@ class Embeddings(Layer):
         token_table: float `[V, H]`, the table of tokens where the layer has none.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`, of the compute dtype.
 
     Raises:

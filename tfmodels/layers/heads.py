@@ -31,7 +31,7 @@ class Pooler(Layer):
         padding_mask: bool `[B, S]`, `True` at real tokens; all real if not given.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, H]`.
 
     Raises:
@@ -92,7 +92,7 @@ class ClassificationHead(Layer):
         inputs: float `[..., H]`.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[..., C]`: logits, float32 because their softmax and loss should be.
     """
 
@@ -139,7 +139,7 @@ class MaskedLMHead(Layer):
         table: float `[V, H]`, the token embeddings.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[..., V]`: logits.
     """
 

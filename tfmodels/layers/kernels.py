@@ -86,7 +86,8 @@ def add_norm(
     Args:
         x: float `[..., H]`.
         residual: float `[..., H]`, or `None` for nothing to add.
-        gamma, beta: float32 `[H]`.
+        gamma: float32 `[H]`.
+        beta: float32 `[H]`.
         epsilon: float, added to the variance.
         training: whether gradients will be taken.
         rate: share of `x` that is dropped; what stays is scaled up.
@@ -127,9 +128,13 @@ def attend(
 
     Args:
         queries: float `[B, N, Q, D]`.
-        keys, values: float `[B, N, K, D]`.
+        keys: float `[B, N, K, D]`.
+        values: float `[B, N, K, D]`.
         mask: bool that broadcasts to `[B, N, Q, K]`, or `None`.
-        scale, training, rate, seed: see `masked_softmax`.
+        scale: see `masked_softmax`.
+        training: see `masked_softmax`.
+        rate: see `masked_softmax`.
+        seed: see `masked_softmax`.
 
     Returns:
         pair of float `[B, N, Q, D]` and the weights `[B, N, Q, K]`.

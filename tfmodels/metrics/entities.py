@@ -15,7 +15,8 @@ def entity_metrics(gold: Iterable[Iterable], predicted: Iterable[Iterable]) -> d
     """Return precision, recall and F1 of whole entities. What has no denominator is 0.
 
     Args:
-        gold, predicted: for each text a set or list of `(type, first, last)`.
+        gold: for each text a set or list of `(type, first, last)`.
+        predicted: likewise.
 
     Returns:
         dict of `precision`, `recall`, `f1` (all entities alike: micro average) and
@@ -50,7 +51,8 @@ def confusions(
     of the same words, else one of the same type, else one of any type that shares a word.
 
     Args:
-        gold, predicted: for each text a set or list of `(type, first, last)`.
+        gold: for each text a set or list of `(type, first, last)`.
+        predicted: likewise.
         most: how many kinds of mistake to name.
 
     Returns:

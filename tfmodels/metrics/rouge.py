@@ -140,7 +140,9 @@ def measure(
     """Return everything that is said about a model's summaries.
 
     Args:
-        sources, references, outputs: lists of as many str; an output may be empty.
+        sources: list of str.
+        references: as many str.
+        outputs: as many str; one may be empty.
         lead_k: how many sentences or lines the lead baseline has.
 
     Returns:
@@ -183,7 +185,9 @@ def worst(
     """Return the outputs that are least like their references, for `mistakes.jsonl`.
 
     Args:
-        sources, references, outputs: lists of as many str.
+        sources: list of str.
+        references: as many str.
+        outputs: as many str.
         number: how many at most.
 
     Returns:
@@ -213,7 +217,9 @@ def examples_table(
     """Return a Markdown table of examples, taken at even distances, for the model card.
 
     Args:
-        sources, references, outputs: lists of as many str.
+        sources: list of str.
+        references: as many str.
+        outputs: as many str.
         number: how many at most.
 
     Returns:

@@ -34,7 +34,8 @@ class BertConfig(Config):
     Args:
         num_layers: L, encoder blocks.
         num_segments: how many segment ids there are.
-        **others: see `Config`.
+
+    All other fields are those of `Config`.
     """
 
     vocabulary_size: int = 30522
@@ -59,7 +60,7 @@ class Bert(ConfigModel):
             if not given).
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`, of the compute dtype. States at padding positions mean nothing.
 
     Example:

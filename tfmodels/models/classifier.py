@@ -39,7 +39,7 @@ class Classifier(EncoderModel):
         batch: dict, see `Bert`.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[B, C]`: logits.
 
     Raises:

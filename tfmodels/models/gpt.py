@@ -40,7 +40,8 @@ class GptConfig(Config):
 
     Args:
         num_layers: L, decoder blocks.
-        **others: see `Config`.
+
+    All other fields are those of `Config`.
     """
 
     vocabulary_size: int = 50257
@@ -62,7 +63,7 @@ class Gpt(ConfigModel):
             (all `True` if not given), with the padding left or right.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[B, S, V]`, logits of the token after each. Those at padding positions mean
         nothing.
 

@@ -37,7 +37,7 @@ class Tagger(EncoderModel):
             position stands where there is no word. Without it, every token is a word.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[B, W, C]`: logits, which are the emissions of the chain.
 
     Raises:
@@ -99,7 +99,8 @@ class Tagger(EncoderModel):
         """The probability of each tag of each word: of the chain, or the softmax.
 
         Args:
-            logits, word_mask: as of `decode`.
+            logits: as of `decode`.
+            word_mask: as of `decode`.
 
         Returns:
             float32 `[B, W, C]`; 0 where there is no word.

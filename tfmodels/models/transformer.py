@@ -42,7 +42,8 @@ class TransformerConfig(Config):
         positions: `"learned"` or `"sinusoidal"`.
         embedding_norm: whether the embeddings are normalized.
         scale_embeddings: whether the embeddings of tokens are multiplied by the root of H.
-        **others: see `Config`.
+
+    All other fields are those of `Config`.
     """
 
     vocabulary_size: int = 50265
@@ -81,7 +82,7 @@ class Transformer(ConfigModel):
             not looked at.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[B, T, V]`, logits of the token after each of the target. Those at padding
         positions mean nothing.
 

@@ -43,13 +43,12 @@ class TokenClassifier(EncoderTask):
         backbone: an encoder such as `Bert`, or a `Tagger`.
         tokenizer: its `WordPieceTokenizer`.
         labels: the tags, "O", "B-PER", "I-PER", ...; found in the rows by `fit` if not given.
-        max_length: maximum number of tokens of a window; longer paragraphs are read in windows
-            that overlap, and tagged as one.
         stride: number of tokens that two windows share; a quarter of `max_length` if not given.
         crf: score whole sequences of tags (a linear-chain CRF), not each tag by itself.
         emission_loss: with a CRF, weight of the loss of each tag by itself, which is added; 1
             helps a network from scratch.
-        **options: see `EncoderTask`.
+        **options: see `EncoderTask`; paragraphs of more tokens than `max_length` are read in
+            windows that overlap, and tagged as one.
 
     Example:
         >>> task = TokenClassifier.from_preset("google-bert/bert-base-cased")

@@ -56,7 +56,7 @@ def learn_wordpiece(
         min_frequency: how often a pair of pieces occurs before it is merged.
 
     Returns:
-        At most `size` tokens: [PAD] [UNK] [CLS] [SEP] [MASK], characters, pieces.
+        At most `size` tokens: `[PAD] [UNK] [CLS] [SEP] [MASK]`, characters, pieces.
 
     Raises:
         InputError: the `tokenizers` library is missing, `size` has no room for
