@@ -228,7 +228,9 @@ class HeldOutDraw:
     kept, for rare labels.
 
     Args:
-        fraction, maximum, seed: `held_out_fraction`, `held_out_max` and `seed` of `Source.scan`.
+        fraction: `held_out_fraction` of `Source.scan`.
+        maximum: its `held_out_max`.
+        seed: its `seed`.
 
     Attributes:
         counts: number of rows of each label so far.

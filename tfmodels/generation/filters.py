@@ -35,7 +35,8 @@ def penalize(
     Args:
         scores: float32 `[R, V]`.
         settings: a `Generation`.
-        prompt_ids, prompt_mask: int32 and bool `[R, P]`, padding left.
+        prompt_ids: int32 `[R, P]`, padding left.
+        prompt_mask: bool `[R, P]`.
         token_ids: int32 `[R, T]`, the new tokens.
         count: scalar int, number of new tokens so far.
         max_tokens: int32 `[R]`, maximum number of new tokens of each row.

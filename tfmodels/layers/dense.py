@@ -38,7 +38,7 @@ class Dense(keras.layers.Dense):
         inputs: float `[..., I]`.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[..., O]`, of the compute dtype.
     """
 
@@ -71,7 +71,7 @@ class LayerNorm(Layer):
         residual: float `[..., H]`, added before the normalization; optional.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[..., H]`, of the compute dtype.
     """
 

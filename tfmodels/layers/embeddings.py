@@ -38,7 +38,7 @@ class Embeddings(Layer):
         token_table: float `[V, H]`, needed if the layer has no token table.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`, of the compute dtype.
 
     Raises:

@@ -38,7 +38,7 @@ class Classifier(EncoderModel):
         batch: dict, see `Bert`.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[B, C]`: logits.
 
     Raises:

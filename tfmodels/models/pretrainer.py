@@ -29,7 +29,7 @@ class BertPretrainer(EncoderModel):
             predict; defaults to all.
         training: bool.
 
-    Returns:
+    Call returns:
         dict of float32 logits: `masked_lm` `[B, M, V]` (or `[B, S, V]`), and with
         `next_sentence` also `next_sentence` `[B, 2]`: class 0 if the second segment follows the
         first, class 1 if not.

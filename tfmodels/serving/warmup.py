@@ -69,7 +69,8 @@ def write(
         directory: of the version.
         model_name: which the requests name; a server does not look at it.
         functions: dict from signature to `(concrete function, specs)`.
-        max_length, max_words: see `requests`.
+        max_length: see `requests`.
+        max_words: see `requests`.
 
     Raises:
         InputError: the model does not answer one of them.

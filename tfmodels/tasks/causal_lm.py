@@ -101,7 +101,8 @@ class CausalLM(LanguageTask):
 
         Args:
             preset: directory, or name on the Hugging Face Hub.
-            max_length, separator: see the class.
+            max_length: see the class.
+            separator: see the class.
             dropout: in all blocks; the checkpoint's if not given.
             revision: branch, tag or commit on the Hub.
             dtype: dtype policy of the model; Keras' global one if not given.
@@ -132,8 +133,12 @@ class CausalLM(LanguageTask):
             tokenizer: "bpe" or "characters", learned from `texts`; or a tokenizer.
             size: tiny, mini, small, medium, large or xl.
             vocabulary_size: maximum number of tokens to learn.
-            num_layers, num_heads, hidden_dim: in the place of those of the size.
-            max_length, dropout, dtype: see `from_preset`.
+            num_layers: in the place of that of the size.
+            num_heads: in the place of that of the size.
+            hidden_dim: in the place of that of the size.
+            max_length: see the class.
+            dropout: see `from_preset`.
+            dtype: see `from_preset`.
 
         Raises:
             InputError: there is no such size, or nothing to learn from.

@@ -148,7 +148,10 @@ class EncoderTask(Task):
             size: tiny, mini, small, medium, base or large.
             vocabulary_size: maximum number of tokens to learn.
             lowercase: whether to fold case and strip accents.
-            max_length, dropout, dtype, **options: see `from_preset`.
+            max_length: see the class.
+            dropout: see `from_preset`.
+            dtype: see `from_preset`.
+            **options: see `from_preset`.
 
         Raises:
             InputError: there is no such size, or nothing to learn from.

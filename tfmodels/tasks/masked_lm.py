@@ -154,7 +154,11 @@ class MaskedLM(LanguageTask):
             size: tiny, mini, small, medium, base or large.
             vocabulary_size: maximum number of tokens to learn.
             lowercase: whether to fold case and strip accents.
-            max_length, task, dropout, dtype, **options: see `from_preset`.
+            max_length: see the class.
+            task: see the class.
+            dropout: see `from_preset`.
+            dtype: see `from_preset`.
+            **options: see `from_preset`.
 
         Raises:
             InputError: there is no such size, or nothing to learn from.

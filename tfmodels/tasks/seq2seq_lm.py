@@ -105,7 +105,8 @@ class Seq2SeqLM(Task):
         Args:
             preset: directory, or name on the Hugging Face Hub.
             num_decoder_layers: decoder blocks, where the preset is a BERT.
-            max_length, max_target_length: see the class.
+            max_length: see the class.
+            max_target_length: see the class.
             dropout: in all blocks; the checkpoint's if not given.
             revision: branch, tag or commit on the Hub.
             dtype: dtype policy of the model; Keras' global one if not given.
@@ -154,7 +155,10 @@ class Seq2SeqLM(Task):
                 both papers do; if not given, only a bart is as in its paper.
             num_decoder_layers: decoder blocks; as many as encoder blocks if not given.
             max_new_tokens: longest output that there must be positions for.
-            max_length, max_target_length, dropout, dtype: see `from_preset`.
+            max_length: see the class.
+            max_target_length: see the class.
+            dropout: see `from_preset`.
+            dtype: see `from_preset`.
 
         Raises:
             InputError: there is no such size, or nothing to learn from.

@@ -130,8 +130,9 @@ class Task:
         """Say how to train. What is "auto" is chosen in `fit`, when the number of steps is known.
 
         Args:
-            optimizer, loss, metrics: as of `keras.Model.compile`, or "auto": AdamW with warm-up,
-                the loss and the metrics of the task.
+            optimizer: as of `keras.Model.compile`, or "auto": AdamW with warm-up.
+            loss: as of `keras.Model.compile`, or "auto": that of the task.
+            metrics: as of `keras.Model.compile`, or "auto": those of the task.
             learning_rate: maximum learning rate; 1e-4 from a preset and 5e-4 from scratch if not
                 given.
             warmup: share of all steps until the maximum learning rate.
@@ -273,7 +274,8 @@ class Task:
         """Measure the model on labelled texts.
 
         Args:
-            x, y: as of `fit`.
+            x: as of `fit`.
+            y: as of `fit`.
             batch_size: texts of a step.
             mistakes: number of the worst mistakes to return, under "worst_mistakes".
 
@@ -318,7 +320,9 @@ class Task:
         """Make the batches that `task.model` takes, for your own loop.
 
         Args:
-            x, y, sample_weight: as of `fit`; without `y` batches have no labels.
+            x: as of `fit`.
+            y: as of `fit`; without it batches have no labels.
+            sample_weight: as of `fit`.
             batch_size: texts of a batch.
             shuffle: for training: another order in every pass, texts of similar length together;
                 else the rows stay in their order.

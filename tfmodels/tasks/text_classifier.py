@@ -38,8 +38,7 @@ class TextClassifier(EncoderTask):
         activation: of the head, see `Classifier`: what answers and export make of the logits.
         word_dropout: share of the words that are hidden in training, others every time, in texts
             of four and more.
-        max_length: maximum number of tokens of a text; what is beyond is cut.
-        **options: see `EncoderTask`.
+        **options: see `EncoderTask`; what is beyond the `max_length` tokens of a text is cut.
 
     Example:
         >>> task = TextClassifier.from_preset("google-bert/bert-base-uncased")

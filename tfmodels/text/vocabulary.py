@@ -47,7 +47,7 @@ def learn_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) 
         lowercase: as for the `WordPieceTokenizer` that will read the vocabulary.
 
     Returns:
-        At most `size` tokens: [PAD] [UNK] [CLS] [SEP] [MASK], characters, pieces.
+        At most `size` tokens: `[PAD] [UNK] [CLS] [SEP] [MASK]`, characters, pieces.
 
     Raises:
         InputError: the `tokenizers` library is missing, `size` has no room for

@@ -45,7 +45,7 @@ class Crossentropy(keras.losses.Loss):
         y_pred: float `[..., C]`, logits.
         sample_weight: float `[B]` or `[...]`; weights of the labels.
 
-    Returns:
+    Call returns:
         float32 scalar; 0 where no label counts.
     """
 

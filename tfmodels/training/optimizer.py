@@ -105,8 +105,10 @@ def make_optimizer(
         total_steps: of the whole training.
         learning_rate: maximum learning rate.
         warmup: share of all steps until the maximum.
-        weight_decay, clip_norm, ema, accumulate_steps: `weight_decay`, `global_clipnorm`,
-            `ema_momentum` (0: no average) and `gradient_accumulation_steps` of `AdamW`.
+        weight_decay: `weight_decay` of `AdamW`.
+        clip_norm: its `global_clipnorm`.
+        ema: its `ema_momentum`; 0: no average.
+        accumulate_steps: its `gradient_accumulation_steps`.
         schedule: "linear" or "inverse_sqrt".
         layers: the layers of the encoder, from below; built.
         layer_decay: factor of the learning rate from each of `layers` to the one below.

@@ -42,7 +42,7 @@ class SequenceLoss(keras.losses.Loss):
         y_pred: float `[B, W, C]`, emissions.
         sample_weight: float `[B]` or `[B, 1]`; weights of the rows.
 
-    Returns:
+    Call returns:
         float32 scalar; 0 where no label counts.
 
     Raises:
