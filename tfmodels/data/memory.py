@@ -114,10 +114,10 @@ def as_source(
     if isinstance(x, Source) or hasattr(x, "element_spec"):
         name = x.name if isinstance(x, Source) else "the dataset"
         arguments = (y, "y", "labels"), (sample_weight, "sample_weight", "weights")
-        for given, argument, values in arguments:
+        for given, argument, kind in arguments:
             if given is not None:
                 raise InputError(
-                    f"{argument}: {values} are a column of {name} already; remove {argument}"
+                    f"{argument}: {kind} are a column of {name} already; remove {argument}"
                 )
         return _with_columns(x, columns) if isinstance(x, Source) else DatasetSource(x, columns)
     if isinstance(x, tuple) and len(x) == 2 and not any(isinstance(part, str) for part in x):
