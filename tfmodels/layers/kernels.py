@@ -280,8 +280,8 @@ if tf is not None:
         @tf.RegisterGradient(name)
         def of_operation(operation, upstream, *_):
             _, *tensors = operation.inputs
-            found = gradients(upstream, *tensors)
-            return [None, *found, *[None] * (len(tensors) - len(found))]
+            first = gradients(upstream, *tensors)
+            return [None, *first, *[None] * (len(tensors) - len(first))]
 
         @tf.function(reduce_retracing=True, autograph=False)
         def operation(inputs):
