@@ -1,4 +1,4 @@
-"""Compare our BERT, GPT-2 and BART with PyTorch `transformers`: states, logits, round trip.
+"""Compare BERT, GPT-2 and BART with those of PyTorch `transformers`: states, logits, round trip.
 
 In: random weights of two published shapes, bert-tiny (2 x 128) and MiniLM (6 x 384), each
 with a classifier's head and with the heads of pretraining, or a local Hugging Face
@@ -106,8 +106,8 @@ def reference_outputs(model, batch):
     return _at_real({name: output.numpy() for name, output in outputs.items()}, batch)
 
 
-def our_outputs(model, batch):
-    """Return the same of our `Classifier` or `BertPretrainer`."""
+def keras_outputs(model, batch):
+    """Return the same of a `Classifier` or `BertPretrainer`."""
     outputs = {"states": model.encoder(batch)}
     if model.pooler is not None:
         outputs["pooled"] = model.pooler(outputs["states"], batch["padding_mask"])
@@ -128,6 +128,12 @@ def largest_differences(expected, actual):
     return {name: float(np.abs(actual[name] - expected[name]).max()) for name in expected}
 
 
+def _printed(name, errors):
+    """Print the line of one model; return the largest difference in it."""
+    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in errors.items()), flush=True)
+    return max(errors.values())
+
+
 def compare(name, reference, directory):
     """Print the line of one model; return the largest difference in it.
 
@@ -146,20 +152,19 @@ def compare(name, reference, directory):
         pretrains = isinstance(reference, transformers.BertForPreTraining)
         model = BertPretrainer(encoder, next_sentence=pretrains)
     load_weights(model, directory / "reference")
-    found = largest_differences(expected, our_outputs(model, batch))
+    errors = largest_differences(expected, keras_outputs(model, batch))
     back = directory / "back"
     back.mkdir()
     write_bert(model, back, WordPieceTokenizer(SPECIAL), labels)
     back = type(reference).from_pretrained(back).eval()
-    found["back"] = max(largest_differences(expected, reference_outputs(back, batch)).values())
-    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
-    return max(found.values())
+    errors["back"] = max(largest_differences(expected, reference_outputs(back, batch)).values())
+    return _printed(name, errors)
 
 
 def random_gpt(layers, width, heads, inner=None, **fields):
     """Return a `GPT2LMHeadModel` as of `random_reference`."""
     fields = {"vocab_size": 300, "n_positions": 128, **fields}
-    end = {"bos_token_id": None, "eos_token_id": None}  # theirs is outside this vocabulary
+    end = {"bos_token_id": None, "eos_token_id": None}  # the default is outside this vocabulary
     return random_reference(
         transformers.GPT2LMHeadModel,
         n_layer=layers, n_embd=width, n_head=heads, n_inner=inner, **fields, **end,
@@ -194,15 +199,14 @@ def compare_gpt(name, reference, directory):
     back.mkdir()
     write_gpt(model, back, tokenizer)
     back = transformers.GPT2LMHeadModel.from_pretrained(back).eval()
-    found = {"back": 0.0}
+    errors = {"back": 0.0}
     for side in ("left", "right"):
         batch = gpt_batch(reference.config.vocab_size, side == "left")
         expected = gpt_logits(reference, batch)
         logits = keras.ops.convert_to_numpy(model(batch))[batch["padding_mask"]]
-        found[f"padding {side}"] = float(np.abs(logits - expected).max())
-        found["back"] = max(found["back"], np.abs(gpt_logits(back, batch) - expected).max())
-    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
-    return max(found.values())
+        errors[f"padding {side}"] = float(np.abs(logits - expected).max())
+        errors["back"] = max(errors["back"], np.abs(gpt_logits(back, batch) - expected).max())
+    return _printed(name, errors)
 
 
 def random_bart(encoder_layers, decoder_layers, width, heads, inner, **fields):
@@ -230,20 +234,20 @@ def bart_outputs(model, batch):
     """Return encoder states and logits, at real positions, of a `BartForConditionalGeneration`."""
     tensors = {name: torch.tensor(x.copy()).long() for name, x in batch.items()}
     with torch.no_grad():
-        found = model(
+        outputs = model(
             tensors["token_ids"],
             attention_mask=tensors["padding_mask"],
             decoder_input_ids=tensors["decoder_token_ids"],
             decoder_attention_mask=tensors["decoder_padding_mask"],
         )
     return {
-        "states": found.encoder_last_hidden_state.numpy()[batch["padding_mask"]],
-        "logits": found.logits.numpy()[batch["decoder_padding_mask"]],
+        "states": outputs.encoder_last_hidden_state.numpy()[batch["padding_mask"]],
+        "logits": outputs.logits.numpy()[batch["decoder_padding_mask"]],
     }
 
 
-def our_bart_outputs(model, batch):
-    """Return the same of our `Transformer`."""
+def keras_bart_outputs(model, batch):
+    """Return the same of a `Transformer`."""
     states, logits = (keras.ops.convert_to_numpy(x) for x in (model.encode(batch), model(batch)))
     return {
         "states": states[batch["padding_mask"]],
@@ -262,10 +266,9 @@ def compare_bart(name, reference, directory):
     back = transformers.BartForConditionalGeneration.from_pretrained(back).eval()
     batch = bart_batch(reference.config.vocab_size)
     expected = bart_outputs(reference, batch)
-    found = largest_differences(expected, our_bart_outputs(model, batch))
-    found["back"] = max(largest_differences(expected, bart_outputs(back, batch)).values())
-    print(f"{name:32}", *(f"{part} {value:.1e} " for part, value in found.items()), flush=True)
-    return max(found.values())
+    errors = largest_differences(expected, keras_bart_outputs(model, batch))
+    errors["back"] = max(largest_differences(expected, bart_outputs(back, batch)).values())
+    return _printed(name, errors)
 
 
 def main():

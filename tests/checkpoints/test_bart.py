@@ -86,8 +86,8 @@ class TestForms:
         bart.without("final_logits_bias")
         model, report = load_bart(bart.directory)
         assert [path.rpartition("/")[2] for path in report.new] == ["output_bias"]
-        found = CASE.outputs(model) + bart.tensors["final_logits_bias"]
-        np.testing.assert_allclose(found, CASE.outputs(CASE.random()), atol=1e-5)
+        outputs = CASE.outputs(model) + bart.tensors["final_logits_bias"]
+        np.testing.assert_allclose(outputs, CASE.outputs(CASE.random()), atol=1e-5)
 
     def test_positions_without_the_unread_rows(self, bart):
         name = "encoder.embed_positions.weight"
@@ -142,10 +142,10 @@ class TestGeneration:
             min_length=56, max_length=142, length_penalty=2.0, forced_bos_token_id=None,
             force_bos_token_to_be_generated=True, eos_token_id=[2, 5],
         )  # fmt: skip
-        found = read_bart_generation(bart.directory)
-        assert (found["min_new_tokens"], found["max_new_tokens"]) == (55, 141)
-        assert (found["forced_first_id"], found["stop_ids"]) == (0, (2, 5))
-        assert found["length_penalty"] == 2.0 and "num_beams" not in found
+        generation = read_bart_generation(bart.directory)
+        assert (generation["min_new_tokens"], generation["max_new_tokens"]) == (55, 141)
+        assert (generation["forced_first_id"], generation["stop_ids"]) == (0, (2, 5))
+        assert generation["length_penalty"] == 2.0 and "num_beams" not in generation
 
     def test_new_tokens_rule(self, bart):
         """As in `transformers`: they are counted without the start token."""
@@ -154,9 +154,9 @@ class TestGeneration:
             '{"max_length": 20, "max_new_tokens": 128, "min_new_tokens": 3, '
             '"repetition_penalty": 1.3}'
         )
-        found = read_bart_generation(bart.directory)
-        assert (found["min_new_tokens"], found["max_new_tokens"]) == (3, 128)
-        assert found["repetition_penalty"] == 1.3
+        generation = read_bart_generation(bart.directory)
+        assert (generation["min_new_tokens"], generation["max_new_tokens"]) == (3, 128)
+        assert generation["repetition_penalty"] == 1.3
 
     def test_refused(self, bart):
         bart.set_config(model_type="bart")
@@ -173,8 +173,8 @@ class TestLive:
         import transformers
 
         model = transformers.BartForConditionalGeneration.from_pretrained(written)
-        found = model.generation_config
-        assert (found.decoder_start_token_id, found.forced_bos_token_id) == (2, 0)
-        assert (found.num_beams, found.no_repeat_ngram_size, found.length_penalty) == (4, 3, 2.0)
-        assert (found.min_length, found.max_length, found.pad_token_id) == (6, 21, 1)
+        config = model.generation_config
+        assert (config.decoder_start_token_id, config.forced_bos_token_id) == (2, 0)
+        assert (config.num_beams, config.no_repeat_ngram_size, config.length_penalty) == (4, 3, 2)
+        assert (config.min_length, config.max_length, config.pad_token_id) == (6, 21, 1)
         assert model.config.decoder_start_token_id == 2

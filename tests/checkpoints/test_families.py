@@ -72,8 +72,8 @@ class TestRoundTrip:
         )
         options = {"max_length": 24, "max_target_length": 8} if family.task is Seq2SeqLM else {}
         task = family.task.from_preset("someone/model", revision="v1", **options)
-        found = family.outputs(getattr(task, "backbone", task.model))
-        np.testing.assert_array_equal(found, family.outputs(family.random()))
+        outputs = family.outputs(getattr(task, "backbone", task.model))
+        np.testing.assert_array_equal(outputs, family.outputs(family.random()))
         tokenizer = read_tokenizer("someone/model", "v1")
         assert task.tokenizer.vocabulary == tokenizer.vocabulary == family.tokenizer.vocabulary
         assert tokenizer.get_config() == family.tokenizer.get_config()

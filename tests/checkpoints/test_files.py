@@ -1,4 +1,4 @@
-"""Where a checkpoint is found, and every way its weight files can be unusable."""
+"""The directory of a checkpoint, and every way its weight files can be unusable."""
 
 import sys
 
@@ -33,11 +33,11 @@ def test_written_files_may_be_read_by_others(tmp_path):
     assert len(modes) == 1
 
 
-@pytest.mark.parametrize("kept", [4, 300, -3, None], ids=["start", "header", "tensors", "lfs"])
-def test_damaged_file(checkpoint, kept):
+@pytest.mark.parametrize("size", [4, 300, -3, None], ids=["start", "header", "tensors", "lfs"])
+def test_damaged_file(checkpoint, size):
     path = checkpoint.directory / "model.safetensors"
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 90868376\n"
-    path.write_bytes(path.read_bytes()[:kept] if kept else pointer)
+    path.write_bytes(path.read_bytes()[:size] if size else pointer)
     assert f"{path}: damaged or cut off" in message(TensorFiles, checkpoint.directory)
 
 

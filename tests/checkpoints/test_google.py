@@ -201,10 +201,10 @@ class TestFiles:
     def data(self, google):
         return google.directory / "bert_model.ckpt.data-00000-of-00001"
 
-    @pytest.mark.parametrize("kept", [0, 1000, -3])
-    def test_damaged_data(self, google, kept):
+    @pytest.mark.parametrize("size", [0, 1000, -3])
+    def test_damaged_data(self, google, size):
         path = self.data(google)
-        path.write_bytes(path.read_bytes()[:kept])
+        path.write_bytes(path.read_bytes()[:size])
         model = BertPretrainer(Bert(read_bert_config(google.directory)))
         model.build()
         before = model.get_weights()

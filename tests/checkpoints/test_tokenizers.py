@@ -97,8 +97,8 @@ class TestWords:
     def test_fast_file_alone(self, tmp_path):
         """As `tokenizers` writes it: without `tokenizer_config.json` it decides."""
         ids = {token: number for number, token in reversed(list(enumerate(TOKENS)))}
-        theirs = tokenizers.BertWordPieceTokenizer(ids, lowercase=False, strip_accents=False)
-        theirs.save(str(tmp_path / "tokenizer.json"))
+        reference = tokenizers.BertWordPieceTokenizer(ids, lowercase=False, strip_accents=False)
+        reference.save(str(tmp_path / "tokenizer.json"))
         assert read_tokenizer(tmp_path).vocabulary == tuple(TOKENS)
         assert options(tmp_path) == {"lowercase": False, "strip_accents": False, "split_cjk": True}
 
@@ -173,7 +173,7 @@ class TestBytePairs:
         """Their `tokenizer.json` in place of the two files; `fields` changed in it."""
         for name in ("vocab.json", "merges.txt"):
             (pairs / name).unlink()
-        theirs = {
+        content = {
             "added_tokens": [{"id": 259, "content": END_OF_TEXT}],
             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
             "model": {
@@ -182,7 +182,7 @@ class TestBytePairs:
                 "merges": [" ".join(pair) for pair in MERGES],
             },
         }
-        (pairs / "tokenizer.json").write_text(json.dumps({**theirs, **fields}))
+        (pairs / "tokenizer.json").write_text(json.dumps({**content, **fields}))
         return pairs
 
     def test_fast_file(self, pairs):
@@ -212,7 +212,7 @@ def test_characters_damaged(tmp_path, content):
 
 
 class TestLive:
-    """Their reading of our files, and our reading of theirs."""
+    """Our files, read by `transformers`, and its files."""
 
     @pytest.mark.parametrize("name", ["gpt2", "bart"])
     def test_byte_pairs(self, parity, copy_of, tmp_path, name):
@@ -220,26 +220,26 @@ class TestLive:
 
         case = FAMILIES[name]
         directory = copy_of(case).directory
-        theirs = transformers.AutoTokenizer.from_pretrained(directory)
+        hub = transformers.AutoTokenizer.from_pretrained(directory)
         expected = case.tokenizer.tokenize(TEXTS).to_list()
         around = ([0], [2]) if name == "bart" else ([], [])
-        found = [around[0] + ids + around[1] for ids in expected]
-        assert theirs(TEXTS)["input_ids"] == found
-        assert theirs.model_max_length == 24
-        assert theirs.eos_token == case.tokenizer.get_config()["end_of_text"]
-        theirs.save_pretrained(tmp_path / "theirs")
-        assert not (tmp_path / "theirs" / "vocab.json").exists()
-        (tmp_path / "theirs" / "config.json").write_bytes((directory / "config.json").read_bytes())
-        assert read_tokenizer(tmp_path / "theirs").tokenize(TEXTS).to_list() == expected
+        special = [around[0] + ids + around[1] for ids in expected]
+        assert hub(TEXTS)["input_ids"] == special
+        assert hub.model_max_length == 24
+        assert hub.eos_token == case.tokenizer.get_config()["end_of_text"]
+        hub.save_pretrained(tmp_path / "hub")
+        assert not (tmp_path / "hub" / "vocab.json").exists()
+        (tmp_path / "hub" / "config.json").write_bytes((directory / "config.json").read_bytes())
+        assert read_tokenizer(tmp_path / "hub").tokenize(TEXTS).to_list() == expected
 
     def test_words(self, parity, tmp_path):
         import transformers
 
         cased = WordPieceTokenizer(TOKENS, **CASED)
         write_bert(FAMILIES["bert"].random(), tmp_path, cased)
-        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
-        assert theirs("é 中中")["input_ids"] == [2, 10, 1, 3]
-        theirs.save_pretrained(tmp_path / "theirs")
-        assert not (tmp_path / "theirs" / "vocab.txt").exists()
-        again = read_tokenizer(tmp_path / "theirs")
+        hub = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        assert hub("é 中中")["input_ids"] == [2, 10, 1, 3]
+        hub.save_pretrained(tmp_path / "hub")
+        assert not (tmp_path / "hub" / "vocab.txt").exists()
+        again = read_tokenizer(tmp_path / "hub")
         assert again.vocabulary == tuple(TOKENS) and again.get_config() == CASED

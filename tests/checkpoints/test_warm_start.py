@@ -47,17 +47,17 @@ def test_the_decoder_has_the_same_weights():
         pairs = [(block.cross_attention, source.attention)]
         pairs.append((block.cross_attention_norm, source.attention_norm))
         for layer, start in pairs:
-            for found, expected in zip(layer.get_weights(), start.get_weights(), strict=True):
-                np.testing.assert_array_equal(found, expected)
+            for actual, expected in zip(layer.get_weights(), start.get_weights(), strict=True):
+                np.testing.assert_array_equal(actual, expected)
         block.cross_attention.call = lambda query, **rest: 0 * query
         block.cross_attention_norm.call = lambda x, residual, training: residual
         expected = array(source(x))
-        found = array(block(x, encoded=x))
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        actual = array(block(x, encoded=x))
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_written_and_read(tmp_path):
-    """BERT's epsilon is not BART's: the directory is one of ours, with BERT's tokenizer."""
+    """BERT's epsilon is not BART's: `config.json` has our fields, and the tokenizer is BERT's."""
     model, _ = load_from_encoder(SMALL)
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], lowercase=False)
     write_bart(model, tmp_path, tokenizer, {"start_id": 2, "stop_ids": (3,), "pad_id": 0})
