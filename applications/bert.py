@@ -29,7 +29,9 @@ class Pretrain(Examples, FromScratch, FromText):
     mask_rate: float = training("share of the tokens to predict", 0.15)
     whole_words: bool = rare("mask all pieces of a word or none", True)
     dynamic_masking: bool = rare("mask other words in every epoch", True)
-    initial_embeddings: Literal["random", "counts"] = rare("start, if new", "random")
+    initial_embeddings: Literal["random", "counts"] = rare(
+        "of a new model: at random, or from counts of tokens that occur together", "random"
+    )
 
     def __post_init__(self):
         if (self.text_files is None) == (self.records_dir is None):

@@ -4,6 +4,7 @@ In: the fields that a verb adds. Out: its dataclass. A subclass may give a flag 
 another text; `EXAMPLE` is a command, with `{}` for `tfmodels APPLICATION VERB`.
 """
 
+import glob
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -41,6 +42,9 @@ class Training(Settings):
 
     def check_files(self) -> None:
         super().check_files()
+        path = os.path.expanduser(self.checkpoint)
+        if path.startswith(("/", "./", "../")) and not glob.glob(f"{path}*"):  # or bert_model.ckpt
+            raise InputError(f"--checkpoint {self.checkpoint}: no such file; correct the path")
         if "TF_CONFIG" not in os.environ:  # of several workers only the chief writes
             refuse_existing(self.output_dir, "another --output_dir")
 
@@ -50,7 +54,7 @@ class FromScratch(Settings):
     """Settings of a new model."""
 
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = model(
-        "of a new one", "mini"
+        "of a new model", "mini"
     )
     vocabulary_size: int = rare("maximum number of tokens to learn for a new model", 16000)
 

@@ -240,7 +240,8 @@ def _converted(kind, given):
     if not isinstance(given, str) or kind is float and not math.isfinite(float(given)):
         raise TypeError
     if kind is bool:
-        return {"true": True, "false": False}[given.lower()]
+        words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+        return words[given.lower()]
     if origin is typing.Literal:
         return {name: name for name in typing.get_args(kind)}[given]
     return kind(given)

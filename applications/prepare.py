@@ -16,7 +16,7 @@ class Examples(Settings):
     """How examples are made of text."""
 
     text_column: str = data("column of the text, in tables (.tsv, .csv, .jsonl)", "text")
-    vocabulary: str | None = data("vocab.txt or checkpoint; if not given, learned", None)
+    vocabulary: str | None = data("vocab.txt or directory with it; learned if not given", None)
     vocabulary_size: int = data("maximum number of tokens to learn", 16000)
     lowercase: bool = data("fold case and strip accents, if not a checkpoint's", True)
     held_out: float = data("share of the documents to measure on", 0.02)

@@ -88,11 +88,7 @@ class Settings:
                     )
 
     def check_files(self) -> None:
-        """Refuse files that do not exist.
-
-        Raises:
-            InputError: with the flag, the path and the remedy.
-        """
+        """Refuse files that do not exist; the `InputError` names flag and path."""
         for name, missing in INPUTS.items():
             value = getattr(self, name, None) or []
             for path in value if isinstance(value, list) else [value]:

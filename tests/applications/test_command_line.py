@@ -116,9 +116,9 @@ def test_mistakes_in_words(words, line, capsys):
     assert refused(capsys, *words) == f"tfmodels: {line}"
 
 
-def test_a_setting_may_be_unset():
-    settings, _ = parse([*TRAIN, "--learning_rate", "null"])
-    assert settings.learning_rate is None
+def test_null_and_no():
+    settings, _ = parse([*TRAIN, "--learning_rate", "null", "--lowercase", "no"])
+    assert settings.learning_rate is None and settings.lowercase is False
 
 
 class TestConfig:
@@ -163,6 +163,7 @@ def test_files(tmp_path, capsys):
     for words, message in (
         ([*train, missing], f"--train_file {missing}: no such file"),
         ([*train, rows, "--eval_file", missing], f"--eval_file {missing}: no such file"),
+        ([*train, rows, "--checkpoint", missing], f"--checkpoint {missing}: no such file"),
         ([*train, rows, "--output_dir", there], "already exists; give another --output_dir"),
         ([*evaluate, "--report_dir", there], "already exists; give another --report_dir"),
         ([*evaluate, "--model_dir", missing], f"--model_dir {missing}: no such directory"),
