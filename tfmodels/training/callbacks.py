@@ -187,6 +187,7 @@ class Progress(keras.callbacks.Callback):
             self._first = self._steps.step, self._trained
             if not self.model.stop_training:
                 self._from, self._start = self._first
+                self._said = self._start
         if self._shown and self._trained - self._said >= self._interval:
             self._said = self._trained
             self._print(self._line({"loss": float(logs["loss"])}), self._moves)
