@@ -127,8 +127,8 @@ class Application:
         return [table((f"on held-out {held_out}", "value"), rows)]
 
     def plots(self, task: "Task", metrics: dict) -> dict:
-        """Return the arguments of `report.plot`."""
-        return {"history": task.history.history}
+        """Return further arguments of `plots.draw`."""
+        return {}
 
     def configure(self, task: "Task", settings: Settings) -> None:
         """Give a loaded task the settings of `evaluate`, `predict` or `export`."""
@@ -159,9 +159,7 @@ class Application:
             with whole_directory(output_dir, "another --output_dir") as directory:
                 task.write(directory)
                 shutil.copytree(folder / "logs", directory / "logs", dirs_exist_ok=True)
-                plots = self.plots(task, metrics)
-                card = self.card(metrics, settings, task)
-                report.write(directory, self.title, card, settings, metrics, plots)
+                report.write(directory, self, task, rows, settings, metrics)
         summary = {key: metrics[key] for key in self.summary or metrics if key in metrics}
         print(f"model: {settings.output_dir}; plots: {settings.output_dir}/plots", file=sys.stderr)
         print(json.dumps({"model_dir": settings.output_dir, **summary}))

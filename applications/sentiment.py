@@ -78,14 +78,13 @@ class Sentiment(Application):
         }  # fmt: skip
 
     def plots(self, task, metrics: dict) -> dict:
-        confusion = {"confusion": metrics["confusion"], "labels": task.labels}
-        return {**super().plots(task, metrics), **confusion}
+        return {"confusion": metrics["confusion"], "labels": task.labels}
 
     def measure(self, task, held_out, settings: Train) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory: Path, metrics: dict) -> None:
-        from applications.report import plot_confusion
+        from applications.plots import plot_confusion
 
         plot_confusion(directory / "confusion.png", metrics["confusion"], list(metrics["classes"]))
 
@@ -93,14 +92,14 @@ class Sentiment(Application):
         from tfmodels.metrics.tables import table
 
         rows = [
-            (label, row["precision"], row["recall"], row["f1"], row["examples"])
-            for label, row in metrics["classes"].items()
+            (number, label, row["precision"], row["recall"], row["f1"], row["examples"])
+            for number, (label, row) in enumerate(metrics["classes"].items())
         ]
         return [
             f"On {metrics['examples']} held-out rows: accuracy {metrics['accuracy']:.4f}, macro F1 "
             f"{metrics['macro_f1']:.4f}, the best of {len(task.history.epoch)} evaluations on "
             "these rows.",
-            table(("label", "precision", "recall", "F1", "examples"), rows),
+            table(("id", "label", "precision", "recall", "F1", "examples"), rows),
         ]
 
 

@@ -112,6 +112,7 @@ class Summarization(Application):
 
     def card(self, metrics: dict, settings: Train, task) -> list[str]:
         from tfmodels.metrics.tables import table
+        from tfmodels.serving.cards import ENDS, STAYS
 
         names = ("rouge1", "rouge2", "rougeL", "rougeLsum")
         rows = [("this model", *(metrics[name] for name in names))]
@@ -120,8 +121,10 @@ class Summarization(Application):
             f"On {metrics['examples']} held-out pairs, the best of {len(task.history.epoch)} "
             "evaluations on them:",
             table(("", "ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum"), rows),
+            STAYS,
             "What it writes:",
             metrics["table"],
+            ENDS,
         ]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -32,18 +31,22 @@ def test_learned(model_dir):
     }  # fmt: skip
 
 
-def test_a_card_has_no_paths_of_the_machine_and_only_pictures_that_are_there(model_dir, tmp_path):
-    from applications.report import write_card
-    from applications.sentiment import Train
-
-    card = (model_dir / "README.md").read_text(encoding="utf-8")
-    pictures = re.findall(r"\]\((plots/[a-z]+\.png)\)", card)
-    assert pictures and all((model_dir / picture).is_file() for picture in pictures)
-    assert "`reviews.tsv`" in card and str(model_dir.parent) not in card
-    settings = Train(train_file="/home/me/reviews.tsv", output_dir="/home/me/out")
-    write_card(tmp_path, "A model", ["It works."], settings, pictures=[])
-    card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "/home" not in card and "plots/" not in card
+def test_standard_output_has_json_lines_only(model_dir, reviews, tmp_path, capfd):
+    """Of every verb; what people read is on standard error, without rewriting lines in a file."""
+    model, flags = tmp_path / "model", ["--model_dir", model_dir]
+    data = ["--train_file", reviews, "--output_dir", model, *TRAIN_FLAGS, "--epochs", "1"]
+    for verb, *arguments in (
+        ("train", *data),
+        ("evaluate", *flags, "--eval_file", reviews),
+        ("predict", *flags, *TEXTS),
+        ("export", *flags, "--export_dir", tmp_path / "served"),
+    ):
+        assert main(["sentiment", verb, *map(str, arguments)]) == 0
+        shown = capfd.readouterr()
+        lines = shown.out.splitlines()
+        assert lines and all(isinstance(json.loads(line), dict) for line in lines), verb
+        assert "\r" not in shown.err and "\x1b" not in shown.err, verb
+        assert verb != "train" or ", step 14 of 14, loss " in shown.err
 
 
 class TestEvaluate:

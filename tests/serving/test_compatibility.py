@@ -208,7 +208,7 @@ class TestOurs:
         found = json.loads((ours / "signatures.json").read_text())
         assert found["task"] is None and found["signatures"] == check(ours).signatures
         assert found["bytes"]["float32_weights"] == 0 < found["bytes"]["exported"]
-        assert (ours / "README.md").read_text() == "# Counts letters\n"
+        assert (ours / "README.md").read_text().startswith("# Counts letters\n")
         assert json.loads((ours / "checksums.json").read_text()).keys() >= {
             "saved_model.pb", "signatures.json", "variables/variables.index", "README.md",
             "assets.extra/tf_serving_warmup_requests",

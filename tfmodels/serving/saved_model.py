@@ -7,7 +7,6 @@ that the server does not look at and renamed when it is whole.
 
 import errno
 import re
-import shutil
 from pathlib import Path
 
 import tensorflow as tf
@@ -15,6 +14,7 @@ import tensorflow as tf
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import hash_of, whole_directory, write_json
 from tfmodels.serving import compatibility, warmup
+from tfmodels.serving.cards import exported_card
 from tfmodels.serving.contracts import described
 
 LARGEST_GRAPH = 1.9e9  # bytes of constants; a protocol buffer ends at 2 GiB
@@ -36,7 +36,7 @@ def save(
             The variables that they read are saved.
         tokenizer: `tf.Module` whose tables they read, if it has any.
         task: name in `contracts.CONTRACTS` of what the signatures promise; `None` for others.
-        card: path of a model card that goes with the version, if there is one.
+        card: path of the model's card, if there is one; see `cards.exported_card`.
         max_length: maximum number of tokens of a row that signatures on ids take; the warm-up
             has no longer ones.
         max_words: maximum number of words in the texts of the warm-up, where the signature does
@@ -46,7 +46,7 @@ def save(
 
     Returns:
         `Path` of the new version, `<root>/<number>`. Beside the graph it has the warm-up requests,
-        `signatures.json`, `checksums.json` and the card.
+        `signatures.json`, `checksums.json` and a card, `README.md`.
 
     Raises:
         InputError: if the directory cannot be written, the server could not run the model, or its
@@ -81,8 +81,8 @@ def save(
         warmup.write(partial, root.name, warmed, max_length, max_words)
         content = {"task": task, "signatures": described(graph), "bytes": sizes}
         write_json(partial / compatibility.SIGNATURES, content)
-        if card is not None and Path(card).is_file():
-            shutil.copyfile(card, partial / "README.md")
+        text = exported_card(card, version, content["signatures"])
+        (partial / "README.md").write_text(text, encoding="utf-8")
         files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
         sums = {str(path.relative_to(partial)): hash_of(path) for path in files}
         write_json(partial / compatibility.CHECKSUMS, sums)

@@ -266,6 +266,7 @@ class Task:
                     tokens=data.tokens,
                     verbose=verbose,
                 )
+        self.history.data = data.line
         return self.history
 
     def evaluate(
@@ -368,7 +369,7 @@ class Task:
         Args:
             root: directory of the versions, such as `saved_models/reviews`.
             frozen: whether the weights become constants of the graph.
-            card: a model card to put beside the graph.
+            card: the model's card; the version gets it without examples and pictures.
 
         Returns:
             Path of the new version.

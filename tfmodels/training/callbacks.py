@@ -209,6 +209,7 @@ class Progress(keras.callbacks.Callback):
             self._first = self._steps.step, self._trained
             if not self.model.stop_training:
                 self._from, self._start = self._first
+                self._shown_at = self._start
         if self._shown and self._trained - self._shown_at >= self._interval:
             self._shown_at = self._trained
             self._print(self._line({"loss": float(logs["loss"])}), self._moves)

@@ -1,0 +1,179 @@
+"""The pictures of a training: its curves, and the confusion matrix.
+
+In: numbers. Out: PNG files.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfmodels.errors import first_line
+
+# Beginnings of the names of fonts with Chinese, as systems install them; matplotlib has none.
+CHINESE_FONTS = ("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "PingFang",
+                 "Hiragino Sans", "Heiti", "STHeiti", "Microsoft YaHei", "SimHei", "SimSun",
+                 "Droid Sans Fallback", "AR PL", "Arial Unicode")  # fmt: skip
+LABELS_WITH_NUMBERS, LABELS_WITH_NAMES, CHARACTERS = 20, 100, 24
+
+
+def draw(directory: Path, history, metric: str, confusion=None, labels: Sequence[str] = ()) -> list:
+    """Write `curves.png` and, if given, `confusion.png`; print why if they cannot be drawn.
+
+    A picture that fails must not cost the training that it shows.
+
+    Returns:
+        list of the names of the pictures.
+    """
+    drawn = []
+    try:
+        directory.mkdir(exist_ok=True)
+        plot_curves(directory / "curves.png", history, metric)
+        drawn.append("curves")
+        if confusion is not None:
+            plot_confusion(directory / "confusion.png", confusion, labels)
+            drawn.append("confusion")
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise  # a full disk: the model would not be whole either
+        print(f"tfmodels: warning: no plots ({first_line(error)})", file=sys.stderr)
+    return drawn
+
+
+def plot_curves(path: Path, history, metric: str) -> None:
+    """Write the curves of a training: the loss, a metric if measured, the learning rate.
+
+    Args:
+        path: of the PNG file.
+        history: what `tfmodels.training.loop.fit` returns.
+        metric: name of the metric; that of held-out rows is `val_` with it.
+    """
+    values = history.history
+    measured = [name for name in (metric, f"val_{metric}") if name in values]
+    count = 2 + bool(measured)
+    figure = _figure(5 * count, 4)
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    points = np.array(history.points, float).reshape(-1, 3)
+    panels[0].set_title("loss")
+    if len(points):
+        _draw_points(panels[0], points[:, 0], points[:, 1])
+    _draw_measured(panels[0], history, ["val_loss"] if len(points) else ["loss", "val_loss"])
+    if measured:
+        panels[1].set_title(metric)
+        _draw_measured(panels[1], history, measured)
+        panels[1].margins(y=0.2)
+    panels[-1].set_title("learning rate")
+    marker = "." if len(points) < 20 else None
+    panels[-1].plot(points[:, 0], points[:, 2], color="C2", marker=marker)
+    panels[-1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
+    epoch = f"{history.steps_per_epoch or 0:,.1f}".removesuffix(".0")
+    of_epoch = f" ({epoch} an epoch)" if history.steps_per_epoch else ""
+    last = max([*history.steps, *points[:, 0], 1])
+    for axes in panels:
+        axes.set_xlabel(f"steps{of_epoch}")
+        axes.set_xlim(0, last * 1.04)
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_confusion(path: Path, confusion, labels: Sequence[str]) -> None:
+    """Write the confusion matrix, in per cent of the true label, with the counts below.
+
+    Args:
+        path: of the PNG file.
+        confusion: counts, a row for each true label.
+        labels: their names. If no installed font draws them, numbers stand for them.
+    """
+    confusion = np.asarray(confusion)
+    size, total = min(4 + 0.55 * len(labels), 24), int(confusion.sum())
+    figure = _figure(size + 1, size)
+    axes = figure.add_subplot()
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the true label", shrink=0.8)
+    names = [_short(label) for label in labels]
+    fonts = _fonts(names)
+    if fonts is None:
+        names = [str(number) for number in range(len(labels))]
+        figure.supxlabel("The labels of these ids are in the model's README.md.", fontsize="small")
+    if len(labels) <= LABELS_WITH_NAMES:
+        options = {"parse_math": False, "fontfamily": fonts or ["DejaVu Sans"]}
+        room = 6 * size / len(labels)  # characters above each other
+        turned = {"rotation": 45, "ha": "right"} if max(map(len, names)) > room else {}
+        axes.set_xticks(range(len(labels)), names, **options, **turned)
+        axes.set_yticks(range(len(labels)), names, **options)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(f"accuracy {confusion.trace() / max(total, 1):.1%} on {total} rows")
+    if len(labels) <= LABELS_WITH_NUMBERS:
+        font = 11 if len(labels) < 6 else 8
+        for row, column in np.ndindex(confusion.shape):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            text = f"{share[row, column]:.0%}\n{confusion[row, column]}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font)
+    figure.savefig(path, dpi=120)
+
+
+def _figure(width, height):
+    # The object interface: pyplot would start a window system and keep every figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_points(axes, steps, losses):
+    """Draw the training loss, smoothed where there are many points."""
+    window = len(losses) // 20
+    if window < 2:
+        axes.plot(steps, losses, color="C0", marker=".", label="training")
+        return
+    axes.plot(steps, losses, color="C0", alpha=0.25)
+    smooth, middle = (np.convolve(v, np.ones(window) / window, "valid") for v in (losses, steps))
+    axes.plot(middle, smooth, color="C0", label="training")
+
+
+def _draw_measured(axes, history, names):
+    """Draw what was measured at each evaluation, and mark the one whose weights were kept."""
+    names = [name for name in names if name in history.history]
+    for name in names:
+        held_out = name.startswith("val_")
+        label, colour = ("held out", "C1") if held_out else ("training", "C0")
+        axes.plot(history.steps, history.history[name], "o-", color=colour, label=label)
+    if not history.steps:
+        return
+    kept = len(history.steps) - 1 if history.best is None else history.best
+    step, named = history.steps[kept], f"kept: evaluation {kept + 1}, step {history.steps[kept]}"
+    axes.axvline(step, color="grey", linestyle=":", label=named, zorder=0)
+    if names:
+        value = history.history[names[-1]][kept]
+        axes.plot([step], [value], "o", color="black", markersize=10, fillstyle="none")
+        axes.annotate(f"{value:.4g}", (step, value), (0, 9), textcoords="offset points",
+                      ha="right" if step > history.steps[-1] / 2 else "left")  # fmt: skip
+
+
+def _short(label: str) -> str:
+    """Return a label without its middle, if it is long."""
+    label, half = " ".join(label.split()), CHARACTERS // 2
+    return label if len(label) <= CHARACTERS else f"{label[:half]}…{label[1 - half :]}"
+
+
+def _fonts(texts: Sequence[str]) -> list[str] | None:
+    """Return the font families that together draw all characters; None if there are none."""
+    from matplotlib import font_manager
+
+    def missing(file, characters):
+        return {c for c in characters if ord(c) not in font_manager.get_font(file).get_charmap()}
+
+    rest = missing(font_manager.findfont("DejaVu Sans"), set("".join(texts)))
+    if not rest:
+        return ["DejaVu Sans"]
+    for font in font_manager.fontManager.ttflist:
+        if font.name.startswith(CHINESE_FONTS) and not missing(font.fname, rest):
+            return ["DejaVu Sans", font.name]
+    return None
