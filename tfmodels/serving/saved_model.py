@@ -79,9 +79,10 @@ def save(
         sizes = {"float32_weights": weights, "exported": sum(p.stat().st_size for p in files)}
         warmed = {name: (function, signatures[name][1]) for name, function in functions.items()}
         warmup.write(partial, root.name, warmed, max_length, max_words)
-        content = {"task": task, "signatures": described(graph), "bytes": sizes}
+        shapes = described(graph)
+        content = {"task": task, "signatures": shapes, "bytes": sizes}
         write_json(partial / compatibility.SIGNATURES, content)
-        text = exported_card(card, version, content["signatures"])
+        text = exported_card(card, version, shapes)
         (partial / "README.md").write_text(text, encoding="utf-8")
         files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
         sums = {str(path.relative_to(partial)): hash_of(path) for path in files}

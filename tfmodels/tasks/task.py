@@ -247,7 +247,7 @@ class Task:
             if verbose != 0:
                 print(f"{data.line}; {self.started}", file=sys.stderr)
             with source_errors(*self._sources):
-                self.history = loop.fit(
+                history = loop.fit(
                     self.model,
                     data.batches,
                     total,
@@ -266,8 +266,9 @@ class Task:
                     tokens=data.tokens,
                     verbose=verbose,
                 )
-        self.history.data = data.line
-        return self.history
+        history.data = data.line
+        self.history = history
+        return history
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
