@@ -212,7 +212,7 @@ def best_of(capsys, patience, warmup_steps=0, **values):
 def test_the_best_weights_are_kept_and_said(capsys):
     history, weight, line = best_of(capsys, 2, val_f1=[0.1, 0.7, 0.6, 0.7, 0.9, 0.9])
     assert history.best == 1 and weight == 0b11 and history.epoch == [0, 1, 2, 3]
-    assert history.ended == "stopped: no better one in 2 evaluations"
+    assert history.ended == "stopped early: no better evaluation in 2 (patience)"
     assert line == f"kept the weights of evaluation 2 of 4 (val_f1 0.7000); {history.ended}"
 
 

@@ -193,7 +193,13 @@ def as_texts(x: Any) -> TextFiles:
             f"one string, {os.fspath(x)[:60]!r}; give a list of strings, or "
             "tfmodels.data.open_texts('book.txt') for a file"
         )
+    if isinstance(x, list | tuple) and x and all(_is_file(text) for text in x):
+        raise InputError(f"{x[0]!r} is a file; give tfmodels.data.open_texts([...]) to read files")
     return TextRows(as_source(x, columns=("text",)))
+
+
+def _is_file(text: Any) -> bool:
+    return isinstance(text, str) and len(text) < 4096 and "\0" not in text and os.path.isfile(text)
 
 
 def _grouped(sentences: Iterator[str | None]) -> Iterator[list[str]]:

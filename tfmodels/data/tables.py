@@ -98,7 +98,7 @@ class FileSource(LineFile):
                 hint = " (the first line must name them)" if named else ""
                 raise InputError(
                     f"{self.name}:{head[1]}: {problem} named {column!r}; "
-                    f"the columns are {brief.repr(names)}{hint}"
+                    f"the columns are {brief.repr(names)}{hint}; name one of them"
                 )
         if first is None:
             raise InputError(

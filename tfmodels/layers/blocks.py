@@ -159,7 +159,8 @@ class EncoderBlock(_Block):
     Call arguments:
         inputs: float `[B, S, H]`.
         attention_mask: bool that broadcasts to `[B, S, S]`, `True` = may be attended to.
-        return_attention_scores: whether to return the attention weights too.
+        return_attention_scores: whether to return the attention weights too; not in a functional
+            model (`inspect` of a model returns those of all layers).
         training: bool.
 
     Returns:

@@ -61,7 +61,8 @@ class Client:
         known = parts.scheme in ("http", "https", "grpc") and parts.netloc
         if not known or match is None or grpc == bool(match[1]):
             raise InputError(
-                f"{url}: give http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME"
+                f"{url}: not the URL of a model; give http://HOST:8501/v1/models/NAME or "
+                "grpc://HOST:8500/NAME"
             )
         if timeout <= 0 or retries < 0:
             raise InputError(f"timeout {timeout}, retries {retries}: give above 0, and 0 or more")

@@ -68,12 +68,17 @@ class CausalLM(LanguageTask):
         separator: text between a prompt and its response, where it was trained on responses.
         started: see `Task`.
 
-    The logs of `fit` have the perplexity beside the cross-entropy.
+    `fit(texts)` trains on running text, a list of strings or `tfmodels.data.open_texts("book.txt")`;
+    `fit(prompts, responses)` trains on the responses. The logs have the perplexity beside the
+    cross-entropy. `predict(prompts)` returns for each a dict of `text`, the continuation, and
+    `score`, its log-probability; `generate(prompts)` returns the texts alone.
 
     Example:
-        >>> task = CausalLM.from_scratch(["a long text"], size="tiny", max_length=64)
-        >>> task.fit(["a long text"], epochs=2)
-        >>> task.predict(["a long"])
+        >>> texts = ["the old king went to the sea and the old king came home. "] * 40
+        >>> task = CausalLM.from_scratch(texts, size="tiny", vocabulary_size=300, max_length=32)
+        >>> task.fit(texts, batch_size=4, epochs=2)
+        >>> task.configure(max_new_tokens=16, sample=True, top_p=0.9)
+        >>> task.generate(["the old"])
     """
 
     application = "gpt"
@@ -177,12 +182,16 @@ class CausalLM(LanguageTask):
         model, report = load_gpt(directory, dtype=dtype)
         settings = saved_settings(directory)
         options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
-        return cls(model, read_tokenizer(directory), started=str(report), **options)
+        task = cls(model, read_tokenizer(directory), started=str(report), **options)
+        task.configure(**settings.get("generation", {}))
+        return task
 
     def configure(
         self, *, stop: Iterable[str] | None = None, seed: int | None = None, **generation: Any
     ) -> None:
-        """Say how texts are continued, in `predict`, `generate`, `stream` and `export`.
+        """Set how texts are continued, in `predict`, `generate`, `stream` and `export`.
+
+        The settings are saved with the model.
 
         Args:
             stop: strings that end a continuation.
@@ -327,9 +336,14 @@ class CausalLM(LanguageTask):
             carry = advance(carry)
         yield text()[len(shown) :]
 
+    def _settings_of_generation(self) -> Generation:
+        # A model with few positions must have room for a prompt.
+        default = min(Generation.max_new_tokens, max(self.model.config.max_length // 2, 1))
+        return Generation(**{"max_new_tokens": default, **self._generation})
+
     def _generator(self) -> TextGenerator:
         return TextGenerator(
-            self.model, self.tokenizer, Generation(**self._generation), self._stop,
+            self.model, self.tokenizer, self._settings_of_generation(), self._stop,
             self.separator, self._seed,
         )  # fmt: skip
 
@@ -353,11 +367,12 @@ class CausalLM(LanguageTask):
                 f"sample_prompt: {taken} tokens, and the model has positions for "
                 f"{self.model.config.max_length}; shorten it"
             )
-        self.configure(max_new_tokens=min(number, room), sample=True, temperature=0.8, top_k=50,
-                       seed=seed)  # fmt: skip
+        sampler = CausalLM(self.model, self.tokenizer, separator=self.separator)
+        sampler.configure(max_new_tokens=min(number, room), sample=True, temperature=0.8, top_k=50,
+                          seed=seed)  # fmt: skip
 
         def sample(epoch, logs):
-            print(f"sample: {prompt}|{self.generate([prompt])[0]}", file=sys.stderr)
+            print(f"sample: {prompt}|{sampler.generate([prompt])[0]}", file=sys.stderr)
 
         return keras.callbacks.LambdaCallback(on_epoch_end=sample)
 
@@ -424,7 +439,7 @@ class CausalLM(LanguageTask):
 
     def signatures(self) -> dict:
         return generation_signatures(
-            self.model, self.tokenizer, Generation(**self._generation), self._stop,
+            self.model, self.tokenizer, self._settings_of_generation(), self._stop,
             self.separator, self._seed,
         )  # fmt: skip
 
@@ -434,9 +449,14 @@ class CausalLM(LanguageTask):
         return {"max_length": room, "max_words": room // 16}
 
     def write(self, directory: Path) -> None:
-        settings = {"application": self.application, "max_length": self.max_length}
+        settings: dict[str, Any] = {
+            "application": self.application, "max_length": self.max_length
+        }  # fmt: skip
         if self.separator:
             settings["separator"] = self.separator
+        generation = {**self._generation, "stop": list(self._stop), "seed": self._seed}
+        if any(generation.values()):
+            settings["generation"] = generation
         write_gpt(self.model, directory, self.tokenizer, settings)
 
 

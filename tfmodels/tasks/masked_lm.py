@@ -90,6 +90,10 @@ class MaskedLM(LanguageTask):
         dynamic_masking: mask other words in every pass.
         started: see `Task`.
 
+    `fit(texts)` trains on documents, a list of strings or `tfmodels.data.open_texts("book.txt")`.
+    `predict(texts)` returns for each text a list with, for each `[MASK]`, a list of dicts of `token`
+    and `score`.
+
     Example:
         >>> task = MaskedLM.from_preset("google-bert/bert-base-uncased")
         >>> task.predict(["The captain looked at the [MASK]."])

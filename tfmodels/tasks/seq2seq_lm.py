@@ -62,6 +62,10 @@ class Seq2SeqLM(Task):
             it in parts and writes for each.
         started: see `Task`.
 
+    `fit(sources, targets)` trains on two lists, `fit(tfmodels.data.open_table("pairs.tsv", "en",
+    "de"))` on two columns of a file. `predict(sources)` returns for each a dict of `summary`, the
+    text written, its `score`, `parts` and `truncated`; `generate(sources)` returns the texts alone.
+
     Example:
         >>> task = Seq2SeqLM.from_preset("facebook/bart-base")
         >>> task.fit(["a long story"], ["a story"])

@@ -40,6 +40,10 @@ class TextClassifier(EncoderTask):
             of four and more.
         **options: see `EncoderTask`; what is beyond the `max_length` tokens of a text is cut.
 
+    `fit(texts, labels)` trains on two lists, `fit(tfmodels.data.open_table("reviews.csv", "text",
+    "label"))` on two columns of a file. `predict(texts)` returns for each a dict of `label` and
+    `probabilities`.
+
     Example:
         >>> task = TextClassifier.from_preset("google-bert/bert-base-uncased")
         >>> task.fit(["a joy", "a bore"], ["good", "bad"], epochs=3)

@@ -165,7 +165,7 @@ def _finished(model, history, steps, best, shown):
     history.epoch, history.best = list(range(number)), best.kept if best else None
     history.steps = [min(end, steps.step) for end in steps.ends[:number]]
     if best and best.ended:
-        history.ended = f"stopped: no better one in {max(best.patience, 1)} evaluations"
+        history.ended = f"stopped early: no better evaluation in {max(best.patience, 1)} (patience)"
     elif steps.step < steps.ends[-1]:
         history.ended = f"stopped by a callback after step {steps.step} of {steps.ends[-1]}"
     else:
