@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from tests.data.written import write
-from tfmodels.data.documents import TextFiles
+from tfmodels.data.documents import TextFiles, as_texts
 from tfmodels.errors import InputError
 from tfmodels.text.sentences import split_sentences
 
@@ -176,3 +176,9 @@ class TestPassages:
         text = "y" * 500_000 + "\n" + " \n\t" * 100_000
         pieces = [text for _, text, _ in TextFiles(write(tmp_path / "a", text)).passages()]
         assert "".join(pieces) == text and max(map(len, pieces)) <= 200_000
+
+
+def test_names_of_files_are_no_texts(tmp_path):
+    (tmp_path / "book.txt").write_text("some text")
+    with pytest.raises(InputError, match="book.txt' is a file; give tfmodels.data.open_texts"):
+        as_texts([str(tmp_path / "book.txt")])

@@ -138,3 +138,11 @@ def test_stop_strings_and_what_comes_after_a_prompt(gpt_dir):  # noqa: F811
     assert mask.numpy().sum() < 20  # and it did not go on after it
     before = TextGenerator(model, tokenizer, generation, before=" king")
     assert text(before, "the old")[0] == long
+
+
+def test_settings_are_saved(gpt_dir, tmp_path):  # noqa: F811
+    task = tfmodels.load(gpt_dir)
+    task.configure(max_new_tokens=8, sample=True, temperature=0.9, stop=["."], seed=3)
+    wanted = task.generate(PROMPTS[:1])
+    task.save(tmp_path / "model")
+    assert tfmodels.load(tmp_path / "model").generate(PROMPTS[:1]) == wanted

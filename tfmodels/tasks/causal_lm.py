@@ -68,7 +68,7 @@ class CausalLM(LanguageTask):
         separator: text between a prompt and its response, where it was trained on responses.
         started: see `Task`.
 
-    `fit(texts)` trains on running text, a list of strings or `tfmodels.data.open_texts("book.txt")`;
+    `fit(texts)` trains on running text: strings, or `tfmodels.data.open_texts("book.txt")`.
     `fit(prompts, responses)` trains on the responses. The logs have the perplexity beside the
     cross-entropy. `predict(prompts)` returns for each a dict of `text`, the continuation, and
     `score`, its log-probability; `generate(prompts)` returns the texts alone.

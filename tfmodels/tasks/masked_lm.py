@@ -91,8 +91,8 @@ class MaskedLM(LanguageTask):
         started: see `Task`.
 
     `fit(texts)` trains on documents, a list of strings or `tfmodels.data.open_texts("book.txt")`.
-    `predict(texts)` returns for each text a list with, for each `[MASK]`, a list of dicts of `token`
-    and `score`.
+    `predict(texts)` returns for each text, and each `[MASK]` in it, a list of dicts of `token` and
+    `score`.
 
     Example:
         >>> task = MaskedLM.from_preset("google-bert/bert-base-uncased")

@@ -53,8 +53,8 @@ class TokenClassifier(EncoderTask):
 
     `fit(words, tags)` trains on lists of words with their tags, `fit(texts, entities)` on texts
     with `(type, start, end)` in characters, `fit(tfmodels.data.open_entities("train.conll"))` on
-    files. `predict(texts)` returns for each text a list of dicts of `entity`, `type`, `start`, `end`
-    (characters, end exclusive) and `score`.
+    files. `predict(texts)` returns for each text a list of dicts of `entity`, `type`, `start` and
+    `end` (characters, end exclusive) and `score`.
 
     Example:
         >>> task = TokenClassifier.from_preset("google-bert/bert-base-cased")
