@@ -21,56 +21,50 @@ class Kind(NamedTuple):
     """What the cards of an application say besides its own paragraphs."""
 
     pipeline: str  # the hub's name of the task
-    what: str
-    use: str  # and limits
     metrics: dict[str, str]  # of held-out data, the one that decides first, with the hub's names
     examples: tuple[str, str]  # texts to answer, in English and in Chinese
+    what: str
+    use: str  # and limits
 
 
 KINDS = {
     "sentiment": Kind(
-        "text-classification",
+        "text-classification", {"accuracy": "accuracy", "macro_f1": "f1"},
+        ("A warm, funny film.", "很好看的电影。"),
         "An encoder with a head that gives a text one of its labels, and each a probability.",
         "For texts like those of the training data, with one label each. Every text gets one of "
         "the labels, also where none fits; the probabilities are not calibrated; a text is read up "
         "to the maximum length. Do not decide about people by its answers alone.",
-        {"accuracy": "accuracy", "macro_f1": "f1"},
-        ("A warm, funny film.", "很好看的电影。"),
     ),
     "ner": Kind(
-        "token-classification",
+        "token-classification", {"f1": "f1", "precision": "precision", "recall": "recall"},
+        ("Ada Lovelace flew to Paris.", "李小龙在香港长大。"),
         "An encoder with a head that marks named entities with their characters and types.",
         "For texts like those of the training data, and their types of entities, which do not "
         "overlap. It misses entities and marks other words, more often in other kinds of texts: do "
         "not rely on it alone to remove personal data.",
-        {"f1": "f1", "precision": "precision", "recall": "recall"},
-        ("Ada Lovelace flew to Paris.", "李小龙在香港长大。"),
     ),
     "summarization": Kind(
-        "summarization",
+        "summarization", {"rougeL": "rouge", "rouge1": "rouge", "rouge2": "rouge"},
+        ("The captain looked at the river. Nobody spoke.", "船长看着河水。没有人说话。"),
         "An encoder-decoder that reads a text and writes one, such as a summary.",
         "For texts like those of the training data. It can state what the source does not, so "
         "people should check what it writes. ROUGE counts the words that an answer shares with a "
         "reference, not whether it is true.",
-        {"rougeL": "rouge", "rouge1": "rouge", "rouge2": "rouge"},
-        ("The captain looked at the river. Nobody spoke.", "船长看着河水。没有人说话。"),
     ),
     "gpt": Kind(
-        "text-generation",
+        "text-generation", {"perplexity": "perplexity"}, ("The old king", "从前"),
         "A causal language model that continues a text.",
         "For research, and for drafts that people check, in the language of its training text. "
         "What it writes is not filtered: it can be wrong, biased or offensive, and can repeat the "
         "training text.",
-        {"perplexity": "perplexity"},
-        ("The old king", "从前"),
     ),
     "bert": Kind(
-        "fill-mask",
+        "fill-mask", {"masked_lm_accuracy": "accuracy"},
+        ("The captain looked at the [MASK].", "船长看着[MASK]。"),
         "An encoder that was pretrained on text, with the heads of its pretraining.",
         "For fine-tuning (`--checkpoint`) in the language of its training text, whose biases it "
         "has. Its states were not trained to compare texts.",
-        {"masked_lm_accuracy": "accuracy"},
-        ("The captain looked at the [MASK].", "船长看着[MASK]。"),
     ),
 }  # fmt: skip
 
@@ -78,45 +72,44 @@ KINDS = {
 def write_card(
     directory: Path, application, task, rows, settings, metrics: dict, pictures: Iterable[str]
 ) -> None:
-    """Write the model card.
+    """Write the model card, `card.md` filled in.
 
     Args:
         directory: of the model.
-        application: `Application` that trained it.
-        task: trained.
-        rows: of the training.
-        settings: dataclass of the verb that trained.
-        metrics: of the held-out rows.
+        application, task, rows, settings, metrics: `Application`, the task that it trained, on
+            what, the dataclass of the verb, and the metrics of held-out rows.
         pictures: names of the PNG files in `plots/`.
     """
+    import keras
+    import tensorflow as tf
+
     kind, name = KINDS[application.name], Path(settings.output_dir).name
     values = {key: public(key, value) for key, value in vars(settings).items()}
     chinese = is_chinese(rows)
+    text = kind.examples[chinese]
     data = _files(values, "train_file", "text_files", "records_dir")
-    start = "from scratch" if values["checkpoint"] == "none" else f"from `{values['checkpoint']}`"
     held_out = _files(values, "eval_file", "eval_files")
-    held_out = f"`{held_out}`" if held_out else f"{settings.held_out:.0%} of it, drawn at random"
-    lines = [
-        "---", _header(kind, name, data, settings.checkpoint, metrics, chinese) + "---", "",
-        f"# {application.title}: {name}", "", f"{kind.what} Trained {start}.", "",
-        f"## Training data\n\n`{data}`: {task.history.data}. Held out: {held_out}.", "",
-        f"## Intended use and limits\n\n{kind.use}", "", "## Results", "",
-    ]  # fmt: skip
-    for paragraph in application.card(metrics, settings, task):
-        lines += [paragraph, ""]
-    for picture in pictures:
-        lines += [f"![{picture.capitalize()}](plots/{picture}.png)", ""]
-    lines += [
-        *_training(task.history.ended, values),
-        *_usage(application.name, kind, name, chinese),
+    results = [
+        *application.card(metrics, settings, task),
+        *(f"![{picture.capitalize()}](plots/{picture}.png)" for picture in pictures),
     ]
-    (directory / "README.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _files(values: dict, *names: str) -> str:
-    """Return the first of the settings that is given."""
-    files = next((values[name] for name in names if values.get(name)), "")
-    return ", ".join(files) if isinstance(files, list) else files
+    shown = {k: v for k, v in values.items() if v is not None and k != "output_dir"}
+    new = application.name == "gpt"  # as many tokens as every model has room for
+    card = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(
+        header=_header(kind, name, data, settings.checkpoint, metrics, chinese),
+        title=application.title, name=name, what=kind.what, use=kind.use, data=data,
+        start="from " + ("scratch" if settings.checkpoint == "none" else values["checkpoint"]),
+        described=task.history.data, results="\n\n".join(results), date=datetime.date.today(),
+        held_out=f"`{held_out}`" if held_out else f"{settings.held_out:.0%} of it, drawn at random",
+        tfmodels=tfmodels.__version__, tensorflow=tf.__version__, keras=keras.__version__,
+        ended=task.history.ended, settings=json.dumps(shown, indent=2, ensure_ascii=False),
+        stays=STAYS, ends=ENDS, application=application.name,
+        name_in_python=json.dumps(name, ensure_ascii=False), name_in_shell=shlex.quote(name),
+        text_in_python=json.dumps(text, ensure_ascii=False), text_in_shell=shlex.quote(text),
+        configure="task.configure(max_new_tokens=16)\n" if new else "",
+        flag=" --max_new_tokens 16" if new else "",
+    )  # fmt: skip
+    (directory / "README.md").write_text(card, encoding="utf-8")
 
 
 def public(name: str, value):
@@ -133,13 +126,18 @@ def public(name: str, value):
 
 def is_chinese(rows) -> bool:
     """Return whether a fifth of the letters of the first texts, and more, are Chinese."""
-    if hasattr(rows, "passages"):
-        texts = (text for _, text, _ in rows.passages())
-    else:
-        texts = (row[0] for _, row in rows.rows()) if hasattr(rows, "rows") else iter(())
+    texts = (text for _, text, _ in rows.passages()) if hasattr(rows, "passages") else (
+        (row[0] for _, row in rows.rows()) if hasattr(rows, "rows") else ()
+    )  # fmt: skip
     letters = [c for text in itertools.islice(texts, 200) for c in text[:1000] if c.isalpha()]
     kana = sum("\u3040" <= c <= "\u30ff" for c in letters)
     return sum("\u4e00" <= c <= "\u9fff" for c in letters) > max(len(letters) / 5, 5 * kana)
+
+
+def _files(values: dict, *names: str) -> str:
+    """Return the first of the settings that is given."""
+    files = next((values[name] for name in names if values.get(name)), "")
+    return ", ".join(files) if isinstance(files, list) else files
 
 
 def _header(kind, name, data, checkpoint, metrics, chinese) -> str:
@@ -150,7 +148,7 @@ def _header(kind, name, data, checkpoint, metrics, chinese) -> str:
 
     header = {"library_name": "keras", "tags": ["tfmodels"], "pipeline_tag": kind.pipeline}
     if chinese:
-        header = {"language": ["zh"], **header}
+        header["language"] = ["zh"]
     if checkpoint != "none" and not Path(checkpoint).exists() and HUB_NAME.fullmatch(checkpoint):
         header["base_model"] = checkpoint
     results = [
@@ -163,32 +161,3 @@ def _header(kind, name, data, checkpoint, metrics, chinese) -> str:
         result = {"task": {"type": kind.pipeline}, "dataset": dataset, "metrics": results}
         header["model-index"] = [{"name": name, "results": [result]}]
     return yaml.safe_dump(header, allow_unicode=True, sort_keys=False)
-
-
-def _training(ended, values) -> list[str]:
-    import keras
-    import tensorflow as tf
-
-    values = {k: v for k, v in values.items() if v is not None and k != "output_dir"}
-    return [
-        "## Training", "",
-        f"On {datetime.date.today()}, with tfmodels {tfmodels.__version__}, TensorFlow "
-        f"{tf.__version__} and Keras {keras.__version__}; {ended}. Settings:", "",
-        "```json", json.dumps(values, indent=2, ensure_ascii=False), "```", "",
-    ]  # fmt: skip
-
-
-def _usage(application, kind, name, chinese) -> list[str]:
-    text, quoted = kind.examples[chinese], shlex.quote(name)
-    new = flag = ""
-    if application == "gpt":  # as many tokens as every model has room for
-        new, flag = "task.configure(max_new_tokens=16)\n", " --max_new_tokens 16"
-    return [
-        STAYS, "", "## How to use it", "", f"From the directory that holds `{name}`:", "",
-        "```python", "import tfmodels", "",
-        f"task = tfmodels.load({json.dumps(name, ensure_ascii=False)})",
-        f"{new}print(task.predict([{json.dumps(text, ensure_ascii=False)}]))", "```", "",
-        "The same from the command line, and a SavedModel for TF Serving:", "", "```sh",
-        f"tfmodels {application} predict --model_dir {quoted}{flag} {shlex.quote(text)}",
-        f"tfmodels {application} export --model_dir {quoted}{flag}", "```", "", ENDS, "",
-    ]  # fmt: skip

@@ -49,34 +49,29 @@ def plot_curves(path: Path, history, metric: str) -> None:
         history: what `tfmodels.training.loop.fit` returns.
         metric: name of the metric; that of held-out rows is `val_` with it.
     """
-    values = history.history
-    measured = [name for name in (metric, f"val_{metric}") if name in values]
-    count = 2 + bool(measured)
-    figure = _figure(5 * count, 4)
-    panels = figure.subplots(1, count, squeeze=False)[0]
-    points = np.array(history.points, float).reshape(-1, 3)
-    panels[0].set_title("loss")
-    if len(points):
-        _draw_points(panels[0], points[:, 0], points[:, 1])
-    _draw_measured(panels[0], history, ["val_loss"] if len(points) else ["loss", "val_loss"])
-    if measured:
-        panels[1].set_title(metric)
-        _draw_measured(panels[1], history, measured)
-        panels[1].margins(y=0.2)
-    panels[-1].set_title("learning rate")
-    marker = "." if len(points) < 20 else None
-    panels[-1].plot(points[:, 0], points[:, 2], color="C2", marker=marker)
-    panels[-1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
-    epoch = f"{history.steps_per_epoch or 0:,.1f}".removesuffix(".0")
-    of_epoch = f" ({epoch} an epoch)" if history.steps_per_epoch else ""
-    last = max([*history.steps, *points[:, 0], 1])
-    for axes in panels:
-        axes.set_xlabel(f"steps{of_epoch}")
-        axes.set_xlim(0, last * 1.04)
+    steps, losses, rates = np.array(history.points, float).reshape(-1, 3).T
+    of = {"loss": ["loss", "val_loss"], metric: [metric, f"val_{metric}"], "learning rate": []}
+    of = {title: [n for n in names if n in history.history] for title, names in of.items()}
+    titles = [title for title, names in of.items() if names or title == "learning rate"]
+    figure = _figure(5 * len(titles), 4)
+    epoch = f" ({history.steps_per_epoch:.6g} an epoch)" if history.steps_per_epoch else ""
+    for number, title in enumerate(titles, start=1):
+        axes = figure.add_subplot(1, len(titles), number)
+        if title == "learning rate":
+            axes.plot(steps, rates, color="C2", marker="." if len(steps) < 20 else None)
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
+        elif title == "loss" and len(steps):
+            width = max(len(steps) // 20, 1)  # of the moving average
+            smooth = [np.convolve(v, np.ones(width) / width, "valid") for v in (steps, losses)]
+            axes.plot(steps, losses, color="C0", alpha=0.25)
+            axes.plot(*smooth, color="C0", marker="." if width == 1 else None, label="training")
+            of[title].remove("loss")  # that of whole stretches
+        if title != "learning rate" and history.steps:
+            _draw_measured(axes, history, of[title])
+        axes.set(title=title, xlabel=f"steps{epoch}")
+        axes.set_xlim(0, 1.04 * max([1, *steps, *history.steps]))
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend()
     figure.savefig(path, dpi=120)
 
 
@@ -127,34 +122,20 @@ def _figure(width, height):
     return figure
 
 
-def _draw_points(axes, steps, losses):
-    """Draw the training loss, smoothed where there are many points."""
-    window = len(losses) // 20
-    if window < 2:
-        axes.plot(steps, losses, color="C0", marker=".", label="training")
-        return
-    axes.plot(steps, losses, color="C0", alpha=0.25)
-    smooth, middle = (np.convolve(v, np.ones(window) / window, "valid") for v in (losses, steps))
-    axes.plot(middle, smooth, color="C0", label="training")
-
-
 def _draw_measured(axes, history, names):
     """Draw what was measured at each evaluation, and mark the one whose weights were kept."""
-    names = [name for name in names if name in history.history]
     for name in names:
-        held_out = name.startswith("val_")
-        label, colour = ("held out", "C1") if held_out else ("training", "C0")
+        label, colour = ("held out", "C1") if name.startswith("val_") else ("training", "C0")
         axes.plot(history.steps, history.history[name], "o-", color=colour, label=label)
-    if not history.steps:
-        return
     kept = len(history.steps) - 1 if history.best is None else history.best
-    step, named = history.steps[kept], f"kept: evaluation {kept + 1}, step {history.steps[kept]}"
-    axes.axvline(step, color="grey", linestyle=":", label=named, zorder=0)
-    if names:
-        value = history.history[names[-1]][kept]
+    step, label = history.steps[kept], f"kept: evaluation {kept + 1}, step {history.steps[kept]}"
+    axes.axvline(step, color="grey", linestyle=":", label=label, zorder=0)
+    for value in [history.history[name][kept] for name in names[-1:]]:
         axes.plot([step], [value], "o", color="black", markersize=10, fillstyle="none")
         axes.annotate(f"{value:.4g}", (step, value), (0, 9), textcoords="offset points",
                       ha="right" if step > history.steps[-1] / 2 else "left")  # fmt: skip
+    axes.margins(y=0.2)
+    axes.legend()
 
 
 def _short(label: str) -> str:

@@ -27,23 +27,19 @@ def exported_card(card: str | Path | None, version: Path, signatures: dict) -> s
     text = f"# {version.parent.name}\n"
     if card is not None and Path(card).is_file():
         text = _LEFT_OUT.sub("", Path(card).read_text(encoding="utf-8"))
-    lines = [
-        text.rstrip(),
-        "",
-        "## How to call this version",
-        "",
-        "| signature | inputs | outputs |",
-    ]
-    lines += ["| --- | --- | --- |"]
-    for name, sides in signatures.items():
-        tensors = (", ".join(f"`{key}`" for key in sides[side]) for side in ("inputs", "outputs"))
-        lines.append(f"| `{name}` | {' | '.join(tensors)} |")
+    names = ", ".join(f"`{name}`" for name in signatures)
+    text = f"{text.rstrip()}\n\n## How to call it\n\n`signatures.json` describes {names}.\n"
     inputs = signatures.get("serving_default", {}).get("inputs", {})
     if [tensor["dtype"] for tensor in inputs.values()] == ["string"]:
-        lines += [
-            "", f"From the directory that holds `{version.name}`, without tfmodels:", "",
-            "```python", "import tensorflow as tf", "import tensorflow_text", "",
-            f'ask = tf.saved_model.load("{version.name}").signatures["serving_default"]',
-            f'print(ask({next(iter(inputs))}=tf.constant(["A text."])))', "```",
-        ]  # fmt: skip
-    return "\n".join([*lines, ""])
+        (name,) = inputs
+        text += f'''From the directory above, without tfmodels:
+
+```python
+import tensorflow as tf
+import tensorflow_text
+
+ask = tf.saved_model.load("{version.name}").signatures["serving_default"]
+print(ask({name}=tf.constant(["A text."])))
+```
+'''
+    return text

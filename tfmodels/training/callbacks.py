@@ -251,11 +251,7 @@ class Progress(keras.callbacks.Callback):
 
 
 def _duration(seconds):
-    """Return a time to wait, for a person.
-
-    >>> [_duration(seconds) for seconds in (40, 600, 9000)]
-    ['40 s', '10 min', '2.5 h']
-    """
+    """Return a time in the unit that a person counts it in."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -106,16 +106,15 @@ def fit(
         if shown:
             print(f"resuming at step {start} of {steps}", file=sys.stderr)
     counted = Steps(ends, start, nonfinite == "skip", advice)
-    curve = Curve(counted, points)
+    logs = states and states.with_name("logs")
+    curve = Curve(counted, points, logs and logs / "steps")
     if start < steps and not (best and best.ended):
         progress = Progress(counted, epochs, tokens, shown and verbose == "auto")
         averaged = _averaged(model, [*callbacks, *filter(None, [best])])
         listed = [counted, curve, *averaged, progress, history]
         with lost_workers(model), contextlib.ExitStack() as stack:
-            if states:
-                logs = states.with_name("logs")
+            if states and logs:
                 logs.mkdir(parents=True, exist_ok=True)
-                curve.write_to(logs / "steps")
                 saved = SaveState(states, counted, save_every, more, curve)
                 stack.enter_context(saved.answering())
                 board = keras.callbacks.TensorBoard(str(logs), write_graph=False)
