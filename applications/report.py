@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from applications import cards, plots
-from tfmodels.files import read_json, refuse_existing, write_json
+from tfmodels.files import read_json, write_json
 
 OF_REPORTS = ("confusion", "table")  # metrics that have a file of their own
 
@@ -26,16 +26,6 @@ def write_mistakes(directory, mistakes):
     """Write `mistakes.jsonl`: a JSON object a line."""
     lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
     (Path(directory) / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
-def check_directory(report_dir):
-    """Refuse, before the work, a directory for a report that is there already.
-
-    Args:
-        report_dir: of `evaluate`; `None` for no report.
-    """
-    if report_dir is not None:
-        refuse_existing(report_dir, "another --report_dir")
 
 
 def print_measured(metrics, mistakes):
