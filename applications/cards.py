@@ -89,6 +89,8 @@ def write_card(
     text = kind.examples[chinese]
     data = _files(values, "train_file", "text_files", "records_dir")
     held_out = _files(values, "eval_file", "eval_files")
+    drawn = f"{settings.held_out:.0%} of it, drawn at random"
+    drawn += ", stratified by label" if application.labelled else ""
     results = [
         *application.card(metrics, settings, task),
         *(f"![{picture.capitalize()}](plots/{picture}.png)" for picture in pictures),
@@ -100,7 +102,7 @@ def write_card(
         title=application.title, name=name, what=kind.what, use=kind.use, data=data,
         start="from " + ("scratch" if settings.checkpoint == "none" else values["checkpoint"]),
         described=task.history.data, results="\n\n".join(results), date=datetime.date.today(),
-        held_out=f"`{held_out}`" if held_out else f"{settings.held_out:.0%} of it, drawn at random",
+        held_out=f"`{held_out}`" if held_out else drawn,
         tfmodels=tfmodels.__version__, tensorflow=tf.__version__, keras=keras.__version__,
         ended=task.history.ended, settings=json.dumps(shown, indent=2, ensure_ascii=False),
         stays=STAYS, ends=ENDS, application=application.name,

@@ -84,7 +84,9 @@ def unknown_name(kind: str, given: str, known: Iterable[str], otherwise: str) ->
     """Return the error about a name that does not exist, with the nearest one that does."""
     import difflib
 
+    known = list(known)
     near = difflib.get_close_matches(given, known, 1, 0.7)
+    near += [name for name in known if "--" + "".join(re.findall(r"[-_](\w)", name)) == given]
     remedy = f"did you mean {near[0]}?" if near else otherwise
     return InputError(f"{given}: unknown {kind}; {remedy}")
 

@@ -94,7 +94,10 @@ def plot_confusion(path: Path, confusion, labels: Sequence[str]) -> None:
     fonts = _fonts(names)
     if fonts is None:
         names = [str(number) for number in range(len(labels))]
-        figure.supxlabel("The labels of these ids are in the model's README.md.", fontsize="small")
+        figure.supxlabel(
+            "No font here has these labels: see README.md, or install Noto Sans CJK.",
+            fontsize="small",
+        )
     if len(labels) <= LABELS_WITH_NAMES:
         options = {"parse_math": False, "fontfamily": fonts or ["DejaVu Sans"]}
         room = 6 * size / len(labels)  # characters above each other

@@ -91,6 +91,8 @@ class EncoderTask(Task):
         )
         self._dropout = config.dropout if dropout is None else dropout
         self._preset = preset
+        if any(isinstance(label, list | tuple) for label in labels or ()):
+            raise InputError("labels: give the names of the classes here, and the tags to fit")
         self.labels = None if labels is None else list(labels)  # type: ignore[assignment]
         self._labels_given = labels is not None
         if self.labels is not None:

@@ -236,8 +236,9 @@ class Task:
             total = steps or int(epochs * of_pass)
             if not total:
                 raise InputError(
-                    f"batch_size {batch_size}: {epochs} epochs are not one batch; give more "
-                    "examples or a smaller batch"
+                    f"batch_size {batch_size}: {epochs} epochs have "
+                    f"{int(epochs * of_pass * batch_size)} examples, less than one batch; give a "
+                    "smaller batch_size (or max_length, of running text) or more data"
                 )
             if evaluate_every or steps:
                 ends = loop.regular_steps(total, evaluate_every)

@@ -210,7 +210,8 @@ class Progress(keras.callbacks.Callback):
             if not self.model.stop_training:
                 self._from, self._start = self._first
                 self._shown_at = self._start
-        if self._shown and self._trained - self._shown_at >= self._interval:
+        due = self._trained - self._shown_at >= self._interval
+        if self._shown and due and not self.model.stop_training:
             self._shown_at = self._trained
             self._print(self._line({"loss": float(logs["loss"])}), self._moves)
 
