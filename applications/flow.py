@@ -9,11 +9,10 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from applications.flags import Answering, Exporting, Predicting, Training, UsingAModel, given
+from applications.flags import Answering, Exporting, Predicting, Training, given
 from applications.process import dtype_of, training_of
-from applications.settings import Settings
 from tfmodels.files import whole_directory
 
 if TYPE_CHECKING:
@@ -47,19 +46,19 @@ class Application:
 
     # What differs.
 
-    def task(self) -> type:
+    def task(self) -> Any:
         """Return the class of its task."""
         raise NotImplementedError
 
-    def open(self, settings: Settings, file: str):
+    def open(self, settings: Any, file: str) -> Any:
         """Return the rows of a file."""
         raise NotImplementedError
 
-    def options(self, settings: Training, rows) -> dict:
+    def options(self, settings: Any, rows: Any) -> dict:
         """Return the arguments of `from_preset` and of `from_scratch`."""
         raise NotImplementedError
 
-    def new(self, settings: Training, rows, folder: Path) -> dict:
+    def new(self, settings: Any, rows: Any, folder: Path) -> dict:
         """Return the further arguments of `from_scratch`.
 
         Args:
@@ -71,21 +70,21 @@ class Application:
             "lowercase": settings.lowercase,
         }
 
-    def started(self, task: "Task", settings: Training, rows, folder: Path) -> None:
+    def started(self, task: "Task", settings: Any, rows: Any, folder: Path) -> None:
         """Configure a task that is to be trained."""
 
-    def card(self, metrics: dict, settings: Training, task: "Task") -> list[str]:
+    def card(self, metrics: dict, settings: Any, task: "Task") -> list[str]:
         """Return the paragraphs of the model card about the metrics."""
         raise NotImplementedError
 
     def write_report(self, directory: Path, metrics: dict) -> None:
         """Write the files of `evaluate --report_dir` beside `mistakes.jsonl`."""
 
-    def line(self, text: str, answer) -> dict:
+    def line(self, text: str, answer: Any) -> dict:
         """Return the JSON object that `predict` prints for a text."""
         return {"text": text, **answer}
 
-    def rows(self, settings: Training) -> tuple:
+    def rows(self, settings: Any) -> tuple:
         """Return the rows to train on, and those to measure on or None."""
         from tfmodels.data.split import split
 
@@ -95,15 +94,15 @@ class Application:
         label_column = rows.columns[1] if self.labelled else None
         return split(rows, settings.held_out, label_column, self.held_out_maximum, settings.seed)
 
-    def fit_options(self, settings: Training, task: "Task") -> dict:
+    def fit_options(self, settings: Any, task: "Task") -> dict:
         """Return further arguments of `fit`."""
         return {}
 
-    def evaluate_options(self, settings: Answering) -> dict:
+    def evaluate_options(self, settings: Any) -> dict:
         """Return further arguments of the task's `evaluate`."""
         return {}
 
-    def measure(self, task: "Task", held_out, settings: Training) -> dict:
+    def measure(self, task: "Task", held_out: Any, settings: Any) -> dict:
         """Return the metrics of a trained task."""
         raise NotImplementedError
 
@@ -130,7 +129,7 @@ class Application:
         """Return further arguments of `plots.draw`."""
         return {}
 
-    def configure(self, task: "Task", settings: Settings) -> None:
+    def configure(self, task: "Task", settings: Any) -> None:
         """Give a loaded task the settings of `evaluate`, `predict` or `export`."""
 
     # The verbs.
@@ -165,7 +164,7 @@ class Application:
         print(json.dumps({"model_dir": settings.output_dir, **summary}))
         return {**metrics, "history": task.history.history}
 
-    def start(self, settings: Training, rows, folder: Path) -> "Task":
+    def start(self, settings: Any, rows: Any, folder: Path) -> "Task":
         """Return the task to train, from `--checkpoint` or from scratch."""
         from tfmodels.training.precision import dtype_policy
 
@@ -185,7 +184,7 @@ class Application:
         task.freeze(layers, getattr(settings, "freeze_embeddings", False))
         return task
 
-    def evaluate(self, settings: Answering) -> dict:
+    def evaluate(self, settings: Any) -> dict:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
         from applications import report
 
@@ -225,7 +224,7 @@ class Application:
         version = task.export(settings.export_dir, frozen=settings.weights == "frozen", card=card)
         return report.exported(version)
 
-    def load(self, settings: UsingAModel, stored: bool = False) -> "Task":
+    def load(self, settings: Answering | Exporting, stored: bool = False) -> "Task":
         """Return the task of `--model_dir`."""
         task = self.task().load(settings.model_dir, dtype=dtype_of(settings.precision, stored))
         self.configure(task, settings)

@@ -9,11 +9,11 @@ import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from applications import flags
 from applications.flow import Application
-from applications.settings import Settings, data, model, rare
+from applications.settings import data, model, rare
 from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
 
@@ -35,7 +35,7 @@ class Learning(flags.FromText):
 class Pretrain(flags.FromScratch, Learning):
     """Pretrain a GPT and write a model directory, or resume a training that was stopped."""
 
-    size: Literal["tiny", "mini", "small", "medium", "large", "xl"] = "mini"
+    size: Literal["tiny", "mini", "small", "medium", "large", "xl"] = "mini"  # type: ignore[assignment]
     tokenizer: str = model("of a new model: bpe, characters, or the directory of another", "bpe")
     num_layers: int | None = rare("decoder blocks of a new model, if not those of the size", None)
     num_heads: int | None = rare("attention heads of a new model, likewise", None)
@@ -54,14 +54,14 @@ class Finetune(Learning):
     EXAMPLE = "{} --checkpoint runs/gpt --train_file answers.jsonl --output_dir runs/answers"
 
     checkpoint: str = model("directory or Hugging Face Hub name to start from")
-    text_files: str | list[str] | None = data("as in pretrain", None)
+    text_files: str | list[str] | None = data("as in pretrain", None)  # type: ignore[assignment]
     train_file: str | None = data("prompts and responses, instead of text_files", None)
     eval_file: str | None = data("as train_file, to measure on", None)
     prompt_column: str = data("column of the prompt", "prompt")
     response_column: str = data("column of the response, which alone the loss is on", "response")
     separator: str = rare("text between a prompt and its response, in use as well", "\n")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.checkpoint == "none":
             raise InputError("--checkpoint none: give the GPT-2 to start from, or use pretrain")
         if (self.text_files is None) == (self.train_file is None):
@@ -105,34 +105,33 @@ class Gpt(Application):
 
         return CausalLM
 
-    def rows(self, settings: Pretrain | Finetune) -> tuple:
+    def rows(self, settings: Any) -> tuple:
         from tfmodels.data import open_table, open_texts
 
+        held_out: Any = None
         if getattr(settings, "train_file", None) is not None:
             columns = (settings.prompt_column, settings.response_column)
-            held_out = None
             if settings.eval_file is not None:
                 held_out = open_table(settings.eval_file, *columns)
             return open_table(settings.train_file, *columns), held_out
-        held_out = None
         if settings.eval_files is not None:
             held_out = open_texts(settings.eval_files, settings.text_column)
         return open_texts(settings.text_files, settings.text_column), held_out
 
-    def options(self, settings: Pretrain | Finetune, rows) -> dict:
+    def options(self, settings: Any, rows: Any) -> dict:
         if settings.checkpoint == "none":
             return {"max_length": settings.max_length or MAX_LENGTH}
         separator = settings.separator if getattr(settings, "train_file", None) else ""
         return {"max_length": settings.max_length, "separator": separator}
 
-    def new(self, settings: Pretrain, rows, folder: Path) -> dict:
+    def new(self, settings: Pretrain, rows: Any, folder: Path) -> dict:
         names = ("num_layers", "num_heads", "hidden_dim")
         length = settings.max_length or MAX_LENGTH
         given = {name: getattr(settings, name) for name in names}
         return {"tokenizer": gpt_tokenizer_of(settings, rows, folder, length), **given}
 
-    def fit_options(self, settings: Pretrain | Finetune, task) -> dict:
-        options = {"held_out_examples": settings.held_out_examples}
+    def fit_options(self, settings: Pretrain | Finetune, task: Any) -> dict:
+        options: dict = {"held_out_examples": settings.held_out_examples}
         given = settings.eval_files or getattr(settings, "eval_file", None)
         options["validation_split"] = 0.0 if given else settings.held_out
         if settings.sample_tokens:
@@ -140,18 +139,18 @@ class Gpt(Application):
             options["callbacks"] = (sample,)
         return options
 
-    def measure(self, task, held_out, settings: Pretrain | Finetune) -> dict:
+    def measure(self, task: Any, held_out: Any, settings: Pretrain | Finetune) -> dict:
         return self.last_measured(task)
 
-    def card(self, metrics: dict, settings: Pretrain | Finetune, task) -> list[str]:
+    def card(self, metrics: dict, settings: Pretrain | Finetune, task: Any) -> list[str]:
         return self.measured_table(metrics, "text")
 
-    def open(self, settings: Settings, file: str):
+    def open(self, settings: Evaluate, file: str) -> Any:
         from tfmodels.data import open_texts
 
         return open_texts(file, settings.text_column)
 
-    def configure(self, task, settings: Settings) -> None:
+    def configure(self, task: Any, settings: Evaluate | flags.Decoding) -> None:
         if isinstance(settings, flags.Decoding):
             task.configure(**{f.name: getattr(settings, f.name) for f in fields(flags.Decoding)})
         elif settings.max_length is not None:
@@ -163,10 +162,10 @@ class Gpt(Application):
     def evaluate_options(self, settings: Evaluate) -> dict:
         return {"stride": settings.stride}
 
-    def line(self, text: str, answer) -> dict:
+    def line(self, text: str, answer: Any) -> dict:
         return {"prompt": text, **answer}
 
-    def predict(self, settings: Predict) -> None:
+    def predict(self, settings: flags.Predicting) -> None:
         """Continue prompts: on a terminal as the tokens come, else one JSON object a prompt."""
         if not sys.stdout.isatty():
             super().predict(settings)
@@ -174,7 +173,7 @@ class Gpt(Application):
         from tfmodels.data.datasets import text_chunks
 
         chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
-        task = self.load(settings)
+        task: Any = self.load(settings)
         for prompts in chunks:
             for prompt in prompts:
                 print(prompt, end="")

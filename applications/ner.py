@@ -7,7 +7,7 @@ directory, metrics of whole entities, entities with their characters as JSON lin
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application
@@ -76,7 +76,7 @@ class Ner(Application):
 
         return TokenClassifier
 
-    def open(self, settings: Settings, file: str):
+    def open(self, settings: Columns, file: str) -> Any:
         from tfmodels.data.entities import open_entities
 
         return open_entities(
@@ -84,26 +84,26 @@ class Ner(Application):
             token_column=settings.token_column, tag_column=settings.tag_column,
         )  # fmt: skip
 
-    def options(self, settings: Train, rows) -> dict:
+    def options(self, settings: Train, rows: Any) -> dict:
         names = ("max_length", "stride", "crf", "emission_loss")
         return {name: getattr(settings, name) for name in names}
 
-    def configure(self, task, settings: Settings) -> None:
+    def configure(self, task: Any, settings: Settings) -> None:
         self._types = sorted({label[2:] for label in task.labels} - {""})
 
-    def line(self, text: str, answer) -> dict:
+    def line(self, text: str, answer: Any) -> dict:
         if sys.stdout.isatty():
             print(coloured(text, answer, self._types))
         return {"text": text, "entities": answer}
 
-    def measure(self, task, held_out, settings: Train) -> dict:
+    def measure(self, task: Any, held_out: Any, settings: Train) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory: Path, metrics: dict) -> None:
         text = "\n\n".join(_tables(metrics)) + "\n"
         (directory / "types.md").write_text(text, encoding="utf-8")
 
-    def card(self, metrics: dict, settings: Train, task) -> list[str]:
+    def card(self, metrics: dict, settings: Train, task: Any) -> list[str]:
         return [
             f"{'With' if settings.crf else 'Without'} a CRF. On {metrics['texts']} held-out texts, "
             f"the best of {len(task.history.epoch)} evaluations on them. An entity is right if "

@@ -56,7 +56,7 @@ def read(kind: type[Settings], words: Sequence[str], command: str) -> Settings:
     elif unknown or texts:
         word = [*unknown, *texts][0]
         raise InputError(f"{word}: no flag before it; put values with spaces or * in quotes")
-    in_files = {}
+    in_files: dict = {}
     for file in given.pop("config", ()):
         in_files |= _settings_in(file, kind)
     return settings_of(kind, in_files | given, command)

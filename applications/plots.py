@@ -6,6 +6,7 @@ In: numbers. Out: PNG files.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,9 @@ CHINESE_FONTS = ("Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi"
 LABELS_WITH_NUMBERS, LABELS_WITH_NAMES, CHARACTERS = 20, 100, 24
 
 
-def draw(directory: Path, history, metric: str, confusion=None, labels: Sequence[str] = ()) -> list:
+def draw(
+    directory: Path, history: Any, metric: str, confusion: Any = None, labels: Sequence[str] = ()
+) -> list:
     """Write `curves.png` and, if given, `confusion.png`; print why if they cannot be drawn.
 
     A picture that fails must not cost the training that it shows.
@@ -41,7 +44,7 @@ def draw(directory: Path, history, metric: str, confusion=None, labels: Sequence
     return drawn
 
 
-def plot_curves(path: Path, history, metric: str) -> None:
+def plot_curves(path: Path, history: Any, metric: str) -> None:
     """Write the curves of a training: the loss, a metric if measured, the learning rate.
 
     Args:
@@ -75,7 +78,7 @@ def plot_curves(path: Path, history, metric: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def plot_confusion(path: Path, confusion, labels: Sequence[str]) -> None:
+def plot_confusion(path: Path, confusion: Any, labels: Sequence[str]) -> None:
     """Write the confusion matrix, in per cent of the true label, with the counts below.
 
     Args:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from applications.flags import Training
 from applications.unfinished import unfinished
@@ -75,7 +75,7 @@ def start_training(settings: Training, data: dict[str, str]) -> "Strategy":
 
 
 @contextlib.contextmanager
-def training_of(settings: Training, rows, held_out) -> Iterator[tuple]:
+def training_of(settings: Training, rows: Any, held_out: Any) -> Iterator[tuple]:
     """Prepare a training: its output directory, its unfinished folder, its strategy.
 
     Args:

@@ -5,7 +5,9 @@ In: a trained task and its metrics. Out: JSON lines, and files in the model dire
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from applications import cards, plots
 from tfmodels.files import read_json, write_json
@@ -13,7 +15,7 @@ from tfmodels.files import read_json, write_json
 OF_REPORTS = ("confusion", "table")  # metrics that have a file of their own
 
 
-def exported(version):
+def exported(version: Path) -> Path:
     """Print where a version of a SavedModel is, and how large it has become; return its path."""
     sizes = read_json(version / "signatures.json")["bytes"]
     before, after = (f"{sizes[key] / 1e6:.1f} MB" for key in ("float32_weights", "exported"))
@@ -22,13 +24,13 @@ def exported(version):
     return version
 
 
-def write_mistakes(directory, mistakes):
+def write_mistakes(directory: Path, mistakes: Iterable) -> None:
     """Write `mistakes.jsonl`: a JSON object a line."""
     lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
-    (Path(directory) / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
+    (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def print_measured(metrics, mistakes):
+def print_measured(metrics: dict, mistakes: Iterable) -> dict:
     """Print what `evaluate` does: mistakes, and last of all the metrics, a JSON object a line.
 
     Returns:
@@ -41,7 +43,9 @@ def print_measured(metrics, mistakes):
     return numbers
 
 
-def write(directory: Path, application, task, rows, settings, metrics: dict) -> None:
+def write(
+    directory: Path, application: Any, task: Any, rows: Any, settings: Any, metrics: dict
+) -> None:
     """Write what stands beside a trained model: plots, model card, `metrics.json`.
 
     Args:

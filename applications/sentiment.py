@@ -6,7 +6,7 @@ metrics, answers as JSON lines, a SavedModel.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application
@@ -66,21 +66,21 @@ class Sentiment(Application):
 
         return TextClassifier
 
-    def open(self, settings: Settings, file: str):
+    def open(self, settings: Columns, file: str) -> Any:
         from tfmodels.data import open_table
 
         return open_table(file, settings.text_column, settings.label_column)
 
-    def options(self, settings: Train, rows) -> dict:
+    def options(self, settings: Train, rows: Any) -> dict:
         return {
             "labels": settings.labels, "max_length": settings.max_length,
             "pooling": settings.pooling, "word_dropout": settings.word_dropout,
         }  # fmt: skip
 
-    def plots(self, task, metrics: dict) -> dict:
+    def plots(self, task: Any, metrics: dict) -> dict:
         return {"confusion": metrics["confusion"], "labels": task.labels}
 
-    def measure(self, task, held_out, settings: Train) -> dict:
+    def measure(self, task: Any, held_out: Any, settings: Train) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory: Path, metrics: dict) -> None:
@@ -88,7 +88,7 @@ class Sentiment(Application):
 
         plot_confusion(directory / "confusion.png", metrics["confusion"], list(metrics["classes"]))
 
-    def card(self, metrics: dict, settings: Train, task) -> list[str]:
+    def card(self, metrics: dict, settings: Train, task: Any) -> list[str]:
         from tfmodels.metrics.tables import table
 
         rows = [

@@ -70,7 +70,7 @@ class Settings:
         InputError: a value is out of range or has no effect; with the flag and the remedy.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         given = vars(self)
         for name, (low, high) in RANGES.items():
             if given.get(name) is not None and not low <= given[name] <= high:
@@ -113,7 +113,7 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     if given.get("train_file") is not None and "text_files" in given:
         yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
     elif given.get("text_files") is not None and "train_file" in given:
-        flags = ("eval_file", "prompt_column", "response_column", "separator")
+        flags: tuple[str, ...] = ("eval_file", "prompt_column", "response_column", "separator")
         yield flags, "the text of --text_files is read"
     if given.get("steps") is not None:
         yield ("epochs",), "--steps is the length of the training"

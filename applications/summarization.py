@@ -7,7 +7,7 @@ beside that of the first sentences of the source, answers as JSON lines, a Saved
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from applications import flags
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
@@ -81,36 +81,36 @@ class Summarization(Application):
 
         return Seq2SeqLM
 
-    def open(self, settings: Settings, file: str):
+    def open(self, settings: Columns, file: str) -> Any:
         from tfmodels.data import open_table
 
         return open_table(file, settings.source_column, settings.target_column)
 
-    def options(self, settings: Train, rows) -> dict:
+    def options(self, settings: Train, rows: Any) -> dict:
         names = ("num_decoder_layers", "max_length", "max_target_length")
         return {name: getattr(settings, name) for name in names}
 
-    def new(self, settings: Train, rows, folder: Path) -> dict:
+    def new(self, settings: Train, rows: Any, folder: Path) -> dict:
         names = ("architecture", "norm_first", "max_new_tokens")
         more = {name: getattr(settings, name) for name in names}
         return {**super().new(settings, rows, folder), **more}
 
-    def started(self, task, settings: Train, rows, folder: Path) -> None:
+    def started(self, task: Any, settings: Train, rows: Any, folder: Path) -> None:
         task.measured_rows = settings.rouge_examples
         self.configure(task, settings)
 
-    def configure(self, task, settings: Settings) -> None:
+    def configure(self, task: Any, settings: Searching) -> None:
         task.lead_k = getattr(settings, "lead_k", task.lead_k)
         task.configure(**{f.name: getattr(settings, f.name) for f in fields(Searching)})
 
-    def measure(self, task, held_out, settings: Train) -> dict:
+    def measure(self, task: Any, held_out: Any, settings: Train) -> dict:
         sources, references = task.sample(held_out, settings.rouge_examples)
         return task.evaluate(sources, references, settings.batch_size, mistakes=WORST_MISTAKES)
 
     def write_report(self, directory: Path, metrics: dict) -> None:
         (directory / "examples.md").write_text(metrics["table"] + "\n", encoding="utf-8")
 
-    def card(self, metrics: dict, settings: Train, task) -> list[str]:
+    def card(self, metrics: dict, settings: Train, task: Any) -> list[str]:
         from tfmodels.metrics.tables import table
         from tfmodels.serving.cards import ENDS, STAYS
 

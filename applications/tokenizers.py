@@ -2,15 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from applications.settings import Settings
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
-def wordpiece_of(settings: Settings, rows, folder: Path) -> "WordPieceTokenizer":
+def wordpiece_of(settings: Any, rows: Any, folder: Path) -> "WordPieceTokenizer":
     """Return the tokenizer of a new model: given, of the records, or learned and kept."""
     from tfmodels.text.vocabulary import save_vocabulary
     from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -26,7 +24,7 @@ def wordpiece_of(settings: Settings, rows, folder: Path) -> "WordPieceTokenizer"
     return WordPieceTokenizer.from_file(path, lowercase=settings.lowercase)
 
 
-def given_wordpiece(settings: Settings) -> "WordPieceTokenizer | None":
+def given_wordpiece(settings: Any) -> "WordPieceTokenizer | None":
     """Return the tokenizer of `--vocabulary`, or None."""
     from tfmodels.checkpoints.tokenizers import read_tokenizer
     from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -38,7 +36,7 @@ def given_wordpiece(settings: Settings) -> "WordPieceTokenizer | None":
     return WordPieceTokenizer.from_file(settings.vocabulary, lowercase=settings.lowercase)
 
 
-def learned_wordpiece(settings: Settings, texts) -> "WordPieceTokenizer":
+def learned_wordpiece(settings: Any, texts: Any) -> "WordPieceTokenizer":
     """Return a tokenizer with the vocabulary of a text."""
     from tfmodels.tasks.masked_lm import learned_tokenizer
 
@@ -46,7 +44,7 @@ def learned_wordpiece(settings: Settings, texts) -> "WordPieceTokenizer":
     return learned_tokenizer(texts, settings.vocabulary_size, settings.lowercase)
 
 
-def gpt_tokenizer_of(settings: Settings, texts, folder: Path, length: int):
+def gpt_tokenizer_of(settings: Any, texts: Any, folder: Path, length: int) -> Any:
     """Return the tokenizer of a new model: learned when the training began, kept in `folder`."""
     from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
     from tfmodels.tasks.causal_lm import learned_tokenizer

@@ -93,7 +93,7 @@ class Task:
     ) -> None:
         self._model, self.tokenizer, self.max_length = model, tokenizer, max_length
         self.started = started
-        self.history = None
+        self.history: Any = None
         self._strategy = tf.distribute.get_strategy()
         self._recipe: dict[str, Any] = {}
         self._functions: dict[Any, Any] = {}
