@@ -57,7 +57,7 @@ class ExampleSettings:
     segmented: bool = False
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise InputError(f"task={self.task!r} is unknown; give one of {', '.join(TASKS)}")
         if self.max_length < 8:
