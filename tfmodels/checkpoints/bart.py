@@ -192,9 +192,9 @@ def write_bart(
 
     `transformers` reads one that is a BART as `BartForConditionalGeneration`, and a
     `BytePairTokenizer` as `AutoTokenizer`; it refuses every other `Transformer`.
+    Errors and other arguments are as of `Family.write`.
 
     Args:
-        model, directory, settings: as of `Family.write`, which raises the same.
         tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`.
         generation: dict as of `read_bart_generation`, all of it optional.
     """

@@ -211,8 +211,7 @@ class ExampleMaker:
     """Make examples of the documents of one stream (a pass, or a shard of it), one by one.
 
     Args:
-        tokenizer, settings, pass_number: see `examples`.
-        stream: number of the stream; streams draw independently.
+        stream: number of the stream; streams draw independently. The others: see `examples`.
 
     Attributes:
         documents: number of documents so far.
