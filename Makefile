@@ -25,7 +25,7 @@ lint: $(VENV)/.test
 
 # The pages and the API reference, in site/.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Against real data: `make quality DATA=directory`; see docs/results.md for what lies there.
 quality: $(VENV)/.peers

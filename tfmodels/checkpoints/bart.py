@@ -18,6 +18,7 @@ import numpy as np
 
 from tfmodels.checkpoints.family import Family, Variables, check_only, read_fields
 from tfmodels.checkpoints.files import GENERATION, config_path, model_type
+from tfmodels.checkpoints.tokenizers import Tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.models.transformer import Transformer, TransformerConfig
@@ -95,7 +96,7 @@ class BartFamily(Family):
         "attention_dropout": "attention_dropout",
         "initializer_range": "init_std",
     }
-    required = ("vocabulary_size", "num_encoder_layers", "num_decoder_layers", "hidden_dim")
+    required: tuple = ("vocabulary_size", "num_encoder_layers", "num_decoder_layers", "hidden_dim")
     required += ("num_heads", "feedforward_dim", "max_length")
     # In old files, other values mean another model.
     only = {
@@ -184,16 +185,16 @@ read_bart_config, load_bart, load_bart_weights = BART.read_config, BART.load, BA
 
 
 def write_bart(
-    model: Transformer, directory: str | Path, tokenizer, generation: dict | None = None,
+    model: Transformer, directory: str | Path, tokenizer: Tokenizer, generation: dict | None = None,
     settings: dict | None = None,
 ) -> None:  # fmt: skip
     """Write the files of a `Transformer` into an existing directory.
 
     `transformers` reads one that is a BART as `BartForConditionalGeneration`, and a
     `BytePairTokenizer` as `AutoTokenizer`; it refuses every other `Transformer`.
+    Errors and other arguments are as of `Family.write`.
 
     Args:
-        model, directory, settings: as of `Family.write`, which raises the same.
         tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`.
         generation: dict as of `read_bart_generation`, all of it optional.
     """
@@ -233,7 +234,7 @@ def read_bart_generation(directory: str | Path) -> dict:
     if path.with_name(GENERATION).is_file():
         path = path.with_name(GENERATION)
         entries |= read_json(path)
-    generation = {}
+    generation: dict = {}
     for field, name in (TOKEN_IDS | SEARCH).items():
         if field in COUNTED and entries.get(field) is not None:
             name = field

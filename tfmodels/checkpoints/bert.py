@@ -9,11 +9,12 @@ that `transformers` and KerasHub read. Tensors have the names of `BertForPreTrai
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from tfmodels.checkpoints.family import Family, Tensors
+from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import (
     LoadReport,
     config_path,
@@ -120,7 +121,7 @@ class BertFamily(Family):
             )
         return encoder
 
-    def open(self, directory: Path) -> Tensors | GoogleTensors:
+    def open(self, directory: Path) -> Any:
         return GoogleTensors(directory) if is_google(directory) else super().open(directory)
 
     def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
@@ -143,7 +144,7 @@ BERT = BertFamily()
 read_bert_config, load_bert, load_weights = BERT.read_config, BERT.load, BERT.load_weights
 
 
-def load_pretrainer(directory: str | Path, dtype=None) -> tuple[BertPretrainer, LoadReport]:
+def load_pretrainer(directory: str | Path, dtype: Any = None) -> tuple[BertPretrainer, LoadReport]:
     """Return an encoder with the heads it is pretrained with, to predict tokens or to train on.
 
     Args:
@@ -157,7 +158,7 @@ def load_pretrainer(directory: str | Path, dtype=None) -> tuple[BertPretrainer, 
     Raises:
         InputError: as `Family.load`; or a head is there in part, or not tied to the embeddings.
     """
-    config, names = read_bert_config(directory), BERT.open(directory).names
+    config, names = read_bert_config(directory), BERT.open(Path(directory)).names
     next_sentence = any(name.startswith(f"{NEXT_SENTENCE}.") for name in names)
     model = BertPretrainer(Bert(config, dtype=dtype), next_sentence)
     return model, load_weights(model, directory)
@@ -183,7 +184,7 @@ def activation_of(directory: str | Path) -> str:
     As in `transformers`, a head of one class gives a number unless `problem_type` is another.
     """
     default = "linear" if len(read_labels(directory) or ()) == 1 else "softmax"
-    problem = read_json(config_path(directory)).get("problem_type")
+    problem = read_json(config_path(directory)).get("problem_type", "")
     return saved_settings(directory).get("activation", PROBLEMS.get(problem, default))
 
 
@@ -214,7 +215,8 @@ def write_bert(
         raise InputError(
             "a published BERT has segment embeddings; save a model with num_segments of 1 or more"
         )
-    entries, head = {"architectures": [_class_name(model)]}, _head_kind(model)
+    entries: dict = {"architectures": [_class_name(model)]}
+    head = _head_kind(model)
     if head is not None:
         labels = list(labels or ())
         number = model.num_labels if isinstance(model, Tagger) else model.num_classes
@@ -231,7 +233,7 @@ def write_bert(
             entries["problem_type"] = problems[activation]
         if settings or head == "mean":
             settings = {**(settings or {}), "pooling": head}
-    pooler = {}
+    pooler: dict = {}
     if entries["architectures"] == ["BertModel"]:
         width = BERT.backbone(model).config.hidden_dim
         pooler = {f"{POOLER}.weight": np.eye(width, dtype="float32")}

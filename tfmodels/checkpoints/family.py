@@ -26,7 +26,7 @@ from tfmodels.checkpoints.files import (
     model_type,
     write_tensors,
 )
-from tfmodels.checkpoints.tokenizers import write_tokenizer
+from tfmodels.checkpoints.tokenizers import Tokenizer, write_tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.models.model import Config, ConfigModel
@@ -72,12 +72,18 @@ class Family:
 
     name = model_type = ""
     model_class: type[ConfigModel]
-    fields, required, only = {}, (), {}
+    fields: dict[str, str] = {}
+    required: tuple[str, ...] = ()
+    only: dict[str, Any] = {}
     activation = ("hidden_act", "gelu")
-    unseen = ("num_heads", "activation", "epsilon")
-    parts, blocks, heads = {}, {}, {}
-    optional = ()
-    prefix, old_names, tied, tied_to = "", {}, {}, ""
+    unseen: tuple[str, ...] = ("num_heads", "activation", "epsilon")
+    parts: dict[str, Any] = {}
+    blocks: dict[tuple[str, str], dict] = {}
+    heads: dict[str, Any] = {}
+    optional: tuple[str, ...] = ()
+    prefix = tied_to = ""
+    old_names: dict[str, str] = {}
+    tied: dict[str, str] = {}
     if_not_tied = "give a checkpoint with tied embeddings"
     transposed = True
 
@@ -154,7 +160,7 @@ class Family:
         fields["activation"] = ACTIVATIONS[activation]
         return config_type(**fields | self.further_fields(path, entries, fields))
 
-    def write_config(self, config: Config) -> dict:
+    def write_config(self, config: Any) -> dict:
         """Return the fields of `config.json` for a config."""
         names = {activation: name for name, activation in ACTIVATIONS.items()}
         if config.activation not in names:
@@ -184,7 +190,7 @@ class Family:
                 weights |= named(block, table, start.format(number))
         return weights | named(model, self.heads)
 
-    def load(self, directory: str | Path, dtype=None) -> tuple[ConfigModel, LoadReport]:
+    def load(self, directory: str | Path, dtype: Any = None) -> tuple[ConfigModel, LoadReport]:
         """Return the model of a checkpoint, without heads.
 
         Args:
@@ -269,7 +275,7 @@ class Family:
         return unused
 
     def write(
-        self, model: keras.Model, directory: str | Path, tokenizer, entries: dict,
+        self, model: keras.Model, directory: str | Path, tokenizer: Tokenizer, entries: dict,
         settings: dict | None = None, tensors: dict[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         """Write a model and its tokenizer into an existing directory.
@@ -325,7 +331,7 @@ class Tensors:
 
     def __init__(self, directory: Path, family: Family):
         self._files, self._family = TensorFiles(directory), family
-        self.names = {}
+        self.names: dict[str, str] = {}
         for original in self._files.shapes:
             name = original.removeprefix(family.prefix)
             for old, new in family.old_names.items():

@@ -11,6 +11,7 @@ import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ INDEX = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
 GENERATION = "generation_config.json"
 # Files to fetch from the Hub: no code and no pickles.
-FETCHED = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
+FETCHED: tuple = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
 CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
@@ -156,7 +157,7 @@ def read_labels(directory: str | Path) -> list[str] | None:
         ) from error
 
 
-def check_vocabulary_size(tokenizer, config: Config) -> None:
+def check_vocabulary_size(tokenizer: Any, config: Config) -> None:
     """Refuse a tokenizer that has more tokens than the model has embeddings."""
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise InputError(

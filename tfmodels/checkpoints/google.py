@@ -41,9 +41,9 @@ def google_name(plain: str) -> str:
     """Return the name in google-research/bert of a tensor with a plain name."""
     layer, _, kind = plain.rpartition(".")
     norm = layer.endswith("LayerNorm")
-    kind = {"weight": "gamma" if norm else "kernel", "bias": "beta" if norm else "bias"}.get(kind)
+    leaf = {"weight": "gamma" if norm else "kernel", "bias": "beta" if norm else "bias"}.get(kind)
     path = re.sub(r"layer\.(\d+)", r"layer_\1", layer).replace(".", "/")
-    return NAMES.get(plain, f"{path if path.startswith('cls/') else f'bert/{path}'}/{kind}")
+    return NAMES.get(plain, f"{path if path.startswith('cls/') else f'bert/{path}'}/{leaf}")
 
 
 def plain_name(key: str) -> str:

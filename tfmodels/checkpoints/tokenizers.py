@@ -70,7 +70,7 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
     model = content.get("model")
     kind = model.get("type") if isinstance(model, dict) else None
     if kind == "WordPiece":
-        return _word_pieces(directory, _in_order(path, model.get("vocab")))
+        return _word_pieces(directory, _in_order(path, content["model"].get("vocab")))
     if kind != "BPE" or model_type(directory) == "bert":
         raise InputError(f"{path}: a tokenizer of another kind than the model's; add a vocab.txt")
     return BytePairTokenizer(*_byte_pairs(path, content), **_byte_pair_options(directory))
@@ -89,7 +89,7 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
         OSError: a file cannot be written.
     """
     directory, options = Path(directory), tokenizer.get_config()
-    entries = {"model_max_length": max_length}
+    entries: dict = {"model_max_length": max_length}
     if isinstance(tokenizer, CharacterTokenizer):
         write_json(directory / CHARACTERS, {"vocabulary": tokenizer.vocabulary, **options})
         return

@@ -9,6 +9,7 @@ attends to the tokens of a source that resemble the one being written, which it 
 """
 
 from pathlib import Path
+from typing import Any
 
 from keras import ops
 
@@ -18,7 +19,7 @@ from tfmodels.checkpoints.files import LoadReport, config_path
 from tfmodels.models.transformer import Transformer, TransformerConfig
 
 # Fields that `BertConfig` and `TransformerConfig` have in common.
-SAME_FIELDS = ("vocabulary_size", "hidden_dim", "num_heads", "feedforward_dim", "max_length")
+SAME_FIELDS: tuple = ("vocabulary_size", "hidden_dim", "num_heads", "feedforward_dim", "max_length")
 SAME_FIELDS += ("activation", "dropout", "attention_dropout", "epsilon", "initializer_range")
 # Fields that may differ from the encoder's, whose outputs do not depend on them.
 FREE = ("num_decoder_layers", "dropout", "attention_dropout", "initializer_range")
@@ -27,7 +28,7 @@ PARTS = [(part,) * 2 for part in ("attention", "attention_norm", "feedforward", 
 CROSS = [("cross_attention", "attention"), ("cross_attention_norm", "attention_norm")]
 
 
-def read_encoder_config(directory: str | Path, **fields) -> TransformerConfig:
+def read_encoder_config(directory: str | Path, **fields: Any) -> TransformerConfig:
     """Return the `TransformerConfig` that fits an encoder.
 
     Args:

@@ -43,7 +43,8 @@ def open_entities(
         spec: path or name; see the top of this module.
         scheme: scheme of the tags, one of `tags.SCHEMES`; None selects the scheme with the minimum
             number of violations in the whole source.
-        token_column, tag_column: columns of a CoNLL file, counted from 0, or from -1 at the end.
+        token_column: column of a CoNLL file, counted from 0, or from -1 at the end.
+        tag_column: likewise.
         join: separator of two tokens; None uses a space, or none in Chinese and Japanese text.
 
     Raises:

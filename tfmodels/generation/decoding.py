@@ -80,8 +80,7 @@ class Decoding:
     `advance` may be compiled separately. With the output specs of a `start` compiled for prompts
     `[None, None]`, it is traced once for prompts of any length.
 
-    Args:
-        step, settings, stopped: as in `generate`.
+    The arguments are those of `generate`.
 
     Example:
         >>> decoding = Decoding(model.step, Generation(max_new_tokens=20))

@@ -44,7 +44,7 @@ class Attention(Layer):
             `keras.layers.MultiHeadAttention` does.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, Q, H]`, or a tuple of it, the new cache (if `cache_index` is given) and the
         weights float `[B, N, Q, K]` (if `return_attention_scores`).
 

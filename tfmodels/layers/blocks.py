@@ -27,7 +27,7 @@ class FeedForward(Layer):
         inputs: float `[B, S, H]`.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`.
     """
 
@@ -163,7 +163,7 @@ class EncoderBlock(_Block):
             model (`inspect` of a model returns those of all layers).
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`; with `return_attention_scores` a pair of it and float `[B, N, S, S]`.
     """
 
@@ -204,7 +204,7 @@ class DecoderBlock(_Block):
         return_attention_scores: whether to return the weights of the self-attention too.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, T, H]`, or a tuple of it, the new cache (if `cache_index` is given) and the
         self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
     """

@@ -25,7 +25,7 @@ from tfmodels.layers.kernels import MASKED_SCORE, take_positions
 class CrfScores(NamedTuple):
     """The scores of a CRF besides the emissions, or bools: which tags are allowed.
 
-    Args:
+    Attributes:
         start: `[C]`, of the first tag.
         transitions: `[C, C]`, from a tag (first axis) to the next one.
         end: `[C]`, of the last tag.
@@ -200,7 +200,8 @@ class CRF(keras.layers.Layer):
         """Return the marginal probability of each tag of each word, without gradient.
 
         Args:
-            emissions, mask: as in `log_likelihood`.
+            emissions: as in `log_likelihood`.
+            mask: as in `log_likelihood`.
 
         Returns:
             float32 `[B, W, C]`; 0 where there is no word.

@@ -31,7 +31,7 @@ class Pooler(Layer):
         padding_mask: bool `[B, S]`, `True` at real tokens; defaults to all `True`.
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, H]`.
 
     Raises:
@@ -89,7 +89,7 @@ class ClassificationHead(Layer):
         inputs: float `[..., H]`.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[..., C]`: logits, so that softmax and loss are float32 too.
     """
 
@@ -136,7 +136,7 @@ class MaskedLMHead(Layer):
         table: float `[V, H]`, the token embeddings.
         training: bool.
 
-    Returns:
+    Call returns:
         float32 `[..., V]`: logits.
     """
 

@@ -87,7 +87,8 @@ def add_norm(
     Args:
         x: float `[..., H]`.
         residual: float `[..., H]`, or `None`.
-        gamma, beta: float32 `[H]`.
+        gamma: float32 `[H]`.
+        beta: float32 `[H]`.
         epsilon: float, added to the variance.
         training: whether gradients will be computed.
         rate: fraction of `x` to drop; the rest is scaled up.
@@ -128,9 +129,13 @@ def attend(
 
     Args:
         queries: float `[B, N, Q, D]`.
-        keys, values: float `[B, N, K, D]`.
+        keys: float `[B, N, K, D]`.
+        values: float `[B, N, K, D]`.
         mask: bool that broadcasts to `[B, N, Q, K]`, or `None`.
-        scale, training, rate, seed: see `masked_softmax`.
+        scale: see `masked_softmax`.
+        training: see there.
+        rate: see there.
+        seed: see there.
 
     Returns:
         pair of float `[B, N, Q, D]` and the weights `[B, N, Q, K]`.

@@ -14,7 +14,8 @@ def entity_metrics(gold: Iterable[Iterable], predicted: Iterable[Iterable]) -> d
     """Return precision, recall and F1 of whole entities; a ratio with denominator 0 is 0.
 
     Args:
-        gold, predicted: for each text a set or list of `(type, start, end)`.
+        gold: for each text a set or list of `(type, start, end)`.
+        predicted: likewise.
 
     Returns:
         dict: `precision`, `recall` and `f1` over all entities (micro average) and `support`, the
@@ -48,7 +49,8 @@ def confusions(
     same ends, else one of the same type that overlaps, else any one that overlaps.
 
     Args:
-        gold, predicted: for each text a set or list of `(type, start, end)`.
+        gold: for each text a set or list of `(type, start, end)`.
+        predicted: likewise.
         maximum: maximum number of kinds to return.
 
     Returns:

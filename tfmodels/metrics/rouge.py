@@ -139,7 +139,9 @@ def measure(
     """Return all metrics of a model's summaries.
 
     Args:
-        sources, references, outputs: lists of strings of the same length; an output may be empty.
+        sources: list of strings.
+        references: one for each source.
+        outputs: one for each source; may be empty strings.
         lead_k: number of sentences or lines of the lead baseline.
 
     Returns:
@@ -182,7 +184,9 @@ def worst(
     """Return the outputs with the lowest ROUGE-L.
 
     Args:
-        sources, references, outputs: lists of strings of the same length.
+        sources: list of strings.
+        references: one for each source.
+        outputs: one for each source.
         number: maximum number of outputs.
 
     Returns:
@@ -212,7 +216,9 @@ def examples_table(
     """Return a Markdown table of evenly spaced examples.
 
     Args:
-        sources, references, outputs: lists of strings of the same length.
+        sources: list of strings.
+        references: one for each source.
+        outputs: one for each source.
         number: maximum number of examples.
 
     Returns:

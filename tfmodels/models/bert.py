@@ -34,7 +34,8 @@ class BertConfig(Config):
     Args:
         num_layers: L, number of encoder blocks.
         num_segments: number of segment ids.
-        **others: see `Config`.
+
+    Further fields are those of `Config`.
     """
 
     vocabulary_size: int = 30522
@@ -59,7 +60,7 @@ class Bert(ConfigModel):
             `True`).
         training: bool.
 
-    Returns:
+    Call returns:
         float `[B, S, H]`, of the compute dtype. States at padding positions are undefined.
 
     Example:

@@ -40,7 +40,8 @@ class GptConfig(Config):
 
     Args:
         num_layers: L, number of decoder blocks.
-        **others: see `Config`.
+
+    Further fields are those of `Config`.
     """
 
     vocabulary_size: int = 50257

@@ -260,7 +260,7 @@ class ConfigModel(Model):
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.config: Any = config
 
     def get_config(self) -> dict:
         config = {"config": dataclasses.asdict(self.config), "name": self.name}

@@ -98,7 +98,8 @@ class Tagger(EncoderModel):
         """Return the probability of each tag of each word: CRF marginals, or the softmax.
 
         Args:
-            logits, word_mask: as in `decode`.
+            logits: as in `decode`.
+            word_mask: as in `decode`.
 
         Returns:
             float32 `[B, W, C]`; 0 where there is no word.

@@ -42,7 +42,8 @@ class TransformerConfig(Config):
         positions: `"learned"` or `"sinusoidal"`.
         embedding_norm: whether to normalize the embeddings.
         scale_embeddings: whether to multiply the token embeddings by sqrt(H).
-        **others: see `Config`.
+
+    Further fields are those of `Config`.
     """
 
     vocabulary_size: int = 50265

@@ -43,13 +43,12 @@ class TokenClassifier(EncoderTask):
         backbone: an encoder such as `Bert`, or a `Tagger`.
         tokenizer: its `WordPieceTokenizer`.
         labels: the tags, "O", "B-PER", "I-PER", ...; those of the rows of `fit`, if not given.
-        max_length: maximum number of tokens of a window; longer paragraphs are read in windows
-            that overlap, and tagged as one.
         stride: number of tokens that two windows share; a quarter of `max_length` if not given.
         crf: score whole sequences of tags (a linear-chain CRF), not each tag by itself.
         emission_loss: with a CRF, weight of the loss of each tag by itself, which is added; 1
             helps a network from scratch.
-        **options: see `EncoderTask`.
+        **options: see `EncoderTask`; paragraphs longer than `max_length` tokens are read in
+            overlapping windows and tagged as one.
 
     `fit(words, tags)` trains on lists of words with their tags, `fit(texts, entities)` on texts
     with `(type, start, end)` in characters, `fit(tfmodels.data.open_entities("train.conll"))` on

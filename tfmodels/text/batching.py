@@ -131,11 +131,10 @@ def by_length(
     rows: int | None = None,
     order: Callable[..., tf.Tensor] | None = None,
 ) -> tf.data.Dataset:
-    """Return batches of examples of similar length.
+    """Return batches of examples of similar length; other arguments as of `length_bucketed`.
 
     Args:
         examples: dataset of tuples whose first part is int32 `[T]`.
-        batch_size, seed, rows: see `length_bucketed`.
         order: function from the parts of a window to the order to cut it in; `None`: by the
             length of the first part.
 

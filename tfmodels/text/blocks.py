@@ -55,7 +55,7 @@ def tokenized_passages(
     """
     tokenize = _traced(tokenizer)
     end = [] if tokenizer.end_id is None else [tokenizer.end_id]
-    texts, ends, size = [], [], 0
+    texts, ends, size = list[str](), list[bool](), 0
 
     def flushed():
         rows = tokenize(tf.constant(texts, tf.string))
@@ -235,7 +235,7 @@ def response_batches(
 
 def windows(
     tokens: Iterable[np.ndarray], length: int, stride: int, start_id: int | None, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield windows that move over running text, so that each token is predicted once.
 
     Args:

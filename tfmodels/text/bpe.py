@@ -153,7 +153,7 @@ class BytePairTokenizer(LanguageTokenizer):
         *,
         end_of_text: str | None = END_OF_TEXT,
     ):
-        id_of = ids_of(vocabulary)
+        id_of: dict[Any, int] = ids_of(vocabulary)
         byte_of = {character: byte for byte, character in enumerate(printable_bytes())}
         for character, byte in byte_of.items():
             if character not in id_of:
@@ -350,7 +350,7 @@ def ids_of(vocabulary: Sequence[str]) -> dict[str, int]:
     Raises:
         InputError: a token is repeated.
     """
-    ids = {}
+    ids: dict[str, int] = {}
     for i, token in enumerate(vocabulary):
         if token in ids:
             raise InputError(
@@ -407,11 +407,11 @@ def check_merges(
         last[left + right] = rank
     # So that a merge never makes a pair of lower rank than its own, and all pairs of the
     # lowest rank in a word may be merged in one pass.
-    for rank, pair in enumerate(merges):
-        for token in pair:
+    for rank, merge in enumerate(merges):
+        for token in merge:
             if last.get(token, -1) > rank:
                 raise InputError(
-                    f"merge {rank} {pair}: precedes merge {last[token]}, which makes "
+                    f"merge {rank} {merge}: precedes merge {last[token]}, which makes "
                     f"{token!r}; put the merges into the order they were learned in"
                 )
     return list(pairs), made
@@ -434,7 +434,7 @@ def split_merges(text: str, name: str) -> list[tuple[str, str]]:
                 f"{name}, line {number}: {line[:40]!r} is not two tokens with a space between; "
                 "give GPT-2's merges.txt"
             )
-        merges.append(tuple(pair))
+        merges.append((pair[0], pair[1]))
     return merges
 
 

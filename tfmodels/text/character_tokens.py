@@ -8,6 +8,7 @@ B = texts, T = characters of one text, V = vocabulary.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -50,7 +51,7 @@ class CharacterTokenizer(LanguageTokenizer):
         end_of_text: str | None = END_OF_TEXT,
         unknown: str | None = UNKNOWN,
     ):
-        id_of = ids_of(vocabulary)
+        id_of: dict[Any, int] = ids_of(vocabulary)
         special = {end_of_text: "", unknown: UNREADABLE}
         for token, i in id_of.items():
             if len(token) != 1 and token not in special:

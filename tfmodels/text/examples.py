@@ -57,7 +57,7 @@ class ExampleSettings:
     segmented: bool = False
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise InputError(f"task={self.task!r} is unknown; give one of {', '.join(TASKS)}")
         if self.max_length < 8:
@@ -211,8 +211,7 @@ class ExampleMaker:
     """Make examples of the documents of one stream (a pass, or a shard of it), one by one.
 
     Args:
-        tokenizer, settings, pass_number: see `examples`.
-        stream: number of the stream; streams draw independently.
+        stream: number of the stream; streams draw independently. The others: see `examples`.
 
     Attributes:
         documents: number of documents so far.

@@ -150,11 +150,10 @@ def with_ends(
 
 
 def source_batch(ids: tf.RaggedTensor, tokens: PairTokens, max_length: int) -> dict[str, tf.Tensor]:
-    """Return sources as the batch of an encoder.
+    """Return sources as the batch of an encoder; `tokens` and `max_length` as of `pair_batches`.
 
     Args:
         ids: ragged int32 `[R, (T)]`.
-        tokens, max_length: see `pair_batches`.
 
     Returns:
         dict of `token_ids` int32 and `padding_mask` bool `[R, S]`.

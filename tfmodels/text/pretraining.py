@@ -255,7 +255,8 @@ def training_batches(
         settings: of the examples.
         seed: of the masks.
         passes: number of passes; None never ends.
-        mask_rate, whole_words: see `masking.WordMasker`.
+        mask_rate: see `masking.WordMasker`.
+        whole_words: likewise.
         dynamic: whether every pass has its own masks; otherwise all have those of the first.
         start: number of batches to skip; the rest is as if they had been read. Whole passes are
             skipped for free where a pass knows its length (records), the rest unparsed; passes

@@ -83,7 +83,7 @@ def write_records(
             f"shards={shards}, processes={processes}, held_out={held_out}: give 1 to "
             f"{_MAX_SHARDS} shards, at least one process and a share from 0 to 0.5"
         )
-    content = {
+    content: dict = {
         "format": FORMAT,
         "settings": dataclasses.asdict(settings),
         "vocabulary": vocabulary_fingerprint(tokenizer),
@@ -105,7 +105,7 @@ def write_records(
             raise InputError(f"{directory}: made with {what}; give another directory")
         return summary
     try:
-        with whole_directory(directory, "another directory") as folder:
+        with whole_directory(Path(directory), "another directory") as folder:
             save_vocabulary(tokenizer.vocabulary, folder / "vocab.txt")
             files = _write_all(min(processes, shards), texts, folder, content)
             summary = content | {"splits": _splits(files, settings.task)}

@@ -34,8 +34,8 @@ def entity_spans(
         text: string [B], UTF-8.
         tags: integer [B, W]: labels of the words; those in the padding are ignored.
         scores: float [B, W]: the probability of each of these tags.
-        starts, ends: integer [B, W]: the characters of each word, ends exclusive, -1 for padding
-            (`windows.Words`).
+        starts: integer [B, W]: first character of each word, -1 for padding (`windows.Words`).
+        ends: likewise, the character after each word.
         labels: as of `tags.labels_of`.
 
     Returns:

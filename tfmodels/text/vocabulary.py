@@ -68,7 +68,7 @@ def learn_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) 
         lowercase=lowercase,
     ).normalize_str
     split = tokenizers.pre_tokenizers.BertPreTokenizer().pre_tokenize_str
-    words = Counter()
+    words: Counter[str] = Counter()
     for text in texts:
         # Longer words are read as [UNK], and would fill the trainer's memory.
         distinct = (word for word, _ in split(normalize(text)))
@@ -140,7 +140,7 @@ def learn_merges(texts: Iterable[str], size: int) -> tuple[list[str], list[tuple
     parts = (part for text in texts for part in text.split(END_OF_TEXT))
     tokenizer.train_from_iterator(parts, trainer)
     # A second way to make a token would be a merge out of order, so it is left out.
-    merges = {}
+    merges: dict[str, tuple[str, str]] = {}
     for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:
         merges.setdefault(left + right, (left, right))
     if not merges:
@@ -168,7 +168,7 @@ def learn_characters(texts: Iterable[str], size: int) -> list[str]:
     _check_texts(texts)
     if size < 1:
         raise InputError(f"vocabulary size {size}: no room for characters; give 1 or more")
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for text in texts:
         for part in text.split(END_OF_TEXT):
             counts.update(part)

@@ -152,8 +152,8 @@ def word_labels(
     Args:
         words: of `tag_inputs`.
         types: integer [B, (E)], ragged: type of each entity.
-        starts, ends: integer [B, (E)], ragged: its characters, end exclusive. In order, without
-            overlap.
+        starts: integer [B, (E)], ragged: its first character. In order, without overlap.
+        ends: likewise, the character after it.
 
     Returns:
         int32 [N, W]: 0 outside, 1 + 2t and 2 + 2t for the first and the other words of an entity
@@ -187,7 +187,8 @@ def tagged_batches(
             see `word_labels`.
         tokenizer: a `WordPieceTokenizer`.
         batch_size: windows of a batch, on all replicas together.
-        max_length, stride: see `tag_inputs`.
+        max_length: see `tag_inputs`.
+        stride: likewise.
         seed: for training; None keeps the windows that are sorted together in their order.
 
     Returns:
@@ -340,8 +341,9 @@ def text_labels(
     """Return the labels of the words of whole texts.
 
     Args:
-        word_starts, word_ends: integer [B, L]: characters of the words, as of `Words`.
-        types, starts, ends: see `word_labels`.
+        word_starts: integer [B, L]: first character of each word, as of `Words`.
+        word_ends: likewise, the character after each word.
+        types: see `word_labels`, for `starts` and `ends` as well.
 
     Returns:
         int32 [B, L]: as of `word_labels`, but 0 in the padding.

@@ -16,7 +16,7 @@ W = words of all texts, T = tokens of one text, M = "[" in all texts.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -117,7 +117,7 @@ class WordPieceTokenizer(tf.Module):
             )
 
     @classmethod
-    def from_file(cls, path: str | Path, **options: bool | None) -> "WordPieceTokenizer":
+    def from_file(cls, path: str | Path, **options: Any) -> "WordPieceTokenizer":
         """Read a vocabulary of one token a line (BERT's `vocab.txt`).
 
         Args:
@@ -325,7 +325,7 @@ def check_vocabulary(vocabulary: Sequence[str], name: str = "vocabulary") -> Non
     """Raise `InputError`, with `name` and the line, unless a tokenizer can use `vocabulary`."""
     if len(vocabulary) == 0:
         raise InputError(f"{name}: empty; give one token a line, the special tokens among them")
-    seen = {}
+    seen: dict[str, int] = {}
     for line, token in enumerate(vocabulary, start=1):
         if not isinstance(token, str) or not token:
             raise InputError(f"{name}, line {line}: empty, or not a string; remove the line")
