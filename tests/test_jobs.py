@@ -20,7 +20,7 @@ PRINTED = (
 TRANSLATED = {"accuracy": "准确率", "kept evaluation": "保留的评估"}
 
 
-@pytest.fixture(scope="module", params=[PAGE, CHINESE])
+@pytest.fixture(scope="module", params=[PAGE, pytest.param(CHINESE, marks=pytest.mark.slow)])
 def printed(request, tmp_path_factory):
     """What each block printed, on both streams, with small files of the page's names."""
     folder, before = tmp_path_factory.mktemp("jobs"), os.getcwd()
