@@ -127,7 +127,7 @@ def test_the_card_of_a_version(model_dir, tmp_path, monkeypatch, capsys):
     assert printed_line == {"saved_model": str(tmp_path / "served" / "1")}
     card = card_of(tmp_path / "served" / "1")
     assert yaml.safe_load(card.split("---\n")[1])["metrics"] == ["accuracy", "f1"]
-    assert "| `serving_default` | `text` | `label`, `probabilities` |" in card
+    assert "`signatures.json` describes `serving_default`, `token_ids`." in card
     monkeypatch.chdir(tmp_path / "served")
     exec(python_of(card), {})  # noqa: S102
     assert "'label': <tf.Tensor" in capsys.readouterr().out
