@@ -278,7 +278,7 @@ def test_progress_within_a_stretch(terminal, capsys, monkeypatch):
     shown = capsys.readouterr()
     lines = shown.err.splitlines() if not terminal else shown.err.split("\r")[1:]
     assert ("\r" in shown.err) == terminal and not shown.out
-    assert len(lines) == (20 if terminal else 5) and "step 20 of 20, loss" in lines[-1]
+    assert len(lines) == (19 if terminal else 5) and "step 20 of 20, loss" in lines[-1]
     if terminal:
         assert all(len(line.removesuffix("\x1b[K")) < 40 for line in lines[:-1])
     else:

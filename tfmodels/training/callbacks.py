@@ -195,9 +195,8 @@ class Progress(keras.callbacks.Callback):
         self._steps, self._epochs, self._tokens = steps, epochs, tokens
         self._shown, self._moves = shown, shown and sys.stderr.isatty()
         self._interval = SECONDS_MOVING if self._moves else SECONDS
-        self._first: tuple[int, float] | None = (
-            None  # step and time since which the remaining time is estimated
-        )
+        # Step and time from which the remaining time is estimated.
+        self._first: tuple[int, float] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._from, self._start = self._steps.step, time.perf_counter()
