@@ -13,7 +13,7 @@ from typing import Literal
 from applications.settings import Settings, data, generation, model, output, rare, training
 from tfmodels.errors import InputError
 from tfmodels.files import refuse_existing
-from tfmodels.generation.settings import Generation
+from tfmodels.generation.settings import Generation, given_fields
 
 
 @dataclass(kw_only=True)
@@ -177,7 +177,7 @@ class Searching(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         names = {field.name for field in fields(Generation)} & vars(self).keys()
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = given_fields({name: getattr(self, name) for name in names})
         longest = getattr(self, "max_target_length", max(given.get("min_new_tokens", 1), 1))
         Generation(**{"max_new_tokens": longest, **given})  # refuses values out of range
 

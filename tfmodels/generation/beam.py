@@ -16,7 +16,7 @@ import keras
 from keras import KerasTensor, ops
 
 from tfmodels.generation.filters import penalize
-from tfmodels.generation.rows import Generated, Rows, has_ended, put, read_rows
+from tfmodels.generation.rows import Generated, Rows, has_ended, put
 from tfmodels.generation.settings import Generation
 
 # Added to the score of forbidden candidates; finite as in `transformers`.
@@ -39,25 +39,16 @@ class BeamCarry(NamedTuple):
 
 
 class BeamSearch:
-    """Beam search, with the methods of `decoding.Decoding`."""
+    """Beam search: the methods of `decoding.Decoding`, which reads the rows."""
 
     def __init__(
         self, step: Callable, settings: Generation, stopped: Callable | None = None
     ) -> None:
         self.step, self.settings, self.stopped = step, settings, stopped
 
-    def start(
-        self,
-        logits: KerasTensor,
-        state: Any,
-        prompt_ids: KerasTensor,
-        prompt_mask: KerasTensor,
-        seeds: KerasTensor | None = None,
-        rows: dict | None = None,
-    ) -> BeamCarry:
+    def start(self, logits: KerasTensor, state: Any, rows: Rows) -> BeamCarry:
         beams = self.settings.num_beams
-        own = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
-        num_rows = ops.shape(own.prompt_ids)[0]
+        num_rows = ops.shape(rows.prompt_ids)[0]
         shape = (num_rows, beams, self.settings.max_new_tokens)
         empty = ops.full(shape, self.settings.pad_id, "int32")
         never = ops.full((num_rows, beams), NEVER, "float32")
@@ -73,7 +64,7 @@ class BeamSearch:
                 ended_lengths=ops.zeros((num_rows, beams), "int32"),
                 is_ended=ops.zeros((num_rows, beams), "bool"),
                 open=ops.ones((num_rows,), "bool"),
-                rows=own,
+                rows=rows,
                 state=keras.tree.map_structure(lambda x: ops.repeat(x, beams, axis=0), state),
             ),
         )

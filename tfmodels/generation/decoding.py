@@ -14,7 +14,7 @@ from typing import Any
 from keras import KerasTensor, ops
 
 from tfmodels.generation.beam import BeamSearch
-from tfmodels.generation.rows import Generated
+from tfmodels.generation.rows import Generated, read_rows
 from tfmodels.generation.sampling import Sampling
 from tfmodels.generation.settings import Generation
 
@@ -94,7 +94,7 @@ class Decoding:
         self, step: Callable, settings: Generation, stopped: Callable | None = None
     ) -> None:
         kind = BeamSearch if settings.num_beams > 1 else Sampling
-        self._parts = kind(step, settings, stopped)
+        self._parts, self._settings = kind(step, settings, stopped), settings
 
     def start(
         self,
@@ -106,7 +106,8 @@ class Decoding:
         rows: dict | None = None,
     ) -> Any:
         """Return the carry with the first new token of each row; arguments as in `generate`."""
-        return self._parts.start(logits, state, prompt_ids, prompt_mask, seeds, rows)
+        own = read_rows(self._settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
+        return self._parts.start(logits, state, own)
 
     def unfinished(self, carry: Any) -> KerasTensor:
         """Return whether any row has not ended: bool scalar."""

@@ -13,7 +13,7 @@ from keras import KerasTensor, ops
 
 from tfmodels.generation.filters import keep_most_likely, penalize
 from tfmodels.generation.noise import gumbel
-from tfmodels.generation.rows import Generated, Rows, has_ended, put, read_rows
+from tfmodels.generation.rows import Generated, Rows, has_ended, put
 from tfmodels.generation.settings import Generation
 
 MIN_TEMPERATURE = 1e-6  # in place of 0 for a row, which is greedy decoding
@@ -32,24 +32,15 @@ class SamplingCarry(NamedTuple):
 
 
 class Sampling:
-    """Greedy decoding and sampling, with the methods of `decoding.Decoding`."""
+    """Greedy decoding and sampling: the methods of `decoding.Decoding`, which reads the rows."""
 
     def __init__(
         self, step: Callable, settings: Generation, stopped: Callable | None = None
     ) -> None:
         self.step, self.settings, self.stopped = step, settings, stopped
 
-    def start(
-        self,
-        logits: KerasTensor,
-        state: Any,
-        prompt_ids: KerasTensor,
-        prompt_mask: KerasTensor,
-        seeds: KerasTensor | None = None,
-        rows: dict | None = None,
-    ) -> SamplingCarry:
-        own = read_rows(self.settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
-        num_rows = ops.shape(own.prompt_ids)[0]
+    def start(self, logits: KerasTensor, state: Any, rows: Rows) -> SamplingCarry:
+        num_rows = ops.shape(rows.prompt_ids)[0]
         shape = (num_rows, self.settings.max_new_tokens)
         return self._extended(
             logits,
@@ -58,8 +49,8 @@ class Sampling:
                 token_ids=ops.full(shape, self.settings.pad_id, "int32"),
                 lengths=ops.zeros((num_rows,), "int32"),
                 scores=ops.zeros((num_rows,), "float32"),
-                finished=own.settings["max_new_tokens"] < 1,
-                rows=own,
+                finished=rows.settings["max_new_tokens"] < 1,
+                rows=rows,
                 state=state,
             ),
         )

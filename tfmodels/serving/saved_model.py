@@ -92,7 +92,7 @@ def save(
 
 
 def _frozen(functions):
-    """Return functions with constants in the place of their variables; dict as given.
+    """Return functions with constants in place of their variables; dict as given.
 
     Raises:
         InputError: the graph would have more bytes than a protocol buffer can.

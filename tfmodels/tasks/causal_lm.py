@@ -138,9 +138,9 @@ class CausalLM(LanguageTask):
             tokenizer: "bpe" or "characters", learned from `texts`; or a tokenizer.
             size: tiny, mini, small, medium, large or xl.
             vocabulary_size: maximum number of tokens to learn.
-            num_layers: in the place of that of the size.
-            num_heads: in the place of that of the size.
-            hidden_dim: in the place of that of the size.
+            num_layers: replaces that of the size.
+            num_heads: replaces that of the size.
+            hidden_dim: replaces that of the size.
             max_length: see the class.
             dropout: see `from_preset`.
             dtype: see `from_preset`.

@@ -111,7 +111,7 @@ class EncoderTask(Task):
                 name on the Hugging Face Hub.
             labels: names of the classes; those of the preset's own head, or those of the rows
                 that `fit` is given, if not given.
-            num_classes: number of classes, in the place of their names.
+            num_classes: number of classes, in place of their names.
             dropout: in the encoder and before the head; the checkpoint's if not given.
             revision: branch, tag or commit on the Hub.
             dtype: dtype policy of the model, such as "mixed_bfloat16"; Keras' global one if not

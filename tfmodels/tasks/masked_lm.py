@@ -42,7 +42,7 @@ EXAMPLES = {"task": OBJECTIVE, "segmented": False, "short_share": 0.1, "mask_rat
 
 
 class Records:
-    """Examples that `tfmodels bert prepare` wrote, in the place of texts.
+    """Examples that `tfmodels bert prepare` wrote, in place of texts.
 
     Args:
         directory: of the records.

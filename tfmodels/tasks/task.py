@@ -209,9 +209,9 @@ class Task:
             class_weight: dict from label (name or number) to its weight, or "balanced".
             sample_weight: weight of each row.
             steps_per_epoch: steps that count as an epoch, for rows without an end.
-            steps: total number of steps, in the place of epochs.
+            steps: total number of steps, in place of epochs.
             evaluations: evaluations in each epoch; the best weights of all are kept.
-            evaluate_every: steps between two evaluations, in the place of `evaluations`.
+            evaluate_every: steps between two evaluations, in place of `evaluations`.
             patience: evaluations without a better one after which training ends.
             seed: of the order of the rows and of what is held out.
             states: directory for the state of the training; `fit` resumes from the newest there.
