@@ -110,12 +110,9 @@ class Source:
         return ((row.number, row.values) for row in self.stream(seed))
 
     def scan(
-        self,
-        label_column: str | None = None,
-        held_out_fraction: float = 0.0,
-        held_out_max: int = 5000,
-        seed: int = 0,
-    ) -> Scan:
+        self, label_column: str | None = None, held_out_fraction: float = 0.0,
+        held_out_max: int = 5000, seed: int = 0,
+    ) -> Scan:  # fmt: skip
         """Read the source once, count rows and labels, and hold rows out for evaluation.
 
         Args:

@@ -40,12 +40,9 @@ class Subset(Source):
 
 
 def split(
-    source: Source,
-    fraction: float,
-    label_column: str | None = None,
-    maximum: int = 5000,
+    source: Source, fraction: float, label_column: str | None = None, maximum: int = 5000,
     seed: int = 0,
-) -> tuple[Source, Source]:
+) -> tuple[Source, Source]:  # fmt: skip
     """Split a source into two, stratified by label; reads it once.
 
     Args:

@@ -20,16 +20,10 @@ from tfmodels.generation.settings import Generation
 
 
 def generate(
-    step: Callable,
-    logits: KerasTensor,
-    state: Any,
-    prompt_ids: KerasTensor,
-    prompt_mask: KerasTensor,
-    settings: Generation,
-    seeds: KerasTensor | None = None,
-    rows: dict | None = None,
-    stopped: Callable | None = None,
-) -> Generated:
+    step: Callable, logits: KerasTensor, state: Any, prompt_ids: KerasTensor,
+    prompt_mask: KerasTensor, settings: Generation, seeds: KerasTensor | None = None,
+    rows: dict | None = None, stopped: Callable | None = None,
+) -> Generated:  # fmt: skip
     """Continue prompts.
 
     Args:
@@ -97,14 +91,9 @@ class Decoding:
         self._parts, self._settings = kind(step, settings, stopped), settings
 
     def start(
-        self,
-        logits: KerasTensor,
-        state: Any,
-        prompt_ids: KerasTensor,
-        prompt_mask: KerasTensor,
-        seeds: KerasTensor | None = None,
-        rows: dict | None = None,
-    ) -> Any:
+        self, logits: KerasTensor, state: Any, prompt_ids: KerasTensor, prompt_mask: KerasTensor,
+        seeds: KerasTensor | None = None, rows: dict | None = None,
+    ) -> Any:  # fmt: skip
         """Return the carry with the first new token of each row; arguments as in `generate`."""
         own = read_rows(self._settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
         return self._parts.start(logits, state, own)

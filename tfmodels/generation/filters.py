@@ -18,14 +18,9 @@ FEW = 1024
 
 
 def penalize(
-    scores: KerasTensor,
-    settings: Generation,
-    prompt_ids: KerasTensor,
-    prompt_mask: KerasTensor,
-    token_ids: KerasTensor,
-    count: int | KerasTensor,
-    max_tokens: KerasTensor,
-) -> KerasTensor:
+    scores: KerasTensor, settings: Generation, prompt_ids: KerasTensor, prompt_mask: KerasTensor,
+    token_ids: KerasTensor, count: int | KerasTensor, max_tokens: KerasTensor,
+) -> KerasTensor:  # fmt: skip
     """Apply the filters that depend on the previous tokens of a row or their number.
 
     Repetition penalty, n-grams, `min_new_tokens`, and last the forced tokens, which override

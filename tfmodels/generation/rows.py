@@ -48,13 +48,9 @@ class Generated(NamedTuple):
 
 
 def read_rows(
-    generation: Generation,
-    vocabulary_size: int,
-    prompt_ids: KerasTensor,
-    prompt_mask: KerasTensor,
-    seeds: KerasTensor | None,
-    settings: dict | None,
-) -> Rows:
+    generation: Generation, vocabulary_size: int, prompt_ids: KerasTensor, prompt_mask: KerasTensor,
+    seeds: KerasTensor | None, settings: dict | None,
+) -> Rows:  # fmt: skip
     """Return the `Rows` from the arguments of `generate`.
 
     Raises:
@@ -87,12 +83,9 @@ def read_rows(
 
 
 def has_ended(
-    generation: Generation,
-    stopped: Callable | None,
-    token_ids: KerasTensor,
-    count: int | KerasTensor,
-    max_tokens: KerasTensor,
-) -> KerasTensor:
+    generation: Generation, stopped: Callable | None, token_ids: KerasTensor,
+    count: int | KerasTensor, max_tokens: KerasTensor,
+) -> KerasTensor:  # fmt: skip
     """Return whether the newest token ends its row.
 
     Args:

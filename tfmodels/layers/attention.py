@@ -53,13 +53,9 @@ class Attention(Layer):
     """
 
     def __init__(
-        self,
-        num_heads: int,
-        hidden_dim: int,
-        dropout: float = 0.0,
-        initializer_range: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
+        self, num_heads: int, hidden_dim: int, dropout: float = 0.0,
+        initializer_range: float = 0.02, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if hidden_dim % num_heads:
             raise ValueError(
@@ -94,15 +90,11 @@ class Attention(Layer):
         return keys, self._heads(self.value(value, training=training))
 
     def call(
-        self,
-        query: KerasTensor,
-        value: KerasTensor | None = None,
-        attention_mask: KerasTensor | None = None,
-        cache: tuple | None = None,
-        cache_index: int | KerasTensor | None = None,
-        return_attention_scores: bool = False,
+        self, query: KerasTensor, value: KerasTensor | None = None,
+        attention_mask: KerasTensor | None = None, cache: tuple | None = None,
+        cache_index: int | KerasTensor | None = None, return_attention_scores: bool = False,
         training: bool = False,
-    ) -> KerasTensor | tuple:
+    ) -> KerasTensor | tuple:  # fmt: skip
         queries = self._heads(self.query(query, training=training))  # [B, N, Q, D]
         if cache is None:
             cache = self.project(query if value is None else value, training)

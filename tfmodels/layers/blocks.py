@@ -32,13 +32,9 @@ class FeedForward(Layer):
     """
 
     def __init__(
-        self,
-        hidden_dim: int,
-        feedforward_dim: int,
-        activation: str = "gelu",
-        initializer_range: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
+        self, hidden_dim: int, feedforward_dim: int, activation: str = "gelu",
+        initializer_range: float = 0.02, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.feedforward_dim = feedforward_dim
@@ -64,18 +60,10 @@ class _Block(Layer):
     """Base of the blocks: their arguments (see `EncoderBlock`), sublayers and residuals."""
 
     def __init__(
-        self,
-        hidden_dim: int,
-        num_heads: int,
-        feedforward_dim: int,
-        activation: str = "gelu",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        epsilon: float = 1e-12,
-        norm_first: bool = False,
-        initializer_range: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
+        self, hidden_dim: int, num_heads: int, feedforward_dim: int, activation: str = "gelu",
+        dropout: float = 0.0, attention_dropout: float = 0.0, epsilon: float = 1e-12,
+        norm_first: bool = False, initializer_range: float = 0.02, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
@@ -168,12 +156,9 @@ class EncoderBlock(_Block):
     """
 
     def call(
-        self,
-        inputs: KerasTensor,
-        attention_mask: KerasTensor | None = None,
-        return_attention_scores: bool = False,
-        training: bool = False,
-    ) -> KerasTensor | tuple:
+        self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
+        return_attention_scores: bool = False, training: bool = False,
+    ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x, scores = self.attention(
             x, attention_mask=attention_mask, return_attention_scores=True, training=training
@@ -221,17 +206,12 @@ class DecoderBlock(_Block):
                 part.build(input_shape)
 
     def call(
-        self,
-        inputs: KerasTensor,
-        attention_mask: KerasTensor | None = None,
-        encoded: KerasTensor | None = None,
-        encoded_mask: KerasTensor | None = None,
-        cache: tuple | None = None,
-        cache_index: int | KerasTensor | None = None,
-        encoded_cache: tuple | None = None,
-        return_attention_scores: bool = False,
+        self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
+        encoded: KerasTensor | None = None, encoded_mask: KerasTensor | None = None,
+        cache: tuple | None = None, cache_index: int | KerasTensor | None = None,
+        encoded_cache: tuple | None = None, return_attention_scores: bool = False,
         training: bool = False,
-    ) -> KerasTensor | tuple:
+    ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x, *others = self.attention(
             x,

@@ -46,18 +46,10 @@ class Embeddings(Layer):
     """
 
     def __init__(
-        self,
-        vocabulary_size: int,
-        hidden_dim: int,
-        max_length: int,
-        num_segments: int = 2,
-        epsilon: float | None = 1e-12,
-        dropout: float = 0.0,
-        initializer_range: float = 0.02,
-        positions: str = "learned",
-        scale: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
+        self, vocabulary_size: int, hidden_dim: int, max_length: int, num_segments: int = 2,
+        epsilon: float | None = 1e-12, dropout: float = 0.0, initializer_range: float = 0.02,
+        positions: str = "learned", scale: float = 1.0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         if positions not in ("learned", "sinusoidal"):
             raise ValueError(f"positions must be 'learned' or 'sinusoidal', got {positions!r}")
@@ -90,13 +82,10 @@ class Embeddings(Layer):
             self.norm.build((None, None, self.hidden_dim))
 
     def call(
-        self,
-        token_ids: KerasTensor,
-        segment_ids: KerasTensor | None = None,
-        position_ids: KerasTensor | None = None,
-        token_table: KerasTensor | None = None,
+        self, token_ids: KerasTensor, segment_ids: KerasTensor | None = None,
+        position_ids: KerasTensor | None = None, token_table: KerasTensor | None = None,
         training: bool = False,
-    ) -> KerasTensor:
+    ) -> KerasTensor:  # fmt: skip
         length = token_ids.shape[1]
         if length is not None and length > self.max_length:
             raise ValueError(

@@ -141,14 +141,9 @@ class MaskedLMHead(Layer):
     """
 
     def __init__(
-        self,
-        vocabulary_size: int,
-        hidden_dim: int,
-        activation: str = "gelu",
-        epsilon: float = 1e-12,
-        initializer_range: float = 0.02,
-        **kwargs: Any,
-    ) -> None:
+        self, vocabulary_size: int, hidden_dim: int, activation: str = "gelu",
+        epsilon: float = 1e-12, initializer_range: float = 0.02, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim

@@ -34,12 +34,9 @@ OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
 
 
 def dense(
-    x: KerasTensor,
-    kernel: KerasTensor,
-    bias: KerasTensor | None = None,
-    activation: str | None = None,
-    training: bool = False,
-) -> KerasTensor:
+    x: KerasTensor, kernel: KerasTensor, bias: KerasTensor | None = None,
+    activation: str | None = None, training: bool = False,
+) -> KerasTensor:  # fmt: skip
     """Compute `activation(x @ kernel + bias)`.
 
     Args:
@@ -71,15 +68,9 @@ def dense(
 
 
 def add_norm(
-    x: KerasTensor,
-    residual: KerasTensor | None,
-    gamma: KerasTensor,
-    beta: KerasTensor,
-    epsilon: float,
-    training: bool = False,
-    rate: float = 0.0,
-    seed: KerasTensor | None = None,
-) -> KerasTensor:
+    x: KerasTensor, residual: KerasTensor | None, gamma: KerasTensor, beta: KerasTensor,
+    epsilon: float, training: bool = False, rate: float = 0.0, seed: KerasTensor | None = None,
+) -> KerasTensor:  # fmt: skip
     """Compute `LayerNorm(residual + dropout(x))` over the last axis (Ba et al. 2016).
 
     Sum, mean and variance are float32 for every dtype of `x`.
@@ -116,15 +107,9 @@ def add_norm(
 
 
 def attend(
-    queries: KerasTensor,
-    keys: KerasTensor,
-    values: KerasTensor,
-    mask: KerasTensor | None,
-    scale: float,
-    training: bool = False,
-    rate: float = 0.0,
-    seed: KerasTensor | None = None,
-) -> tuple[KerasTensor, KerasTensor]:
+    queries: KerasTensor, keys: KerasTensor, values: KerasTensor, mask: KerasTensor | None,
+    scale: float, training: bool = False, rate: float = 0.0, seed: KerasTensor | None = None,
+) -> tuple[KerasTensor, KerasTensor]:  # fmt: skip
     """Compute `dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
 
     Args:
@@ -150,13 +135,9 @@ def attend(
 
 
 def masked_softmax(
-    scores: KerasTensor,
-    mask: KerasTensor | None,
-    scale: float = 1.0,
-    training: bool = False,
-    rate: float = 0.0,
-    seed: KerasTensor | None = None,
-) -> KerasTensor:
+    scores: KerasTensor, mask: KerasTensor | None, scale: float = 1.0, training: bool = False,
+    rate: float = 0.0, seed: KerasTensor | None = None,
+) -> KerasTensor:  # fmt: skip
     """Compute `dropout(softmax(scale * scores))` over the last axis, 0 at masked keys.
 
     The softmax is float32 for every dtype of `scores`.

@@ -48,14 +48,9 @@ class Classifier(EncoderModel):
     arguments = ("num_classes", "dropout", "pooling", "activation")
 
     def __init__(
-        self,
-        encoder: keras.Model,
-        num_classes: int,
-        dropout: float = 0.1,
-        pooling: str = "first",
-        activation: str = "softmax",
-        **kwargs: Any,
-    ) -> None:
+        self, encoder: keras.Model, num_classes: int, dropout: float = 0.1, pooling: str = "first",
+        activation: str = "softmax", **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(encoder, **kwargs)
         if activation not in ACTIVATIONS:
             raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}: {activation!r}")

@@ -148,12 +148,9 @@ class Model(keras.Model):
         return keras.KerasTensor(shapes, "float32")
 
     def export(
-        self,
-        filepath: str | Path,
-        format: str = "tf_saved_model",
-        input_signature: list | None = None,
-        **kwargs: Any,
-    ) -> None:
+        self, filepath: str | Path, format: str = "tf_saved_model",
+        input_signature: list | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         """Export the model as `keras.Model.export` does, for batches of any size and length."""
         if input_signature is None:
             input_signature = [

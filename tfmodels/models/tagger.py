@@ -53,14 +53,9 @@ class Tagger(EncoderModel):
     inputs_of_export = (*EncoderModel.inputs_of_export, "word_positions")
 
     def __init__(
-        self,
-        encoder: keras.Model,
-        num_labels: int,
-        labels: Sequence[str] | None = None,
-        crf: bool = False,
-        dropout: float = 0.1,
-        **kwargs: Any,
-    ) -> None:
+        self, encoder: keras.Model, num_labels: int, labels: Sequence[str] | None = None,
+        crf: bool = False, dropout: float = 0.1, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(encoder, **kwargs)
         self.num_labels = num_labels
         self.labels: Any = None if labels is None else tuple(labels)

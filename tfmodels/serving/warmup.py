@@ -57,12 +57,9 @@ def requests(
 
 
 def write(
-    directory: str | Path,
-    model_name: str,
-    functions: dict,
-    max_length: int | None = None,
+    directory: str | Path, model_name: str, functions: dict, max_length: int | None = None,
     max_words: int | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Run and write the warm-up requests of a version.
 
     Args:

@@ -241,15 +241,9 @@ class CausalLM(LanguageTask):
         )
 
     def dataset(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-    ) -> tf.data.Dataset:
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, batch_size: int = 32,
+        shuffle: bool = False, seed: int = 0,
+    ) -> tf.data.Dataset:  # fmt: skip
         """Make the batches that `task.model` takes: blocks of texts, or prompts with responses.
 
         Args, returns, errors: as of `Task.dataset`.
@@ -377,14 +371,9 @@ class CausalLM(LanguageTask):
         return keras.callbacks.LambdaCallback(on_epoch_end=sample)
 
     def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int = 16,
-        *,
-        mistakes: int = 0,
+        self, x: Any = None, y: Any = None, batch_size: int = 16, *, mistakes: int = 0,
         stride: int | None = None,
-    ) -> dict:
+    ) -> dict:  # fmt: skip
         """Measure the perplexity of texts, with a window that moves over them.
 
         Of each window only the last `stride` tokens count, so that all but the first have at least

@@ -78,15 +78,9 @@ class LanguageTask(Task):
         return TrainingData(batches_from, of_pass, validation, line, tokens=tokens)
 
     def dataset(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-    ) -> tf.data.Dataset:
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, batch_size: int = 32,
+        shuffle: bool = False, seed: int = 0,
+    ) -> tf.data.Dataset:  # fmt: skip
         """Make the batches of texts that `task.model` is trained on, for your own loop.
 
         Args, errors: as of `Task.dataset`.

@@ -84,13 +84,9 @@ class Task:
     label_smoothing = 0.0
 
     def __init__(
-        self,
-        model: keras.Model | None,
-        tokenizer: Any,
-        *,
-        max_length: int,
+        self, model: keras.Model | None, tokenizer: Any, *, max_length: int,
         started: str = "from scratch",
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._model, self.tokenizer, self.max_length = model, tokenizer, max_length
         self.started = started
         self.history: Any = None
@@ -111,22 +107,12 @@ class Task:
         return self._model
 
     def compile(
-        self,
-        optimizer: Any = "auto",
-        loss: Any = "auto",
-        metrics: Any = "auto",
-        *,
-        learning_rate: float | None = None,
-        warmup: float = 0.1,
-        weight_decay: float = 0.01,
-        clip_norm: float = 1.0,
-        ema: float = 0.999,
-        schedule: str = "linear",
-        accumulate_steps: int = 1,
-        layer_decay: float = 1.0,
-        label_smoothing: float | None = None,
+        self, optimizer: Any = "auto", loss: Any = "auto", metrics: Any = "auto", *,
+        learning_rate: float | None = None, warmup: float = 0.1, weight_decay: float = 0.01,
+        clip_norm: float = 1.0, ema: float = 0.999, schedule: str = "linear",
+        accumulate_steps: int = 1, layer_decay: float = 1.0, label_smoothing: float | None = None,
         **options: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Say how to train. What is "auto" is chosen in `fit`, when the number of steps is known.
 
         Args:
@@ -167,30 +153,14 @@ class Task:
         self._label_smoothing = self.label_smoothing if label_smoothing is None else label_smoothing
 
     def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int = 32,
-        epochs: int | None = None,
-        verbose: str | int = "auto",
-        callbacks: Iterable = (),
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: Any = None,
-        sample_weight: Any = None,
-        *,
-        steps_per_epoch: int | None = None,
-        steps: int | None = None,
-        evaluations: int = 1,
-        evaluate_every: int | None = None,
-        patience: int | None = None,
-        seed: int = 0,
-        states: str | Path | None = None,
-        save_every: int | None = None,
-        nonfinite: str = "stop",
-        **data_options: Any,
-    ) -> keras.callbacks.History:
+        self, x: Any = None, y: Any = None, batch_size: int = 32, epochs: int | None = None,
+        verbose: str | int = "auto", callbacks: Iterable = (), validation_split: float = 0.0,
+        validation_data: Any = None, shuffle: bool = True, class_weight: Any = None,
+        sample_weight: Any = None, *, steps_per_epoch: int | None = None, steps: int | None = None,
+        evaluations: int = 1, evaluate_every: int | None = None, patience: int | None = None,
+        seed: int = 0, states: str | Path | None = None, save_every: int | None = None,
+        nonfinite: str = "stop", **data_options: Any,
+    ) -> keras.callbacks.History:  # fmt: skip
         """Train.
 
         Args:
@@ -311,15 +281,9 @@ class Task:
         raise NotImplementedError
 
     def dataset(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        shuffle: bool = False,
-        seed: int = 0,
-    ) -> tf.data.Dataset:
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, batch_size: int = 32,
+        shuffle: bool = False, seed: int = 0,
+    ) -> tf.data.Dataset:  # fmt: skip
         """Make the batches that `task.model` takes, for your own loop.
 
         Args:
@@ -452,16 +416,9 @@ class Task:
         return self._scans[rows]
 
     def _training_data(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any,
-        validation_data: Any,
-        validation_split: float,
-        batch_size: int,
-        seed: int | None,
-        steps: int | None,
-    ) -> TrainingData:
+        self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,
+        batch_size: int, seed: int | None, steps: int | None,
+    ) -> TrainingData:  # fmt: skip
         rows = self._read(x, y, sample_weight)
         held_out = None
         if validation_data is not None:

@@ -51,14 +51,9 @@ class TextGenerator:
     """
 
     def __init__(
-        self,
-        model: Gpt,
-        tokenizer: Any,
-        settings: Generation,
-        stop: Sequence[str] = (),
-        before: str = "",
-        seed: int = 0,
-    ) -> None:
+        self, model: Gpt, tokenizer: Any, settings: Generation, stop: Sequence[str] = (),
+        before: str = "", seed: int = 0,
+    ) -> None:  # fmt: skip
         self.model, self.tokenizer = model, tokenizer
         self._before, self._seed = before, seed
         positions = model.config.max_length
@@ -172,13 +167,9 @@ class _Stop:
 
 
 def generation_signatures(
-    model: Gpt,
-    tokenizer: Any,
-    settings: Generation,
-    stop: Sequence[str] = (),
-    before: str = "",
+    model: Gpt, tokenizer: Any, settings: Generation, stop: Sequence[str] = (), before: str = "",
     seed: int = 0,
-) -> dict:
+) -> dict:  # fmt: skip
     """The signatures of a GPT.
 
     Args:

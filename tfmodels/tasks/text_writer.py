@@ -49,14 +49,9 @@ class TextWriter:
     """
 
     def __init__(
-        self,
-        model: Transformer,
-        tokenizer: Any,
-        tokens: PairTokens,
-        settings: Generation,
-        max_length: int | None = None,
-        long_texts: str = "cut",
-    ) -> None:
+        self, model: Transformer, tokenizer: Any, tokens: PairTokens, settings: Generation,
+        max_length: int | None = None, long_texts: str = "cut",
+    ) -> None:  # fmt: skip
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
         positions = model.config.max_length
         self.max_length = longest_text(model.config, max_length)

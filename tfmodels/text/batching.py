@@ -34,14 +34,9 @@ def encode(tokenizer: WordPieceTokenizer, text: tf.Tensor, max_length: int) -> d
 
 
 def length_bucketed(
-    chunks: tf.data.Dataset,
-    tokenizer: WordPieceTokenizer,
-    batch_size: int,
-    max_length: int,
-    seed: int | None = None,
-    word_dropout: float = 0.0,
-    rows: int | None = None,
-) -> tf.data.Dataset:
+    chunks: tf.data.Dataset, tokenizer: WordPieceTokenizer, batch_size: int, max_length: int,
+    seed: int | None = None, word_dropout: float = 0.0, rows: int | None = None,
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of texts of similar length.
 
     Rows are taken in their order, `WINDOW` batches at a time, sorted by length there
@@ -95,12 +90,9 @@ def length_bucketed(
 
 
 def in_order_batches(
-    chunks: tf.data.Dataset,
-    tokenizer: WordPieceTokenizer,
-    batch_size: int,
-    max_length: int,
+    chunks: tf.data.Dataset, tokenizer: WordPieceTokenizer, batch_size: int, max_length: int,
     rows: int | None = None,
-) -> tf.data.Dataset:
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of texts in their order, each padded to its longest: for predictions.
 
     Args, returns: as of `length_bucketed`.
@@ -125,12 +117,9 @@ def of_length(batches: tf.data.Dataset, rows: int | None, batch_size: int) -> tf
 
 
 def by_length(
-    examples: tf.data.Dataset,
-    batch_size: int,
-    seed: int | None = None,
-    rows: int | None = None,
+    examples: tf.data.Dataset, batch_size: int, seed: int | None = None, rows: int | None = None,
     order: Callable[..., tf.Tensor] | None = None,
-) -> tf.data.Dataset:
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of examples of similar length; other arguments as of `length_bucketed`.
 
     Args:

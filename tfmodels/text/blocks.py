@@ -79,15 +79,9 @@ def tokenized_passages(
 
 
 def block_passes(
-    texts: Texts,
-    tokenizer: LanguageTokenizer,
-    length: int,
-    *,
-    split: str = "all",
-    held_out: float = 0.0,
-    seed: int | None = None,
-    hold_seed: int = 0,
-) -> Passes:
+    texts: Texts, tokenizer: LanguageTokenizer, length: int, *, split: str = "all",
+    held_out: float = 0.0, seed: int | None = None, hold_seed: int = 0,
+) -> Passes:  # fmt: skip
     """Return passes over running text, cut into blocks.
 
     Args:
@@ -154,13 +148,9 @@ def _enough(passages):
 
 
 def block_batches(
-    one_pass: Passes,
-    batch_size: int,
-    *,
-    passes: int | None = None,
-    start: int = 0,
+    one_pass: Passes, batch_size: int, *, passes: int | None = None, start: int = 0,
     drop_remainder: bool = True,
-) -> tf.data.Dataset:
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of blocks, pass after pass.
 
     Args:
@@ -185,13 +175,9 @@ def block_batches(
 
 
 def response_batches(
-    chunks: tf.data.Dataset,
-    tokenizer: LanguageTokenizer,
-    batch_size: int,
-    max_length: int,
-    seed: int | None = None,
-    rows: int | None = None,
-) -> tf.data.Dataset:
+    chunks: tf.data.Dataset, tokenizer: LanguageTokenizer, batch_size: int, max_length: int,
+    seed: int | None = None, rows: int | None = None,
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of prompts with their responses; the loss is on the responses alone.
 
     A response ends with `tokenizer.end_id`, if there is one. An example that is too long loses

@@ -58,12 +58,9 @@ class LanguageTokenizer(tf.Module):
     """
 
     def __init__(
-        self,
-        vocabulary: Sequence[str],
-        end_id: int | None,
-        end_of_text: str | None,
+        self, vocabulary: Sequence[str], end_id: int | None, end_of_text: str | None,
         content: Sequence[bytes],
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.vocabulary = tuple(vocabulary)
         self.vocabulary_size = len(self.vocabulary)
@@ -147,12 +144,9 @@ class BytePairTokenizer(LanguageTokenizer):
     """
 
     def __init__(
-        self,
-        vocabulary: Sequence[str],
-        merges: Sequence[tuple[str, str]],
-        *,
+        self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]], *,
         end_of_text: str | None = END_OF_TEXT,
-    ):
+    ):  # fmt: skip
         id_of: dict[Any, int] = ids_of(vocabulary)
         byte_of = {character: byte for byte, character in enumerate(printable_bytes())}
         for character, byte in byte_of.items():

@@ -45,12 +45,9 @@ class CharacterTokenizer(LanguageTokenizer):
     """
 
     def __init__(
-        self,
-        vocabulary: Sequence[str],
-        *,
-        end_of_text: str | None = END_OF_TEXT,
+        self, vocabulary: Sequence[str], *, end_of_text: str | None = END_OF_TEXT,
         unknown: str | None = UNKNOWN,
-    ):
+    ):  # fmt: skip
         id_of: dict[Any, int] = ids_of(vocabulary)
         special = {end_of_text: "", unknown: UNREADABLE}
         for token, i in id_of.items():

@@ -218,12 +218,9 @@ class ExampleMaker:
     """
 
     def __init__(
-        self,
-        tokenizer: WordPieceTokenizer,
-        settings: ExampleSettings,
-        pass_number: int = 0,
+        self, tokenizer: WordPieceTokenizer, settings: ExampleSettings, pass_number: int = 0,
         stream: int = 0,
-    ):
+    ):  # fmt: skip
         self.documents = 0
         self._cls = np.array([[tokenizer.cls_id], [0]], np.int32)
         self._sep = np.array([[tokenizer.sep_id], [0]], np.int32)

@@ -63,13 +63,9 @@ class WordMasker:
     """
 
     def __init__(
-        self,
-        tokenizer: WordPieceTokenizer,
-        max_length: int,
-        mask_rate: float = 0.15,
-        whole_words: bool = True,
-        seed: int = 0,
-    ):
+        self, tokenizer: WordPieceTokenizer, max_length: int, mask_rate: float = 0.15,
+        whole_words: bool = True, seed: int = 0,
+    ):  # fmt: skip
         check_mask(tokenizer)
         ordinary = [i for i, t in enumerate(tokenizer.vocabulary) if t not in SPECIAL_TOKENS]
         if not ordinary:
@@ -83,12 +79,9 @@ class WordMasker:
         self._ordinary = ordinary
 
     def __call__(
-        self,
-        token_ids: tf.Tensor,
-        continues: tf.Tensor,
-        numbers: tf.Tensor,
+        self, token_ids: tf.Tensor, continues: tf.Tensor, numbers: tf.Tensor,
         pass_numbers: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
         """Mask a batch.
 
         Args:

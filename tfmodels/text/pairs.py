@@ -71,15 +71,10 @@ def pair_tokens(tokenizer: WordPieceTokenizer | LanguageTokenizer) -> PairTokens
 
 
 def pair_batches(
-    chunks: tf.data.Dataset,
-    tokenizer: WordPieceTokenizer | LanguageTokenizer,
-    tokens: PairTokens,
-    batch_size: int,
-    max_length: int,
-    max_target_length: int,
-    seed: int | None = None,
+    chunks: tf.data.Dataset, tokenizer: WordPieceTokenizer | LanguageTokenizer, tokens: PairTokens,
+    batch_size: int, max_length: int, max_target_length: int, seed: int | None = None,
     in_order: bool = False,
-) -> tf.data.Dataset:
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of pairs in which both sides are of similar length.
 
     Args:

@@ -150,14 +150,9 @@ def parsed(strings: tf.Tensor, pad_id: int, settings: ExampleSettings) -> dict[s
 
 
 def text_passes(
-    texts: Texts,
-    tokenizer: WordPieceTokenizer,
-    settings: ExampleSettings,
-    *,
-    split: str = "all",
-    held_out: float = 0.0,
-    seed: int | None = None,
-) -> Passes:
+    texts: Texts, tokenizer: WordPieceTokenizer, settings: ExampleSettings, *, split: str = "all",
+    held_out: float = 0.0, seed: int | None = None,
+) -> Passes:  # fmt: skip
     """Return passes over text without files in between: examples are made while training.
 
     Args:
@@ -230,19 +225,10 @@ def shuffled(dataset: tf.data.Dataset, seed: int, pass_number: tf.Tensor | int) 
 
 
 def training_batches(
-    one_pass: Passes,
-    tokenizer: WordPieceTokenizer,
-    batch_size: int,
-    settings: ExampleSettings,
-    *,
-    seed: int = 0,
-    passes: int | None = None,
-    mask_rate: float = 0.15,
-    whole_words: bool = True,
-    dynamic: bool = True,
-    start: int = 0,
-    drop_remainder: bool = True,
-) -> tf.data.Dataset:
+    one_pass: Passes, tokenizer: WordPieceTokenizer, batch_size: int, settings: ExampleSettings, *,
+    seed: int = 0, passes: int | None = None, mask_rate: float = 0.15, whole_words: bool = True,
+    dynamic: bool = True, start: int = 0, drop_remainder: bool = True,
+) -> tf.data.Dataset:  # fmt: skip
     """Return masked batches of one shape, pass after pass.
 
     Passes follow each other without a gap: a batch may contain the end of one and the beginning

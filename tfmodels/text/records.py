@@ -45,15 +45,9 @@ _HELD_OUT = 1  # the stream of the documents held out; shard i has stream 2 * i
 
 
 def write_records(
-    texts: Texts,
-    tokenizer: WordPieceTokenizer,
-    directory: str | os.PathLike,
-    settings: ExampleSettings,
-    *,
-    shards: int = 8,
-    processes: int = 2,
-    held_out: float = 0.0,
-) -> dict:
+    texts: Texts, tokenizer: WordPieceTokenizer, directory: str | os.PathLike,
+    settings: ExampleSettings, *, shards: int = 8, processes: int = 2, held_out: float = 0.0,
+) -> dict:  # fmt: skip
     """Make the examples of a text once and write them to a directory.
 
     Each process reads the whole text once and writes its own shards. A directory that holds the
@@ -245,12 +239,9 @@ def read_tokenizer(directory: str | os.PathLike) -> WordPieceTokenizer:
 
 
 def record_passes(
-    directory: str | os.PathLike,
-    tokenizer: WordPieceTokenizer,
-    *,
-    split: str = "train",
+    directory: str | os.PathLike, tokenizer: WordPieceTokenizer, *, split: str = "train",
     seed: int | None = None,
-) -> Passes:
+) -> Passes:  # fmt: skip
     """Return passes over records; read all files once, to detect damage before training.
 
     Args:

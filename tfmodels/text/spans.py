@@ -18,13 +18,9 @@ PADDING = {"entity": "", "type": "", "start": -1, "end": -1, "score": 0.0}
 
 
 def entity_spans(
-    text: tf.Tensor,
-    tags: tf.Tensor,
-    scores: tf.Tensor,
-    starts: tf.Tensor,
-    ends: tf.Tensor,
+    text: tf.Tensor, tags: tf.Tensor, scores: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor,
     labels: Sequence[str],
-) -> dict[str, tf.Tensor]:
+) -> dict[str, tf.Tensor]:  # fmt: skip
     """Return the entities that the tags of the words mark.
 
     A `B-` begins an entity and an `I-` of the same type continues it; an `I-` that continues none

@@ -169,13 +169,9 @@ def word_labels(
 
 
 def tagged_batches(
-    chunks: tf.data.Dataset,
-    tokenizer: WordPieceTokenizer,
-    batch_size: int,
-    max_length: int,
-    stride: int,
-    seed: int | None = None,
-) -> tf.data.Dataset:
+    chunks: tf.data.Dataset, tokenizer: WordPieceTokenizer, batch_size: int, max_length: int,
+    stride: int, seed: int | None = None,
+) -> tf.data.Dataset:  # fmt: skip
     """Return batches of windows of similar length with the labels of their words.
 
     No window crosses a blank line. Windows without words are left out; all others come once, in
@@ -332,12 +328,9 @@ def _words(cut):
 
 
 def text_labels(
-    word_starts: tf.Tensor,
-    word_ends: tf.Tensor,
-    types: tf.RaggedTensor,
-    starts: tf.RaggedTensor,
+    word_starts: tf.Tensor, word_ends: tf.Tensor, types: tf.RaggedTensor, starts: tf.RaggedTensor,
     ends: tf.RaggedTensor,
-) -> tf.Tensor:
+) -> tf.Tensor:  # fmt: skip
     """Return the labels of the words of whole texts.
 
     Args:

@@ -72,13 +72,9 @@ class WordPieceTokenizer(tf.Module):
     """
 
     def __init__(
-        self,
-        vocabulary: Sequence[str],
-        *,
-        lowercase: bool = True,
-        strip_accents: bool | None = None,
-        split_cjk: bool = True,
-    ):
+        self, vocabulary: Sequence[str], *, lowercase: bool = True,
+        strip_accents: bool | None = None, split_cjk: bool = True,
+    ):  # fmt: skip
         super().__init__()
         check_vocabulary(vocabulary)
         self.vocabulary = tuple(vocabulary)

@@ -113,13 +113,9 @@ class KeepBest(keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        monitor: str,
-        patience: int | None = None,
-        ends: Sequence[int] = (),
-        warmup_steps: int = 0,
-    ) -> None:
+        self, model: keras.Model, monitor: str, patience: int | None = None,
+        ends: Sequence[int] = (), warmup_steps: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.monitor, self.patience = monitor, patience
         self.variables = [
@@ -185,12 +181,9 @@ class Progress(keras.callbacks.Callback):
     takes_tensors = True  # as logs of a step; see `loop`
 
     def __init__(
-        self,
-        steps: Steps,
-        epochs: float | None = None,
-        tokens: int | None = None,
+        self, steps: Steps, epochs: float | None = None, tokens: int | None = None,
         shown: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self._steps, self._epochs, self._tokens = steps, epochs, tokens
         self._shown, self._moves = shown, shown and sys.stderr.isatty()

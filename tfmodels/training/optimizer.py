@@ -86,19 +86,10 @@ class WarmupInverseSqrt(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    total_steps: int,
-    *,
-    learning_rate: float,
-    warmup: float = 0.1,
-    weight_decay: float = 0.01,
-    clip_norm: float = 1.0,
-    ema: float = 0.999,
-    schedule: str = "linear",
-    accumulate_steps: int = 1,
-    layers: Sequence = (),
-    layer_decay: float = 1.0,
-    float16: bool = False,
-) -> keras.optimizers.Optimizer:
+    total_steps: int, *, learning_rate: float, warmup: float = 0.1, weight_decay: float = 0.01,
+    clip_norm: float = 1.0, ema: float = 0.999, schedule: str = "linear", accumulate_steps: int = 1,
+    layers: Sequence = (), layer_decay: float = 1.0, float16: bool = False,
+) -> keras.optimizers.Optimizer:  # fmt: skip
     """Return the optimizer that a training of so many steps is compiled with.
 
     Args:
@@ -182,12 +173,9 @@ class AdamW(keras.optimizers.AdamW):
     """
 
     def __init__(
-        self,
-        learning_rate: Any = 5e-5,
-        weight_decay: float = 0.01,
-        epsilon: float = 1e-6,
+        self, learning_rate: Any = 5e-5, weight_decay: float = 0.01, epsilon: float = 1e-6,
         **kwargs: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(learning_rate, weight_decay=weight_decay, epsilon=epsilon, **kwargs)
         if self.amsgrad:
             raise ValueError("amsgrad is not supported here; use keras.optimizers.AdamW")

@@ -50,12 +50,9 @@ class SequenceLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self,
-        crf: CRF,
-        emission_weight: float = 0.0,
-        labels_per_row: float | None = None,
+        self, crf: CRF, emission_weight: float = 0.0, labels_per_row: float | None = None,
         name: str = "sequence_loss",
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(name=name, reduction=None)
         self.crf = crf
         self.emission_weight = emission_weight
