@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from applications.flags import EvaluatingText, Exporting, FromScratch, FromText, Predicting
-from applications.flow import Application
+from applications.flow import Application, Kind
 from applications.prepare import Examples, Prepare, prepare
 from applications.settings import Settings, data, model, rare, training
 from applications.tokenizers import wordpiece_of
@@ -77,6 +77,13 @@ class Bert(Application):
 
     name = "bert"
     title = "Pretrained BERT"
+    kind = Kind(
+        "fill-mask", {"masked_lm_accuracy": "accuracy"},
+        ("The captain looked at the [MASK].", "船长看着[MASK]。"),
+        "An encoder that was pretrained on text, with the heads of its pretraining.",
+        "For fine-tuning (`--checkpoint`) in the language of its training text, whose biases it "
+        "has. Its states were not trained to compare texts.",
+    )  # fmt: skip
     prepare, pretrain = staticmethod(prepare), Application.train
 
     def task(self) -> type:

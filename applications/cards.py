@@ -11,62 +11,10 @@ import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tfmodels
 from tfmodels.serving.cards import ENDS, STAYS
-
-
-class Kind(NamedTuple):
-    """What the cards of an application say besides its own paragraphs."""
-
-    pipeline: str  # the hub's name of the task
-    metrics: dict[str, str]  # of held-out data, the one that decides first, with the hub's names
-    examples: tuple[str, str]  # texts to answer, in English and in Chinese
-    what: str
-    use: str  # and limits
-
-
-KINDS = {
-    "sentiment": Kind(
-        "text-classification", {"accuracy": "accuracy", "macro_f1": "f1"},
-        ("A warm, funny film.", "很好看的电影。"),
-        "An encoder with a head that gives a text one of its labels, and each a probability.",
-        "For texts like those of the training data, with one label each. Every text gets one of "
-        "the labels, also where none fits; the probabilities are not calibrated; a text is read up "
-        "to the maximum length. Do not decide about people by its answers alone.",
-    ),
-    "ner": Kind(
-        "token-classification", {"f1": "f1", "precision": "precision", "recall": "recall"},
-        ("Ada Lovelace flew to Paris.", "李小龙在香港长大。"),
-        "An encoder with a head that marks named entities with their characters and types.",
-        "For texts like those of the training data, and their types of entities, which do not "
-        "overlap. It misses entities and marks other words, more often in other kinds of texts: do "
-        "not rely on it alone to remove personal data.",
-    ),
-    "summarization": Kind(
-        "summarization", {"rougeL": "rouge", "rouge1": "rouge", "rouge2": "rouge"},
-        ("The captain looked at the river. Nobody spoke.", "船长看着河水。没有人说话。"),
-        "An encoder-decoder that reads a text and writes one, such as a summary.",
-        "For texts like those of the training data. It can state what the source does not, so "
-        "people should check what it writes. ROUGE counts the words that an answer shares with a "
-        "reference, not whether it is true.",
-    ),
-    "gpt": Kind(
-        "text-generation", {"perplexity": "perplexity"}, ("The old king", "从前"),
-        "A causal language model that continues a text.",
-        "For research, and for drafts that people check, in the language of its training text. "
-        "What it writes is not filtered: it can be wrong, biased or offensive, and can repeat the "
-        "training text.",
-    ),
-    "bert": Kind(
-        "fill-mask", {"masked_lm_accuracy": "accuracy"},
-        ("The captain looked at the [MASK].", "船长看着[MASK]。"),
-        "An encoder that was pretrained on text, with the heads of its pretraining.",
-        "For fine-tuning (`--checkpoint`) in the language of its training text, whose biases it "
-        "has. Its states were not trained to compare texts.",
-    ),
-}  # fmt: skip
 
 
 def write_card(
@@ -84,7 +32,7 @@ def write_card(
     import keras
     import tensorflow as tf
 
-    kind, name = KINDS[application.name], Path(settings.output_dir).name
+    kind, name = application.kind, Path(settings.output_dir).name
     values = {key: public(key, value) for key, value in vars(settings).items()}
     chinese = is_chinese(rows)
     text = kind.examples[chinese]

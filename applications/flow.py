@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from applications.flags import Answering, Exporting, Predicting, Training, given
 from applications.process import dtype_of, training_of
@@ -28,18 +28,30 @@ FIT = ("batch_size", "epochs", "steps", "evaluations", "patience", "seed", "save
 RENAMED = {"class_weights": "class_weight", "save_steps": "evaluate_every"}
 
 
+class Kind(NamedTuple):
+    """The texts in the model cards of an application, besides its paragraphs on the metrics."""
+
+    pipeline: str  # the hub's name of the task
+    metrics: dict[str, str]  # of held-out data, the one that decides first, with the hub's names
+    examples: tuple[str, str]  # texts to answer, in English and in Chinese
+    what: str
+    use: str  # and limits
+
+
 class Application:
     """What the command line does with one task.
 
     Attributes:
         name: on the command line, and of the task.
         title: heading of its model cards.
+        kind: further texts of the cards.
         labelled: whether held-out rows are stratified by the second column, the label.
         summary: metrics that `train` prints.
     """
 
     name: str
     title: str
+    kind: Kind
     labelled = False
     summary: tuple[str, ...] = ()
     held_out_maximum = HELD_OUT_MAXIMUM

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from applications import flags
-from applications.flow import Application
+from applications.flow import Application, Kind
 from applications.settings import data, model, rare
 from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
@@ -98,6 +98,13 @@ class Gpt(Application):
 
     name = "gpt"
     title = "GPT"
+    kind = Kind(
+        "text-generation", {"perplexity": "perplexity"}, ("The old king", "从前"),
+        "A causal language model that continues a text.",
+        "For research, and for drafts that people check, in the language of its training text. "
+        "What it writes is not filtered: it can be wrong, biased or offensive, and can repeat the "
+        "training text.",
+    )  # fmt: skip
     pretrain = finetune = Application.train
 
     def task(self) -> type:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
-from applications.flow import WORST_MISTAKES, Application
+from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, model, rare, training
 
 COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
@@ -69,6 +69,14 @@ class Ner(Application):
 
     name = "ner"
     title = "Entity tagger"
+    kind = Kind(
+        "token-classification", {"f1": "f1", "precision": "precision", "recall": "recall"},
+        ("Ada Lovelace flew to Paris.", "李小龙在香港长大。"),
+        "An encoder with a head that marks named entities with their characters and types.",
+        "For texts like those of the training data, and their types of entities, which do not "
+        "overlap. It misses entities and marks other words, more often in other kinds of texts: do "
+        "not rely on it alone to remove personal data.",
+    )  # fmt: skip
     summary = ("texts", "precision", "recall", "f1")
 
     def task(self) -> type:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
-from applications.flow import WORST_MISTAKES, Application
+from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, model, rare, training
 
 
@@ -58,6 +58,14 @@ class Sentiment(Application):
 
     name = "sentiment"
     title = "Text classifier"
+    kind = Kind(
+        "text-classification", {"accuracy": "accuracy", "macro_f1": "f1"},
+        ("A warm, funny film.", "很好看的电影。"),
+        "An encoder with a head that gives a text one of its labels, and each a probability.",
+        "For texts like those of the training data, with one label each. Every text gets one of "
+        "the labels, also where none fits; the probabilities are not calibrated; a text is read up "
+        "to the maximum length. Do not decide about people by its answers alone.",
+    )  # fmt: skip
     summary = ("examples", "accuracy", "macro_f1")
     labelled = True
 

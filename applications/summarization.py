@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from applications import flags
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
-from applications.flow import WORST_MISTAKES, Application
+from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, generation, model, rare
 
 
@@ -73,6 +73,14 @@ class Summarization(Application):
 
     name = "summarization"
     title = "Text to text"
+    kind = Kind(
+        "summarization", {"rougeL": "rouge", "rouge1": "rouge", "rouge2": "rouge"},
+        ("The captain looked at the river. Nobody spoke.", "船长看着河水。没有人说话。"),
+        "An encoder-decoder that reads a text and writes one, such as a summary.",
+        "For texts like those of the training data. It can state what the source does not, so "
+        "people should check what it writes. ROUGE counts the words that an answer shares with a "
+        "reference, not whether it is true.",
+    )  # fmt: skip
     summary = ("examples", "rouge1", "rouge2", "rougeL", "lead")
     held_out_maximum = 2000
 
