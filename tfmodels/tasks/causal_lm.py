@@ -134,7 +134,7 @@ class CausalLM(LanguageTask):
         """Start from random weights.
 
         Args:
-            texts: strings or files to learn a tokenizer from.
+            texts: strings, or `tfmodels.data.open_texts(...)`, to learn a tokenizer from.
             tokenizer: "bpe" or "characters", learned from `texts`; or a tokenizer.
             size: tiny, mini, small, medium, large or xl.
             vocabulary_size: maximum number of tokens to learn.

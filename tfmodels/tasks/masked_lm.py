@@ -153,7 +153,8 @@ class MaskedLM(LanguageTask):
         """Start from random weights.
 
         Args:
-            texts: strings or files to learn a vocabulary from, where there is no tokenizer.
+            texts: strings, or `tfmodels.data.open_texts(...)`, to learn a vocabulary from, where
+                there is no tokenizer.
             tokenizer: a `WordPieceTokenizer`.
             size: tiny, mini, small, medium, base or large.
             vocabulary_size: maximum number of tokens to learn.

@@ -13,6 +13,7 @@ are unmasked: `pretraining.training_batches` masks them anew in every pass.
 """
 
 import dataclasses
+import errno
 import hashlib
 import itertools
 import json
@@ -101,18 +102,16 @@ def write_records(
     try:
         with whole_directory(Path(directory), "another directory") as folder:
             save_vocabulary(tokenizer.vocabulary, folder / "vocab.txt")
-            files = _write_all(min(processes, shards), texts, folder, content)
+            try:
+                files = _write_all(min(processes, shards), texts, folder, content)
+            except tf.errors.OpError as error:  # of the file system: nothing else runs here
+                raise OSError(errno.EIO, first_line(error)) from error
             summary = content | {"splits": _splits(files, settings.task)}
             write_json(folder / SUMMARY, summary)
     except BrokenProcessPool as error:
         raise InputError(
             f"{directory}: a process that wrote records was killed (for lack of memory?) or "
             "could not start (no `if __name__ == '__main__':`?); start again with processes=1"
-        ) from error
-    except tf.errors.OpError as error:
-        raise InputError(
-            f"{directory}: cannot be written ({first_line(error)}); free space there or give "
-            "another directory"
         ) from error
     return summary
 
