@@ -93,7 +93,7 @@ def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> tuple[str, int]:
             return "io", 0
 
     def contradictions(scheme):
-        pairs = (pair for pair in neighbours if all(map(_is_tag, pair)))
+        pairs = (pair for pair in neighbours if all(map(is_tag, pair)))
         return sum(neighbours[pair] for pair in pairs if _contradiction(*pair, scheme))
 
     scheme = min(_DETECTED, key=contradictions)
@@ -164,7 +164,8 @@ def check_scheme(scheme: str) -> None:
         raise InputError(f"tag scheme {scheme!r} is unknown; give one of {', '.join(SCHEMES)}")
 
 
-def _is_tag(tag: str) -> bool:
+def is_tag(tag: str) -> bool:
+    """Return whether a tag is well-formed."""
     try:
         return bool(split_tag(tag))
     except TagError:
