@@ -23,7 +23,7 @@ class Columns(Settings):
     token_column: int = data("column of the token, from 0, or from -1 at the end", 0)
     tag_column: int = data("column of the tag", -1)
     # iob reads both B- and I- as beginnings, where a file contradicts itself.
-    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = rare(
+    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes", "io"] | None = rare(
         "of the tags", None
     )
     join: str | None = rare("text between two tokens, if not a space (Chinese: none)", None)
@@ -35,9 +35,12 @@ class Train(Columns, FineTuning):
 
     EXAMPLE = "{} --train_file train.conll --output_dir runs/entities"
 
-    train_file: str = data("CoNLL columns, .jsonl with spans (.gz), or tfds:NAME[:SPLIT]")
+    train_file: str = data("CoNLL columns, .jsonl or .json with spans (.gz), or tfds:NAME[:SPLIT]")
     max_length: int = model("tokens of a window; longer texts have several", 128)
     crf: bool = model("score whole sequences of tags, not each tag alone", True)
+    split: Literal["words", "characters"] = model(
+        "what has a tag; characters for entities that end inside of words", "words"
+    )
     class_weights: Literal["none", "balanced"] = training("in the loss", "none")
     stride: int | None = rare("tokens that two windows share, if not a quarter of max_length", None)
     emission_loss: float = rare("weight of the loss of each tag beside that of the CRF", 0.0)
@@ -93,7 +96,7 @@ class Ner(Application):
         )  # fmt: skip
 
     def options(self, settings: Train, rows: Any) -> dict:
-        names = ("max_length", "stride", "crf", "emission_loss")
+        names = ("max_length", "stride", "crf", "split", "emission_loss")
         return {name: getattr(settings, name) for name in names}
 
     def configure(self, task: Any, settings: Settings) -> None:

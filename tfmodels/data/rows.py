@@ -110,6 +110,11 @@ class Source:
         self.failure: InputError | None = None
         self._fingerprint: str | None = None
 
+    @property
+    def whole(self) -> "Source":
+        """The source that this one is a part of, or itself."""
+        return self
+
     def rows(self, *, seed: int | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Read every row once.
 

@@ -24,6 +24,10 @@ class Subset(Source):
         rows = len(numbers) if inside else scan.rows - len(numbers)
         self._scan = dataclasses.replace(scan, rows=rows, held_out=frozenset())
 
+    @property
+    def whole(self) -> Source:
+        return self._source.whole
+
     def scan(self, label_column: str | None = None, *_: Any, **__: Any) -> Scan:
         """Return the number of rows, with the label counts of the whole source."""
         return self._scan

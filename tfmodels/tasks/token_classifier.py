@@ -5,6 +5,9 @@ In: texts with entities in characters, or words with tags. Out: for each text a 
 that answers strings with the same. Preprocessing, head, answers, in that order.
 """
 
+import collections
+import itertools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from tfmodels.errors import InputError
 from tfmodels.metrics.entities import confusions, entity_metrics
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.encoder import EncoderTask
-from tfmodels.tasks.entity_finder import entity_finder, entity_signatures
+from tfmodels.tasks.entity_finder import entity_finder, entity_signatures, word_aligner
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import of_length
 from tfmodels.text.tags import labels_of, types_of
@@ -43,6 +46,8 @@ class TokenClassifier(EncoderTask):
         backbone: an encoder such as `Bert`, or a `Tagger`.
         tokenizer: its `WordPieceTokenizer`.
         labels: the tags, "O", "B-PER", "I-PER", ...; those of the rows of `fit`, if not given.
+        split: "words", or "characters": every character has a tag, for entities that begin or end
+            inside of a word (Korean particles, "10kg", scripts without spaces).
         stride: number of tokens that two windows share; a quarter of `max_length` if not given.
         crf: score whole sequences of tags (a linear-chain CRF), not each tag by itself.
         emission_loss: with a CRF, weight of the loss of each tag by itself, which is added; 1
@@ -69,14 +74,20 @@ class TokenClassifier(EncoderTask):
 
     def __init__(
         self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
-        labels: Sequence[str] | None = None, *, crf: bool = True, stride: int | None = None,
-        emission_loss: float = 0.0, **options: Any,
+        labels: Sequence[str] | None = None, *, crf: bool = True, split: str = "words",
+        stride: int | None = None, emission_loss: float = 0.0, **options: Any,
     ) -> None:  # fmt: skip
+        if split not in ("words", "characters"):
+            raise InputError(f'split {split!r}: give "words" or "characters"')
+        self.split = split
+        if split == "characters":
+            tokenizer = tokenizer.by_characters()
         if isinstance(backbone, Tagger):
             crf, labels = backbone.crf is not None, labels or backbone.labels
         self.crf, self.emission_loss = crf, emission_loss
         self._weights: str | None = None
         self._counts: dict = {}
+        self._told: set[Source] = set()  # rows whose cut words were counted
         super().__init__(backbone, tokenizer, labels, **options)
         self.stride = default_stride(self.max_length) if stride is None else stride
 
@@ -89,6 +100,7 @@ class TokenClassifier(EncoderTask):
 
     def _learn(self, rows: Source) -> None:
         self._take_labels(labels_of(list(self._scan(rows).label_counts)))
+        self._say_cut(rows)
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         chunks = entity_dataset(rows, types_of(self.labels), seed=seed)
@@ -99,6 +111,60 @@ class TokenClassifier(EncoderTask):
         if rows.endless:
             return batches
         return of_length(batches, self._counted(rows, batches)[0], size)
+
+    def _say_cut(self, rows):
+        if rows.whole not in self._told:
+            with source_errors(rows.whole):
+                collections.deque(self._aligned(rows.whole), maxlen=0)
+
+    def _aligned(self, rows):
+        """Yield `(texts, spans, entities)`: chunks of `entity_dataset`, and what training teaches.
+
+        `entities` has for each text a list of `(type, start, end)` of whole words. Those that
+        were changed for it are counted on stderr, once for each source.
+        """
+        types, align = types_of(self.labels), self._function("align", self._align)
+        total, cut, lost, texts_before, first = 0, 0, 0, 0, None
+        for texts, *spans in entity_dataset(rows, types):
+            whole = _rows_of(align(texts, *spans))
+            given = zip(*(column.to_list() for column in spans), strict=True)
+            for number, (row, kept) in enumerate(zip(given, whole, strict=True), texts_before):
+                entities = [(types[kind], a, b) for kind, a, b in zip(*row, strict=True)]
+                changed = [entity for entity in entities if entity not in kept]
+                total, cut = total + len(entities), cut + len(changed)
+                lost += max(len(entities) - len(kept), 0)
+                if changed and first is None:
+                    _, a, b = changed[0]
+                    text = texts[number - texts_before].numpy().decode("utf-8", "replace")
+                    first = number, text[a:b]
+            texts_before += len(whole)
+            yield texts, spans, whole
+        if first is not None and rows.whole not in self._told:
+            self._report_cut(rows, total, cut, lost, *first)
+        self._told.add(rows.whole)
+
+    def _report_cut(self, rows, total, cut, lost, number, entity):
+        line = next(itertools.islice(rows.stream(None), number, None)).line
+        kept = f"; {lost} have no word of their own and are left out" if lost else ""
+        remedy = "" if self.split == "characters" else (
+            "; --split characters (in Python split=\"characters\") keeps them as they are"
+        )  # fmt: skip
+        print(
+            f"{rows.name}: {cut} of {total} entities begin or end inside a word and are read as "
+            f"whole words, first {rows.place(line)} {entity[:40]!r}{kept}; offsets are Unicode "
+            f"characters{remedy}",
+            file=sys.stderr,
+        )
+
+    def _align(self):
+        return tf.function(
+            word_aligner(self.tokenizer, self.labels, self.max_length, self.stride),
+            input_signature=[
+                tf.TensorSpec([None], tf.string),
+                *[tf.RaggedTensorSpec([None, None], tf.int32)] * 3,
+            ],
+            autograph=False,
+        )
 
     def _windows(self, text, *entities):
         batch, words = tag_inputs(self.tokenizer, text, self.max_length, self.stride)
@@ -163,6 +229,7 @@ class TokenClassifier(EncoderTask):
                 f"{rows.name}: entities of type {unknown[0]!r}, which the training rows do not "
                 f"have; their types are {', '.join(types_of(self.labels))}"
             )
+        self._say_cut(rows)
 
     def _describe(self, rows):
         scan = self._scan(rows)
@@ -222,6 +289,8 @@ class TokenClassifier(EncoderTask):
     ) -> dict:
         """Measure whole entities, as `seqeval` counts them strictly.
 
+        An entity that begins or ends inside a word counts as whole words, as in training.
+
         Args, errors: as of `Task.evaluate`.
 
         Returns:
@@ -229,20 +298,18 @@ class TokenClassifier(EncoderTask):
             `mistakes` also `worst_mistakes`, the surest wrong answers.
         """
         rows = self._read(x, y)
-        types = types_of(self.labels)
         gold, predicted, worst, right, words = [], [], [], 0, 0
         with source_errors(rows):
-            for texts, *spans in entity_dataset(rows, types):
-                texts = texts.numpy()
+            for chunk, spans, entities in self._aligned(rows):
+                texts = chunk.numpy()
                 answers = self.find(texts, batch_size)
                 right += _tags_right(answers, *spans)
-                columns = (part.to_list() for part in spans)
-                for text, answer, *entities in zip(texts, answers, *columns, strict=True):
+                gold += entities
+                for text, answer, wanted in zip(texts, answers, entities, strict=True):
                     words += len(answer[3])
-                    gold.append([(types[t], a, b) for t, a, b in zip(*entities, strict=True)])
                     predicted.append([(e["type"], e["start"], e["end"]) for e in answer[0]])
-                    if set(gold[-1]) != set(predicted[-1]):
-                        worst.append(_mistake(text, gold[-1], answer[0]))
+                    if set(wanted) != set(predicted[-1]):
+                        worst.append(_mistake(text, wanted, answer[0]))
                 worst = sorted(worst, key=lambda m: -m["sureness"])[:mistakes]
         metrics = {"texts": len(gold), **entity_metrics(gold, predicted)}
         metrics["token_accuracy"] = right / max(words, 1)
@@ -259,7 +326,7 @@ class TokenClassifier(EncoderTask):
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:
-        return ("max_length", "stride", "crf")
+        return ("max_length", "stride", "crf", "split")
 
     @classmethod
     def _is_published(cls, directory: Path) -> bool:
@@ -283,6 +350,15 @@ class _Entities(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         metrics = self._task.evaluate(self._rows, batch_size=self._size)
         logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
+
+
+def _rows_of(columns):
+    """Return for each text the entities of `entity_spans` as a list of `(type, start, end)`."""
+    names = ("type", "start", "end")
+    rows = zip(*(columns[name].numpy().tolist() for name in names), strict=True)
+    return [
+        [(kind.decode(), a, b) for kind, a, b in zip(*row, strict=True) if a >= 0] for row in rows
+    ]
 
 
 def _of_row(row, columns, starts, ends, tags):

@@ -14,6 +14,7 @@ B = texts, N = characters of all texts, C = characters after normalization,
 W = words of all texts, T = tokens of one text, M = "[" in all texts.
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,7 @@ class WordPieceTokenizer(tf.Module):
         vocabulary_size: number of tokens.
         pad_id, unk_id, cls_id, sep_id: ids of the special tokens.
         mask_id: id of [MASK], None where the vocabulary has none.
+        splits_characters: whether every character is a word; see `by_characters`.
 
     Raises:
         InputError: an empty or repeated token, or a special token is missing.
@@ -76,6 +78,7 @@ class WordPieceTokenizer(tf.Module):
         strip_accents: bool | None = None, split_cjk: bool = True,
     ):  # fmt: skip
         super().__init__()
+        self.splits_characters = False
         check_vocabulary(vocabulary)
         self.vocabulary = tuple(vocabulary)
         self.vocabulary_size = len(self.vocabulary)
@@ -132,6 +135,19 @@ class WordPieceTokenizer(tf.Module):
     def get_config(self) -> dict[str, bool]:
         """Return the options to build this tokenizer again, without the vocabulary."""
         return dict(self._options)
+
+    def by_characters(self) -> "WordPieceTokenizer":
+        """Return this tokenizer with each character as a word, so that entities end anywhere.
+
+        Inside of what is a word here, a character has its piece with "##" if there is one.
+        """
+        ids = {token: number for number, token in enumerate(self.vocabulary)}
+        inner = [ids.get(CONTINUATION + token, number) for token, number in ids.items()]
+        tokenizer = copy.copy(self)
+        tokenizer.splits_characters = True
+        with tf.init_scope(), tf.device("CPU:0"):
+            tokenizer._inner = tf.constant(inner)  # [V]
+        return tokenizer
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Split each text into token ids.
@@ -201,6 +217,9 @@ class WordPieceTokenizer(tf.Module):
         pieces, starts, ends = self._wordpiece.tokenize_with_offsets(words.strings)
         ids, word = pieces.values, pieces.value_rowids()  # [tokens] each
         row = tf.gather(words.row, word)
+        if self.splits_characters:
+            inner = tf.gather(words.inner, word) & (word != shifted(word, -1))
+            ids = tf.where(inner, tf.gather(self._inner, ids), ids)
 
         def by_text(values):
             return tf.RaggedTensor.from_value_rowids(values, row, codes.nrows(), validate=False)
@@ -250,17 +269,20 @@ class WordPieceTokenizer(tf.Module):
         alone = kind == characters.ALONE
         breaks = cut | alone | shifted(alone, False) | (kind == characters.WHITE_SPACE)
         breaks |= row != shifted(row, -1)
-        group = tf.cumsum(tf.cast(breaks, tf.int32))  # [N]
         source = tf.where(keep)[:, 0]  # [C]
-        group = tf.gather(group, source)
+        whole = group = tf.gather(tf.cumsum(tf.cast(breaks, tf.int32)), source)
+        if self.splits_characters:
+            group = tf.gather(tf.cumsum(tf.cast(breaks | ~in_special, tf.int32)), source)
         new = new[keep]  # [C]
         first = tf.where(group != shifted(group, -1))[:, 0]  # [W]
+        whole = tf.gather(whole, first)
         limit = tf.concat([first, [tf.size(new, tf.int64)]], 0)  # [W + 1]
 
         words = tf.RaggedTensor.from_row_splits(new, limit, validate=False)
         too_long = words.row_lengths() > MAX_WORD_CHARACTERS
         strings = tf.where(too_long, UNK, tf.strings.unicode_encode(words, "UTF-8"))
-        return Words(strings, tf.gather(row, tf.gather(source, first)), limit, new, source, kind)
+        row = tf.gather(row, tf.gather(source, first))
+        return Words(strings, row, limit, new, source, kind, whole == shifted(whole, -1))
 
     def _find_special(self, codes):
         """Return which of the characters are in a special token, and which begin or follow one.
@@ -294,6 +316,7 @@ class Words(NamedTuple):
     characters: tf.Tensor  # int32 [C]: the normalized code points of all words
     source: tf.Tensor  # int64 [C]: the character, among N, of each
     kind: tf.Tensor  # int32 [N]: as in `characters.character_table`
+    inner: tf.Tensor  # bool [W]: whether it continues a word that `by_characters` has split
 
 
 def read_text(path: str | Path, kind: str, remedy: str) -> str:
