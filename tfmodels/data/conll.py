@@ -129,8 +129,8 @@ class ColumnFile(EntitySource, LineFile):
     def _rows(self, lines: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, list[str]]]:
         """Yield `(offset, line, fields)`: no fields between two sentences; comments are left out.
 
-        A comment begins with "#" alone, or comes before a sentence, and has another number of
-        fields or something else than a tag in its place.
+        A comment begins with "#", and has another number of fields than the rows or something else
+        than a tag in its place; inside of a sentence and among fields it has white space after "#".
         """
         between = True
         for offset, line, text in lines:
@@ -138,10 +138,10 @@ class ColumnFile(EntitySource, LineFile):
             if fields and fields[0] == _DOCUMENT_START:
                 fields = []
             if text.startswith("#"):
-                wide = len(fields) == self._widths
-                if not wide and (between or fields[0] == "#"):
+                marked = re.match(r"#+(\s|$)", text)
+                if len(fields) != self._widths and (between or marked):
                     continue
-                if wide and fields[0] == "#" and not is_tag(visible(fields[self._columns[1]])):
+                if marked and not is_tag(visible(fields[self._columns[1]])):
                     continue
             between = not fields
             yield offset, line, fields
@@ -304,8 +304,8 @@ def agreed_scheme(
             to_spans(tags, scheme)
         except TagError as error:
             print(
-                f"{name}: {wrong} tags contradict the scheme {scheme}; each is read as the begin "
-                f"or the end of an entity, first {place(error.position)}: {error.reason}",
+                f"{name}: {wrong} tags contradict the scheme {scheme} and are read as the begin or "
+                f"end of an entity, first {place(error.position)}: {error.reason.split(';')[0]}",
                 file=sys.stderr,
             )
             break
