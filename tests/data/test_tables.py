@@ -183,6 +183,19 @@ def test_one_label_has_one_spelling():
         assert canonical_label(value) == value
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["\u200bcafé x", "cafe\u0301 x\u00ad", "\ufeffca\u200df\u00e9\u00a0x", "café \t x\u200c", "café\x7f x"],
+)
+def test_labels_that_look_the_same_are_one(value):
+    assert canonical_label(value) == "café x"
+
+
+def test_joiners_that_are_seen_stay():
+    for value in ("می\u200cخواهم", "👩\u200d👧", "❤\ufe0f"):
+        assert canonical_label(value) == value
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 200), min_size=1, max_size=8),

@@ -162,6 +162,23 @@ def test_offsets_without_stripping_keep_accents_apart():
 
 
 @pytest.mark.parametrize(
+    ("options", "text", "tokens", "ends"),
+    [
+        ({}, "The 9x, 中文[MASK]", "t ##h ##e 9 ##x , 中 文 [MASK]", [1, 2, 3, 5, 6, 7, 9, 10, 16]),
+        ({}, "한e\u0301e", "ᄒ ##ᅡ ##ᆫ ##e ##e", [1, 1, 1, 3, 4]),  # NFD of the first: three pieces
+        ({"lowercase": False}, "The가한é", "T ##h ##e ##가 ##한 ##é", [1, 2, 3, 4, 5, 6]),
+        ({}, "a\u200bb b\u4e8cx", "a ##b b [UNK] x", [1, 3, 5, 6, 7]),
+    ],
+)
+def test_characters_as_words(options, text, tokens, ends):
+    tokenizer = WordPieceTokenizer(VOCABULARY, **options)
+    ids, _, found = tokenizer.by_characters().tokenize_with_offsets([text])
+    assert " ".join(VOCABULARY[n] for n in ids.to_list()[0]) == tokens
+    assert found.to_list() == [ends]
+    assert len(tokenizer.tokenize(["the film"])[0]) == 2  # stays as it was
+
+
+@pytest.mark.parametrize(
     "broken", [b"the\xff film", b"\xed\xa0\x80the", b"film\xe2\x82", b"\xf4\x90\x80\x80a \xc3the"]
 )
 def test_broken_utf8_is_dropped(uncased, broken):
