@@ -185,7 +185,13 @@ def test_one_label_has_one_spelling():
 
 @pytest.mark.parametrize(
     "value",
-    ["\u200bcafé x", "cafe\u0301 x\u00ad", "\ufeffca\u200df\u00e9\u00a0x", "café \t x\u200c", "café\x7f x"],
+    [
+        "\u200bcafé x",
+        "cafe\u0301 x\u00ad",
+        "\ufeffca\u200df\u00e9\u00a0x",
+        "café \t x\u200c",
+        "café\x7f x",
+    ],
 )
 def test_labels_that_look_the_same_are_one(value):
     assert canonical_label(value) == "café x"

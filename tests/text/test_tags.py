@@ -119,7 +119,7 @@ def test_forms_that_are_no_tags(tag):
 
 def test_types_hold_any_characters():
     assert split_tag("B-B-cell line") == ("B", "B-cell line")
-    assert to_spans(["B-人名", "I-人名", "B--"], "iob2") == [("人名", 0, 2), ("-", 2, 3)]
+    assert to_spans(["B-人名", "I- 人名", "B--"], "iob2") == [("人名", 0, 2), ("-", 2, 3)]
 
 
 def test_unknown_scheme():

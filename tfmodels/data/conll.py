@@ -60,11 +60,7 @@ class ColumnFile(EntitySource, LineFile):
         self._check_columns()
         self._mend = scheme is None
         self._scheme = scheme or agreed_scheme(
-            self.name,
-            lambda: (
-                (sentence.tags, lambda at, sentence=sentence: self.place(sentence.lines[at]))
-                for sentence in self._all_sentences()
-            ),
+            self.name, self.place, lambda: ((s.tags, s.lines) for s in self._all_sentences())
         )
 
     def _read_head(self) -> None:
@@ -211,18 +207,18 @@ class TokenTable(ColumnFile):
 
     def _split(self, lines: Iterable) -> Iterator[tuple[int, int, list[str]]]:
         """Yield `(offset, line, fields)` of each row."""
-        place = (0, 1)
+        at: list[tuple[int, int]] = [(0, 1)]  # of the line that was read last
 
         def feed():
-            nonlocal place
-            for *place, text in lines:
+            for offset, line, text in lines:
+                at[0] = offset, line
                 yield text
 
         try:
             for fields in csv.reader(feed()):
-                yield *place, fields
+                yield *at[0], fields
         except csv.Error as error:
-            raise InputError(f"{self.place(place[1])}: invalid CSV ({error})") from None
+            raise InputError(f"{self.place(at[0][1])}: invalid CSV ({error})") from None
 
     def _rows(self, lines):
         current = None
@@ -251,12 +247,13 @@ class TfdsTokens(EntitySource, TfdsSource):
             )
         self._tag_column, self._names, self._join = column, list(map(visible, names)), join
         self._mend = scheme is None
-        self._scheme = scheme or agreed_scheme(spec, self._all_tags)
+        self._scheme = scheme or agreed_scheme(spec, self.place, self._all_tags)
 
     def _all_tags(self):
         for part in self._parts:
             for row, values in self._values(*part):
-                yield self._tags(values, row), lambda _, row=row: self.place(row)
+                tags = self._tags(values, row)
+                yield tags, [row] * len(tags)
 
     def _inner(self, column):
         """Return the feature of the elements of a sequence, or None if it is not a sequence."""
@@ -289,23 +286,26 @@ class TfdsTokens(EntitySource, TfdsSource):
 
 
 def agreed_scheme(
-    name: str, rows: Callable[[], Iterable[tuple[Sequence[str], Callable[[int], str]]]]
+    name: str,
+    place: Callable[[int], str],
+    rows: Callable[[], Iterable[tuple[Sequence[str], Sequence[int]]]],
 ) -> str:
     """Return the scheme of a source; say on stderr how many tags contradict it and are mended.
 
     Args:
         name: of the source.
-        rows: returns the tags of each sentence, with the function from the number of a tag to its
-            place.
+        place: returns the place of a line of the source.
+        rows: returns the tags of each sentence, with the line of each tag.
     """
     scheme, wrong = detect_scheme(tags for tags, _ in rows())
-    for tags, place in rows() if wrong else ():
+    for tags, lines in rows() if wrong else ():
         try:
             to_spans(tags, scheme)
         except TagError as error:
             print(
                 f"{name}: {wrong} tags contradict the scheme {scheme} and are read as the begin or "
-                f"end of an entity, first {place(error.position)}: {error.reason.split(';')[0]}",
+                f"end of an entity, first {place(lines[error.position or 0])}: "
+                f"{error.reason.split(';')[0]}",
                 file=sys.stderr,
             )
             break

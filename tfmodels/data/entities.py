@@ -144,13 +144,11 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
                 )
         rows.append((words, list(map(visible, names))))
 
-    def all_tags():
-        return (
-            (names, lambda _, number=number: f"row {number}")
-            for number, (_, names) in enumerate(rows)
-        )
-
-    scheme = agreed_scheme("the rows", all_tags)
+    scheme = agreed_scheme(
+        "the rows",
+        lambda number: f"row {number}",
+        lambda: ((names, [number] * len(names)) for number, (_, names) in enumerate(rows)),
+    )
     join = separator(word for words, _ in rows for word in words)
     for number, (words, names) in enumerate(rows):
         try:

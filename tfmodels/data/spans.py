@@ -23,7 +23,7 @@ from tfmodels.errors import InputError
 Entity = tuple[str, int, int]  # type, start, end
 COLUMNS = ("text", "entities")
 KINDS = "a CoNLL file, a .jsonl or .json file (or .gz of one) or tfds:NAME"
-_KEYS = ("entities", "spans", "label", "labels")  # of the list of entities; the last of doccano
+_KEYS = ("entities", "spans", "annotations", "label", "labels")  # the last two of doccano
 # Other units that editors count offsets in: UTF-16 (JavaScript, Java) and bytes.
 _UNITS = {"utf-16-le": 2, "utf-8": 1}
 
@@ -115,14 +115,13 @@ def _text_and_entities(row: dict) -> tuple[str, tuple[Entity, ...]] | None:
     """
     if isinstance(row.get("data"), dict) and isinstance(row.get("annotations"), list):
         # A task of Label Studio: choices and relations are results without labels.
-        done = [given for given in row["annotations"] if not given.get("was_cancelled")]
+        done = [given for given in _dicts(row["annotations"]) if not given.get("was_cancelled")]
         if not done:
             return None
         if done[1:]:
             raise TypeError(f"{len(done)} annotations; keep one")
-        results = done[0].get("result") or []
-        named = [item for item in results if "labels" in item.get("value", ())]
-        row = {**row["data"], "entities": named}
+        values = _dicts([item.get("value") for item in _dicts(done[0].get("result"))])
+        row = {**row["data"], "entities": [value for value in values if "labels" in value]}
     key = "text" if "text" in row else "data"  # as some versions of doccano call it
     if key not in row:
         raise TypeError(
@@ -140,6 +139,10 @@ def _text_and_entities(row: dict) -> tuple[str, tuple[Entity, ...]] | None:
     if len(lists) != 1:
         raise TypeError('give one list, under "entities" or "spans"')
     return text, checked_entities(lists[0], text)
+
+
+def _dicts(items: Any) -> list[dict]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def checked_entities(items: Iterable, text: str) -> tuple[Entity, ...]:
@@ -191,7 +194,6 @@ def _entity(item: Any, text: str) -> Entity:
 def _fields(item: Any) -> tuple:
     """Return the type, start and end of an item, and the text that it claims to have, or None."""
     if isinstance(item, dict):
-        item = item["value"] if isinstance(item.get("value"), dict) else item
         labels = item.get("labels")  # of Label Studio
         label = labels[0] if isinstance(labels, list) and len(labels) == 1 else None
         ends = (item.get(key, item.get(f"{key}_offset")) for key in ("start", "end"))

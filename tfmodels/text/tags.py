@@ -63,8 +63,8 @@ def split_tag(tag: str) -> tuple[str, str]:
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    prefix, dash, kind = tag[:1], tag[1:2], tag[2:]
-    if not prefix or prefix not in "BIMELSU" or dash != "-" or not kind.strip():
+    prefix, dash, kind = tag[:1], tag[1:2], tag[2:].strip()
+    if not prefix or prefix not in "BIMELSU" or dash != "-" or not kind:
         raise TagError(
             f"{tag[:60]!r} is no tag; write O, or B-TYPE, I-TYPE and so on (or name its column; "
             "--scheme io for types without a prefix)"
@@ -88,9 +88,9 @@ def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> tuple[str, int]:
         counts.update(tags)
         neighbours.update(zip([OUTSIDE, *tags], [*tags, OUTSIDE], strict=True))
     types = counts.keys() - {OUTSIDE}
-    if types and not any(map(_ODD_TYPE.fullmatch, types)):
-        if counts[OUTSIDE] >= max(counts.values()):
-            return "io", 0
+    plain = types and not any(map(_ODD_TYPE.fullmatch, types))
+    if plain and counts[OUTSIDE] == max(counts.values()):
+        return "io", 0
 
     def contradictions(scheme):
         pairs = (pair for pair in neighbours if all(map(is_tag, pair)))
@@ -100,9 +100,7 @@ def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> tuple[str, int]:
     return scheme, contradictions(scheme)
 
 
-def to_spans(
-    tags: Sequence[str], scheme: str, mend: bool = False
-) -> list[tuple[str, int, int]]:
+def to_spans(tags: Sequence[str], scheme: str, mend: bool = False) -> list[tuple[str, int, int]]:
     """Return the entities of one sentence.
 
     Args:
