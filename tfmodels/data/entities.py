@@ -35,7 +35,8 @@ _EXPECTED = (
 
 def open_entities(
     spec: str | os.PathLike, *, scheme: str | None = None, token_column: int = 0,
-    tag_column: int = -1, join: str | None = None,
+    tag_column: int = -1, join: str | None = None, encoding: str | None = None,
+    missing: str = "refuse",
 ) -> EntitySource:  # fmt: skip
     """Open texts with entities and check that there are any.
 
@@ -46,6 +47,8 @@ def open_entities(
         token_column: column of a CoNLL file, counted from 0, or from -1 at the end.
         tag_column: likewise.
         join: separator of two tokens; None uses a space, or none in Chinese and Japanese text.
+        encoding: of a file without a byte order mark; UTF-8 if not given.
+        missing: what to do with a missing text in JSONL; see `tables.open_source`.
 
     Raises:
         InputError: the source is missing, unreadable or empty, or lacks a column; a tag is
@@ -60,8 +63,8 @@ def open_entities(
     if name.endswith(_OTHER_TABLES):
         raise InputError(f"{spec}: unknown kind of source; give {KINDS}")
     if name.endswith(".jsonl"):
-        return JsonSpans(spec)
-    return ColumnFile(spec, scheme, token_column, tag_column, join)
+        return JsonSpans(spec, encoding, missing)
+    return ColumnFile(spec, scheme, token_column, tag_column, join, encoding)
 
 
 class _EntityRows(EntitySource, MemorySource):

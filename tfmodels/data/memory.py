@@ -12,6 +12,8 @@ from tfmodels.data.rows import Row, Source, canonical_label, text_of
 from tfmodels.errors import InputError
 
 WEIGHT = "weight"  # name of the column of sample weights
+# What pandas makes of missing values with astype(str); None and "" may be meant.
+_MISSING_WORDS = ("nan", "NaN", "<NA>", "NaT")
 _TEXTS = "give a list of strings, a tf.data.Dataset or rows of tfmodels.data"
 
 
@@ -198,8 +200,8 @@ def _value(value: Any, number: int, column: str) -> str:
             f"{place} {str(value)[:60]} is a list; give one for each text (y.argmax(-1) of one-hot "
             "labels)"
         )
-    if value is None or value != value:
-        raise InputError(f"{place} is {value}; give one for each text")
+    if _is_missing(value):
+        raise InputError(f"{place} is {value}, a missing value; give one, or remove the row")
     try:
         if column == WEIGHT and not 0 <= float(value) < math.inf:
             raise ValueError
@@ -211,3 +213,15 @@ def _value(value: Any, number: int, column: str) -> str:
             raise
         expected = "a number of 0 or more" if column == WEIGHT else "a string or an integer"
         raise InputError(f"{place} is {value!r:.60}; give {expected}") from None
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a label, a target or a weight is None, NaN or pandas' NA."""
+    if isinstance(value, str | bytes):
+        return (
+            value.decode(errors="replace") if isinstance(value, bytes) else value
+        ) in _MISSING_WORDS
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # of pandas.NA
+        return True

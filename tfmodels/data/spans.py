@@ -41,8 +41,10 @@ class EntitySource(Source):
 class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        super().__init__(path, ("text",))
+    def __init__(
+        self, path: str | os.PathLike, encoding: str | None = None, missing: str = "refuse"
+    ) -> None:
+        super().__init__(path, ("text",), encoding=encoding, missing=missing)
         self.columns = COLUMNS
 
     def _json_values(self, row, line):
