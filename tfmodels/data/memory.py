@@ -194,6 +194,8 @@ def check_text(value: Any, number: int) -> str:
 def _value(value: Any, number: int, column: str) -> str:
     """Return a label, a target or a weight as text."""
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bytes):
+        value = check_text(value, number)
     place = f"row {number}: the {column}"
     if isinstance(value, list | tuple):
         raise InputError(
@@ -205,7 +207,7 @@ def _value(value: Any, number: int, column: str) -> str:
     try:
         if column == WEIGHT and not 0 <= float(value) < math.inf:
             raise ValueError
-        if isinstance(value, str | bytes):
+        if isinstance(value, str):
             return check_text(value, number)
         return canonical_label(text_of(value))
     except (TypeError, ValueError) as error:
@@ -217,10 +219,8 @@ def _value(value: Any, number: int, column: str) -> str:
 
 def _is_missing(value: Any) -> bool:
     """Return whether a label, a target or a weight is None, NaN or pandas' NA."""
-    if isinstance(value, str | bytes):
-        return (
-            value.decode(errors="replace") if isinstance(value, bytes) else value
-        ) in _MISSING_WORDS
+    if isinstance(value, str):
+        return value in _MISSING_WORDS
     try:
         return value is None or bool(value != value)
     except TypeError:  # of pandas.NA
