@@ -17,6 +17,31 @@ from tfmodels.generation.settings import Generation, given_fields
 
 
 @dataclass(kw_only=True)
+class Encoded(Settings):
+    """How files of text are read."""
+
+    encoding: str | None = rare("of the files, if not UTF-8 or marked: gb18030, cp1252, ...", None)
+
+
+@dataclass(kw_only=True)
+class Delimited(Encoded):
+    """How tables are read."""
+
+    delimiter: str | None = rare("in .tsv and .csv, if neither , ; | nor tab", None)
+
+
+@dataclass(kw_only=True)
+class WithMissing(Settings):
+    """What becomes of rows of a file without a value (empty, null, NaN, None, NA)."""
+
+    missing: Literal["refuse", "skip", "keep"] = rare("rows without a value; keep: as text",
+                                                      "refuse")  # fmt: skip
+
+
+READING = ("encoding", "delimiter", "missing")  # arguments of `tfmodels.data`
+
+
+@dataclass(kw_only=True)
 class Training(Settings):
     """Settings of every training."""
 
@@ -82,7 +107,7 @@ class FineTuning(FromScratch, Training):
 
 
 @dataclass(kw_only=True)
-class OnText(Settings):
+class OnText(Delimited):
     """Settings of a training or an evaluation on running text."""
 
     text_files: str | list[str] = data("file, pattern such as 'books/*.txt', or a list of these")
@@ -143,7 +168,7 @@ class EvaluatingText(OnText, Answering):
 
 
 @dataclass(kw_only=True)
-class Predicting(Answering):
+class Predicting(Delimited, WithMissing, Answering):
     """Settings of every verb that answers texts."""
 
     EXAMPLE = '{} --model_dir runs/model "A warm, funny film."'

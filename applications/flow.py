@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from applications.flags import Answering, Exporting, Predicting, Training, given
+from applications.flags import READING, Answering, Exporting, Predicting, Training, given
 from applications.process import dtype_of, training_of
 from tfmodels.files import whole_directory
 
@@ -219,7 +219,9 @@ class Application:
         """Answer texts: one JSON object a line."""
         from tfmodels.data.datasets import text_chunks
 
-        chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
+        chunks = text_chunks(
+            settings.text, settings.input_file, settings.text_column, **given(settings, READING)
+        )
         task = self.load(settings)
         for texts in chunks:
             answers = task.answers(texts, settings.batch_size)

@@ -48,7 +48,7 @@ class Pretrain(flags.FromScratch, Learning):
 
 
 @dataclass(kw_only=True)
-class Finetune(Learning):
+class Finetune(flags.WithMissing, Learning):
     """Train a GPT further, on text or on responses to prompts, or resume that."""
 
     EXAMPLE = "{} --checkpoint runs/gpt --train_file answers.jsonl --output_dir runs/answers"
@@ -116,14 +116,16 @@ class Gpt(Application):
         from tfmodels.data import open_table, open_texts
 
         held_out: Any = None
+        table = flags.given(settings, flags.READING)
+        text = flags.given(settings, ("encoding", "delimiter"))
         if getattr(settings, "train_file", None) is not None:
             columns = (settings.prompt_column, settings.response_column)
             if settings.eval_file is not None:
-                held_out = open_table(settings.eval_file, *columns)
-            return open_table(settings.train_file, *columns), held_out
+                held_out = open_table(settings.eval_file, *columns, **table)
+            return open_table(settings.train_file, *columns, **table), held_out
         if settings.eval_files is not None:
-            held_out = open_texts(settings.eval_files, settings.text_column)
-        return open_texts(settings.text_files, settings.text_column), held_out
+            held_out = open_texts(settings.eval_files, settings.text_column, **text)
+        return open_texts(settings.text_files, settings.text_column, **text), held_out
 
     def options(self, settings: Any, rows: Any) -> dict:
         if settings.checkpoint == "none":
@@ -155,7 +157,7 @@ class Gpt(Application):
     def open(self, settings: Evaluate, file: str) -> Any:
         from tfmodels.data import open_texts
 
-        return open_texts(file, settings.text_column)
+        return open_texts(file, settings.text_column, **flags.given(settings, flags.READING))
 
     def configure(self, task: Any, settings: Evaluate | flags.Decoding) -> None:
         if isinstance(settings, flags.Decoding):
@@ -179,7 +181,10 @@ class Gpt(Application):
             return
         from tfmodels.data.datasets import text_chunks
 
-        chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
+        chunks = text_chunks(
+            settings.text, settings.input_file, settings.text_column,
+            **flags.given(settings, flags.READING),
+        )  # fmt: skip
         task: Any = self.load(settings)
         for prompts in chunks:
             for prompt in prompts:

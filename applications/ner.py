@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.flags import Evaluating, Exporting, FineTuning, Predicting
+from applications.flags import Encoded, Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, model, rare, training
 
@@ -17,7 +17,7 @@ COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
 
 @dataclass(kw_only=True)
-class Columns(Settings):
+class Columns(Encoded):
     """How a file of columns is read."""
 
     token_column: int = data("column of the token, from 0, or from -1 at the end", 0)
@@ -93,6 +93,7 @@ class Ner(Application):
         return open_entities(
             file, scheme=settings.scheme, join=settings.join,
             token_column=settings.token_column, tag_column=settings.tag_column,
+            encoding=settings.encoding,
         )  # fmt: skip
 
     def options(self, settings: Train, rows: Any) -> dict:

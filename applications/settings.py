@@ -50,7 +50,7 @@ OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_
                   "num_layers", "num_heads", "hidden_dim", "tokenizer", "vocabulary",
                   "initial_embeddings")  # fmt: skip
 # The flags that records were made with.
-OF_RECORDS = ("text_column", "vocabulary", "vocabulary_size", "lowercase",
+OF_RECORDS = ("text_column", "encoding", "delimiter", "vocabulary", "vocabulary_size", "lowercase",
               "short_share", "segmented", "held_out")  # fmt: skip
 # Flags with a file that must exist: the rest of the message.
 INPUTS = {
@@ -107,13 +107,17 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     if given.get("records_dir") is not None:
         yield OF_RECORDS, "the records in --records_dir have their own"
     if given.get("text"):
-        yield ("input_file",), "texts are given, and only these are answered"
+        yield (
+            ("input_file", "encoding", "delimiter", "missing"),
+            "texts are given, and only these are answered",
+        )
     if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
         yield ("held_out",), "there is a file to measure on"
     if given.get("train_file") is not None and "text_files" in given:
         yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
     elif given.get("text_files") is not None and "train_file" in given:
-        flags: tuple[str, ...] = ("eval_file", "prompt_column", "response_column", "separator")
+        flags: tuple[str, ...] = ("eval_file", "prompt_column", "response_column", "separator",
+                                  "missing")  # fmt: skip
         yield flags, "the text of --text_files is read"
     if given.get("steps") is not None:
         yield ("epochs",), "--steps is the length of the training"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from applications import flags
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application, Kind
-from applications.settings import Settings, data, generation, model, rare
+from applications.settings import data, generation, model, rare
 
 
 @dataclass(kw_only=True)
@@ -23,7 +23,7 @@ class Searching(flags.Searching):
 
 
 @dataclass(kw_only=True)
-class Columns(Settings):
+class Columns(flags.Delimited, flags.WithMissing):
     """Columns of a table."""
 
     source_column: str = data("column of the text to read", "text")
@@ -92,7 +92,8 @@ class Summarization(Application):
     def open(self, settings: Columns, file: str) -> Any:
         from tfmodels.data import open_table
 
-        return open_table(file, settings.source_column, settings.target_column)
+        columns = (settings.source_column, settings.target_column)
+        return open_table(file, *columns, **flags.given(settings, flags.READING))
 
     def options(self, settings: Train, rows: Any) -> dict:
         names = ("num_decoder_layers", "max_length", "max_target_length")

@@ -48,9 +48,9 @@ class ColumnFile(EntitySource, LineFile):
 
     def __init__(
         self, path: str | os.PathLike, scheme: str | None, token_column: int, tag_column: int,
-        join: str | None,
+        join: str | None, encoding: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(path, COLUMNS, KINDS)
+        super().__init__(path, COLUMNS, KINDS, encoding)
         self._columns, self._join, self._widths = (token_column, tag_column), join, 0
         self._read_head()
         first = next(self._all_sentences(), None)

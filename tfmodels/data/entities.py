@@ -44,7 +44,7 @@ _EXPECTED = (
 
 def open_entities(
     spec: str | os.PathLike, *, scheme: str | None = None, token_column: int = 0,
-    tag_column: int = -1, join: str | None = None,
+    tag_column: int = -1, join: str | None = None, encoding: str | None = None,
 ) -> EntitySource:  # fmt: skip
     """Open texts with entities and check that there are any.
 
@@ -55,6 +55,7 @@ def open_entities(
         token_column: column of a CoNLL file, counted from 0, or from -1 at the end.
         tag_column: likewise.
         join: separator of two tokens; None uses a space, or none in Chinese and Japanese text.
+        encoding: of a file without a byte order mark; UTF-8 if not given.
 
     Raises:
         InputError: the source is missing, unreadable or empty, or lacks a column; a tag is
@@ -67,11 +68,11 @@ def open_entities(
         return TfdsTokens(spec, scheme, join)
     name = spec.lower().removesuffix(".gz")
     if name.endswith(".jsonl"):
-        return JsonSpans(spec)
+        return JsonSpans(spec, encoding)
     if name.endswith(".json"):
-        return JsonArray(spec)
+        return JsonArray(spec, encoding)
     kind = TokenTable if name.endswith(".csv") else ColumnFile
-    return kind(spec, scheme, token_column, tag_column, join)
+    return kind(spec, scheme, token_column, tag_column, join, encoding)
 
 
 class _EntityRows(EntitySource, MemorySource):

@@ -12,6 +12,7 @@ rows pass through a shuffle buffer.
 import collections
 import hashlib
 import json
+import math
 import random
 import re
 import reprlib
@@ -84,7 +85,7 @@ def text_of(value: Any) -> str:
     """Return a scalar as text, in JSON notation."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float) and math.isfinite(value):
         return json.dumps(value)
     raise TypeError(f"{brief.repr(value)} is not text, a number or true/false")
 

@@ -50,8 +50,8 @@ class EntitySource(Source):
 class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        super().__init__(path, ())
+    def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
+        super().__init__(path, (), encoding=encoding, missing="keep")
         self.columns = COLUMNS
 
     def _json_values(self, row, line):
@@ -67,8 +67,8 @@ class JsonSpans(EntitySource, FileSource):
 class JsonArray(EntitySource, LineFile):
     """Texts and entities of a file that is one JSON array, such as Label Studio's export."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        super().__init__(path, COLUMNS, KINDS)
+    def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
+        super().__init__(path, COLUMNS, KINDS, encoding)
         with self._open() as (stream, offset):
             content = "".join(text for *_, text in self._lines(stream, offset, 1))
         try:
