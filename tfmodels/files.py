@@ -130,7 +130,7 @@ def read_json(
         InputError: the file is missing or does not hold a JSON object.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     except ValueError as error:  # invalid UTF-8 or JSON
