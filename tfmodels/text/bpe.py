@@ -196,7 +196,7 @@ class BytePairTokenizer(LanguageTokenizer):
             else bytes_of(token, byte_of) for i, token in enumerate(vocabulary)
         ]  # fmt: skip
         super().__init__(vocabulary, id_of.get(end_of_text), end_of_text, content, added)
-        self._further = {"added_tokens": [*map(dataclasses.asdict, given)]} if given else {}
+        self._added = given
         self.merges = tuple((left, right) for left, right in merges)
         id_of_byte = [id_of[character] for character in byte_of]
         pairs, made = check_merges(self.merges, id_of)
@@ -255,7 +255,8 @@ class BytePairTokenizer(LanguageTokenizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the options to build this tokenizer again from its `pieces` and merges."""
-        return {"end_of_text": self._end_of_text, **self._further}
+        added = [*map(dataclasses.asdict, self._added)]
+        return {"end_of_text": self._end_of_text, **({"added_tokens": added} if added else {})}
 
     def _encode(self, text):
         """Return the ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""

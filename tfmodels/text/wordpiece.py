@@ -94,12 +94,13 @@ class WordPieceTokenizer(tf.Module):
     ):  # fmt: skip
         super().__init__()
         names = {**SPECIAL_NAMES, **(special_tokens or {})}
-        check_vocabulary(vocabulary, special_tokens=names)
+        self._names, self._added = tuple(names.items()), as_added(added_tokens)
+        check_vocabulary([*vocabulary, *(t.content for t in self._added)], special_tokens=names)
         self.pieces = tuple(vocabulary)
         id_of = {token: number for number, token in enumerate(self.pieces) if token}
         found = {token: AddedToken(token, special=True) for token in names.values()
                  if token in id_of}  # fmt: skip
-        found |= {token.content: token for token in as_added(added_tokens)}
+        found |= {token.content: token for token in self._added}
         further = [token for token in found if token not in id_of]
         self.vocabulary = (*self.pieces, *further)
         self.vocabulary_size = len(self.vocabulary)
@@ -109,9 +110,6 @@ class WordPieceTokenizer(tf.Module):
             "strip_accents": lowercase if strip_accents is None else strip_accents,
             "split_cjk": split_cjk,
         }
-        self._further = {"special_tokens": names} if names != SPECIAL_NAMES else {}
-        if added_tokens:
-            self._further["added_tokens"] = [*map(dataclasses.asdict, as_added(added_tokens))]
         ids = {name: id_of.get(token) for name, token in names.items()}
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids.values()
         self.special_ids = frozenset(id_of[t.content] for t in found.values() if t.special)
@@ -174,7 +172,9 @@ class WordPieceTokenizer(tf.Module):
 
     def get_config(self) -> dict[str, Any]:
         """Return the options to build this tokenizer again from its `pieces`."""
-        return {**self._options, **self._further}
+        names, added = dict(self._names), [*map(dataclasses.asdict, self._added)]
+        further = {"special_tokens": names} if names != SPECIAL_NAMES else {}
+        return {**self._options, **further, **({"added_tokens": added} if added else {})}
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Split each text into token ids.
