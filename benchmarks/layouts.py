@@ -8,6 +8,7 @@ Exit status 1 if a text has other tokens, also after the tokenizer was written a
 """
 
 import argparse
+import importlib.util
 import json
 import random
 import string
@@ -216,6 +217,22 @@ def macbert(at):
     return tokens
 
 
+def japanese_characters(at):
+    tokens = [*SPECIAL, *JAPANESE, *"abcXYZ019.。、（）(),ー"]
+    at.lines(tokens)
+    at.options(tokenizer_class="BertJapaneseTokenizer", word_tokenizer_type="basic",
+               subword_tokenizer_type="character", do_lower_case=False)  # fmt: skip
+    return tokens
+
+
+def japanese_mecab(at):
+    """As cl-tohoku's; needs `fugashi` and `unidic-lite`."""
+    tokens = japanese_characters(at)
+    at.options(tokenizer_class="BertJapaneseTokenizer", word_tokenizer_type="mecab",
+               subword_tokenizer_type="character", do_lower_case=False)  # fmt: skip
+    return tokens
+
+
 def chinese_gpt2(at):
     at.model_type = "gpt2"
     tokens = vocabulary(CHINESE + "abc", 13, upper=False)
@@ -281,9 +298,13 @@ LAYOUTS = {
     for function in (
         uncased_slow, cased_slow, uncased_fast, cased_fast, general_fast, added_fast, added_slow,
         added_of_version_4, other_names_slow, other_names_fast, multilingual, macbert,
-        chinese_gpt2, damaged_lines, gpt2_added, gpt2_added_fast, bart,
+        japanese_characters, chinese_gpt2, damaged_lines, gpt2_added, gpt2_added_fast, bart,
     )
 }  # fmt: skip
+
+
+if importlib.util.find_spec("fugashi"):
+    LAYOUTS["japanese_mecab"] = japanese_mecab
 
 
 def differences(name, folder, number):
@@ -312,6 +333,8 @@ def differences(name, folder, number):
     write_tokenizer(again.directory, ours, 512)
     again.finish(ours.vocabulary_size)
     texts = random_texts(tokens, number, name, [*ADDED, *tokens[-3:]])
+    if name == "japanese_mecab":
+        texts = [text.replace("\x00", "") for text in texts]  # where MeCab, in C, ends a text
     expected = theirs(texts, add_special_tokens=False)["input_ids"]
     found = []
     for tokenizer in (ours, read_tokenizer(again.directory)):
@@ -326,10 +349,11 @@ def differences(name, folder, number):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--texts", type=int, default=5000, help="number of texts of a layout")
+    parser.add_argument("--only", choices=LAYOUTS, help="one layout")
     arguments = parser.parse_args()
     different = 0
     with tempfile.TemporaryDirectory() as folder:
-        for name in LAYOUTS:
+        for name in [arguments.only] if arguments.only else LAYOUTS:
             found = differences(name, folder, arguments.texts)
             different += len(found)
             print(f"{name:20} {arguments.texts} texts, {len(found)} differ", flush=True)

@@ -31,6 +31,7 @@ BART_TOKENS |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask
 GENERAL = ("PreTrainedTokenizer", "TokenizersBackend")
 WORD_PIECE_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
                       "MobileBertTokenizer", "LayoutLMTokenizer", "ConvBertTokenizer")  # fmt: skip
+JAPANESE = "BertJapaneseTokenizer"  # read where each character is a token
 BYTE_PAIR_CLASSES = ("GPT2Tokenizer", "BartTokenizer", "RobertaTokenizer")
 LARGEST_GAP = 100_000  # ids without a token
 
@@ -82,6 +83,15 @@ class TokenizerFiles:
                 f"{self._directory / OPTIONS}: tokenizer_class is {self._class!r}{words}, which "
                 f"splits texts in another way; give a checkpoint of the class {classes[0]}"
             )
+
+    def japanese_words(self) -> str | None:
+        """Return what splits words of a Japanese tokenizer of characters: "mecab" or "basic"."""
+        if not self.is_class([JAPANESE]) or self._config.get("do_word_tokenize") is False:
+            return None
+        if self._config.get("subword_tokenizer_type") != "character" or self.fast:
+            return None
+        words = self._config.get("word_tokenizer_type", "basic")
+        return words if words in ("mecab", "basic") else None
 
     def check_part(self, name: str, kind: str | None, **fields: Any) -> dict:
         """Return a part of `tokenizer.json`, after checking its type and fields.

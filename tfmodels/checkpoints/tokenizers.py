@@ -16,6 +16,7 @@ from tfmodels.checkpoints.tokenizer_files import (
     BYTE_PAIR_CLASSES,
     FAST,
     GPT_TOKENS,
+    JAPANESE,
     LARGEST_GAP,
     OPTIONS,
     WORD_PIECE_CLASSES,
@@ -114,6 +115,10 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
         (directory / VOCABULARY).write_bytes(text.encode("utf-8"))
         entries |= {name: options[option] for option, (name, *_) in WORD_PIECE.items()}
         entries |= {"tokenizer_class": "BertTokenizer", **options.get("special_tokens", {})}
+        if options.get("split_characters"):
+            words = "basic" if options["clean"] else "mecab"
+            entries |= {"tokenizer_class": JAPANESE, "word_tokenizer_type": words,
+                        "subword_tokenizer_type": "character"}  # fmt: skip
     else:
         ids = {token: number for number, token in enumerate(tokenizer.pieces)}
         write_json(directory / IDS, ids)
@@ -156,8 +161,10 @@ def _lines(path):
 
 def _word_pieces(directory, files, tokens):
     """Return the tokenizer of a vocabulary, or of that in `tokenizer.json` if it is None."""
-    files.check_class(WORD_PIECE_CLASSES)
     normalizer, path = {}, directory / VOCABULARY
+    words = files.japanese_words()
+    if words is None:
+        files.check_class(WORD_PIECE_CLASSES)
     if files.fast:
         path = directory / FAST
         if files.model.get("type") != "WordPiece":
@@ -181,6 +188,10 @@ def _word_pieces(directory, files, tokens):
                 f"{directory / OPTIONS}: {name} is {value!r}; it must be true or false"
             )
         options[option] = default if value is None else value
+    if words is not None:
+        options |= {"split_cjk": False, "split_characters": True, "clean": words == "basic"}
+        options["lowercase"] = bool(options["lowercase"])
+        options["strip_accents"] = options["lowercase"] and options["clean"]
     special = files.special_tokens()
     names = {name: special.get(name, token) for name, token in SPECIAL_NAMES.items()}
     tokens, added = files.with_added(tokens, special | {

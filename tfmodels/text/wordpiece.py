@@ -64,6 +64,10 @@ class WordPieceTokenizer(tf.Module):
         strip_accents: whether to decompose characters and drop accents;
             None follows `lowercase`.
         split_cjk: whether each ideograph is a word.
+        split_characters: whether each character, after Unicode's NFKC, is a
+            token, as in the Japanese BERT of characters.
+        clean: whether control characters are removed and text is split at
+            punctuation; False only with `split_characters`, for MeCab's words.
         special_tokens: dict of the special tokens with other names, such as
             `{"pad_token": "<pad>"}`; keys as in `SPECIAL_NAMES`.
         added_tokens: tokens that are found whole (`AddedToken`, or dicts of its
@@ -88,8 +92,8 @@ class WordPieceTokenizer(tf.Module):
 
     def __init__(
         self, vocabulary: Sequence[str], *, lowercase: bool = True,
-        strip_accents: bool | None = None, split_cjk: bool = True,
-        special_tokens: Mapping[str, str] | None = None,
+        strip_accents: bool | None = None, split_cjk: bool = True, split_characters: bool = False,
+        clean: bool = True, special_tokens: Mapping[str, str] | None = None,
         added_tokens: Sequence[AddedToken | Mapping] = (),
     ):  # fmt: skip
         super().__init__()
@@ -110,6 +114,9 @@ class WordPieceTokenizer(tf.Module):
             "strip_accents": lowercase if strip_accents is None else strip_accents,
             "split_cjk": split_cjk,
         }
+        self._characters = {"split_characters": True, "clean": clean} if split_characters else {}
+        if not clean and not split_characters:
+            raise InputError("clean=False: only with split_characters=True; leave it out")
         ids = {name: id_of.get(token) for name, token in names.items()}
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids.values()
         self.special_ids = frozenset(id_of[t.content] for t in found.values() if t.special)
@@ -117,22 +124,27 @@ class WordPieceTokenizer(tf.Module):
 
         # Created eagerly, so that one tokenizer serves any number of graphs.
         with tf.init_scope(), tf.device("CPU:0"):
-            page_of, table = characters.character_table(**self._options)
+            page_of, table = characters.character_table(**self._options, clean=clean)
             self._page_of = tf.constant(page_of)  # [4352]
             self._table = tf.constant(table)  # [P * 256, 4]
             numbers = range(self.vocabulary_size)
             self._is_special = tf.constant([number in self.special_ids for number in numbers])
             self._pieces = tf.constant([piece_of(token) for token in self.vocabulary])
-            self._spaced = tf.constant([is_spaced(token) for token in self.vocabulary])
+            spaced = [is_spaced(token) and not split_characters for token in self.vocabulary]
+            self._spaced = tf.constant(spaced)
             self._widths = tf.constant(token_widths(self.vocabulary))  # [V, 2]
-            self._wordpiece = tf_text.FastWordpieceTokenizer(
-                [token if id_of.get(token) == number else UNUSED.format(number)
-                 for number, token in enumerate(self.pieces)],
-                suffix_indicator=CONTINUATION,
-                unknown_token=self._unknown,
-                max_bytes_per_word=MAX_WORD_CHARACTERS * MAX_BYTES_OF_CHARACTER,
-                token_out_type=tf.int32,
-                no_pretokenization=True,
+            self._subwords = (
+                Characters({t: i for t, i in id_of.items() if i < len(self.pieces)}, self.unk_id,
+                           keep_blanks=clean)
+                if split_characters else tf_text.FastWordpieceTokenizer(
+                    [token if id_of.get(token) == number else UNUSED.format(number)
+                     for number, token in enumerate(self.pieces)],
+                    suffix_indicator=CONTINUATION,
+                    unknown_token=self._unknown,
+                    max_bytes_per_word=MAX_WORD_CHARACTERS * MAX_BYTES_OF_CHARACTER,
+                    token_out_type=tf.int32,
+                    no_pretokenization=True,
+                )
             )  # fmt: skip
             self._raw = WholeTokens({t: id_of[t] for t in found if not found[t].normalized})
             self._normalized = self._normalized_tokens(
@@ -174,6 +186,7 @@ class WordPieceTokenizer(tf.Module):
         """Return the options to build this tokenizer again from its `pieces`."""
         names, added = dict(self._names), [*map(dataclasses.asdict, self._added)]
         further = {"special_tokens": names} if names != SPECIAL_NAMES else {}
+        further = {**self._characters, **further}
         return {**self._options, **further, **({"added_tokens": added} if added else {})}
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
@@ -240,10 +253,12 @@ class WordPieceTokenizer(tf.Module):
     def _encode(self, text, with_offsets):
         """Return ids and, with offsets, starts and ends: int32 [B, (T)] each."""
         words = self._split(tf.convert_to_tensor(text, tf.string))
-        pieces, starts, ends = self._wordpiece.tokenize_with_offsets(words.strings)
+        pieces, starts, ends = self._subwords.tokenize_with_offsets(words.strings)
         ids, word = pieces.values, pieces.value_rowids()  # [tokens] each
         row, token = tf.gather(words.row, word), tf.gather(words.token, word)
-        whole = (ids == self.unk_id) | (token >= 0)  # its place is the whole word
+        whole = token >= 0  # its place is the whole word
+        if not self._characters:
+            whole |= ids == self.unk_id
         ids = tf.where(token >= 0, token, ids)
 
         def by_text(values):
@@ -308,8 +323,11 @@ class WordPieceTokenizer(tf.Module):
 
         words = tf.RaggedTensor.from_row_splits(new, limit, validate=False)
         token = tf.gather(token, at)
-        no_piece = (words.row_lengths() > MAX_WORD_CHARACTERS) | (token >= 0)
-        strings = tf.where(no_piece, self._unknown, tf.strings.unicode_encode(words, "UTF-8"))
+        one = token >= 0  # not to be split
+        if not self._characters:
+            one |= words.row_lengths() > MAX_WORD_CHARACTERS
+        unknown = UNUSED[0] if self._characters else self._unknown
+        strings = tf.where(one, unknown, tf.strings.unicode_encode(words, "UTF-8"))
         row = tf.gather(parts.value_rowids(), tf.gather(part, at))
         starts = tf.gather(codes.row_starts(), parts.row_starts())  # [B]
         return Words(strings, token, row, limit, new, source, kind, starts)
@@ -340,6 +358,37 @@ class WordPieceTokenizer(tf.Module):
         parts, token = self._normalized.split(strings)
         lengths = tf.strings.length(parts.values, "UTF8_CHAR")
         return tf.repeat(token, lengths), tf.repeat(tf.range(tf.size(token)), lengths)
+
+
+class Characters(tf.Module):
+    """Split words into the characters of their NFKC form, each a token.
+
+    Args:
+        ids: dict of character to id.
+        unk_id: id of all others.
+        keep_blanks: whether a blank that NFKC makes ("´") is one of these; else it is dropped.
+    """
+
+    def __init__(self, ids: Mapping[str, int], unk_id: int, keep_blanks: bool):
+        super().__init__()
+        self._keep_blanks = keep_blanks
+        keys, values = tf.constant([*ids], tf.string), tf.constant([*ids.values()], tf.int32)
+        initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+        self._ids = tf.lookup.StaticHashTable(initializer, unk_id)
+
+    def tokenize_with_offsets(
+        self, words: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Return ids, and first and last byte, exclusive, in the words: ragged [W, (T)] each."""
+        normalized, offsets = tf_text.normalize_utf8_with_offsets_map(words, "NFKC")
+        letters, start = tf.strings.unicode_split_with_offsets(normalized, "UTF-8")
+        end = start + tf.ragged.map_flat_values(tf.cast, tf.strings.length(letters), tf.int64)
+        start, end = (tf_text.find_source_offsets(offsets, place) for place in (start, end))
+        end = tf.ragged.map_flat_values(tf.maximum, end, start + 1)  # of one that became several
+        parts = letters.with_values(self._ids.lookup(letters.values)), start, end
+        if self._keep_blanks:
+            return parts
+        return tuple(tf.ragged.boolean_mask(part, letters != " ") for part in parts)
 
 
 class Words(NamedTuple):
