@@ -19,11 +19,12 @@ from tfmodels.checkpoints.bert import write_bert
 from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
 from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.whole_tokens import AddedToken
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 LAYOUTS = """uncased_slow cased_slow uncased_fast cased_fast general_fast added_fast added_slow
 added_of_version_4 other_names_slow other_names_fast multilingual macbert chinese_gpt2 damaged_lines
-gpt2_added gpt2_added_fast bart""".split()
+japanese_characters gpt2_added gpt2_added_fast bart""".split()
 DEFAULTS = {"lowercase": True, "strip_accents": True, "split_cjk": True}
 CASED = {"lowercase": False, "strip_accents": False, "split_cjk": False}
 BERT = {"type": "BertNormalizer", "lowercase": True}
@@ -48,12 +49,15 @@ def words(tmp_path):
     [
         WORDS,
         WordPieceTokenizer([*TOKENS, "\u2028", "#"], **CASED),
+        WordPieceTokenizer([*TOKENS, "", "a", "。"], added_tokens=[AddedToken("the other")]),
+        WordPieceTokenizer(TOKENS, **CASED, split_characters=True, clean=False),
+        BytePairTokenizer(GPT_TOKENS, MERGES, added_tokens=[AddedToken("er.", lstrip=True)]),
         BytePairTokenizer(GPT_TOKENS, MERGES),
         BytePairTokenizer([*GPT_TOKENS, "<end>"], MERGES, end_of_text="<end>"),
         BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"),
         CharacterTokenizer([*"ab\nĠ", "<|unk|>"]),
     ],
-    ids=["words", "cased", "gpt", "end", "bart", "characters"],
+    ids=["words", "cased", "added", "japanese", "gpt_added", "gpt", "end", "bart", "characters"],
 )
 def test_what_is_written_is_read(tmp_path, tokenizer):
     write_tokenizer(tmp_path, tokenizer, 12)

@@ -85,7 +85,7 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
     if files.model_type == "bert" or not (pairs or kind == "BPE"):
         raise InputError(
             f"{directory / (IDS if pairs else FAST)}: a tokenizer of another kind "
-            f"({kind or 'BPE'}) than the model's; add a vocab.txt"
+            f"({'BPE' if pairs else kind}) than the model's; add a vocab.txt"
         )
     return _byte_pairs(directory, files, pairs)
 

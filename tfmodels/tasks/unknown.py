@@ -43,7 +43,7 @@ def describe_unknown(tokenizer: Any, rows: Any, columns: int) -> str | None:
             unknown.update(letter for text in part for letter in text if letter not in known)
         tokens += int(tf.size(ids.flat_values))
     share = unknown.total() / max(tokens, 1)
-    line = f"{share:.1%} of the tokens of the first {len(texts)} texts are {name}"
+    line = f"{share:.1%} of the tokens in texts 1 to {len(texts)} are {name}"
     if share <= WARNED:
         return line
     most = ", ".join(repr(word[:20]) for word, _ in unknown.most_common(3))

@@ -37,7 +37,7 @@ def check_mask(tokenizer: WordPieceTokenizer) -> None:
     if tokenizer.mask_id is None:
         raise InputError(
             "the vocabulary has no [MASK], which replaces words in masked language modelling; "
-            "add [MASK] on a line of vocab.txt"
+            "give a vocabulary that has it, or its name as mask_token in tokenizer_config.json"
         )
 
 
