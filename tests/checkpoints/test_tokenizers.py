@@ -22,9 +22,12 @@ from tfmodels.text.character_tokens import CharacterTokenizer
 from tfmodels.text.whole_tokens import AddedToken
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
-LAYOUTS = """uncased_slow cased_slow uncased_fast cased_fast general_fast added_fast added_slow
-added_of_version_4 other_names_slow other_names_fast multilingual macbert chinese_gpt2 damaged_lines
-japanese_characters gpt2_added gpt2_added_fast bart""".split()
+LAYOUTS = [
+    "uncased_slow", "cased_slow", "uncased_fast", "cased_fast", "general_fast", "added_fast",
+    "added_slow", "added_of_version_4", "other_names_slow", "other_names_fast", "multilingual",
+    "macbert", "japanese_characters", "chinese_gpt2", "damaged_lines", "gpt2_added",
+    "gpt2_added_fast", "bart",
+]  # fmt: skip
 DEFAULTS = {"lowercase": True, "strip_accents": True, "split_cjk": True}
 CASED = {"lowercase": False, "strip_accents": False, "split_cjk": False}
 BERT = {"type": "BertNormalizer", "lowercase": True}
@@ -189,7 +192,9 @@ class TestFilesTogether:
         (words / "vocab.txt").write_text("\n".join(lines))
         text = message(read_tokenizer, words)
         assert "has no [PAD], [UNK], [CLS], [SEP]; name the tokens" in text
-        assert text.endswith("in tokenizer_config.json, as pad_token, unk_token, cls_token, sep_token")
+        assert text.endswith(
+            "in tokenizer_config.json, as pad_token, unk_token, cls_token, sep_token"
+        )
         self.write(words, "tokenizer_config.json", {
             "pad_token": "<pad>", "unk_token": {"content": "<unk>"}, "cls_token": "<s>",
             "sep_token": "</s>",
@@ -214,7 +219,9 @@ class TestFilesTogether:
     def test_sentencepiece_without_a_class(self, words):
         with open(words / "vocab.txt", "a", encoding="utf-8") as file:
             file.writelines(f"▁{letter}\n" for letter in "abc")
-        assert "3 tokens begin with '▁', as those of SentencePiece" in message(read_tokenizer, words)
+        assert "3 tokens begin with '▁', as those of SentencePiece" in message(
+            read_tokenizer, words
+        )
 
     def test_a_token_that_the_model_has_no_embedding_of(self, words, capsys):
         self.write(words, "config.json", {"model_type": "bert", "vocab_size": len(TOKENS)})

@@ -159,7 +159,13 @@ def test_added_tokens_are_found_whole_as_in_the_reference():
         strips = {"lstrip": token.lstrip, "rstrip": token.rstrip}
         theirs.add_tokens([tokenizers.AddedToken(token.content, normalized=False, **strips)])
     draw = random.Random(0)
-    parts = [*(token.content for token in added), *" \n\u3000\u00a0ewéx中<>", END_OF_TEXT, " the", "wor"]
+    parts = [
+        *(token.content for token in added),
+        *" \n\u3000\u00a0ewéx中<>",
+        END_OF_TEXT,
+        " the",
+        "wor",
+    ]
     texts = ["".join(draw.choices(parts, k=draw.randrange(12))) for _ in range(1000)]
     assert_equal(ours.tokenize(texts), theirs, texts)
     assert ours.detokenize(ours.tokenize(["<u> a new word"])).numpy().tolist() == [b" a new word"]

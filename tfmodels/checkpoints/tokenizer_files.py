@@ -103,9 +103,9 @@ class TokenizerFiles:
         """
         path, part = self._directory / FAST, self.fast.get(name)
         part = part if isinstance(part, dict) else {}
-        for inner in (f"{name}s", "pretokenizers"):
-            if part.get("type") == "Sequence" and len(part.get(inner) or ()) == 1:
-                part = part[inner][0]
+        for several in (f"{name}s", "pretokenizers"):
+            if part.get("type") == "Sequence" and len(part.get(several) or ()) == 1:
+                part = part[several][0]
         if part.get("type") != kind:
             inner = part.get(f"{name}s") or part.get("pretokenizers") or ()
             types = [str(one.get("type")) for one in inner if isinstance(one, dict)]
@@ -174,7 +174,9 @@ class TokenizerFiles:
             Pair of the vocabulary without the added tokens that follow it, and all added tokens
             by id. One that the model has no embedding of is left out: it is ordinary text.
         """
-        tokens, ids, added = list(tokens), {}, {}
+        tokens = list(tokens)
+        ids: dict[str, int] = {}
+        added: dict[str, AddedToken] = {}
         for token, number, place in self._described(special):
             added.setdefault(token.content, token)
             if number is not None and ids.setdefault(token.content, number) != number:
@@ -192,8 +194,8 @@ class TokenizerFiles:
                 f"{self._directory}: the model has no embedding of {listed(without)}, which "
                 "is read as ordinary text", file=sys.stderr
             )  # fmt: skip
-        found = sorted(set(added) - set(without), key=ids.get)
-        behind = []
+        found = sorted(set(added) - set(without), key=ids.__getitem__)
+        behind: list[str] = []
         for content in found:
             number = ids[content]
             if number < len(tokens) and tokens[number] not in ("", content):
@@ -283,5 +285,5 @@ def _around(processor: Any) -> dict[str, str]:
     if processor.get("type") in ("BertProcessing", "RobertaProcessing"):
         return {"cls_token": processor["cls"][0], "sep_token": processor["sep"][0]}
     single = processor.get("single") if processor.get("type") == "TemplateProcessing" else None
-    ends = [(one.get("SpecialToken") or {}).get("id") for one in single or ()]
+    ends = [(one.get("SpecialToken") or {}).get("id", "") for one in single or ()]
     return {"cls_token": ends[0], "sep_token": ends[-1]} if len(ends) > 1 else {}

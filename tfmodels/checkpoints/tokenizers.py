@@ -9,6 +9,7 @@ fields as `transformers` and `tokenizers` document them; Google's directories ha
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 from tfmodels.checkpoints.files import find_checkpoint
 from tfmodels.checkpoints.tokenizer_files import (
@@ -102,7 +103,7 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
         InputError: a token that does not fit on one line.
         OSError: a file cannot be written.
     """
-    directory, options = Path(directory), tokenizer.get_config()
+    directory, options = Path(directory), dict[str, Any](tokenizer.get_config())
     entries: dict = {"model_max_length": max_length}
     if isinstance(tokenizer, CharacterTokenizer):
         write_json(directory / CHARACTERS, {"vocabulary": tokenizer.vocabulary, **options})
@@ -285,7 +286,8 @@ def _byte_pairs(directory, files, pairs):
     defaults = {"bart": BART_TOKENS, "transformer": {"eos_token": "</s>"}}
     defaults = defaults.get(files.model_type, GPT_TOKENS)
     special = {role: token for role, token in defaults.items()
-               if token in tokens and not files.names_no(role)} | files.special_tokens()  # fmt: skip
+               if token in tokens and not files.names_no(role)}  # fmt: skip
+    special |= files.special_tokens()
     tokens, added = files.with_added(tokens, special)
     if "" in tokens:
         raise InputError(

@@ -64,6 +64,7 @@ class LanguageTokenizer(tf.Module):
         content: Sequence[bytes], added: Mapping[int, AddedToken] | None = None,
     ):  # fmt: skip
         super().__init__()
+        added = added or {}
         self.vocabulary = tuple(vocabulary)
         self.vocabulary_size = len(self.vocabulary)
         self.end_id, self._end_of_text = end_id, end_of_text
@@ -72,18 +73,17 @@ class LanguageTokenizer(tf.Module):
             self.token_bytes = tf.constant(content, tf.string, [len(content)])
             # "" for ids outside the vocabulary
             self._content = tf.concat([self.token_bytes, [""]], 0)  # [V + 1]
-            ids = {token.content: number for number, token in (added or {}).items()}
+            ids = {token.content: number for number, token in added.items()}
             if end_of_text is not None and end_id is not None:
                 ids[end_of_text] = end_id
             self._whole_tokens = WholeTokens(ids) if ids else None
             # [V + 1], the last one for text: whether white space on a side is dropped
             self._strips = {
                 side: tf.constant(
-                    [i in (added or {}) and getattr(added[i], side) for i in range(len(content))]
-                    + [False]
+                    [i in added and getattr(added[i], side) for i in range(len(content))] + [False]
                 )
                 for side in ("lstrip", "rstrip")
-                if any(getattr(token, side) for token in (added or {}).values())
+                if any(getattr(token, side) for token in added.values())
             }
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
@@ -182,7 +182,7 @@ class BytePairTokenizer(LanguageTokenizer):
             id_of.setdefault(token.content, len(id_of))
         vocabulary = tuple(id_of)
         added = {id_of[token.content]: token for token in given}
-        if end_of_text in id_of:
+        if end_of_text is not None and end_of_text in id_of:
             added.setdefault(id_of[end_of_text], AddedToken(end_of_text, special=True))
         byte_of = {character: byte for byte, character in enumerate(printable_bytes())}
         for character, byte in byte_of.items():

@@ -117,8 +117,9 @@ class WordPieceTokenizer(tf.Module):
         self._characters = {"split_characters": True, "clean": clean} if split_characters else {}
         if not clean and not split_characters:
             raise InputError("clean=False: only with split_characters=True; leave it out")
-        ids = {name: id_of.get(token) for name, token in names.items()}
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids.values()
+        self.pad_id, self.unk_id = id_of[names["pad_token"]], id_of[names["unk_token"]]
+        self.cls_id, self.sep_id = id_of[names["cls_token"]], id_of[names["sep_token"]]
+        self.mask_id = id_of.get(names["mask_token"])
         self.special_ids = frozenset(id_of[t.content] for t in found.values() if t.special)
         self._unknown = names["unk_token"]
 
@@ -185,9 +186,9 @@ class WordPieceTokenizer(tf.Module):
     def get_config(self) -> dict[str, Any]:
         """Return the options to build this tokenizer again from its `pieces`."""
         names, added = dict(self._names), [*map(dataclasses.asdict, self._added)]
-        further = {"special_tokens": names} if names != SPECIAL_NAMES else {}
-        further = {**self._characters, **further}
-        return {**self._options, **further, **({"added_tokens": added} if added else {})}
+        config = {**self._options, **self._characters}
+        config |= {"special_tokens": names} if names != SPECIAL_NAMES else {}
+        return config | ({"added_tokens": added} if added else {})
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Split each text into token ids.
@@ -308,7 +309,8 @@ class WordPieceTokenizer(tf.Module):
         # The replacement and the kind of each character.
         record = self._records(code)
         record = tf.where(token[:, None] >= 0, [[0, 0, 0, characters.IN_WORD]], record)
-        kind, new, keep = record[:, 3], *_replaced(record, code)
+        kind = record[:, 3]
+        new, keep = _replaced(record, code)
 
         # Characters with the same number of breaks before them are one word.
         alone = kind == characters.ALONE
@@ -405,7 +407,7 @@ class Words(NamedTuple):
 
 
 def _replaced(record, code):
-    """Return what characters become, int32 [N, 3], and which of the three are there: bool [N, 3]."""
+    """Return what characters become, int32 [N, 3], and which of the three are there: bool."""
     kind, new = record[:, 3], record[:, :3] + code[:, None] * [[1, 0, 0]]
     stays = (kind == characters.IN_WORD) | (kind == characters.ALONE)
     there = tf.concat([tf.ones_like(new[:, :1], tf.bool), new[:, 1:] > 0], 1)
