@@ -18,6 +18,7 @@ import numpy as np
 
 from tfmodels.checkpoints.family import Family, Variables, check_only, read_fields
 from tfmodels.checkpoints.files import GENERATION, config_path, model_type
+from tfmodels.checkpoints.tokenizer_files import BART_TOKENS
 from tfmodels.checkpoints.tokenizers import Tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
@@ -75,9 +76,6 @@ SEARCH = {
 # In files with the start token; under the name here, which takes precedence, without it.
 COUNTED = ("min_new_tokens", "max_new_tokens")
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
-# Tokens of BART's tokenizer by the names in its files.
-SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
-SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
 
 
 class BartFamily(Family):
@@ -201,9 +199,9 @@ def write_bart(
     directory, generation = Path(directory), _generation_config(generation or {})
     entries = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
     BART.write(model, directory, tokenizer, entries, settings)
-    if set(SPECIAL.values()) <= set(tokenizer.vocabulary):
+    if set(BART_TOKENS.values()) <= set(tokenizer.vocabulary):
         path = directory / "tokenizer_config.json"
-        write_json(path, read_json(path) | SPECIAL | {"tokenizer_class": "BartTokenizer"})
+        write_json(path, read_json(path) | BART_TOKENS | {"tokenizer_class": "BartTokenizer"})
     if generation:  # else `transformers` reads these fields from config.json
         write_json(directory / GENERATION, generation)
 

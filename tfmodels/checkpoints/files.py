@@ -26,6 +26,7 @@ GENERATION = "generation_config.json"
 # Files to fetch from the Hub: no code and no pickles.
 FETCHED: tuple = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
+FETCHED += ("special_tokens_map.json", "added_tokens.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
 CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")

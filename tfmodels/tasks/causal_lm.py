@@ -83,6 +83,7 @@ class CausalLM(LanguageTask):
 
     application = "gpt"
     columns = ("prompt", "response")
+    text_columns = 2
     kind = "blocks"
 
     def __init__(

@@ -57,7 +57,7 @@ def learned_tokenizer(
     if isinstance(texts, Source):
         texts = (text for _, values in texts.rows() for text in values[:columns])
     texts = (text if isinstance(text, str) else " ".join(text) for text in texts)  # words
-    options = {"lowercase": lowercase}
+    options: dict[str, Any] = {"lowercase": lowercase}
     return WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size, **options), **options)
 
 

@@ -74,6 +74,7 @@ class Seq2SeqLM(Task):
 
     application = "summarization"
     columns = ("text", "summary")
+    text_columns = 2
     monitor = "val_rougeL"
     default_epochs = 10
     label_smoothing = 0.1

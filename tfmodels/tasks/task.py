@@ -25,6 +25,7 @@ from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 from tfmodels.serving import saved_model
+from tfmodels.tasks.unknown import describe_unknown
 from tfmodels.training import loop
 from tfmodels.training.optimizer import make_optimizer
 
@@ -70,6 +71,7 @@ class Task:
     Attributes:
         application: name of the task in `config.json`, in exports and on the command line.
         columns: what a row has.
+        text_columns: how many of them, from the first on, are texts.
         labelled: whether the second column is a label, by which held-out rows are stratified.
         monitor: name in the logs of the value that decides which weights are kept.
         default_epochs: epochs of `fit` if none are given.
@@ -78,6 +80,7 @@ class Task:
 
     application: str
     columns: tuple[str, ...] = ("text", "label")
+    text_columns = 1
     labelled = False
     monitor: str | None = None
     default_epochs = 2
@@ -217,6 +220,8 @@ class Task:
             rate = self._compile_for(total)
             if verbose != 0:
                 print(f"{data.line}; {self.started}", file=sys.stderr)
+                if unknown := describe_unknown(self.tokenizer, self._sources[0], self.text_columns):
+                    print(unknown, file=sys.stderr)
             with source_errors(*self._sources):
                 history = loop.fit(
                     self.model,
