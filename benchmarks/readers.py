@@ -1,8 +1,8 @@
 """Damage valid files at random: every reader returns rows, or refuses in one line.
 
 In: nothing; the files are made here. Out: one JSON object; exit status 1 if a reader raised
-something else than `InputError`, wrote several lines, took longer than `--seconds`, or if they
-needed more than 1 GB beside what importing takes.
+something else than `InputError`, wrote several lines or more than 2,000 characters, took more than
+`--seconds` of processor time, or if they needed more than 1 GB beside what importing takes.
 
     python -m benchmarks.readers --mutations 20000
 
@@ -204,13 +204,13 @@ def alarm(seconds: float) -> Iterator[None]:
     def ring(*_: object) -> None:
         raise TimeoutError(f"longer than {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def problem_of(reader: Callable, folder: Path, seconds: float) -> str | None:
@@ -221,8 +221,10 @@ def problem_of(reader: Callable, folder: Path, seconds: float) -> str | None:
         return None
     except InputError as error:
         message = str(error)
-        lines = message.splitlines() != [message] or len(message) > 2000
-        return f"a message of several lines: {message[:300]!r}" if lines else ""
+        lines = message.splitlines()
+        if lines == [message] and len(message) <= 2000:
+            return ""
+        return f"a message of {len(lines)} lines, {len(message)} characters: {message[:300]!r}"
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -238,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mutations", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=10.0, help="limit of each")
+    parser.add_argument("--seconds", type=float, default=10.0, help="processor time of each")
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--keep", type=Path, help="directory for the inputs of failures")
     options = parser.parse_args(arguments)

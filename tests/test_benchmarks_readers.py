@@ -31,7 +31,7 @@ def test_what_counts_as_a_failure(tmp_path):
         return read
 
     assert problem_of(reader(InputError("a.csv:1: no")), tmp_path, 1) == ""
-    assert "several lines" in problem_of(reader(InputError("a\nb")), tmp_path, 1)
+    assert "a message of 2 lines" in problem_of(reader(InputError("a\nb")), tmp_path, 1)
     assert problem_of(reader(KeyError("x")), tmp_path, 1) == "KeyError: 'x'"
 
     def hang(folder):
