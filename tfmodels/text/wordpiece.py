@@ -137,23 +137,28 @@ class WordPieceTokenizer(tf.Module):
             spaced = [is_spaced(token) and not split_characters for token in self.vocabulary]
             self._spaced = tf.constant(spaced)
             self._widths = tf.constant(token_widths(self.vocabulary))  # [V, 2]
-            self._subwords = (
-                Characters({t: i for t, i in id_of.items() if i < len(self.pieces)}, self.unk_id,
-                           keep_blanks=clean)
-                if split_characters else tf_text.FastWordpieceTokenizer(
-                    [token if id_of.get(token) == number else UNUSED.format(number)
-                     for number, token in enumerate(self.pieces)],
-                    suffix_indicator=CONTINUATION,
-                    unknown_token=self._unknown,
-                    max_bytes_per_word=MAX_WORD_CHARACTERS * MAX_BYTES_OF_CHARACTER,
-                    token_out_type=tf.int32,
-                    no_pretokenization=True,
-                )
-            )  # fmt: skip
+            self._subwords = self._subword_tokenizer(id_of, split_characters, clean)
             self._raw = WholeTokens({t: id_of[t] for t in found if not found[t].normalized})
             self._normalized = self._normalized_tokens(
                 {token: id_of[token] for token in found if found[token].normalized}
             )
+
+    def _subword_tokenizer(self, id_of, split_characters, clean):
+        """Return what splits words into tokens."""
+        if split_characters:
+            ids = {token: i for token, i in id_of.items() if i < len(self.pieces)}
+            return Characters(ids, self.unk_id, keep_blanks=clean)
+        return tf_text.FastWordpieceTokenizer(
+            [
+                token if id_of.get(token) == number else UNUSED.format(number)
+                for number, token in enumerate(self.pieces)
+            ],
+            suffix_indicator=CONTINUATION,
+            unknown_token=self._unknown,
+            max_bytes_per_word=MAX_WORD_CHARACTERS * MAX_BYTES_OF_CHARACTER,
+            token_out_type=tf.int32,
+            no_pretokenization=True,
+        )
 
     def _normalized_tokens(self, ids):
         """Return the `WholeTokens` that are looked for in cleaned text, or None."""
