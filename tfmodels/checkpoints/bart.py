@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from tfmodels.checkpoints.family import Family, Variables, check_only, read_fields
-from tfmodels.checkpoints.files import GENERATION, config_path, model_type
+from tfmodels.checkpoints.files import GENERATION, config_path, model_type, read_entries
 from tfmodels.checkpoints.tokenizers import Tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
@@ -151,8 +151,7 @@ class BartFamily(Family):
     def read_config(self, directory: str | Path) -> TransformerConfig:
         if model_type(directory) != OWN_TYPE:
             return super().read_config(directory)
-        path = config_path(directory)
-        entries = read_json(path)
+        path, entries = config_path(directory), read_entries(directory)
         check_only(path, entries, {"target_vocabulary_size": None})  # which version 0.1 wrote
         names = [field.name for field in dataclasses.fields(TransformerConfig)]
         missing = [name for name in names if name not in entries]
@@ -225,8 +224,7 @@ def read_bart_generation(directory: str | Path) -> dict:
     Raises:
         InputError: a file cannot be read, or a field in it is not a number.
     """
-    path = config_path(directory)
-    entries = read_json(path)
+    path, entries = config_path(directory), read_entries(directory)
     if entries.get("model_type") == BART_TYPE:
         entries = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **entries}
     if entries.get("force_bos_token_to_be_generated"):  # the name in old files

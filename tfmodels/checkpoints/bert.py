@@ -17,15 +17,14 @@ import numpy as np
 from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import (
     LoadReport,
-    config_path,
     is_google,
     listed,
+    read_entries,
     read_labels,
     saved_settings,
 )
 from tfmodels.checkpoints.google import GoogleTensors
 from tfmodels.errors import InputError
-from tfmodels.files import read_json
 from tfmodels.models.bert import Bert
 from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.models.tagger import Tagger
@@ -126,7 +125,7 @@ class BertFamily(Family):
 
     def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
         if part == POOLER:
-            return not read_json(config_path(directory)).get(NO_POOLER)
+            return not read_entries(directory).get(NO_POOLER)
         if part not in (HEAD, CRF):
             return True
         labels = model.labels if isinstance(model, Tagger) else None
@@ -172,7 +171,7 @@ def head_of(directory: str | Path) -> str | None:
     """
     if settings := saved_settings(directory):
         return settings.get("pooling")
-    classes = read_json(config_path(directory)).get("architectures")
+    classes = read_entries(directory).get("architectures")
     if not classes:
         return "first"
     return next((kind for kind, name in HEAD_CLASS.items() if name in classes), None)
@@ -184,7 +183,7 @@ def activation_of(directory: str | Path) -> str:
     As in `transformers`, a head of one class gives a number unless `problem_type` is another.
     """
     default = "linear" if len(read_labels(directory) or ()) == 1 else "softmax"
-    problem = read_json(config_path(directory)).get("problem_type", "")
+    problem = read_entries(directory).get("problem_type", "")
     return saved_settings(directory).get("activation", PROBLEMS.get(problem, default))
 
 

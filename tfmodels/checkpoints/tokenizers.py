@@ -8,7 +8,7 @@ fields as `transformers` and `tokenizers` document them; Google's directories ha
 
 from pathlib import Path
 
-from tfmodels.checkpoints.files import find_checkpoint, is_google, model_type
+from tfmodels.checkpoints.files import find_checkpoint, folder_of, is_google, model_type
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
@@ -46,7 +46,7 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
     Raises:
         InputError: the files are missing, or of another kind of tokenizer.
     """
-    directory = find_checkpoint(source, revision)
+    directory = folder_of(find_checkpoint(source, revision, weights=False))
     if (directory / CHARACTERS).is_file():
         return _read_characters(directory / CHARACTERS)
     if (directory / VOCABULARY).is_file():
