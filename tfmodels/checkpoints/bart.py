@@ -200,7 +200,7 @@ def write_bart(
     directory, generation = Path(directory), _generation_config(generation or {})
     entries = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
     BART.write(model, directory, tokenizer, entries, settings)
-    if set(SPECIAL.values()) <= set(tokenizer.vocabulary):
+    if set(SPECIAL.values()) - {SPECIAL["mask_token"]} <= set(tokenizer.vocabulary):
         path = directory / "tokenizer_config.json"
         write_json(path, read_json(path) | SPECIAL | {"tokenizer_class": "BartTokenizer"})
     if generation:  # else `transformers` reads these fields from config.json

@@ -8,7 +8,14 @@ fields as `transformers` and `tokenizers` document them; Google's directories ha
 
 from pathlib import Path
 
-from tfmodels.checkpoints.files import find_checkpoint, folder_of, is_google, model_type
+from tfmodels.checkpoints.files import (
+    config_path,
+    find_checkpoint,
+    folder_of,
+    is_google,
+    model_type,
+    read_entries,
+)
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
@@ -59,7 +66,8 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
         return _word_pieces(directory, split_vocabulary(text))
     vocabulary, merges = directory / "vocab.json", directory / "merges.txt"
     if vocabulary.is_file() and merges.is_file():
-        return BytePairTokenizer.from_files(vocabulary, merges, **_byte_pair_options(directory))
+        options = _byte_pair_options(directory)
+        return _with_rows(BytePairTokenizer.from_files(vocabulary, merges, **options), directory)
     path = directory / FAST
     if not path.is_file():
         raise InputError(
@@ -73,7 +81,23 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
         return _word_pieces(directory, _in_order(path, content["model"].get("vocab")))
     if kind != "BPE" or model_type(directory) == "bert":
         raise InputError(f"{path}: a tokenizer of another kind than the model's; add a vocab.txt")
-    return BytePairTokenizer(*_byte_pairs(path, content), **_byte_pair_options(directory))
+    options = _byte_pair_options(directory)
+    return _with_rows(BytePairTokenizer(*_byte_pairs(path, content), **options), directory)
+
+
+def _with_rows(tokenizer, directory):
+    """Return a tokenizer without the tokens at its end that have no embedding and no text has.
+
+    `facebook/bart-large-cnn`, for example, has `<mask>` after the token of its last embedding.
+    """
+    rows = read_entries(directory).get("vocab_size") if config_path(directory).is_file() else None
+    extra = set(tokenizer.vocabulary[rows:]) if isinstance(rows, int) else set()
+    made = {left + right for left, right in tokenizer.merges}
+    options = tokenizer.get_config()
+    # A byte has one character in the vocabulary.
+    if not extra or extra & {*made, options["end_of_text"]} or min(map(len, extra)) < 2:
+        return tokenizer
+    return BytePairTokenizer(tokenizer.vocabulary[:rows], tokenizer.merges, **options)
 
 
 def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int) -> None:
