@@ -129,6 +129,18 @@ class WordPieceTokenizer(tf.Module):
         check_vocabulary(tokens, f"vocabulary {path}")
         return cls(tokens, **options)
 
+    @property
+    def end_id(self) -> int:
+        """Id of [SEP], which ends a text where a language model reads it."""
+        return self.sep_id
+
+    @property
+    def token_bytes(self) -> tf.Tensor:
+        """String [V], the bytes of each token in a text; none for special tokens."""
+        spaced = self._spaced & (self._widths[:, 0] < WIDE)
+        pieces = tf.strings.join([tf.where(spaced, " ", ""), self._pieces])
+        return tf.where(self._is_special, "", pieces)
+
     def get_config(self) -> dict[str, bool]:
         """Return the options to build this tokenizer again, without the vocabulary."""
         return dict(self._options)
