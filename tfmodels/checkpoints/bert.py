@@ -7,6 +7,7 @@ that `transformers` and KerasHub read. Tensors have the names of `BertForPreTrai
 `BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import (
     LoadReport,
+    config_path,
     is_google,
     listed,
     read_entries,
@@ -129,7 +131,9 @@ class BertFamily(Family):
         if part not in (HEAD, CRF):
             return True
         labels = model.labels if isinstance(model, Tagger) else None
-        same = labels is None or list(labels) == read_labels(directory)
+        stored = read_labels(directory) or []
+        unnamed = all(re.fullmatch(r"LABEL_\d+", label) for label in stored)
+        same = labels is None or list(labels) == stored or unnamed
         return fits and same and head_of(directory) == _head_kind(model)
 
     def name_in_file(self, name: str, model: keras.Model) -> str:
@@ -185,6 +189,18 @@ def activation_of(directory: str | Path) -> str:
     default = "linear" if len(read_labels(directory) or ()) == 1 else "softmax"
     problem = read_entries(directory).get("problem_type", "")
     return saved_settings(directory).get("activation", PROBLEMS.get(problem, default))
+
+
+def head_dropout(directory: str | Path) -> float | None:
+    """Return the dropout before the head of a checkpoint; None for that of the encoder."""
+    value = read_entries(directory).get("classifier_dropout")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and 0 <= value < 1):
+        raise InputError(
+            f"{config_path(directory)}: classifier_dropout is {value!r}; it must be a number from "
+            "0 up, below 1"
+        )
+    return value
 
 
 def write_bert(
