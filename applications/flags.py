@@ -203,7 +203,7 @@ class Searching(Settings):
         super().__post_init__()
         names = {field.name for field in fields(Generation)} & vars(self).keys()
         given = given_fields({name: getattr(self, name) for name in names})
-        longest = getattr(self, "max_target_length", max(given.get("min_new_tokens", 1), 1))
+        longest = getattr(self, "max_target_length", None) or max(given.get("min_new_tokens", 1), 1)
         Generation(**{"max_new_tokens": longest, **given})  # refuses values out of range
 
 

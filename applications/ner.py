@@ -101,7 +101,9 @@ class Ner(Application):
         return {name: getattr(settings, name) for name in names}
 
     def configure(self, task: Any, settings: Settings) -> None:
-        self._types = sorted({label[2:] for label in task.labels} - {""})
+        from tfmodels.text.tags import types_of
+
+        self._types = sorted(types_of(task.labels))
 
     def line(self, text: str, answer: Any) -> dict:
         if sys.stdout.isatty():

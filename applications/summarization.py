@@ -41,8 +41,11 @@ class Train(Columns, Searching, FineTuning):
     checkpoint: str = model("directory or Hub name of a BART, or a BERT for both halves", "none")
     size: Literal["tiny", "mini", "small", "base", "large"] = "mini"
     architecture: Literal["transformer", "bart"] = model("of a new model", "transformer")
-    max_length: int = model("maximum number of tokens of a source; the rest is cut off", 256)
-    max_target_length: int = model("maximum number of tokens of a target, likewise", 64)
+    max_length: int | None = model(  # type: ignore[assignment]
+        "maximum number of tokens of a source; 256 (or the checkpoint's positions) if not given",
+        None,
+    )
+    max_target_length: int | None = model("of a target, likewise; 64", None)
     epochs: int = 10
     norm_first: bool | None = rare("normalize before each part of a new model, not behind it", None)
     num_decoder_layers: int | None = rare("decoder blocks, if not those of a BART", None)

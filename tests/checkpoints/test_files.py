@@ -75,11 +75,6 @@ def test_no_weights(tmp_path):
     assert "has no model.safetensors" in message(TensorFiles, tmp_path)
 
 
-def test_without_safetensors(monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    assert "pip install safetensors" in message(TensorFiles, SMALL)
-
-
 class TestFindCheckpoint:
     def test_directory(self):
         assert find_checkpoint(str(SMALL)) == SMALL

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from tfmodels.checkpoints.family import Family, Variables, check_only, read_fields
-from tfmodels.checkpoints.files import GENERATION, config_path, model_type
+from tfmodels.checkpoints.files import GENERATION, config_path, model_type, read_entries
 from tfmodels.checkpoints.tokenizer_files import BART_TOKENS
 from tfmodels.checkpoints.tokenizers import Tokenizer
 from tfmodels.errors import InputError
@@ -149,8 +149,7 @@ class BartFamily(Family):
     def read_config(self, directory: str | Path) -> TransformerConfig:
         if model_type(directory) != OWN_TYPE:
             return super().read_config(directory)
-        path = config_path(directory)
-        entries = read_json(path)
+        path, entries = config_path(directory), read_entries(directory)
         check_only(path, entries, {"target_vocabulary_size": None})  # which version 0.1 wrote
         names = [field.name for field in dataclasses.fields(TransformerConfig)]
         missing = [name for name in names if name not in entries]
@@ -199,7 +198,7 @@ def write_bart(
     directory, generation = Path(directory), _generation_config(generation or {})
     entries = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
     BART.write(model, directory, tokenizer, entries, settings)
-    if set(BART_TOKENS.values()) <= set(tokenizer.vocabulary):
+    if set(BART_TOKENS.values()) - {BART_TOKENS["mask_token"]} <= set(tokenizer.vocabulary):
         path = directory / "tokenizer_config.json"
         write_json(path, read_json(path) | BART_TOKENS | {"tokenizer_class": "BartTokenizer"})
     if generation:  # else `transformers` reads these fields from config.json
@@ -223,8 +222,7 @@ def read_bart_generation(directory: str | Path) -> dict:
     Raises:
         InputError: a file cannot be read, or a field in it is not a number.
     """
-    path = config_path(directory)
-    entries = read_json(path)
+    path, entries = config_path(directory), read_entries(directory)
     if entries.get("model_type") == BART_TYPE:
         entries = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **entries}
     if entries.get("force_bos_token_to_be_generated"):  # the name in old files

@@ -45,6 +45,7 @@ class TokenizerFiles:
     Attributes:
         fast: content of `tokenizer.json`; empty without it.
         model_type: of `config.json`, or None.
+        rows: number of embeddings.
     """
 
     def __init__(self, directory: Path):
@@ -57,7 +58,7 @@ class TokenizerFiles:
         path = config_path(directory)
         entries = read_json(path) if path.is_file() else {}
         rows = entries.get("vocab_size")
-        self._rows = rows if isinstance(rows, int) else sys.maxsize
+        self.rows = rows if isinstance(rows, int) else sys.maxsize
         self._class = self._config.get("tokenizer_class") or entries.get("tokenizer_class")
 
     @property
@@ -188,7 +189,7 @@ class TokenizerFiles:
             if content not in ids:
                 ids[content] = id_of.get(content, following)
                 following += ids[content] == following
-        without = [content for content in added if ids[content] >= self._rows]
+        without = [content for content in added if ids[content] >= self.rows]
         if without:
             print(
                 f"{self._directory}: the model has no embedding of {listed(without)}, which "

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfmodels.checkpoints.files import find_checkpoint
+from tfmodels.checkpoints.files import find_checkpoint, folder_of
 from tfmodels.checkpoints.tokenizer_files import (
     BART_TOKENS,
     BYTE_PAIR_CLASSES,
@@ -68,7 +68,7 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
         InputError: the files are missing, contradict each other, or are of another kind of
             tokenizer.
     """
-    directory = find_checkpoint(source, revision)
+    directory = folder_of(find_checkpoint(source, revision, weights=False))
     if (directory / CHARACTERS).is_file():
         return _read_characters(directory / CHARACTERS)
     files = TokenizerFiles(directory)
@@ -283,6 +283,7 @@ def _byte_pairs(directory, files, pairs):
     else:
         tokens = _in_order(path, files.model.get("vocab"))
         merges = _merges(path, files.model)
+    tokens = _with_rows(tokens, merges, files.rows)
     defaults = {"bart": BART_TOKENS, "transformer": {"eos_token": "</s>"}}
     defaults = defaults.get(files.model_type, GPT_TOKENS)
     special = {role: token for role, token in defaults.items()
@@ -297,6 +298,16 @@ def _byte_pairs(directory, files, pairs):
     added = [dataclasses.replace(token, normalized=False) for token in added]
     added = [token for token in added if token != AddedToken(end or "", special=True)]
     return BytePairTokenizer(tokens, merges, end_of_text=end, added_tokens=added)
+
+
+def _with_rows(tokens, merges, rows):
+    """Return a vocabulary without the tokens at its end that have no embedding and no text has.
+
+    `facebook/bart-large-cnn`, for example, has `<mask>` after the token of its last embedding.
+    """
+    made = {left + right for left, right in merges}
+    needed = any(len(token) < 2 or token in made for token in tokens[rows:])  # bytes have one
+    return tokens if needed else tokens[:rows]
 
 
 def _merges(path, model):

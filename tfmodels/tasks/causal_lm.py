@@ -25,9 +25,10 @@ from tfmodels.checkpoints.gpt2 import (
     load_gpt,
     load_gpt_weights,
     read_gpt_config,
+    read_gpt_ends,
     write_gpt,
 )
-from tfmodels.checkpoints.tokenizers import read_tokenizer
+from tfmodels.checkpoints.tokenizers import Tokenizer, read_tokenizer
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.documents import TextFiles, as_texts
 from tfmodels.data.memory import as_source
@@ -63,7 +64,8 @@ class CausalLM(LanguageTask):
 
     Args:
         model: a `Gpt`.
-        tokenizer: its `BytePairTokenizer` or `CharacterTokenizer`.
+        tokenizer: its `BytePairTokenizer` or `CharacterTokenizer`; or a `WordPieceTokenizer`, as
+            the Chinese GPT-2s have it.
         max_length: number of tokens of a training example.
         separator: text between a prompt and its response, where it was trained on responses.
         started: see `Task`.
@@ -87,8 +89,8 @@ class CausalLM(LanguageTask):
     kind = "blocks"
 
     def __init__(
-        self, model: Gpt, tokenizer: BytePairTokenizer | CharacterTokenizer, *,
-        max_length: int | None = None, separator: str = "", started: str = "from scratch",
+        self, model: Gpt, tokenizer: Tokenizer, *, max_length: int | None = None,
+        separator: str = "", started: str = "from scratch",
     ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
         max_length = max_length or model.config.max_length
@@ -97,6 +99,7 @@ class CausalLM(LanguageTask):
         self.separator, self._seed = separator, 0
         self._generation: dict[str, Any] = {}
         self._stop: tuple[str, ...] = ()
+        self._ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
 
     @classmethod
     def from_preset(
@@ -122,8 +125,10 @@ class CausalLM(LanguageTask):
         check_positions(config, max_length or 1)
         model = Gpt(config, dtype=dtype)
         report = load_gpt_weights(model, directory)
-        return cls(model, tokenizer, max_length=max_length, separator=separator,
+        task = cls(model, tokenizer, max_length=max_length, separator=separator,
                    started=str(report))  # fmt: skip
+        task._ends = read_gpt_ends(directory, tokenizer)
+        return task
 
     @classmethod
     def from_scratch(
@@ -184,6 +189,7 @@ class CausalLM(LanguageTask):
         settings = saved_settings(directory)
         options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
         task = cls(model, read_tokenizer(directory), started=str(report), **options)
+        task._ends = read_gpt_ends(directory, task.tokenizer)
         task.configure(**settings.get("generation", {}))
         return task
 
@@ -221,6 +227,8 @@ class CausalLM(LanguageTask):
         return block_batches(one_pass, batch_size, **options)
 
     def _training_data(self, x, y, *rest, held_out_examples=1000):
+        if self.tokenizer.end_id is not None:  # ends every text that is trained on
+            self._ends = tuple(dict.fromkeys((*self._ends, self.tokenizer.end_id)))
         if y is None and not isinstance(x, Source):
             data = super()._training_data(x, y, *rest, held_out_examples=held_out_examples)
         else:
@@ -334,7 +342,8 @@ class CausalLM(LanguageTask):
     def _settings_of_generation(self) -> Generation:
         # A model with few positions must have room for a prompt.
         default = min(Generation.max_new_tokens, max(self.model.config.max_length // 2, 1))
-        return Generation(**{"max_new_tokens": default, **self._generation})
+        settings = Generation(**{"max_new_tokens": default, **self._generation})
+        return dataclasses.replace(settings, stop_ids=(*settings.stop_ids, *self._ends))
 
     def _generator(self) -> TextGenerator:
         return TextGenerator(
@@ -447,7 +456,7 @@ class CausalLM(LanguageTask):
         generation = {**self._generation, "stop": list(self._stop), "seed": self._seed}
         if any(generation.values()):
             settings["generation"] = generation
-        write_gpt(self.model, directory, self.tokenizer, settings)
+        write_gpt(self.model, directory, self.tokenizer, settings, self._ends)
 
 
 def learned_tokenizer(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from tfmodels.checkpoints.bert import load_weights, read_bert_config, write_bert
+from tfmodels.checkpoints.bert import head_dropout, load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
@@ -69,6 +69,7 @@ class EncoderTask(Task):
         tokenizer: its `WordPieceTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
         max_length: maximum number of tokens of a text; as many as there are positions at most.
+            A published fine-tuned preset has as many, if not given.
         dropout: before the head; the encoder's if not given.
         preset: directory that the weights were loaded from.
         started: see `Task`.
@@ -112,7 +113,8 @@ class EncoderTask(Task):
             labels: names of the classes; those of the preset's own head, or those of the rows
                 that `fit` is given, if not given.
             num_classes: number of classes, in place of their names.
-            dropout: in the encoder and before the head; the checkpoint's if not given.
+            dropout: in the encoder and before the head; the checkpoint's (there
+                `classifier_dropout`) if not given.
             revision: branch, tag or commit on the Hub.
             dtype: dtype policy of the model, such as "mixed_bfloat16"; Keras' global one if not
                 given.
@@ -123,6 +125,8 @@ class EncoderTask(Task):
         """
         directory = find_checkpoint(preset, revision)
         config = dataclasses.replace(read_bert_config(directory), **dropout_fields(dropout))
+        if dropout is None:
+            dropout = head_dropout(directory)
         options = {**cls._options_of(directory, labels), **options}
         if num_classes is not None:
             options["labels"] = [str(number) for number in range(num_classes)]
@@ -196,8 +200,10 @@ class EncoderTask(Task):
         """Return the arguments of the class that a directory names, labels included."""
         settings = saved_settings(directory)
         if settings.get("application") != cls.application:
-            published = labels is None and cls._is_published(directory)
-            return {"labels": read_labels(directory)} if published else {}
+            if labels is not None or not cls._is_published(directory):
+                return {}
+            names, config = read_labels(directory), read_bert_config(directory)
+            return {"labels": names, "max_length": config.max_length} if names else {}
         names = cls._saved_options()
         return {name: settings[name] for name in ("labels", *names) if name in settings}
 

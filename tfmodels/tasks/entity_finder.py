@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.signatures import BATCH, TEXT, WORDS, longest_text
 from tfmodels.text.spans import PADDING, entity_spans
+from tfmodels.text.tags import labels_of, types_of
 from tfmodels.text.windows import (
     default_stride,
     merge_words,
@@ -67,7 +68,7 @@ def word_aligner(
 
     Args:
         tokenizer, max_length, stride: see `entity_finder`.
-        labels: as of `tags.labels_of`.
+        labels: of the model.
 
     Returns:
         function of `text` string `[B]` and `types`, `starts`, `ends` int32 `[B, (E)]` that gives
@@ -79,7 +80,7 @@ def word_aligner(
         _, words = tag_inputs(tokenizer, parts.text, max_length, stride)
         given = (tf.gather(values, parts.row) for values in (types, starts, ends))
         tags = text_labels(parts.moved(words.starts), parts.moved(words.ends), *given)
-        return _entities(parts, tags, tf.ones_like(tags), words, labels)
+        return _entities(parts, tags, tf.ones_like(tags), words, labels_of(types_of(labels)))
 
     return align
 

@@ -6,6 +6,7 @@ tokenizer, cache, choice of tokens and detokenizer are all in the graph.
 B prompts, P positions of the longest, T = `max_new_tokens`.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,8 +37,8 @@ class TextGenerator:
 
     Args:
         model: a `Gpt`.
-        tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
-        settings: a `Generation`; the end of a text is put to its `stop_ids`.
+        tokenizer: a `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`.
+        settings: a `Generation`, whose `stop_ids` end a text.
         stop: strings that end a continuation, which goes up to where one begins.
         before: text put after every prompt, as a fine-tuned model was trained with.
         seed: of every row, where it is not given.
@@ -62,9 +63,7 @@ class TextGenerator:
                 f"max_new_tokens {settings.max_new_tokens}: the model has positions for "
                 f"{positions} tokens, the prompt's included; give at most {positions - 1}"
             )
-        end = () if tokenizer.end_id is None else (tokenizer.end_id,)
-        fields = {**vars(settings), "stop_ids": (*settings.stop_ids, *end)}
-        self.settings = Generation(**{**fields, "pad_id": end[0] if end else 0})
+        self.settings = dataclasses.replace(settings, pad_id=tokenizer.end_id or 0)
         self.stop = tuple(stop)
         self._stop = _Stop(tokenizer, stop) if stop else None
 

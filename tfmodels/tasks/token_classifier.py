@@ -27,7 +27,8 @@ from tfmodels.tasks.encoder import EncoderTask
 from tfmodels.tasks.entity_finder import entity_finder, entity_signatures, word_aligner
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import of_length
-from tfmodels.text.tags import labels_of, types_of
+from tfmodels.text.spans import codes_of, tags_of
+from tfmodels.text.tags import labels_of, split_label, types_of
 from tfmodels.text.windows import (
     default_stride,
     tag_inputs,
@@ -49,6 +50,8 @@ class TokenClassifier(EncoderTask):
         split: "words", or "characters": every character has a tag, for entities that begin or end
             inside of a word (Korean particles, "10kg", scripts without spaces).
         stride: number of tokens that two windows share; a quarter of `max_length` if not given.
+        constrained: answer valid IOB2 only. The tags of a published tagger stay as they are,
+            whatever their scheme.
         crf: score whole sequences of tags (a linear-chain CRF), not each tag by itself.
         emission_loss: with a CRF, weight of the loss of each tag by itself, which is added; 1
             helps a network from scratch.
@@ -75,7 +78,8 @@ class TokenClassifier(EncoderTask):
     def __init__(
         self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
         labels: Sequence[str] | None = None, *, crf: bool = True, split: str = "words",
-        stride: int | None = None, emission_loss: float = 0.0, **options: Any,
+        stride: int | None = None, emission_loss: float = 0.0, constrained: bool = True,
+        **options: Any,
     ) -> None:  # fmt: skip
         if split not in ("words", "characters"):
             raise InputError(f'split {split!r}: give "words" or "characters"')
@@ -84,7 +88,8 @@ class TokenClassifier(EncoderTask):
             tokenizer = tokenizer.by_characters()
         if isinstance(backbone, Tagger):
             crf, labels = backbone.crf is not None, labels or backbone.labels
-        self.crf, self.emission_loss = crf, emission_loss
+            constrained = backbone.constrained
+        self.crf, self.emission_loss, self.constrained = crf, emission_loss, constrained
         self._weights: str | None = None
         self._counts: dict = {}
         self._told: set[Source] = set()  # rows whose cut words were counted
@@ -99,7 +104,10 @@ class TokenClassifier(EncoderTask):
         return as_entities(x, y)
 
     def _learn(self, rows: Source) -> None:
-        self._take_labels(labels_of(list(self._scan(rows).label_counts)))
+        types = list(self._scan(rows).label_counts)
+        if self.labels is None or not set(types) <= set(types_of(self.labels)):
+            self.constrained = self.constrained or not self._labels_given
+            self._take_labels(labels_of(types))
         self._say_cut(rows)
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
@@ -108,6 +116,7 @@ class TokenClassifier(EncoderTask):
         if in_order:
             return chunks.unbatch().ragged_batch(size).map(self._windows)
         batches = tagged_batches(chunks, self.tokenizer, size, length, self.stride, seed)
+        batches = batches.map(lambda batch, codes: (batch, tags_of(codes, self.labels)))
         if rows.endless:
             return batches
         return of_length(batches, self._counted(rows, batches)[0], size)
@@ -168,7 +177,7 @@ class TokenClassifier(EncoderTask):
 
     def _windows(self, text, *entities):
         batch, words = tag_inputs(self.tokenizer, text, self.max_length, self.stride)
-        return batch, word_labels(words, *entities)
+        return batch, tags_of(word_labels(words, *entities), self.labels)
 
     def _counted(self, rows, batches=()):
         """Return how many windows there are, and labels: texts are read once for it, and cut."""
@@ -213,9 +222,10 @@ class TokenClassifier(EncoderTask):
         They are of words; with a CRF, whose likelihood is of the whole row, of rows: the mean
         over their words.
         """
-        counts = np.array(list(self._scan(self._sources[0]).label_counts.values()), float)
-        weights = np.repeat(counts.sum() / (len(counts) * counts), 2)
-        weights = tf.constant(np.concatenate([[1.0], weights]), tf.float32)  # [C]
+        counts = self._scan(self._sources[0]).label_counts
+        mean = sum(counts.values()) / len(counts)
+        weights = {kind: mean / count for kind, count in counts.items()}
+        weights = tf.constant([weights.get(split_label(x)[1], 1.0) for x in self.labels])  # [C]
         weight = tf.gather(weights, tf.maximum(labels, 0))
         if self.crf:
             real = tf.cast(labels >= 0, tf.float32)
@@ -239,7 +249,9 @@ class TokenClassifier(EncoderTask):
     # Head.
 
     def _new_model(self):
-        return Tagger(self.backbone, len(self.labels), self.labels, self.crf, self._dropout)
+        return Tagger(
+            self.backbone, len(self.labels), self.labels, self.crf, self._dropout, self.constrained
+        )
 
     def _objective(self):
         windows, labels = self._counts.get(self._sources[0], (0, 0))
@@ -303,7 +315,7 @@ class TokenClassifier(EncoderTask):
             for chunk, spans, entities in self._aligned(rows):
                 texts = chunk.numpy()
                 answers = self.find(texts, batch_size)
-                right += _tags_right(answers, *spans)
+                right += _tags_right(self.labels, answers, *spans)
                 gold += entities
                 for text, answer, wanted in zip(texts, answers, entities, strict=True):
                     words += len(answer[3])
@@ -326,7 +338,7 @@ class TokenClassifier(EncoderTask):
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:
-        return ("max_length", "stride", "crf", "split")
+        return ("max_length", "stride", "crf", "split", "constrained")
 
     @classmethod
     def _is_published(cls, directory: Path) -> bool:
@@ -337,7 +349,7 @@ class TokenClassifier(EncoderTask):
         options = super()._options_of(directory, labels)
         # A published tagger has no CRF; a new one is made with it.
         published = "labels" in options and "crf" not in options
-        return {**options, "crf": False} if published else options
+        return {**options, "crf": False, "constrained": False} if published else options
 
 
 class _Entities(keras.callbacks.Callback):
@@ -377,7 +389,7 @@ def _of_row(row, columns, starts, ends, tags):
     return entities, starts[row, :words], ends[row, :words], tags[row, :words]
 
 
-def _tags_right(answers, types, starts, ends):
+def _tags_right(labels, answers, types, starts, ends):
     """Return how many words of a chunk have the tag that the gold entities give them."""
 
     def padded(column):
@@ -385,8 +397,8 @@ def _tags_right(answers, types, starts, ends):
         return tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor(-1)
 
     wanted = text_labels(padded(1), padded(2), types, starts, ends)  # [C, L]
-    tags = padded(3)  # -1 where there is no word, which no label is
-    return int(tf.math.count_nonzero(wanted == tags))
+    words = padded(1) >= 0
+    return int(tf.math.count_nonzero((wanted == codes_of(padded(3), words, labels)) & words))
 
 
 def _mistake(text, gold, predicted):

@@ -152,8 +152,20 @@ def labels_of(types: Sequence[str]) -> list[str]:
 
 
 def types_of(labels: Sequence[str]) -> list[str]:
-    """Return the types of labels: the inverse of `labels_of`."""
-    return [label[2:] for label in labels[1::2]]
+    """Return the types of the labels of a model, in their order: the inverse of `labels_of`."""
+    return list(dict.fromkeys(kind for _, kind in map(split_label, labels) if kind))
+
+
+def split_label(label: str) -> tuple[str, str]:
+    """Return the prefix and the type of a label of a model, in any scheme.
+
+    `("B", "PER")` of `B-PER`; `("I", "PER")` of `PER` alone; `("O", "")` of `O`, and of what
+    published models have for tokens that are no words, such as `[PAD]`.
+    """
+    if label == OUTSIDE or (label.startswith("[") and label.endswith("]")):
+        return OUTSIDE, ""
+    marked = label[:1] in tuple("BIMELSU") and label[1:2] == "-" and label[2:].strip()
+    return (label[0], label[2:]) if marked else ("I", label)
 
 
 def check_scheme(scheme: str) -> None:

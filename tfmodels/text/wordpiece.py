@@ -213,6 +213,18 @@ class WordPieceTokenizer(tf.Module):
             tokenizer._inner = tf.constant(inner)  # [V]
         return tokenizer
 
+    @property
+    def end_id(self) -> int:
+        """Id of [SEP], which ends a text where a language model reads it."""
+        return self.sep_id
+
+    @property
+    def token_bytes(self) -> tf.Tensor:
+        """String [V], the bytes of each token in a text; none for special tokens."""
+        spaced = self._spaced & (self._widths[:, 0] < WIDE)
+        pieces = tf.strings.join([tf.where(spaced, " ", ""), self._pieces])
+        return tf.where(self._is_special, "", pieces)
+
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Split each text into token ids.
 
