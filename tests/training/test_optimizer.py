@@ -139,6 +139,15 @@ def test_a_second_training_in_one_process():
         gc.collect()
 
 
+def test_only_steps_are_counted():
+    """Keras tries one more at the end of a dataset whose length it does not know."""
+    rows = tf.data.Dataset.from_tensor_slices((np.ones((6, 3)), np.ones((6, 4)))).batch(2)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model.compile(AdamW(0.01), loss="mse")
+    model.fit(rows.filter(lambda x, y: True), epochs=2, verbose=0)
+    assert int(model.optimizer.iterations) == 6
+
+
 def test_the_schedule_of_the_transformer():
     """`width ** -0.5 * min(step ** -0.5, step * warmup_steps ** -1.5)`, Vaswani et al. 2017."""
     schedule = WarmupInverseSqrt((512 * 4000) ** -0.5, 4000)

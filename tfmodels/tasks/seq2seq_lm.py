@@ -265,7 +265,20 @@ class Seq2SeqLM(Task):
         return chunks.map(batch)
 
     def _describe(self, rows):
-        return f"{self._scan(rows).rows} training pairs"
+        limits = f"max_length {self.max_length} and max_target_length {self.max_target_length}"
+        cut = self._describe_cut(rows, self._chunks(rows), limits)
+        return f"{self._scan(rows).rows} training pairs{cut}"
+
+    def _longer(self, source, target):
+        sides = (
+            (source, self.tokens.source_bos, self.max_length),
+            (target, self.tokens.target_bos, self.max_target_length),
+        )
+        longer = [
+            self.tokenizer.tokenize(text).row_lengths() > length - len(bos) - 1
+            for text, bos, length in sides
+        ]
+        return longer[0] | longer[1]
 
     # Model.
 

@@ -25,6 +25,7 @@ from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 from tfmodels.serving import saved_model
+from tfmodels.text.batching import mapped
 from tfmodels.training import loop
 from tfmodels.training.optimizer import make_optimizer
 
@@ -396,6 +397,10 @@ class Task:
         """Return one line about the training rows."""
         return f"{self._scan(rows).rows} training rows"
 
+    def _longer(self, *texts: tf.Tensor) -> tf.Tensor:
+        """Return which rows of a chunk are longer than what is read of them: bool `[C]`."""
+        raise NotImplementedError
+
     def _layers(self) -> list:
         """Return the embeddings and the blocks of the encoder, from below."""
         raise NotImplementedError
@@ -414,6 +419,17 @@ class Task:
         if rows not in self._scans:
             self._scans[rows] = rows.scan(self._label_column(rows))
         return self._scans[rows]
+
+    def _truncated(self, rows: Source, chunks: tf.data.Dataset) -> int:
+        """Return how many rows are longer than what is read of them; they are read for it."""
+        numbers = mapped(chunks, lambda *row: tf.math.count_nonzero(self._longer(*row)))
+        with source_errors(rows):
+            return int(numbers.reduce(np.int64(0), lambda total, number: total + number))
+
+    def _describe_cut(self, rows: Source, chunks: tf.data.Dataset, limits: str) -> str:
+        """Return the end of a line about training rows: how many of them are cut, if any."""
+        number = 0 if rows.endless else self._truncated(rows, chunks)
+        return f"; cut to {limits}: {number} of them" if number else ""
 
     def _training_data(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,

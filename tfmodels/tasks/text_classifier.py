@@ -144,7 +144,11 @@ class TextClassifier(EncoderTask):
 
     def _describe(self, rows):
         number = "endless" if rows.endless else self._scan(rows).rows
-        return f"{number} training rows, labels {', '.join(self.labels[:20])}"
+        cut = self._describe_cut(rows, self._chunks(rows), f"max_length {self.max_length}")
+        return f"{number} training rows, labels {', '.join(self.labels[:20])}{cut}"
+
+    def _longer(self, text, *_):
+        return self.tokenizer.tokenize(text).row_lengths() > self.max_length - 2
 
     def _class_weight(self, given):
         if given is None:
@@ -205,7 +209,8 @@ class TextClassifier(EncoderTask):
         Args, errors: as of `Task.evaluate`.
 
         Returns:
-            dict; see `classification_metrics`. With `mistakes` also `confusion`, the matrix as
+            dict; see `classification_metrics`. `truncated`: texts of which the beginning was read.
+            With `mistakes` also `confusion`, the matrix as
             lists (rows: true classes), and `worst_mistakes`, the surest wrong answers.
         """
         rows = self._read(x, y)
@@ -223,6 +228,7 @@ class TextClassifier(EncoderTask):
                     worst.append((float(p), int(label[i]), int(predicted[i]), shown))
                 worst = sorted(worst)[:mistakes]
         metrics = classification_metrics(confusion, self.labels)
+        metrics["truncated"] = self._truncated(rows, self._chunks(rows))
         if mistakes:
             metrics["confusion"] = confusion.tolist()
             metrics["worst_mistakes"] = [

@@ -209,6 +209,13 @@ class AdamW(keras.optimizers.AdamW):
 
     if tf is not None:
 
+        def apply(self, grads: Iterable, trainable_variables: Iterable | None = None) -> None:
+            grads = list(grads)
+            # Keras counts the step beside the gradients, not after them: one too many in a pass
+            # over a dataset of unknown length, at whose end there are none.
+            with tf.control_dependencies([g for g in grads if g is not None]):
+                super().apply(grads, trainable_variables)
+
         def _apply_weight_decay(self, variables):
             """Nothing: `update_step` decays."""
 
