@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfmodels
+from tfmodels.data.memory import MemorySource
 from tfmodels.errors import InputError
 
 TEXTS = ["a warm funny film", "a dull empty film", "I loved it", "I hated it"] * 12
@@ -20,6 +21,12 @@ LABELS = ["pos", "neg"] * 24
 def new_task(**options):
     return tfmodels.TextClassifier.from_scratch(
         TEXTS, size="tiny", vocabulary_size=80, max_length=16, **options
+    )
+
+
+def distributed():
+    return tf.distribute.get_strategy().experimental_distribute_dataset(
+        tf.data.Dataset.from_tensor_slices((TEXTS, LABELS))
     )
 
 
@@ -115,6 +122,7 @@ def test_callbacks_and_nothing_of_the_process_is_changed():
         (lambda t: t.model, "the model has no head yet"),
         (lambda t: t.compile("adam", warmup=0.5), "warmup is a setting of optimizer='auto'"),
         (lambda t: t.fit(tf.data.Dataset.from_tensors(([1], [2]))), "int32 instead of texts"),
+        (lambda t: t.fit(distributed()), "distributed data: give the dataset itself"),
     ],
 )
 def test_first_mistakes_get_the_right_form(call, message):
@@ -201,7 +209,18 @@ def test_rows_are_counted_once(tmp_path):
 
     new_task().fit(opened("train"), validation_data=opened("held out"), epochs=2, verbose=0)
     in_order = [passes.count((name, True)) for name in ("train", "held out")]
-    assert in_order == [1, 1 + 2]  # training reads in another order, each evaluation in this one
+    # To count the rows, and the texts that are cut.
+    assert in_order == [2, 1 + 2]  # training reads in another order, each evaluation in this one
+
+
+def test_texts_that_are_cut_are_counted():
+    """Of 16 tokens, 14 are a text's; where there are none, nothing is said."""
+    rows = MemorySource({"text": ["a " * 14, "a " * 15, "a", "b " * 99], "label": list("xyxy")})
+    task = new_task()
+    task._learn(rows)
+    assert task._describe(rows) == "4 training rows, labels x, y; cut to max_length 16: 2 of them"
+    assert task.evaluate(rows)["truncated"] == 2
+    assert task.evaluate(["a"], ["x"])["truncated"] == 0
 
 
 def test_what_cannot_be_saved_leaves_nothing(tmp_path):

@@ -22,6 +22,7 @@ from tfmodels.tasks.encoder import EncoderTask
 from tfmodels.tasks.signatures import BATCH, TEXT
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
+from tfmodels.text.packing import longer_than
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.losses import Accuracy, Crossentropy
 
@@ -148,7 +149,7 @@ class TextClassifier(EncoderTask):
         return f"{number} training rows, labels {', '.join(self.labels[:20])}{cut}"
 
     def _longer(self, text, *_):
-        return self.tokenizer.tokenize(text).row_lengths() > self.max_length - 2
+        return longer_than(self.max_length - 2, self.tokenizer, text)
 
     def _class_weight(self, given):
         if given is None:
