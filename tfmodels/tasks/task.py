@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.checkpoints.files import check_vocabulary_size
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Scan, Source
@@ -344,6 +345,7 @@ class Task:
         Raises:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
+        self._check_whole()
         return saved_model.save(
             root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
             frozen=frozen, **self._warmup(),
@@ -396,6 +398,10 @@ class Task:
     def _describe(self, rows: Source) -> str:
         """Return one line about the training rows."""
         return f"{self._scan(rows).rows} training rows"
+
+    def _check_whole(self) -> None:
+        """Refuse to export parts that do not fit each other."""
+        check_vocabulary_size(self.tokenizer, self.model.config)
 
     def _longer(self, *texts: tf.Tensor) -> tf.Tensor:
         """Return which rows of a chunk are longer than what is read of them: bool `[C]`."""

@@ -63,11 +63,8 @@ class TextClassifier(EncoderTask):
     ) -> None:  # fmt: skip
         if isinstance(backbone, Classifier):
             pooling, activation = backbone.pooling, backbone.activation
-            labels = labels or [str(number) for number in range(backbone.num_classes)]
-            if len(labels) != backbone.num_classes:
-                raise InputError(
-                    f"{len(labels)} labels for {backbone.num_classes} classes; give one for each"
-                )
+            if labels is None:
+                labels = [str(number) for number in range(backbone.num_classes)]
         self.pooling, self.activation, self.word_dropout = pooling, activation, word_dropout
         super().__init__(backbone, tokenizer, labels, **options)
 
@@ -91,8 +88,6 @@ class TextClassifier(EncoderTask):
     def _ids(self) -> dict[str, int]:
         """Return the number of each label; numbers stand for themselves."""
         ids = {canonical_label(label): number for number, label in enumerate(self.labels)}
-        if len(ids) != len(self.labels):
-            raise InputError(f"the labels {self.labels[:20]} repeat; name each once")
         return {**{str(number): number for number in range(len(ids))}, **ids}
 
     def _chunks(self, rows: Source, seed: int | None = None) -> tf.data.Dataset:
