@@ -191,7 +191,7 @@ class Exporting(UsingAModel):
 
 @dataclass(kw_only=True)
 class Searching(Settings):
-    """How a text is written."""
+    """How a text is written; as the model directory has it where not given."""
 
     max_new_tokens: int | None = generation("maximum number of tokens of an answer", None)
     min_new_tokens: int | None = generation("minimum number of tokens of an answer", None)
@@ -209,20 +209,17 @@ class Searching(Settings):
 
 @dataclass(kw_only=True)
 class Decoding(Searching):
-    """How a GPT writes."""
+    """How a GPT writes; as its model directory has it where not given."""
 
-    max_new_tokens: int = Generation.max_new_tokens
-    min_new_tokens: int = Generation.min_new_tokens
-    num_beams: int = Generation.num_beams
-    length_penalty: float = Generation.length_penalty
-    no_repeat_ngram: int = Generation.no_repeat_ngram
-    sample: bool = generation("draw tokens at random; else the most likely is taken", False)
-    temperature: float = generation("of sampling; below 1 favours likely tokens", 1.0)
-    top_k: int = generation("draw from this many most likely tokens; 0: from all", 0)
-    top_p: float = generation("draw from the most likely tokens of this total probability", 1.0)
-    repetition_penalty: float = generation("above 1 makes repeated tokens less likely", 1.0)
-    stop: list[str] = generation("strings that end an answer", [])
-    seed: int = generation("of sampling", 0)
+    sample: bool | None = generation("draw tokens at random; else the most likely is taken", None)
+    temperature: float | None = generation("of sampling; below 1 favours likely tokens", None)
+    top_k: int | None = generation("draw from this many most likely tokens; 0: from all", None)
+    top_p: float | None = generation(
+        "draw from the most likely tokens of this total probability", None
+    )
+    repetition_penalty: float | None = generation("above 1 makes repeated tokens less likely", None)
+    stop: list[str] | None = generation("strings that end an answer", None)
+    seed: int | None = generation("of sampling", None)
 
 
 def given(settings: Settings, names: Iterable[str], renamed: dict | None = None) -> dict:

@@ -5,15 +5,18 @@ Hugging Face GPT-2 checkpoint), perplexities, continuations of prompts, a SavedM
 continues them.
 """
 
+import itertools
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from applications import flags
 from applications.flow import Application, Kind
-from applications.settings import data, model, rare
+from applications.settings import data, generation, model, rare
 from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
 
@@ -84,6 +87,7 @@ class Predict(flags.Decoding, flags.Predicting):
     EXAMPLE = '{} --model_dir runs/gpt --sample true --top_p 0.9 "The captain"'
 
     text_column: str = data("column of the prompt, in a table", "prompt")
+    num_return_sequences: int = generation("texts for each prompt, with a seed each", 1)
 
 
 @dataclass(kw_only=True)
@@ -162,6 +166,8 @@ class Gpt(Application):
     def configure(self, task: Any, settings: Evaluate | flags.Decoding) -> None:
         if isinstance(settings, flags.Decoding):
             task.configure(**{f.name: getattr(settings, f.name) for f in fields(flags.Decoding)})
+            used = task.generation
+            settings.refuse_without_effect(sample=used.sample, num_beams=used.num_beams)
         elif settings.max_length is not None:
             from tfmodels.tasks.encoder import check_positions
 
@@ -174,24 +180,24 @@ class Gpt(Application):
     def line(self, text: str, answer: Any) -> dict:
         return {"prompt": text, **answer}
 
-    def predict(self, settings: flags.Predicting) -> None:
+    def texts(self, settings: Predict) -> Iterator[list[str]]:
+        """Return the prompts, each as often as it has answers."""
+        for prompts in super().texts(settings):
+            yield [prompt for prompt in prompts for _ in range(settings.num_return_sequences)]
+
+    def predict(self, settings: Predict) -> None:
         """Continue prompts: on a terminal as the tokens come, else one JSON object a prompt."""
         if not sys.stdout.isatty():
             super().predict(settings)
             return
-        from tfmodels.data.datasets import text_chunks
-
-        chunks = text_chunks(
-            settings.text, settings.input_file, settings.text_column,
-            **flags.given(settings, flags.READING),
-        )  # fmt: skip
         task: Any = self.load(settings)
-        for prompts in chunks:
-            for prompt in prompts:
-                print(prompt, end="")
-                for text in task.stream(prompt):
-                    print(text, end="", flush=True)
-                print("\n")
+        drawn = Counter[str]()
+        for prompt in itertools.chain.from_iterable(self.texts(settings)):
+            print(prompt, end="")
+            for text in task.stream(prompt, drawn[prompt]):
+                print(text, end="", flush=True)
+            print("\n")
+            drawn[prompt] += 1
 
 
 APPLICATION = Gpt()

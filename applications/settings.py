@@ -34,6 +34,7 @@ RANGES = {
         "epochs", "evaluations", "steps", "save_steps", "batch_size", "shards", "processes",
         "held_out_examples", "stride", "num_layers", "num_heads", "hidden_dim", "save_every",
         "num_decoder_layers", "lead_k", "rouge_examples", "peer_wait", "accumulate_steps",
+        "num_return_sequences",
     ), (1, inf)),
     **dict.fromkeys(("patience", "freeze_layers", "weight_decay", "sample_tokens",
                      "emission_loss", "retries", "tolerance"), (0, inf)),
@@ -79,8 +80,12 @@ class Settings:
         for name in ABOVE_ZERO:
             if given.get(name) is not None and not given[name] > 0:
                 raise InputError(f"--{name} {given[name]}: give a number above 0")
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for flags, reason in without_effect(given):
+        self.refuse_without_effect()
+
+    def refuse_without_effect(self, **known: object) -> None:
+        """Refuse flags that change nothing; `known` are values of flags that a model has."""
+        given, defaults = vars(self), {f.name: f.default for f in dataclasses.fields(self)}
+        for flags, reason in without_effect({**given, **known}):
             for flag in flags:
                 if flag in given and given[flag] not in (defaults[flag], []):
                     raise InputError(
@@ -122,7 +127,7 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     if given.get("steps") is not None:
         yield ("epochs",), "--steps is the length of the training"
     if given.get("sample") is False:
-        flags = ("temperature", "top_k", "top_p")
+        flags = ("temperature", "top_k", "top_p", "num_return_sequences")
         yield flags, "without --sample true the most likely token is taken"
     if given.get("num_beams") == 1:
         yield ("length_penalty",), "without --num_beams there is no beam search"

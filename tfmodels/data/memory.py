@@ -55,6 +55,8 @@ class DatasetSource(Source):
     def __init__(self, dataset: Any, columns: Sequence[str]) -> None:
         import tensorflow as tf
 
+        if not isinstance(dataset, tf.data.Dataset):
+            raise InputError("distributed data: give the dataset itself, fit distributes it")
         spec = dataset.element_spec
         parts = spec if isinstance(spec, tuple) else (spec,)
         remedy = f"give a dataset of ({', '.join(columns)})" if columns[1:] else "give one of texts"

@@ -65,7 +65,7 @@ def split(
     scan = source.scan(label_column, fraction, maximum, seed)
     if not scan.held_out:
         raise InputError(
-            f"{source.name}: {scan.rows} rows are too few to hold some out; give "
+            f"{source.name}: too few rows ({scan.rows}) to hold some out; give "
             "evaluation data (--eval_file FILE, or validation_data=)"
         )
     train, held_out = (Subset(source, scan.held_out, inside, scan) for inside in (False, True))

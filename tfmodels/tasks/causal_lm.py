@@ -8,6 +8,7 @@ cache, choice of tokens and detokenizer are in its graph. Preprocessing, model, 
 import dataclasses
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,12 @@ from tfmodels.models.gpt import SIZES, Gpt, GptConfig
 from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields
 from tfmodels.tasks.language import LanguageTask
 from tfmodels.tasks.task import Task
-from tfmodels.tasks.text_generator import TextGenerator, generation_signatures, settled
+from tfmodels.tasks.text_generator import (
+    TextGenerator,
+    generation_signatures,
+    int32_seeds,
+    settled,
+)
 from tfmodels.text.blocks import (
     block_batches,
     block_passes,
@@ -98,6 +104,7 @@ class CausalLM(LanguageTask):
         super().__init__(model, tokenizer, max_length=max_length, started=started)
         self.separator, self._seed = separator, 0
         self._generation: dict[str, Any] = {}
+        self._drawn = Counter[str]()  # how often each prompt was answered in this call
         self._stop: tuple[str, ...] = ()
         self._ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
 
@@ -202,7 +209,8 @@ class CausalLM(LanguageTask):
 
         Args:
             stop: strings that end a continuation.
-            seed: of the draws; those of a prompt depend on it alone.
+            seed: of the draws. Those of a prompt depend on it alone; where a prompt is given
+                several times in a call, the second text is that of `seed + 1`, and so on.
             **generation: fields of `Generation`: `max_new_tokens`, `sample`, `temperature`,
                 `top_k`, `top_p`, `num_beams`, ... None changes nothing.
 
@@ -213,6 +221,7 @@ class CausalLM(LanguageTask):
         self._stop = self._stop if stop is None else tuple(stop)
         self._seed = self._seed if seed is None else seed
         self._functions.clear()
+        self._drawn.clear()
         self._generator()  # refuses what does not fit the model
 
     # Preprocessing: text to blocks, or rows to examples.
@@ -239,14 +248,26 @@ class CausalLM(LanguageTask):
         return data._replace(callbacks=(_Perplexity(), *data.callbacks))
 
     def _describe(self, rows):
-        return f"{self._scan(rows).rows} prompts and responses"
+        cut = self._describe_cut(rows, self._chunks(rows), f"max_length {self.max_length}")
+        return f"{self._scan(rows).rows} prompts and responses{cut}"
 
-    def _batches(self, rows, batch_size, seed=None, in_order=False):
+    def _chunks(self, rows, seed=None):
         chunks = chunk_dataset(rows, lambda row: row.values[:2], (tf.string, tf.string), seed)
         # What the prompt ends with when the model is used.
-        chunks = chunks.map(lambda prompt, response: (prompt + self.separator, response))
+        return chunks.map(lambda prompt, response: (prompt + self.separator, response))
+
+    def _longer(self, prompt, response):
+        texts = tf.concat([self.tokenizer.tokenize(text) for text in (prompt, response)], 1)
+        return texts.row_lengths() > self.max_length - (self.tokenizer.end_id is not None)
+
+    def _batches(self, rows, batch_size, seed=None, in_order=False):
         return response_batches(
-            chunks, self.tokenizer, batch_size, self.max_length, seed, self._scan(rows).rows
+            self._chunks(rows, seed),
+            self.tokenizer,
+            batch_size,
+            self.max_length,
+            seed,
+            self._scan(rows).rows,
         )
 
     def dataset(
@@ -272,17 +293,46 @@ class CausalLM(LanguageTask):
 
     # Answers.
 
-    def generate(self, prompts: Any, batch_size: int = 32) -> list[str]:
-        """Return the continuation of each prompt."""
-        return [answer["text"] for answer in self.predict(prompts, batch_size)]
+    def generate(self, prompts: Any, batch_size: int = 32, **options: Any) -> list[str]:
+        """Return the continuation of each prompt; see `predict`."""
+        return [answer["text"] for answer in self.predict(prompts, batch_size, **options)]
+
+    def predict(self, x: Any, batch_size: int = 32, *, num_return_sequences: int = 1) -> list[dict]:
+        """Continue prompts, in their order; see `Task.predict`.
+
+        Args:
+            num_return_sequences: continuations of each prompt, one after the other, each drawn
+                with a seed of its own.
+
+        Raises:
+            InputError: see `Task.predict`; or several continuations without sampling.
+        """
+        if num_return_sequences != 1 and not (num_return_sequences > 1 and self.generation.sample):
+            raise InputError(
+                f"num_return_sequences {num_return_sequences}: give 1, or more with "
+                "configure(sample=True); without sampling all are the same"
+            )
+        self._drawn.clear()
+        prompts = [prompt for prompt in self._texts(x) for _ in range(num_return_sequences)]
+        return super().predict(prompts, batch_size)
+
+    def _seeds(self, prompts):
+        """Return the seed of each prompt, one more each time that it is given."""
+        seeds = []
+        for prompt in prompts:
+            seeds.append(self._seed + self._drawn[prompt])
+            self._drawn[prompt] += 1
+        return int32_seeds(seeds)
 
     def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
         def make():
             generator = self._generator()
 
-            @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-            def answer(prompt):
-                result = generator(generator.prompts(prompt))
+            specs = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
+
+            @tf.function(input_signature=specs, autograph=False)
+            def answer(prompt, seeds):
+                result = generator(generator.prompts(prompt), seeds)
                 return generator.text(result.token_ids, result.mask), result.scores
 
             return generator, answer
@@ -292,15 +342,16 @@ class CausalLM(LanguageTask):
         for first in range(0, len(texts), batch_size):
             part = texts[first : first + batch_size]
             _check_prompts(generator, part)
-            for text, score in zip(*answer(tf.constant(part)), strict=True):
+            for text, score in zip(*answer(tf.constant(part), self._seeds(part)), strict=True):
                 answers.append({"text": text.numpy().decode(), "score": float(score)})
         return answers
 
-    def stream(self, prompt: str) -> Iterator[str]:
+    def stream(self, prompt: str, number: int = 0) -> Iterator[str]:
         """Continue one prompt piece by piece, as its tokens come.
 
         Args:
             prompt: the text to continue.
+            number: how many continuations there are of it already: each is another one.
 
         Yields:
             str: together, the text that `predict` gives. With beams, all at the end.
@@ -311,10 +362,10 @@ class CausalLM(LanguageTask):
 
         def make():
             generator = self._generator()
-            spec = [tf.TensorSpec([None], tf.string)]
+            specs = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
             start = tf.function(
-                lambda text: generator.start(generator.prompts(text)),
-                input_signature=spec,
+                lambda text, seeds: generator.start(generator.prompts(text), seeds),
+                input_signature=specs,
                 autograph=False,
             )
             advance = tf.function(
@@ -324,7 +375,8 @@ class CausalLM(LanguageTask):
 
         generator, start, advance = self._function("stream", make)
         _check_prompts(generator, [prompt])
-        decoding, carry, shown = generator.decoding, start(tf.constant([prompt])), ""
+        seeds = int32_seeds([self._seed + number])
+        decoding, carry, shown = generator.decoding, start(tf.constant([prompt]), seeds), ""
 
         def text():
             result = decoding.result(carry)
@@ -339,7 +391,9 @@ class CausalLM(LanguageTask):
             carry = advance(carry)
         yield text()[len(shown) :]
 
-    def _settings_of_generation(self) -> Generation:
+    @property
+    def generation(self) -> Generation:
+        """How texts are continued; see `configure`."""
         # A model with few positions must have room for a prompt.
         default = min(Generation.max_new_tokens, max(self.model.config.max_length // 2, 1))
         settings = Generation(**{"max_new_tokens": default, **self._generation})
@@ -347,9 +401,8 @@ class CausalLM(LanguageTask):
 
     def _generator(self) -> TextGenerator:
         return TextGenerator(
-            self.model, self.tokenizer, self._settings_of_generation(), self._stop,
-            self.separator, self._seed,
-        )  # fmt: skip
+            self.model, self.tokenizer, self.generation, self._stop, self.separator, self._seed
+        )
 
     def sampling(
         self, prompt: str = "", number: int = 64, seed: int = 0
@@ -438,9 +491,8 @@ class CausalLM(LanguageTask):
 
     def signatures(self) -> dict:
         return generation_signatures(
-            self.model, self.tokenizer, self._settings_of_generation(), self._stop,
-            self.separator, self._seed,
-        )  # fmt: skip
+            self.model, self.tokenizer, self.generation, self._stop, self.separator, self._seed
+        )
 
     def _warmup(self):
         # A prompt is not cut: no word of the warm-up has more tokens than bytes.

@@ -19,7 +19,7 @@ from tfmodels.checkpoints.files import (
     saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
-from tfmodels.data.rows import Source
+from tfmodels.data.rows import Source, canonical_label
 from tfmodels.errors import InputError
 from tfmodels.models.bert import SIZES, Bert, BertConfig
 from tfmodels.models.model import Config, EncoderModel
@@ -229,7 +229,18 @@ class EncoderTask(Task):
                 if self._preset is not None:
                     self._loaded = load_weights(self._model, self._preset)
                     self.started = str(self._loaded)
+        self._check_whole()
         self._functions.clear()
+
+    def _check_whole(self) -> None:
+        super()._check_whole()
+        number, classes = len(self.labels), self.model.head.num_classes
+        if number != classes:
+            raise InputError(
+                f"{number} label{'s' * (number != 1)} for {classes} classes; give one for each"
+            )
+        if len(set(map(canonical_label, self.labels))) < number:
+            raise InputError(f"the labels {self.labels[:20]} repeat; name each once")
 
     def _take_labels(self, labels: list[str]) -> None:
         """Take the labels of training rows, unless they were given or are the preset's."""

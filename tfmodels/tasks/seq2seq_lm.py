@@ -39,6 +39,7 @@ from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields, 
 from tfmodels.tasks.task import Task, batches_by_length
 from tfmodels.tasks.text_writer import TextWriter, text_to_text_signatures
 from tfmodels.text.batching import of_length
+from tfmodels.text.packing import longer_than
 from tfmodels.text.pairs import PairTokens, pair_batches, pair_tokens, source_batch
 from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
@@ -274,7 +275,15 @@ class Seq2SeqLM(Task):
         return chunks.map(batch)
 
     def _describe(self, rows):
-        return f"{self._scan(rows).rows} training pairs"
+        limits = f"max_length {self.max_length} and max_target_length {self.max_target_length}"
+        cut = self._describe_cut(rows, self._chunks(rows), limits)
+        return f"{self._scan(rows).rows} training pairs{cut}"
+
+    def _longer(self, source, target):
+        room = self.max_length - len(self.tokens.source_bos) - 1
+        target_room = self.max_target_length - len(self.tokens.target_bos) - 1
+        cut = longer_than(room, self.tokenizer, source)
+        return cut | longer_than(target_room, self.tokenizer, target)
 
     # Model.
 

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.checkpoints.files import check_vocabulary_size
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Scan, Source
@@ -26,6 +27,7 @@ from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 from tfmodels.serving import saved_model
 from tfmodels.tasks.unknown import describe_unknown
+from tfmodels.text.batching import mapped
 from tfmodels.training import loop
 from tfmodels.training.optimizer import make_optimizer
 
@@ -348,6 +350,7 @@ class Task:
         Raises:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
+        self._check_whole()
         return saved_model.save(
             root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
             frozen=frozen, **self._warmup(),
@@ -401,6 +404,14 @@ class Task:
         """Return one line about the training rows."""
         return f"{self._scan(rows).rows} training rows"
 
+    def _check_whole(self) -> None:
+        """Refuse to export parts that do not fit each other."""
+        check_vocabulary_size(self.tokenizer, self.model.config)
+
+    def _longer(self, *texts: tf.Tensor) -> tf.Tensor:
+        """Return which rows of a chunk are longer than what is read of them: bool `[C]`."""
+        raise NotImplementedError
+
     def _layers(self) -> list:
         """Return the embeddings and the blocks of the encoder, from below."""
         raise NotImplementedError
@@ -419,6 +430,17 @@ class Task:
         if rows not in self._scans:
             self._scans[rows] = rows.scan(self._label_column(rows))
         return self._scans[rows]
+
+    def _truncated(self, rows: Source, chunks: tf.data.Dataset) -> int:
+        """Return how many rows are longer than what is read of them; they are read for it."""
+        numbers = mapped(chunks, lambda *row: tf.math.count_nonzero(self._longer(*row)))
+        with source_errors(rows):
+            return int(numbers.reduce(np.int64(0), lambda total, number: total + number))
+
+    def _describe_cut(self, rows: Source, chunks: tf.data.Dataset, limits: str) -> str:
+        """Return the end of a line about training rows: how many of them are cut, if any."""
+        number = 0 if rows.endless else self._truncated(rows, chunks)
+        return f"; cut to {limits}: {number} of them" if number else ""
 
     def _training_data(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
@@ -41,7 +42,7 @@ class TextGenerator:
         settings: a `Generation`, whose `stop_ids` end a text.
         stop: strings that end a continuation, which goes up to where one begins.
         before: text put after every prompt, as a fine-tuned model was trained with.
-        seed: of every row, where it is not given.
+        seed: of the rows, where it is not given; one more where a prompt is there again.
 
     Attributes:
         settings: as they are used.
@@ -132,9 +133,17 @@ class TextGenerator:
         return self.model.step(token_ids, index, state)
 
     def _seeds(self, batch, seeds):
-        if seeds is None and self.settings.sample:
-            return tf.fill(tf.shape(batch["token_ids"])[:1], self._seed)
-        return seeds
+        if seeds is not None or not self.settings.sample:
+            return seeds
+        ids = tf.where(batch["padding_mask"], batch["token_ids"], -1)  # [B, P]
+        same = tf.reduce_all(ids[:, None] == ids, -1)  # [B, B]
+        up_to_here = tf.linalg.band_part(tf.cast(same, tf.int32), -1, 0)
+        return int32_seeds([self._seed]) + tf.reduce_sum(up_to_here, 1) - 1
+
+
+def int32_seeds(seeds: Sequence[int]) -> tf.Tensor:
+    """Return seeds of up to 32 bits as int32, of which only the bits count."""
+    return tf.constant(np.array(seeds, np.int64).astype(np.int32))
 
 
 class _Stop:
