@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import tfmodels
+from tfmodels.data.entities import as_entities
+from tfmodels.data.split import split
 from tfmodels.errors import InputError
 
 TEXTS = ["Bo ate 10kg in Rome", "kg kg 9kg"]
@@ -20,9 +22,9 @@ SAID = (
 )
 
 
-def new_task(split="words"):
+def new_task(kind="words"):
     return tfmodels.TokenClassifier.from_scratch(
-        TEXTS * 5, size="tiny", vocabulary_size=60, max_length=32, split=split,
+        TEXTS * 5, size="tiny", vocabulary_size=60, max_length=32, split=kind,
         labels=tfmodels.text.tags.labels_of(["LOC", "NUM", "PER", "UNIT"]),
     )  # fmt: skip
 
@@ -46,10 +48,10 @@ def test_a_tagger_of_words_that_is_perfect_has_an_f1_of_1(monkeypatch, capsys):
     assert task.evaluate(TEXTS, ENTITIES)["f1"] == 0.75
 
 
-def test_training_says_once_what_cuts_a_word(capsys):
+def test_a_source_is_counted_once_and_whole(capsys):
     task = new_task()
-    rows = tfmodels.data.entities.as_entities(TEXTS * 4, ENTITIES * 4)
-    task.fit(rows, validation_split=0.25, steps=1, verbose=0)
+    for part in split(as_entities(TEXTS * 4, ENTITIES * 4), 0.25):
+        task.dataset(part)
     said = capsys.readouterr().err
     assert said.count("inside a word") == 1 and "the rows: 12 of 20 entities" in said
 
