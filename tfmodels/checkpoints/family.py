@@ -150,7 +150,7 @@ class Family:
         fields = read_fields(path, entries, self.fields, self.required, config_type)
         field, default = self.activation
         activation = entries.get(field, default)
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise InputError(
                 f"{path}: {field} is {activation!r}; give a checkpoint with one of "
                 f"{', '.join(ACTIVATIONS)}"

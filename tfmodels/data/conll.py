@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tfmodels.data.lines import Block, LineFile
-from tfmodels.data.rows import brief, visible
+from tfmodels.data.rows import visible
 from tfmodels.data.spans import COLUMNS, KINDS, Entity, EntitySource, trimmed
 from tfmodels.data.tfds import TfdsSource
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 from tfmodels.text.tags import TagError, detect_scheme, is_tag, split_tag, to_spans
 
 _SENTENCE_BYTES = 16 << 20  # maximum size, for files without empty lines

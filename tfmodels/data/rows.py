@@ -15,13 +15,12 @@ import json
 import math
 import random
 import re
-import reprlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 
 _BUFFER_ROWS = 65_536  # maximum number of rows in the shuffle buffer
 _BUFFER_CHARACTERS = 8 << 20  # maximum number of characters in it
@@ -35,9 +34,6 @@ _INVISIBLE = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e"
     r"\u2060-\u206f\ufeff]|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
-
-brief = reprlib.Repr()  # keeps values in messages short and on one line
-brief.maxstring, brief.maxlist, brief.maxtuple = 60, 30, 30
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfmodels.data.lines import LineFile
-from tfmodels.data.rows import Row, Source, brief, text_of, visible
+from tfmodels.data.rows import Row, Source, text_of, visible
 from tfmodels.data.tables import FileSource
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 
 Entity = tuple[str, int, int]  # type, start, end
 COLUMNS = ("text", "entities")

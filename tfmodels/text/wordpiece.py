@@ -36,6 +36,7 @@ SPECIAL_NAMES = dict(
 CONTINUATION = "##"
 MAX_WORD_CHARACTERS = 100  # BERT reads a longer word as [UNK]
 MAX_BYTES_OF_CHARACTER = 4  # in UTF-8
+LONGEST_PIECE = 255  # bytes that `FastWordpieceTokenizer` takes; words have no longer pieces
 UNUSED = "\ue000{}"  # in place of the token of an id that no word has; no word has this character
 
 # `detokenize`: no space before a token that starts like this (the clean-up of the reference) ...
@@ -150,8 +151,9 @@ class WordPieceTokenizer(tf.Module):
             return Characters(ids, self.unk_id, keep_blanks=clean)
         return tf_text.FastWordpieceTokenizer(
             [
-                token if id_of.get(token) == number else UNUSED.format(number)
+                token if usable and id_of.get(token) == number else UNUSED.format(number)
                 for number, token in enumerate(self.pieces)
+                for usable in [len(token.encode()) <= LONGEST_PIECE]
             ],
             suffix_indicator=CONTINUATION,
             unknown_token=self._unknown,
