@@ -159,6 +159,12 @@ def test_first_mistakes(arguments, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_dataset_that_is_distributed(mirrored):
+    rows = mirrored.experimental_distribute_dataset(dataset(TEXTS, LABELS).batch(2))
+    with pytest.raises(InputError, match="distributed data: give the dataset itself"):
+        as_source(rows)
+
+
 def test_a_broken_row_of_a_dataset():
     source = as_source(dataset([b"fine", b"\xff"], [1, 0]))
     with pytest.raises(InputError, match="row 1: the text is not UTF-8"), source_errors(source):
