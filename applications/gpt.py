@@ -180,12 +180,12 @@ class Gpt(Application):
     def line(self, text: str, answer: Any) -> dict:
         return {"prompt": text, **answer}
 
-    def texts(self, settings: Predict) -> Iterator[list[str]]:
+    def texts(self, settings: Any) -> Iterator[list[str]]:
         """Return the prompts, each as often as it has answers."""
         for prompts in super().texts(settings):
             yield [prompt for prompt in prompts for _ in range(settings.num_return_sequences)]
 
-    def predict(self, settings: Predict) -> None:
+    def predict(self, settings: flags.Predicting) -> None:
         """Continue prompts: on a terminal as the tokens come, else one JSON object a prompt."""
         if not sys.stdout.isatty():
             super().predict(settings)

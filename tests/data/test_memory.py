@@ -176,6 +176,12 @@ def test_first_mistakes(arguments, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_dataset_that_is_distributed(mirrored):
+    rows = mirrored.experimental_distribute_dataset(dataset(TEXTS, LABELS).batch(2))
+    with pytest.raises(InputError, match="distributed data: give the dataset itself"):
+        as_source(rows)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -25,12 +25,6 @@ def new_task(**options):
     )
 
 
-def distributed():
-    return tf.distribute.get_strategy().experimental_distribute_dataset(
-        tf.data.Dataset.from_tensor_slices((TEXTS, LABELS))
-    )
-
-
 @pytest.fixture(scope="module")
 def task():
     task = new_task()
@@ -123,7 +117,6 @@ def test_callbacks_and_nothing_of_the_process_is_changed():
         (lambda t: t.model, "the model has no head yet"),
         (lambda t: t.compile("adam", warmup=0.5), "warmup is a setting of optimizer='auto'"),
         (lambda t: t.fit(tf.data.Dataset.from_tensors(([1], [2]))), "int32 instead of texts"),
-        (lambda t: t.fit(distributed()), "distributed data: give the dataset itself"),
     ],
 )
 def test_first_mistakes_get_the_right_form(call, message):
