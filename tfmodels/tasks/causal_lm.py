@@ -106,7 +106,7 @@ class CausalLM(LanguageTask):
         self._generation: dict[str, Any] = {}
         self._drawn = Counter[str]()  # how often each prompt was answered in this call
         self._stop: tuple[str, ...] = ()
-        self._ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
+        self._ends: tuple[int, ...] = () if tokenizer.end_id is None else (tokenizer.end_id,)
 
     @classmethod
     def from_preset(

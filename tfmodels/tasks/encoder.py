@@ -202,10 +202,10 @@ class EncoderTask(Task):
         if settings.get("application") != cls.application:
             if labels is not None or not cls._is_published(directory):
                 return {}
-            names, config = read_labels(directory), read_bert_config(directory)
-            return {"labels": names, "max_length": config.max_length} if names else {}
-        names = cls._saved_options()
-        return {name: settings[name] for name in ("labels", *names) if name in settings}
+            found, config = read_labels(directory), read_bert_config(directory)
+            return {"labels": found, "max_length": config.max_length} if found else {}
+        names = ("labels", *cls._saved_options())
+        return {name: settings[name] for name in names if name in settings}
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:
