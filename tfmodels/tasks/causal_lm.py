@@ -98,7 +98,7 @@ class CausalLM(LanguageTask):
         self.separator, self._seed = separator, 0
         self._generation: dict[str, Any] = {}
         self._stop: tuple[str, ...] = ()
-        self._ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
+        self._ends: tuple[int, ...] = () if tokenizer.end_id is None else (tokenizer.end_id,)
 
     @classmethod
     def from_preset(

@@ -202,8 +202,8 @@ class EncoderTask(Task):
         if settings.get("application") != cls.application:
             if labels is not None or not cls._is_published(directory):
                 return {}
-            names, config = read_labels(directory), read_bert_config(directory)
-            return {"labels": names, "max_length": config.max_length} if names else {}
+            labels, config = read_labels(directory), read_bert_config(directory)
+            return {"labels": labels, "max_length": config.max_length} if labels else {}
         names = cls._saved_options()
         return {name: settings[name] for name in ("labels", *names) if name in settings}
 
