@@ -64,10 +64,7 @@ class Embeddings(Layer):
         self.scale = scale
         self.norm = None
         if epsilon is not None:
-            # Where the blocks drop, so does this norm, too little to drop anything: one compiled
-            # function serves all, and TensorFlow keeps fewer of them.
-            nothing = 1e-12 if dropout else 0.0
-            self.norm = LayerNorm(epsilon, nothing, dtype=self.dtype_policy, name="norm")
+            self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
     def build(self, token_ids_shape: tuple | None = None, *other_shapes: tuple) -> None:
