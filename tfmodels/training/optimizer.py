@@ -433,9 +433,7 @@ if tf is not None:
 
         @tf.function(input_signature=specs, jit_compile=True, autograph=False)
         def update(gradient, handles, scalars):
-            values = [
-                tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle in handles
-            ]
+            values = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle in handles]
             for handle, value in zip(handles, _adamw(gradient, values, scalars), strict=True):
                 tf.raw_ops.AssignVariableOp(resource=handle, value=value)
 
