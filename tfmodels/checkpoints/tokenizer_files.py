@@ -79,9 +79,9 @@ class TokenizerFiles:
         """Refuse a `tokenizer_class` that splits texts in another way."""
         if self._class is not None and not self.is_class((*classes, *GENERAL)):
             words = self._config.get("word_tokenizer_type")
-            words = f" with word_tokenizer_type {words!r}" if words else ""
+            words = f" with word_tokenizer_type {brief.repr(words)}" if words else ""
             raise InputError(
-                f"{self._directory / OPTIONS}: tokenizer_class is {self._class!r}{words}, which "
+                f"{self._directory / OPTIONS}: tokenizer_class is {brief.repr(self._class)}{words}, which "
                 f"splits texts in another way; give a checkpoint of the class {classes[0]}"
             )
 
