@@ -81,8 +81,8 @@ class TokenizerFiles:
             words = self._config.get("word_tokenizer_type")
             words = f" with word_tokenizer_type {brief.repr(words)}" if words else ""
             raise InputError(
-                f"{self._directory / OPTIONS}: tokenizer_class is {brief.repr(self._class)}{words}, which "
-                f"splits texts in another way; give a checkpoint of the class {classes[0]}"
+                f"{self._directory / OPTIONS}: tokenizer_class is {brief.repr(self._class)}{words}, "
+                f"which splits texts in another way; give a checkpoint of the class {classes[0]}"
             )
 
     def japanese_words(self) -> str | None:
