@@ -81,8 +81,8 @@ class TokenizerFiles:
             words = self._config.get("word_tokenizer_type")
             words = f" with word_tokenizer_type {brief.repr(words)}" if words else ""
             raise InputError(
-                f"{self._directory / OPTIONS}: tokenizer_class is {brief.repr(self._class)}{words}, "
-                f"which splits texts in another way; give a checkpoint of the class {classes[0]}"
+                f"{self._directory / OPTIONS}: tokenizer_class is {brief.repr(self._class)}{words}"
+                f", which splits texts in another way; give a checkpoint of the class {classes[0]}"
             )
 
     def japanese_words(self) -> str | None:
@@ -297,6 +297,6 @@ def _around(processor: Any) -> dict[str, str]:
     if processor.get("type") in ("BertProcessing", "RobertaProcessing"):
         return {"cls_token": processor["cls"][0], "sep_token": processor["sep"][0]}
     single = processor.get("single") if processor.get("type") == "TemplateProcessing" else None
-    ends = [one.get("SpecialToken") for one in single or () if isinstance(one, dict)]
-    ends = [end.get("id", "") if isinstance(end, dict) else "" for end in ends]
+    named = [one.get("SpecialToken") for one in single or () if isinstance(one, dict)]
+    ends = [str(one.get("id", "")) if isinstance(one, dict) else "" for one in named]
     return {"cls_token": ends[0], "sep_token": ends[-1]} if len(ends) > 1 else {}
