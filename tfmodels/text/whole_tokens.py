@@ -105,8 +105,8 @@ def _replaced(text, pairs):
     for before, after in pairs:
         parts = tf.strings.split(text, before)
         row, number = parts.value_rowids(), tf.cast(parts.nrows(), tf.int32)
-        goes_on = tf.concat([row[1:] == row[:-1], [False]], 0)
+        has_next = tf.concat([row[1:] == row[:-1], [False]], 0)
         # Not with a separator, which TensorFlow leaves out after empty strings.
-        strings = tf.strings.join([parts.values, tf.where(goes_on, after, b"")])
+        strings = tf.strings.join([parts.values, tf.where(has_next, after, b"")])
         text = tf.strings.unsorted_segment_join(strings, row, number)
     return text
