@@ -138,6 +138,16 @@ class TestWords:
         (tmp_path / "tokenizer.json").write_text(json.dumps({**FAST, **fields}))
         assert expected in message(read_tokenizer, tmp_path)
 
+    def test_messages_stay_short(self, tmp_path):
+        (tmp_path / "tokenizer.json").write_text(
+            json.dumps({**FAST, "normalizer": {"type": "B" * 5000}})
+        )
+        assert len(message(read_tokenizer, tmp_path)) < 500
+
+    def test_json_too_deep(self, words):
+        (words / "vocab.txt").write_text('{"model": ' + "[" * 100_000)
+        assert "[PAD]" in message(read_tokenizer, words)
+
     def test_a_bert_has_no_byte_pairs(self, checkpoint):
         (checkpoint.directory / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
         assert "add a vocab.txt" in message(read_tokenizer, checkpoint.directory)

@@ -109,8 +109,8 @@ class TokenizerFiles:
                 part = part[several][0]
         if part.get("type") != kind:
             inner = part.get(f"{name}s") or part.get("pretokenizers") or ()
-            types = [str(one.get("type")) for one in inner if isinstance(one, dict)]
-            found = f"{part.get('type')}{' of ' if types else ''}{listed(types)}"
+            types = [str(one.get("type"))[:60] for one in inner if isinstance(one, dict)][:20]
+            found = f"{str(part.get('type'))[:60]}{' of ' if types else ''}{listed(types)}"
             raise InputError(
                 f"{path}: its {name} is {found} and not {kind}: it is a tokenizer of another kind "
                 f"than the ones that are read; give a checkpoint whose {name} is {kind}"
@@ -118,8 +118,8 @@ class TokenizerFiles:
         for field, value in fields.items():
             if part.get(field, value) != value:
                 raise InputError(
-                    f"{path}: {field} of its {name} is {part[field]!r}; give a checkpoint where it "
-                    f"is {value!r}"
+                    f"{path}: {field} of its {name} is {brief.repr(part[field])}; give a "
+                    f"checkpoint where it is {value!r}"
                 )
         return part
 

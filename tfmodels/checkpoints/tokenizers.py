@@ -154,7 +154,7 @@ def _lines(path):
         return split_vocabulary(text)
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return split_vocabulary(text)
     model = content.get("model", content)
     return _in_order(path, model.get("vocab", model) if isinstance(model, dict) else None)

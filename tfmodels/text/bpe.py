@@ -240,7 +240,7 @@ class BytePairTokenizer(LanguageTokenizer):
             ids = json.loads(content)
             tokens = sorted(ids, key=ids.get)
             complete = [ids[token] for token in tokens] == list(range(len(ids)))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f'vocabulary {vocab_json}: not a JSON object {{"token": id, ...}}; '
                 "give GPT-2's vocab.json"
