@@ -16,7 +16,10 @@ There is no dropout without a `seed`. Of `layers` and `models`, only this module
 `models.workers` import TensorFlow.
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 import keras
 from keras import KerasTensor, ops
@@ -29,8 +32,26 @@ else:
 # The score of a masked key. Finite, so that a row in which all keys are masked gives
 # a uniform distribution and not NaN.
 MASKED_SCORE = -1e9
+_FUSED_EPSILON = 1e-3
 # Activations that Keras does not know, or defines differently.
 OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
+
+
+_folding = contextvars.ContextVar("folding", default=False)
+
+
+@contextlib.contextmanager
+def folding() -> Iterator[None]:
+    """Trace graphs of fixed weights: in the form that TensorFlow's graph optimizer fuses most.
+
+    The scale and shift of each normalization become constants, with which the optimizer makes one
+    operation of it; scale and mask of the attention are added in the product's operation.
+    """
+    token = _folding.set(True)
+    try:
+        yield
+    finally:
+        _folding.reset(token)
 
 
 def dense(
@@ -97,6 +118,8 @@ def add_norm(
             tf.constant(epsilon), *_drop(seed, rate),
         )  # fmt: skip
         return tf.reshape(y, tf.shape(x))
+    if tf is not None and _folding.get():
+        return _folded_norm(x, residual, gamma, beta, epsilon)
     if seed is not None:
         x = keras.random.dropout(x, rate, seed=seed)
     total = ops.cast(x, "float32")
@@ -157,6 +180,11 @@ def masked_softmax(
     if tf is not None and training:
         mask = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask
         return _masked_softmax(scores, mask, tf.constant(scale), *_drop(seed, rate))
+    if tf is not None and _folding.get():
+        scores = scores * tf.constant(scale, scores.dtype)
+        if mask is not None:
+            scores += tf.cast(tf.where(mask, 0.0, MASKED_SCORE), scores.dtype)
+        return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), scores.dtype)
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
@@ -314,6 +342,23 @@ if tf is not None:
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
             x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(shift))) * _u32(factor)
         return x
+
+    def _folded_norm(x, residual, gamma, beta, epsilon):
+        """`LayerNorm(residual + x)` as the pattern that becomes one operation of oneDNN.
+
+        That operation always adds 1e-3 to the variance. So that epsilon is what counts, the states
+        are scaled up before: exactly, or, where fewer bits are kept, by a power of two.
+        """
+        with tf.init_scope():
+            gamma, beta = (tf.cast(weight, x.dtype).numpy() for weight in (gamma, beta))
+        factor = math.sqrt(_FUSED_EPSILON / epsilon)
+        factor = factor if x.dtype == tf.float32 else 2.0 ** round(math.log2(factor))
+        x = (x if residual is None else x + residual) * tf.constant(factor, x.dtype)
+        last = x.shape.rank - 1
+        mean = tf.reduce_mean(x, last, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), last, keepdims=True)
+        scale = tf.math.rsqrt(variance + tf.constant(_FUSED_EPSILON, x.dtype)) * gamma
+        return x * scale + (beta - mean * scale)
 
     def _u32(value):
         return tf.constant(value, tf.uint32)

@@ -14,7 +14,7 @@ from keras import KerasTensor
 from tfmodels.layers.blocks import EncoderBlock
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import padding_attention_mask
-from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch
+from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch, run_blocks
 
 # size: (num_layers, hidden_dim); Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018.
 SIZES = {
@@ -92,9 +92,7 @@ class Bert(ConfigModel):
     def call(self, batch: dict, training: bool = False) -> KerasTensor:
         mask = padding_attention_mask(batch.get("padding_mask"))
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
-        for block in self.blocks:
-            x = block(x, attention_mask=mask, training=training)  # [B, S, H]
-        return x
+        return run_blocks(self.blocks, x, attention_mask=mask, training=training)
 
     def inspect(self, batch: dict) -> dict:
         """Return the states and attention scores of all layers, see `inspect_blocks`."""

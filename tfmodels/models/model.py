@@ -88,6 +88,18 @@ def _typed(x, name):
     return ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x
 
 
+def run_blocks(blocks: Iterable, x: KerasTensor, **arguments: Any) -> KerasTensor:
+    """Return the states of the last of some blocks, float `[B, S, H]` as `x`.
+
+    Between the blocks the states are flat, so that the shapes are computed once.
+    """
+    length, width = ops.shape(x)[1], x.shape[-1]
+    x = ops.reshape(x, (-1, width))
+    for block in blocks:
+        x = block(x, length=length, **arguments)  # [B * S, H]
+    return ops.reshape(x, (-1, length, width))
+
+
 def inspect_blocks(blocks: Iterable, x: KerasTensor, mask: KerasTensor | None) -> dict[str, list]:
     """Return the states and attention scores of L blocks applied to `x` at inference.
 

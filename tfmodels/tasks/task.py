@@ -343,10 +343,11 @@ class Task:
         Raises:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
-        return saved_model.save(
-            root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
-            frozen=frozen, **self._warmup(),
-        )  # fmt: skip
+        with kernels.folding():
+            return saved_model.save(
+                root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
+                frozen=frozen, **self._warmup(),
+            )  # fmt: skip
 
     def freeze(self, layers: int = 0, embeddings: bool = True) -> None:
         """Keep the embeddings, and the first blocks of the encoder, as they are in training.
