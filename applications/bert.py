@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.flags import EvaluatingText, Exporting, FromScratch, FromText, Predicting
+from applications.flags import (
+    READING,
+    EvaluatingText,
+    Exporting,
+    FromScratch,
+    FromText,
+    Predicting,
+    given,
+)
 from applications.flow import Application, Kind
 from applications.prepare import Examples, Prepare, prepare
 from applications.settings import Settings, data, model, rare, training
@@ -92,11 +100,10 @@ class Bert(Application):
         return MaskedLM
 
     def rows(self, settings: Any) -> tuple:
-        from tfmodels.data import open_texts
         from tfmodels.tasks.masked_lm import Records
 
         if settings.records_dir is None:
-            return open_texts(settings.text_files, settings.text_column), None
+            return self.open(settings, settings.text_files), None
         records = Records(settings.records_dir)
         for name in ("max_length", "task"):
             given, there = getattr(settings, name), getattr(records.settings, name)
@@ -143,10 +150,10 @@ class Bert(Application):
             *self.measured_table(metrics, "documents"),
         ]
 
-    def open(self, settings: Evaluate, file: str) -> Any:
+    def open(self, settings: Pretrain | Evaluate, file: str | list[str]) -> Any:  # type: ignore[override]
         from tfmodels.data import open_texts
 
-        return open_texts(file, settings.text_column)
+        return open_texts(file, settings.text_column, **given(settings, READING))
 
     def configure(self, task: Any, settings: Evaluate | Filling) -> None:
         if isinstance(settings, Evaluate):

@@ -45,7 +45,6 @@ def write_card(
         *(f"![{picture.capitalize()}](plots/{picture}.png)" for picture in pictures),
     ]
     shown = {k: v for k, v in values.items() if v is not None and k != "output_dir"}
-    new = application.name == "gpt"  # as many tokens as every model has room for
     card = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(
         header=_header(kind, name, data, settings.checkpoint, metrics, chinese),
         title=application.title, name=name, what=kind.what, use=kind.use, data=data,
@@ -57,8 +56,6 @@ def write_card(
         stays=STAYS, ends=ENDS, application=application.name,
         name_in_python=json.dumps(name, ensure_ascii=False), name_in_shell=shlex.quote(name),
         text_in_python=json.dumps(text, ensure_ascii=False), text_in_shell=shlex.quote(text),
-        configure="task.configure(max_new_tokens=16)\n" if new else "",
-        flag=" --max_new_tokens 16" if new else "",
     )  # fmt: skip
     (directory / "README.md").write_text(card, encoding="utf-8")
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from applications.flags import Exporting
+from applications.flags import Encoded, Exporting
 from applications.parsing import settings_of
 from applications.settings import Settings, data, output, server
 from tfmodels.errors import InputError
@@ -42,7 +42,7 @@ class Asking(Settings):
 
 
 @dataclass(kw_only=True)
-class Query(Asking):
+class Query(Encoded, Asking):
     """Send texts to a server; print one JSON object a text."""
 
     EXAMPLE = '{} http://localhost:8501/v1/models/sentiment "A warm, funny film."'
@@ -103,7 +103,11 @@ def query(settings: Query) -> None:
     inputs = signatures[settings.signature]["inputs"]
     if [tensor["dtype"] for tensor in inputs.values()] != ["string"]:
         raise InputError(f"--signature {settings.signature}: takes {', '.join(inputs)}, not a text")
-    texts = [text for part in text_chunks(settings.text, None, "text") for text in part]
+    texts = [
+        text
+        for part in text_chunks(settings.text, None, "text", settings.encoding)
+        for text in part
+    ]
     if not texts:
         raise InputError("no text; give texts, or lines on standard input")
     (name,) = inputs

@@ -17,6 +17,31 @@ from tfmodels.generation.settings import Generation, given_fields
 
 
 @dataclass(kw_only=True)
+class Encoded(Settings):
+    """How files of text are read."""
+
+    encoding: str | None = rare("of the files, if not UTF-8 or marked: gb18030, cp1252, ...", None)
+
+
+@dataclass(kw_only=True)
+class Delimited(Encoded):
+    """How tables are read."""
+
+    delimiter: str | None = rare("in .tsv and .csv, if neither , ; | nor tab", None)
+
+
+@dataclass(kw_only=True)
+class WithMissing(Settings):
+    """What becomes of rows of a file without a value (empty, null, NaN, None, NA)."""
+
+    missing: Literal["refuse", "skip", "keep"] = rare("rows without a value; keep: as text",
+                                                      "refuse")  # fmt: skip
+
+
+READING = ("encoding", "delimiter", "missing")  # arguments of `tfmodels.data`
+
+
+@dataclass(kw_only=True)
 class Training(Settings):
     """Settings of every training."""
 
@@ -82,7 +107,7 @@ class FineTuning(FromScratch, Training):
 
 
 @dataclass(kw_only=True)
-class OnText(Settings):
+class OnText(Delimited):
     """Settings of a training or an evaluation on running text."""
 
     text_files: str | list[str] = data("file, pattern such as 'books/*.txt', or a list of these")
@@ -143,7 +168,7 @@ class EvaluatingText(OnText, Answering):
 
 
 @dataclass(kw_only=True)
-class Predicting(Answering):
+class Predicting(Delimited, WithMissing, Answering):
     """Settings of every verb that answers texts."""
 
     EXAMPLE = '{} --model_dir runs/model "A warm, funny film."'
@@ -166,7 +191,7 @@ class Exporting(UsingAModel):
 
 @dataclass(kw_only=True)
 class Searching(Settings):
-    """How a text is written."""
+    """How a text is written; as the model directory has it where not given."""
 
     max_new_tokens: int | None = generation("maximum number of tokens of an answer", None)
     min_new_tokens: int | None = generation("minimum number of tokens of an answer", None)
@@ -178,26 +203,23 @@ class Searching(Settings):
         super().__post_init__()
         names = {field.name for field in fields(Generation)} & vars(self).keys()
         given = given_fields({name: getattr(self, name) for name in names})
-        longest = getattr(self, "max_target_length", max(given.get("min_new_tokens", 1), 1))
+        longest = getattr(self, "max_target_length", None) or max(given.get("min_new_tokens", 1), 1)
         Generation(**{"max_new_tokens": longest, **given})  # refuses values out of range
 
 
 @dataclass(kw_only=True)
 class Decoding(Searching):
-    """How a GPT writes."""
+    """How a GPT writes; as its model directory has it where not given."""
 
-    max_new_tokens: int = Generation.max_new_tokens
-    min_new_tokens: int = Generation.min_new_tokens
-    num_beams: int = Generation.num_beams
-    length_penalty: float = Generation.length_penalty
-    no_repeat_ngram: int = Generation.no_repeat_ngram
-    sample: bool = generation("draw tokens at random; else the most likely is taken", False)
-    temperature: float = generation("of sampling; below 1 favours likely tokens", 1.0)
-    top_k: int = generation("draw from this many most likely tokens; 0: from all", 0)
-    top_p: float = generation("draw from the most likely tokens of this total probability", 1.0)
-    repetition_penalty: float = generation("above 1 makes repeated tokens less likely", 1.0)
-    stop: list[str] = generation("strings that end an answer", [])
-    seed: int = generation("of sampling", 0)
+    sample: bool | None = generation("draw tokens at random; else the most likely is taken", None)
+    temperature: float | None = generation("of sampling; below 1 favours likely tokens", None)
+    top_k: int | None = generation("draw from this many most likely tokens; 0: from all", None)
+    top_p: float | None = generation(
+        "draw from the most likely tokens of this total probability", None
+    )
+    repetition_penalty: float | None = generation("above 1 makes repeated tokens less likely", None)
+    stop: list[str] | None = generation("strings that end an answer", None)
+    seed: int | None = generation("of sampling", None)
 
 
 def given(settings: Settings, names: Iterable[str], renamed: dict | None = None) -> dict:

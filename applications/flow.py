@@ -8,10 +8,11 @@ TensorFlow is imported when a verb runs, not before.
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from applications.flags import Answering, Exporting, Predicting, Training, given
+from applications.flags import READING, Answering, Exporting, Predicting, Training, given
 from applications.process import dtype_of, training_of
 from tfmodels.files import whole_directory
 
@@ -91,6 +92,14 @@ class Application:
 
     def write_report(self, directory: Path, metrics: dict) -> None:
         """Write the files of `evaluate --report_dir` beside `mistakes.jsonl`."""
+
+    def texts(self, settings: Predicting) -> Iterator[list[str]]:
+        """Return the texts to answer, in parts."""
+        from tfmodels.data.datasets import text_chunks
+
+        return text_chunks(
+            settings.text, settings.input_file, settings.text_column, **given(settings, READING)
+        )
 
     def line(self, text: str, answer: Any) -> dict:
         """Return the JSON object that `predict` prints for a text."""
@@ -217,10 +226,7 @@ class Application:
 
     def predict(self, settings: Predicting) -> None:
         """Answer texts: one JSON object a line."""
-        from tfmodels.data.datasets import text_chunks
-
-        chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
-        task = self.load(settings)
+        chunks, task = self.texts(settings), self.load(settings)
         for texts in chunks:
             answers = task.answers(texts, settings.batch_size)
             for text, answer in zip(texts, answers, strict=True):

@@ -5,15 +5,18 @@ Hugging Face GPT-2 checkpoint), perplexities, continuations of prompts, a SavedM
 continues them.
 """
 
+import itertools
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from applications import flags
 from applications.flow import Application, Kind
-from applications.settings import data, model, rare
+from applications.settings import data, generation, model, rare
 from applications.tokenizers import gpt_tokenizer_of
 from tfmodels.errors import InputError
 
@@ -48,7 +51,7 @@ class Pretrain(flags.FromScratch, Learning):
 
 
 @dataclass(kw_only=True)
-class Finetune(Learning):
+class Finetune(flags.WithMissing, Learning):
     """Train a GPT further, on text or on responses to prompts, or resume that."""
 
     EXAMPLE = "{} --checkpoint runs/gpt --train_file answers.jsonl --output_dir runs/answers"
@@ -84,6 +87,7 @@ class Predict(flags.Decoding, flags.Predicting):
     EXAMPLE = '{} --model_dir runs/gpt --sample true --top_p 0.9 "The captain"'
 
     text_column: str = data("column of the prompt, in a table", "prompt")
+    num_return_sequences: int = generation("texts for each prompt, with a seed each", 1)
 
 
 @dataclass(kw_only=True)
@@ -116,14 +120,16 @@ class Gpt(Application):
         from tfmodels.data import open_table, open_texts
 
         held_out: Any = None
+        table = flags.given(settings, flags.READING)
+        text = flags.given(settings, ("encoding", "delimiter"))
         if getattr(settings, "train_file", None) is not None:
             columns = (settings.prompt_column, settings.response_column)
             if settings.eval_file is not None:
-                held_out = open_table(settings.eval_file, *columns)
-            return open_table(settings.train_file, *columns), held_out
+                held_out = open_table(settings.eval_file, *columns, **table)
+            return open_table(settings.train_file, *columns, **table), held_out
         if settings.eval_files is not None:
-            held_out = open_texts(settings.eval_files, settings.text_column)
-        return open_texts(settings.text_files, settings.text_column), held_out
+            held_out = open_texts(settings.eval_files, settings.text_column, **text)
+        return open_texts(settings.text_files, settings.text_column, **text), held_out
 
     def options(self, settings: Any, rows: Any) -> dict:
         if settings.checkpoint == "none":
@@ -155,11 +161,13 @@ class Gpt(Application):
     def open(self, settings: Evaluate, file: str) -> Any:
         from tfmodels.data import open_texts
 
-        return open_texts(file, settings.text_column)
+        return open_texts(file, settings.text_column, **flags.given(settings, flags.READING))
 
     def configure(self, task: Any, settings: Evaluate | flags.Decoding) -> None:
         if isinstance(settings, flags.Decoding):
             task.configure(**{f.name: getattr(settings, f.name) for f in fields(flags.Decoding)})
+            used = task.generation
+            settings.refuse_without_effect(sample=used.sample, num_beams=used.num_beams)
         elif settings.max_length is not None:
             from tfmodels.tasks.encoder import check_positions
 
@@ -172,21 +180,24 @@ class Gpt(Application):
     def line(self, text: str, answer: Any) -> dict:
         return {"prompt": text, **answer}
 
+    def texts(self, settings: Any) -> Iterator[list[str]]:
+        """Return the prompts, each as often as it has answers."""
+        for prompts in super().texts(settings):
+            yield [prompt for prompt in prompts for _ in range(settings.num_return_sequences)]
+
     def predict(self, settings: flags.Predicting) -> None:
         """Continue prompts: on a terminal as the tokens come, else one JSON object a prompt."""
         if not sys.stdout.isatty():
             super().predict(settings)
             return
-        from tfmodels.data.datasets import text_chunks
-
-        chunks = text_chunks(settings.text, settings.input_file, settings.text_column)
         task: Any = self.load(settings)
-        for prompts in chunks:
-            for prompt in prompts:
-                print(prompt, end="")
-                for text in task.stream(prompt):
-                    print(text, end="", flush=True)
-                print("\n")
+        drawn = Counter[str]()
+        for prompt in itertools.chain.from_iterable(self.texts(settings)):
+            print(prompt, end="")
+            for text in task.stream(prompt, drawn[prompt]):
+                print(text, end="", flush=True)
+            print("\n")
+            drawn[prompt] += 1
 
 
 APPLICATION = Gpt()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.flags import Evaluating, Exporting, FineTuning, Predicting
+from applications.flags import Encoded, Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, model, rare, training
 
@@ -17,13 +17,13 @@ COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 
 
 @dataclass(kw_only=True)
-class Columns(Settings):
+class Columns(Encoded):
     """How a file of columns is read."""
 
     token_column: int = data("column of the token, from 0, or from -1 at the end", 0)
     tag_column: int = data("column of the tag", -1)
     # iob reads both B- and I- as beginnings, where a file contradicts itself.
-    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes"] | None = rare(
+    scheme: Literal["iob1", "iob2", "iob", "iobes", "bilou", "bmes", "io"] | None = rare(
         "of the tags", None
     )
     join: str | None = rare("text between two tokens, if not a space (Chinese: none)", None)
@@ -35,9 +35,12 @@ class Train(Columns, FineTuning):
 
     EXAMPLE = "{} --train_file train.conll --output_dir runs/entities"
 
-    train_file: str = data("CoNLL columns, .jsonl with spans (.gz), or tfds:NAME[:SPLIT]")
+    train_file: str = data("CoNLL columns, .jsonl or .json with spans (.gz), or tfds:NAME[:SPLIT]")
     max_length: int = model("tokens of a window; longer texts have several", 128)
     crf: bool = model("score whole sequences of tags, not each tag alone", True)
+    split: Literal["words", "characters"] = model(
+        "what has a tag; characters for entities that end inside of words", "words"
+    )
     class_weights: Literal["none", "balanced"] = training("in the loss", "none")
     stride: int | None = rare("tokens that two windows share, if not a quarter of max_length", None)
     emission_loss: float = rare("weight of the loss of each tag beside that of the CRF", 0.0)
@@ -90,14 +93,17 @@ class Ner(Application):
         return open_entities(
             file, scheme=settings.scheme, join=settings.join,
             token_column=settings.token_column, tag_column=settings.tag_column,
+            encoding=settings.encoding,
         )  # fmt: skip
 
     def options(self, settings: Train, rows: Any) -> dict:
-        names = ("max_length", "stride", "crf", "emission_loss")
+        names = ("max_length", "stride", "crf", "split", "emission_loss")
         return {name: getattr(settings, name) for name in names}
 
     def configure(self, task: Any, settings: Settings) -> None:
-        self._types = sorted({label[2:] for label in task.labels} - {""})
+        from tfmodels.text.tags import types_of
+
+        self._types = sorted(types_of(task.labels))
 
     def line(self, text: str, answer: Any) -> dict:
         if sys.stdout.isatty():

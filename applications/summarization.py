@@ -12,7 +12,7 @@ from typing import Any, Literal
 from applications import flags
 from applications.flags import Evaluating, Exporting, FineTuning, Predicting
 from applications.flow import WORST_MISTAKES, Application, Kind
-from applications.settings import Settings, data, generation, model, rare
+from applications.settings import data, generation, model, rare
 
 
 @dataclass(kw_only=True)
@@ -23,7 +23,7 @@ class Searching(flags.Searching):
 
 
 @dataclass(kw_only=True)
-class Columns(Settings):
+class Columns(flags.Delimited, flags.WithMissing):
     """Columns of a table."""
 
     source_column: str = data("column of the text to read", "text")
@@ -41,8 +41,11 @@ class Train(Columns, Searching, FineTuning):
     checkpoint: str = model("directory or Hub name of a BART, or a BERT for both halves", "none")
     size: Literal["tiny", "mini", "small", "base", "large"] = "mini"
     architecture: Literal["transformer", "bart"] = model("of a new model", "transformer")
-    max_length: int = model("maximum number of tokens of a source; the rest is cut off", 256)
-    max_target_length: int = model("maximum number of tokens of a target, likewise", 64)
+    max_length: int | None = model(  # type: ignore[assignment]
+        "maximum number of tokens of a source; 256 (or the checkpoint's positions) if not given",
+        None,
+    )
+    max_target_length: int | None = model("of a target, likewise; 64", None)
     epochs: int = 10
     norm_first: bool | None = rare("normalize before each part of a new model, not behind it", None)
     num_decoder_layers: int | None = rare("decoder blocks, if not those of a BART", None)
@@ -92,7 +95,8 @@ class Summarization(Application):
     def open(self, settings: Columns, file: str) -> Any:
         from tfmodels.data import open_table
 
-        return open_table(file, settings.source_column, settings.target_column)
+        columns = (settings.source_column, settings.target_column)
+        return open_table(file, *columns, **flags.given(settings, flags.READING))
 
     def options(self, settings: Train, rows: Any) -> dict:
         names = ("num_decoder_layers", "max_length", "max_target_length")

@@ -112,7 +112,7 @@ def test_a_lock_is_one_process_at_a_time(tmp_path):
     assert subprocess.run(command).returncode == 0
 
 
-@pytest.mark.parametrize("text", [None, "{", "\xff", "[1]"])
+@pytest.mark.parametrize("text", [None, "{", "\xff", "[1]", "[" * 100_000])
 def test_json_that_is_no_object_is_one_line(text, tmp_path):
     path = tmp_path / "a.json"
     if text is not None:
@@ -126,6 +126,9 @@ def test_json_is_replaced_whole(tmp_path):
     write_json(tmp_path / "a.json", {"a": "真"})
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": object()})
+    (tmp_path / "b.json").write_text('{"a": "真"}', encoding="utf-8-sig")  # as Windows editors save
+    assert read_json(tmp_path / "b.json") == {"a": "真"}
+    (tmp_path / "b.json").unlink()
     assert read_json(tmp_path / "a.json") == {"a": "真"} and names(tmp_path) == ["a.json"]
 
 

@@ -5,6 +5,11 @@ message is one line with the problem, its place and the remedy. The command line
 and exits with status 2; any other exception is a bug of the library (status 1).
 """
 
+import reprlib
+
+brief = reprlib.Repr()  # keeps values in messages short and on one line
+brief.maxstring, brief.maxlist, brief.maxtuple = 60, 30, 30
+
 
 class InputError(ValueError):
     """Invalid input of the caller; the message names the problem, its place and the remedy."""

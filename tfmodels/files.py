@@ -130,10 +130,10 @@ def read_json(
         InputError: the file is missing or does not hold a JSON object.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    except ValueError as error:  # invalid UTF-8 or JSON
+    except (ValueError, RecursionError) as error:  # invalid UTF-8 or JSON
         raise InputError(f"{path}: not valid JSON ({first_line(error)}); {remedy}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object; {remedy}")

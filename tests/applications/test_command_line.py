@@ -109,6 +109,9 @@ def test_dashes_stand_for_underscores():
         (["gpt", "predict", "--model_dir", "m", "--top_p", "0.9", "x"],
          "--top_p 0.9: has no effect here: without --sample true the most likely token is taken; "
          "leave it out"),
+        (["sentiment", "predict", "--model_dir", "m", "--missing", "skip", "x"],
+         "--missing skip: has no effect here: texts are given, and only these are answered; leave "
+         "it out"),
         (["bert", "predict", "--model_dir", "m", "--top_k", "0", "x"], "--top_k 0: give 1 or more"),
     ],
 )  # fmt: skip

@@ -86,9 +86,15 @@ class TestPredict:
         lines, table = tmp_path / "texts.txt", tmp_path / "texts.jsonl"
         lines.write_text("\n".join(texts) + "\n", encoding="utf-8")
         table.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        marked, chinese = tmp_path / "marked.txt", tmp_path / "chinese.csv"
+        marked.write_text("\n".join(texts) + "\n", encoding="utf-16")
+        chinese.write_bytes("".join(f'"{text}"\n' for text in ["text", *texts]).encode("gb18030"))
         by_argument = predicted(capsys, "--model_dir", model_dir, *texts)
         assert predicted(capsys, "--model_dir", model_dir, "--input_file", lines) == by_argument
         assert predicted(capsys, "--model_dir", model_dir, "--input_file", table) == by_argument
+        assert predicted(capsys, "--model_dir", model_dir, "--input_file", marked) == by_argument
+        flags = ["--model_dir", model_dir, "--input_file", chinese, "--encoding", "gb18030"]
+        assert predicted(capsys, *flags) == by_argument
 
     def test_standard_input(self, model_dir):
         done = run_cli("predict", "--model_dir", model_dir, input=b"a joy\na bore\n")
@@ -122,6 +128,10 @@ class TestTrain:
 
 BAD_FILES = {
     "one_class.tsv": (b"text\tlabel\na\tneg\nb\tneg\n", "has one class only"),
+    "nan.jsonl": (
+        b'{"text": "a", "label": 1}\n{"text": "a", "label": NaN}\n',
+        "nan.jsonl:2: 'label' is missing (NaN); correct the row, give --missing skip",
+    ),
     "broken.tsv": (b"text\tlabel\na\tneg\n\xff\tpos\n", "broken.tsv:3: byte 1 of the line is not"),
 }
 

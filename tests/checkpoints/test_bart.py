@@ -6,14 +6,17 @@ import json
 import numpy as np
 import pytest
 
-from tests.checkpoints.conftest import FAMILIES, Checkpoint, message
+from tests.checkpoints.conftest import BART_TOKENS, FAMILIES, MERGES, Checkpoint, message
+from tfmodels import Seq2SeqLM
 from tfmodels.checkpoints.bart import (
     load_bart,
     read_bart_config,
     read_bart_generation,
     write_bart,
 )
+from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.models.transformer import PAPER, TransformerConfig
+from tfmodels.text.bpe import BytePairTokenizer
 
 CASE = FAMILIES["bart"]
 NO_BART = dataclasses.replace(CASE.config, **PAPER, norm_first=True)
@@ -126,6 +129,73 @@ def test_large(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(fields))
     expected = TransformerConfig.of_size("large", attention_dropout=0.1)
     assert read_bart_config(tmp_path) == expected
+
+
+class TestTask:
+    """A published BART as a task, with random weights; answers as of `transformers`."""
+
+    TEXTS = ["the the th", "a b the", "The the the the the 1"]
+
+    @pytest.fixture
+    def large_cnn(self, tmp_path):
+        """Its `<mask>` has no embedding, as that of `facebook/bart-large-cnn`."""
+        config = dataclasses.replace(CASE.config, vocabulary_size=len(BART_TOKENS) - 1)
+        directory = tmp_path / "large_cnn"
+        directory.mkdir()
+        tokenizer = BytePairTokenizer(BART_TOKENS[:-1], MERGES, end_of_text="</s>")
+        write_bart(CASE.random(config), directory, tokenizer)
+        ids = {token: number for number, token in enumerate(BART_TOKENS)}
+        (directory / "vocab.json").write_text(json.dumps(ids))
+        return directory
+
+    @pytest.mark.parametrize(
+        "search",
+        [
+            {},
+            {"forced_bos_token_id": 0},
+            {"num_beams": 2, "no_repeat_ngram_size": 2, "max_length": 12, "min_length": 3},
+        ],
+    )
+    def test_answers(self, parity, large_cnn, search):
+        import transformers
+
+        path = large_cnn / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | search))
+        config = search | {"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1}
+        (large_cnn / "generation_config.json").write_text(json.dumps(config))
+        theirs = transformers.BartForConditionalGeneration.from_pretrained(large_cnn)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(large_cnn)
+        assert len(tokenizer) == theirs.config.vocab_size + 1
+        length = {} if "max_length" in search else {"max_new_tokens": 23}
+        for make in (Seq2SeqLM.load, Seq2SeqLM.from_preset):
+            for text, answer in zip(self.TEXTS, make(large_cnn).generate(self.TEXTS), strict=True):
+                found = theirs.generate(**tokenizer(text, return_tensors="pt"), **length)[0]
+                options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+                # What is no UTF-8 is shown alike, but counted otherwise.
+                expected = tokenizer.decode(found, **options).strip().replace("\ufffd", "")
+                assert answer.replace("\ufffd", "") == expected
+
+    def test_saved_it_has_no_mask(self, large_cnn, tmp_path):
+        task = Seq2SeqLM.from_preset(large_cnn)
+        assert task.tokenizer.vocabulary_size == task.model.config.vocabulary_size
+        task.save(tmp_path / "saved")
+        options = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())
+        assert options["tokenizer_class"] == "BartTokenizer"
+        assert Seq2SeqLM.load(tmp_path / "saved").generate(["the"]) == task.generate(["the"])
+
+    def test_another_token_without_embedding(self, large_cnn):
+        path = large_cnn / "config.json"
+        fields = json.loads(path.read_text())
+        path.write_text(json.dumps(fields | {"vocab_size": fields["vocab_size"] - 1}))
+        tokenizer = read_tokenizer(large_cnn)  # the last is made by a merge
+        assert tokenizer.vocabulary_size == len(BART_TOKENS)
+
+    def test_few_positions(self, large_cnn):
+        task = Seq2SeqLM.from_preset(large_cnn)
+        assert (task.max_length, task.max_target_length) == (24, 23)
+        assert "max_length 25: the model has positions for 24" in message(
+            Seq2SeqLM.from_preset, large_cnn, max_length=25
+        )
 
 
 class TestGeneration:

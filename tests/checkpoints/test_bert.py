@@ -279,6 +279,22 @@ class TestActivation:
             task.model.head.logits.kernel, checkpoint.tensors[HEAD[0]][:2].T
         )
 
+    def test_number_of_classes_in_old_files(self, checkpoint):
+        checkpoint.set_config(id2label=None, num_labels=3)
+        assert TextClassifier.load(checkpoint.directory).labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+    def test_dropout_and_length(self, checkpoint):
+        task = TextClassifier.from_preset(checkpoint.directory)
+        assert (task.model.dropout, task.max_length) == (0.1, 24)
+        checkpoint.set_config(classifier_dropout=0.25, max_position_embeddings=24)
+        task = TextClassifier.from_preset(checkpoint.directory)
+        assert (task.model.dropout, task.backbone.config.dropout) == (0.25, 0.1)
+        assert TextClassifier.from_preset(checkpoint.directory, dropout=0.3).model.dropout == 0.3
+        checkpoint.set_config(classifier_dropout="0.1")
+        assert "classifier_dropout is '0.1'" in message(
+            TextClassifier.from_preset, checkpoint.directory
+        )
+
     def test_one_number(self, checkpoint):
         """As published for scores of pairs of texts, without a `problem_type`."""
         head = {name: checkpoint.tensors[name][:1] for name in HEAD}
@@ -314,6 +330,38 @@ class TestTagger:
         write_bert(model, tmp_path, WORDS, TAGS)
         assert_same_files(published, tmp_path)
         assert read_labels(tmp_path) == TAGS
+
+    @pytest.mark.parametrize("labels", [["I-A", "I-B", "O"], ["O", "S-A", "E-A"], ["A", "B", "C"]])
+    def test_labels_of_any_scheme(self, checkpoint, published, tmp_path, labels):
+        """The most likely tag of each word, as `transformers` answers, also when saved again."""
+        checkpoint.set_config(id2label={str(n): tag for n, tag in enumerate(labels)})
+        texts = ["a b c d", "f e 中 a a", "ab"]
+        task = TokenClassifier.load(published)
+        batch = next(iter(task.dataset(texts)))
+        expected = np.argmax(task.model(batch), -1)
+        task.save(tmp_path / "saved")
+        for each in (task, TokenClassifier.load(tmp_path / "saved")):
+            assert each.labels == labels
+            for row, (*_, tags) in zip(expected, each.find(texts), strict=True):
+                np.testing.assert_array_equal(tags, row[: len(tags)])
+        entities = task.predict(texts)
+        spans = [[(e["type"], e["start"], e["end"]) for e in row] for row in entities]
+        metrics = task.evaluate(texts, spans)
+        assert metrics["token_accuracy"] == 1.0
+        assert metrics["f1"] == (1.0 if any(spans) else 0.0)
+
+    def test_training_keeps_its_labels(self, checkpoint, published):
+        checkpoint.set_config(id2label={"0": "S-A", "1": "E-A", "2": "O"})
+        task = TokenClassifier.from_preset(published)
+        data = task.dataset(["a b", "c"], [[("A", 0, 3)], []])
+        assert task.labels == ["S-A", "E-A", "O"] and not task._loaded.new
+        ((_, labels),) = data
+        assert labels.numpy()[:, :2].tolist() == [[0, 1], [2, -1]]
+
+    def test_names_for_labels_without_names(self, checkpoint, published):
+        checkpoint.set_config(id2label={str(n): f"LABEL_{n}" for n in range(3)})
+        assert TokenClassifier.load(published).labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
+        assert not loaded(Tagger, published, 3, TAGS)[1].new
 
     def test_other_labels(self, published):
         for labels in (["O", "B-X", "I-X"], ["O", "B-PER", "I-PER", "B-LOC"]):

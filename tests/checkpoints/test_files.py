@@ -1,13 +1,24 @@
 """The directory of a checkpoint, and every way its weight files can be unusable."""
 
 import sys
+import types
 
+import h5py
 import ml_dtypes
 import numpy as np
 import pytest
 
-from tests.checkpoints.conftest import SMALL, message
-from tfmodels.checkpoints.files import TensorFiles, find_checkpoint, write_tensors
+from tests.checkpoints.conftest import FAMILIES, SMALL, assert_states, message
+from tfmodels.checkpoints.bert import load_bert
+from tfmodels.checkpoints.files import (
+    PICKLED,
+    WEIGHTS,
+    TensorFiles,
+    find_checkpoint,
+    kind_of,
+    write_tensors,
+)
+from tfmodels.files import write_json
 
 
 def test_every_type_of_float_is_read_as_float32(tmp_path):
@@ -64,20 +75,128 @@ def test_index_without_files(checkpoint):
     assert "names no files" in message(TensorFiles, checkpoint.directory)
 
 
-def test_pickled_weights_are_refused(checkpoint):
-    path = checkpoint.directory / "model.safetensors"
-    path.rename(path.with_name("pytorch_model.bin"))
-    text = message(TensorFiles, checkpoint.directory)
-    assert "has pytorch_model.bin but no model.safetensors; convert it first" in text
+@pytest.fixture
+def without_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+class TestOldWeights:
+    """Weights as they were published before safetensors."""
+
+    @pytest.mark.parametrize("sharded", [False, True])
+    def test_pickled(self, checkpoint, sharded):
+        torch = pytest.importorskip("torch", reason="only PyTorch reads its files")
+        (checkpoint.directory / WEIGHTS).unlink()
+        names = sorted(checkpoint.tensors)
+        files = {"pytorch_model-1.bin": names[::2], "pytorch_model-2.bin": names[1::2]}
+        for file, held in (files if sharded else {PICKLED: names}).items():
+            tensors = {name: torch.tensor(checkpoint.tensors[name]).half() for name in held}
+            torch.save(tensors, checkpoint.directory / file)
+        if sharded:
+            weight_map = {name: file for file, held in files.items() for name in held}
+            write_json(checkpoint.directory / f"{PICKLED}.index.json", {"weight_map": weight_map})
+        found = TensorFiles(checkpoint.directory)
+        assert sorted(found.shapes) == names
+        for name in names:
+            assert found.shapes[name] == checkpoint.tensors[name].shape
+            expected = checkpoint.tensors[name].astype("float16")
+            np.testing.assert_array_equal(found.read(name), expected.astype("float32"))
+
+    def test_a_file_that_would_run_code(self, checkpoint):
+        torch = pytest.importorskip("torch", reason="only PyTorch reads its files")
+        (checkpoint.directory / WEIGHTS).unlink()
+        torch.save({"a": Runs()}, checkpoint.directory / PICKLED)
+        text = message(TensorFiles, checkpoint.directory)
+        assert "damaged or cut off (or not of tensors only)" in text and not Runs.done
+
+    @pytest.mark.parametrize(
+        ("kind", "auto"),
+        [
+            ("BertForSequenceClassification", "AutoModelForSequenceClassification"),
+            ("GPT2LMHeadModel", "AutoModelForCausalLM"),
+            ("BartForConditionalGeneration", "AutoModelForSeq2SeqLM"),
+            ("BertModel", "AutoModel"),
+        ],
+    )
+    def test_how_to_convert(self, checkpoint, without_torch, kind, auto):
+        checkpoint.set_config(architectures=[kind])
+        (checkpoint.directory / WEIGHTS).rename(checkpoint.directory / PICKLED)
+        text = message(TensorFiles, checkpoint.directory)
+        assert f"import {auto} as M, AutoTokenizer as T; M.from_pretrained(" in text
+        assert "pip install torch" in text and text.endswith("and give checkpoint-converted")
+        assert "model_type" not in text
+        checkpoint.set_config(model_type=None)
+        expected = f'or put "model_type": "bert" into {checkpoint.directory}/config.json and'
+        assert (expected in message(TensorFiles, checkpoint.directory)) == kind.startswith("Bert")
+
+    def test_of_tensorflow(self, tmp_path, without_torch):
+        """Names and shapes as `transformers` 4 wrote them, of BERT, GPT-2 and BART."""
+        kernel = np.arange(6, dtype="float32").reshape(2, 3)
+        written = {
+            "bert/tf_bert/bert/encoder/layer_._0/output/dense/kernel:0": kernel,
+            "mlm___cls/tf_bert/mlm___cls/predictions/bias:0": kernel[0],
+            "bert/tf_bert/bert/embeddings/LayerNorm/gamma:0": kernel[1],
+            "transformer/tfgpt2/transformer/h_._0/attn/c_attn/bias:0": kernel[:1],
+            "transformer/tfgpt2/transformer/h_._0/attn/c_attn/weight:0": kernel,
+            "model/model.shared/model.shared/embeddings:0": kernel,
+            "final_logits_bias/final_logits_bias:0": kernel[:1],
+        }
+        with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+            for name, array in written.items():
+                file[name] = array
+        expected = {
+            "bert.encoder.layer.0.output.dense.weight": kernel.T,
+            "cls.predictions.bias": kernel[0],
+            "bert.embeddings.LayerNorm.weight": kernel[1],
+            "transformer.h.0.attn.c_attn.bias": kernel[0],
+            "transformer.h.0.attn.c_attn.weight": kernel,
+            "model.shared.weight": kernel,
+            "final_logits_bias": kernel[:1],
+        }
+        found = TensorFiles(tmp_path)
+        assert found.shapes == {name: array.shape for name, array in expected.items()}
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found.read(name), array)
+
+
+class Runs:
+    done = False
+
+    def __reduce__(self):
+        return setattr, (Runs, "done", True)
+
+
+class TestModelType:
+    """What tells the family where an old config.json has no `model_type`."""
+
+    @pytest.mark.parametrize("kind", ["bert", "gpt2", "bart"])
+    def test_by_its_fields(self, copy_of, kind):
+        case = FAMILIES[kind]
+        checkpoint = copy_of(case)
+        checkpoint.set_config(model_type=None, architectures=None)
+        assert kind_of(checkpoint.directory) == kind
+        model = case.load(checkpoint.directory)[0]
+        np.testing.assert_array_equal(case.outputs(model), case.outputs(case.random()))
+
+    @pytest.mark.parametrize(
+        "fields", [{"architectures": ["RobertaModel"]}, {"pad_token_id": 1}, {"hidden_size": None}]
+    )
+    def test_nothing_tells(self, checkpoint, fields):
+        checkpoint.set_config(model_type=None, architectures=None)
+        checkpoint.set_config(**fields)
+        assert "has no model_type; if it is one of bert, gpt2, bart, transformer, add it: " in (
+            message(kind_of, checkpoint.directory)
+        )
+
+    def test_bert_config_beside_other_weights(self, checkpoint):
+        checkpoint.set_config(model_type=None)
+        path = checkpoint.directory / "config.json"
+        path.rename(path.with_name("bert_config.json"))
+        assert_states(load_bert(checkpoint.directory)[0], SMALL)
 
 
 def test_no_weights(tmp_path):
     assert "has no model.safetensors" in message(TensorFiles, tmp_path)
-
-
-def test_without_safetensors(monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    assert "pip install safetensors" in message(TensorFiles, SMALL)
 
 
 class TestFindCheckpoint:
@@ -86,7 +205,7 @@ class TestFindCheckpoint:
         assert "has no revision" in message(find_checkpoint, SMALL, revision="main")
 
     @pytest.mark.parametrize(
-        "source", ["/no/where", "./nowhere", "a/b/c", "../x", SMALL / "config.json"]
+        "source", ["/no/where", "./nowhere", "a/b/c", "../x", SMALL / "config.json", "~/x"]
     )
     def test_what_is_neither_directory_nor_name(self, source, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -107,6 +226,28 @@ class TestFindCheckpoint:
         bad = ["pytorch_model.bin", "modeling.py", "tf_model.h5", "onnx/model.onnx"]
         patterns = calls["allow_patterns"]
         assert list(filter_repo_objects(good + bad, allow_patterns=patterns)) == good
+
+    @pytest.mark.parametrize("torch", [True, False])
+    def test_name_with_pickles_only(self, monkeypatch, tmp_path, torch):
+        hub = pytest.importorskip("huggingface_hub", reason="fetching needs it")
+        monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch") if torch else None)
+        monkeypatch.setattr(hub, "list_repo_files", lambda name, revision: [PICKLED, "config.json"])
+        fetched = []
+
+        def snapshot(name, revision, allow_patterns):
+            fetched.append(allow_patterns)
+            if PICKLED in allow_patterns:
+                (tmp_path / PICKLED).touch()
+            return str(tmp_path)
+
+        monkeypatch.setattr(hub, "snapshot_download", snapshot)
+        if torch:
+            assert find_checkpoint("someone/bert") == tmp_path and len(fetched) == 2
+        else:
+            text = message(find_checkpoint, "someone/bert", revision="v1")
+            assert "someone/bert: has pytorch_model.bin but no model.safetensors" in text
+            assert "T.from_pretrained('someone/bert', revision='v1').save_pretrained(" in text
+            assert find_checkpoint("someone/bert", weights=False) == tmp_path
 
     def test_hub_out_of_reach(self, monkeypatch):
         hub = pytest.importorskip("huggingface_hub", reason="fetching needs it")

@@ -25,7 +25,14 @@ from tfmodels.checkpoints.bert import (
     load_weights,
     read_bert_config,
 )
-from tfmodels.checkpoints.files import config_path, is_google, kind_of, read_labels
+from tfmodels.checkpoints.files import (
+    config_path,
+    find_checkpoint,
+    is_google,
+    kind_of,
+    read_labels,
+)
+from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.models.bert import Bert
 from tfmodels.models.classifier import Classifier
 from tfmodels.models.pretrainer import BertPretrainer
@@ -243,8 +250,40 @@ class TestFiles:
         assert message(load_bert, google.directory) == f"{google.directory}{expected}"
 
     def test_several_checkpoints(self, google):
-        google.write(google.tensors, "model.ckpt-100")
-        assert message(load_bert, google.directory) == (
+        google.write({**google.tensors, "bert/pooler/dense/bias": np.ones(H)}, "model.ckpt-100")
+        text = message(load_bert, google.directory)
+        assert text == (
             f"{google.directory}: has 2 checkpoints (bert_model.ckpt, model.ckpt-100); "
-            "leave one there"
+            f"give the path of one, such as {google.directory}/model.ckpt-100"
+        )
+        path = find_checkpoint(text.rpartition(" ")[2])
+        assert path.name == "model.ckpt-100" and kind_of(path) == "bert"
+        np.testing.assert_array_equal(loaded(Classifier, path, 3)[0].pooler.dense.bias, np.ones(H))
+        assert read_tokenizer(path).vocabulary == tuple(TOKENS)
+        state = 'model_checkpoint_path: "/elsewhere/model.ckpt-100"\n'
+        (google.directory / "checkpoint").write_text(state)
+        model = loaded(Classifier, google.directory, 3)[0]
+        np.testing.assert_array_equal(model.pooler.dense.bias, np.ones(H))
+
+    @pytest.mark.parametrize(
+        "name", ["bert_model.ckpt", "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"]
+    )
+    def test_path_of_a_checkpoint(self, google, name):
+        path = find_checkpoint(google.directory / name)
+        assert path == google.directory / "bert_model.ckpt"
+        assert_heads(load_pretrainer(path)[0])
+        assert "has no revision" in message(find_checkpoint, path, revision="v1")
+
+    @pytest.mark.parametrize("config", ["bert_config_large.json", "config.json"])
+    def test_other_names(self, google, config):
+        (google.directory / "bert_config.json").rename(google.directory / config)
+        for path in google.directory.glob("bert_model.ckpt*"):
+            path.rename(path.with_name(path.name.replace("bert_model", "roberta_zh_large_model")))
+        assert_heads(load_pretrainer(google.directory)[0])
+
+    def test_output_of_a_training(self, google):
+        (google.directory / "bert_config.json").unlink()
+        assert message(load_bert, google.directory) == (
+            f"{google.directory}: has a checkpoint of TensorFlow but no bert_config.json; copy "
+            "that of the model that its training started from there, and vocab.txt"
         )

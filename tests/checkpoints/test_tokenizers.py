@@ -19,10 +19,20 @@ from tfmodels.checkpoints.bert import write_bert
 from tfmodels.checkpoints.tokenizers import read_tokenizer, write_tokenizer
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
 from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.whole_tokens import AddedToken
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
+LAYOUTS = [
+    "uncased_slow", "cased_slow", "uncased_fast", "cased_fast", "general_fast", "added_fast",
+    "added_slow", "added_of_version_4", "other_names_slow", "other_names_fast", "multilingual",
+    "macbert", "japanese_characters", "chinese_gpt2", "damaged_lines", "gpt2_added",
+    "gpt2_added_fast", "bart",
+]  # fmt: skip
 DEFAULTS = {"lowercase": True, "strip_accents": True, "split_cjk": True}
 CASED = {"lowercase": False, "strip_accents": False, "split_cjk": False}
+BERT = {"type": "BertNormalizer", "lowercase": True}
+MODEL = {"type": "WordPiece", "vocab": {token: number for number, token in enumerate(TOKENS)}}
+FAST = {"normalizer": BERT, "pre_tokenizer": {"type": "BertPreTokenizer"}, "model": MODEL}
 TEXTS = ["the other", "é ...", f"a{END_OF_TEXT}b", "a</s>b"]
 
 
@@ -42,12 +52,15 @@ def words(tmp_path):
     [
         WORDS,
         WordPieceTokenizer([*TOKENS, "\u2028", "#"], **CASED),
+        WordPieceTokenizer([*TOKENS, "", "a", "。"], added_tokens=[AddedToken("the other")]),
+        WordPieceTokenizer(TOKENS, **CASED, split_characters=True, clean=False),
+        BytePairTokenizer(GPT_TOKENS, MERGES, added_tokens=[AddedToken("er.", lstrip=True)]),
         BytePairTokenizer(GPT_TOKENS, MERGES),
         BytePairTokenizer([*GPT_TOKENS, "<end>"], MERGES, end_of_text="<end>"),
         BytePairTokenizer(BART_TOKENS, MERGES, end_of_text="</s>"),
         CharacterTokenizer([*"ab\nĠ", "<|unk|>"]),
     ],
-    ids=["words", "cased", "gpt", "end", "bart", "characters"],
+    ids=["words", "cased", "added", "japanese", "gpt_added", "gpt", "end", "bart", "characters"],
 )
 def test_what_is_written_is_read(tmp_path, tokenizer):
     write_tokenizer(tmp_path, tokenizer, 12)
@@ -105,16 +118,24 @@ class TestWords:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
-            ({"normalizer": {"type": "Lowercase"}}, "its normalizer is not BERT's"),
-            ({"model": None}, "another kind than the model's"),
-            ({"model": {"type": "Unigram"}}, "another kind than the model's"),
+            ({"normalizer": {"type": "Lowercase"}}, "its normalizer is Lowercase and not Bert"),
+            (
+                {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, BERT]}},
+                "its normalizer is Sequence of NFC, BertNormalizer and not BertNormalizer",
+            ),
+            ({"normalizer": None}, "its normalizer is None and not BertNormalizer"),
+            ({"normalizer": {**BERT, "clean_text": False}}, "clean_text of its normalizer is Fal"),
+            ({"pre_tokenizer": {"type": "Whitespace"}}, "its pre_tokenizer is Whitespace and not"),
+            ({"model": None}, "(None) than the model's"),
+            ({"model": {"type": "Unigram", "vocab": []}}, "(Unigram) than the model's"),
             ({"model": {"type": "WordPiece"}}, "damaged"),
-            ({"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 2}}}, "do not run from 0 up"),
+            ({"model": {"type": "WordPiece", "vocab": {"a": 0, "b": 0}}}, "do not run from 0 up"),
+            ({"model": {"type": "WordPiece", "vocab": {"a": 10**9}}}, "do not run from 0 up"),
+            ({"model": {**MODEL, "continuing_subword_prefix": "@@"}}, "prefix is '@@'"),
         ],
     )
     def test_fast_file_refused(self, tmp_path, fields, expected):
-        model = {"type": "WordPiece", "vocab": {token: n for n, token in enumerate(TOKENS)}}
-        (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model, **fields}))
+        (tmp_path / "tokenizer.json").write_text(json.dumps({**FAST, **fields}))
         assert expected in message(read_tokenizer, tmp_path)
 
     def test_a_bert_has_no_byte_pairs(self, checkpoint):
@@ -122,8 +143,95 @@ class TestWords:
         assert "add a vocab.txt" in message(read_tokenizer, checkpoint.directory)
 
 
-class TestGoogle:
-    """Directories that do not say how text is split: the vocabulary tells."""
+class TestFilesTogether:
+    """Where one file is silent another decides; where two contradict each other, it is refused."""
+
+    def write(self, directory, name, content):
+        (directory / name).write_text(json.dumps(content), encoding="utf-8")
+
+    def test_the_fast_file_decides_where_the_options_are_silent(self, words):
+        normalizer = {**BERT, "lowercase": False, "handle_chinese_chars": False}
+        self.write(words, "tokenizer.json", {**FAST, "normalizer": normalizer})
+        self.write(words, "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
+        assert options(words) == CASED
+
+    @pytest.mark.parametrize(
+        ("name", "content", "expected"),
+        [
+            ("tokenizer_config.json", {"do_lower_case": False},
+             "tokenizer_config.json: do_lower_case is False and tokenizer.json: lowercase is True"),
+            ("special_tokens_map.json", {"unk_token": "a"},
+             "special_tokens_map.json: unk_token is 'a' and tokenizer.json: unk_token is '[UNK]'"),
+            ("added_tokens.json", {"c": 3}, "3 in the vocabulary is '[SEP]' and 3 among the added"),
+            ("tokenizer_config.json", {"tokenizer_class": "AlbertTokenizer"}, "'AlbertTokenizer'"),
+            ("tokenizer_config.json",
+             {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"},
+             "'BertJapaneseTokenizer' with word_tokenizer_type 'mecab'"),
+            ("added_tokens.json", {"x": -1}, "-1 is not the id of a token"),
+            ("added_tokens.json", {"x": 10**9}, "have no token"),
+            ("tokenizer_config.json", {"added_tokens_decoder": {"15": {"content": "x",
+             "single_word": True}}}, "single_word of 'x' is true"),
+        ],
+    )  # fmt: skip
+    def test_contradictions_and_other_kinds(self, words, name, content, expected):
+        self.write(words, "tokenizer.json", {**FAST, "model": {**MODEL, "unk_token": "[UNK]"}})
+        self.write(words, name, content)
+        assert expected in message(read_tokenizer, words)
+
+    def test_another_vocabulary_beside_the_fast_file(self, words):
+        model = {**MODEL, "vocab": {**MODEL["vocab"], "b": 5, "a": 6}}
+        self.write(words, "tokenizer.json", {**FAST, "model": model})
+        assert "vocab.txt, line 6: 'a', and token 5 of tokenizer.json is 'b'" in message(
+            read_tokenizer, words
+        )
+
+    def test_special_tokens_of_other_names(self, words):
+        """The advice of the message, followed to the letter, works."""
+        names = {"[PAD]": "<pad>", "[CLS]": "<s>", "[UNK]": "<unk>", "[SEP]": "</s>"}
+        lines = [names.get(token, token) for token in TOKENS]
+        (words / "vocab.txt").write_text("\n".join(lines))
+        text = message(read_tokenizer, words)
+        assert "has no [PAD], [UNK], [CLS], [SEP]; name the tokens" in text
+        assert text.endswith(
+            "in tokenizer_config.json, as pad_token, unk_token, cls_token, sep_token"
+        )
+        self.write(words, "tokenizer_config.json", {
+            "pad_token": "<pad>", "unk_token": {"content": "<unk>"}, "cls_token": "<s>",
+            "sep_token": "</s>",
+        })  # fmt: skip
+        tokenizer = read_tokenizer(words)
+        ids = tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id
+        assert ids == (0, 1, 2, 3) and tokenizer.mask_id == 4
+        assert tokenizer.tokenize(["a<s>?[CLS]"]).to_list() == [[5, 2, 1, 1, 1, 1]]
+
+    def test_vocabulary_as_json(self, words):
+        (words / "vocab.txt").write_text(json.dumps({"version": "1.0", "model": MODEL}))
+        assert read_tokenizer(words).vocabulary == tuple(TOKENS)
+
+    def test_vocabulary_of_an_editor(self, words):
+        """A byte order mark, empty and repeated lines: all other tokens keep their ids."""
+        lines = [*TOKENS[:6], "", "b", "a", *TOKENS[7:]]
+        (words / "vocab.txt").write_text("\ufeff" + "\r\n".join(lines) + "\r\n\r\n")
+        tokenizer = read_tokenizer(words)
+        assert tokenizer.vocabulary == tuple(lines)
+        assert tokenizer.tokenize(["a b f", "ab"]).to_list() == [[8, 7, 11], [8, 14]]
+
+    def test_sentencepiece_without_a_class(self, words):
+        with open(words / "vocab.txt", "a", encoding="utf-8") as file:
+            file.writelines(f"▁{letter}\n" for letter in "abc")
+        assert "3 tokens begin with '▁', as those of SentencePiece" in message(
+            read_tokenizer, words
+        )
+
+    def test_a_token_that_the_model_has_no_embedding_of(self, words, capsys):
+        self.write(words, "config.json", {"model_type": "bert", "vocab_size": len(TOKENS)})
+        self.write(words, "added_tokens.json", {"[E]": len(TOKENS)})
+        assert read_tokenizer(words).vocabulary == tuple(TOKENS)
+        assert "has no embedding of [E], which is read as ordinary text" in capsys.readouterr().err
+
+
+class TestVocabularyTells:
+    """Directories that do not say how text is split."""
 
     @pytest.mark.parametrize(
         ("more", "cased"),
@@ -135,8 +243,9 @@ class TestGoogle:
             (["É"], True),
         ],
     )
-    def test_vocabulary_tells(self, words, more, cased):
-        (words / "bert_config.json").write_text("{}")
+    @pytest.mark.parametrize("name", ["config.json", "bert_config.json"])
+    def test_upper_case(self, words, more, cased, name):
+        (words / name).write_text("{}")
         with open(words / "vocab.txt", "a") as file:
             file.writelines(f"{token}\n" for token in more)
         assert options(words) == {**DEFAULTS, "lowercase": not cased, "strip_accents": not cased}
@@ -192,10 +301,11 @@ class TestBytePairs:
     @pytest.mark.parametrize(
         ("fields", "expected"),
         [
-            ({"pre_tokenizer": {"type": "Whitespace"}}, "not a byte-level BPE"),
+            ({"pre_tokenizer": {"type": "Whitespace"}}, "its pre_tokenizer is Whitespace and not"),
+            ({"normalizer": {"type": "NFC"}}, "its normalizer is NFC and not None"),
             (
                 {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}},
-                "add_prefix_space is True",
+                "add_prefix_space of its pre_tokenizer is True",
             ),
             ({"model": {"type": "BPE", "vocab": {}}}, "damaged"),
             ({"added_tokens": [{"id": 300, "content": "x"}]}, "do not run from 0 up"),
@@ -231,6 +341,13 @@ class TestLive:
         assert not (tmp_path / "hub" / "vocab.json").exists()
         (tmp_path / "hub" / "config.json").write_bytes((directory / "config.json").read_bytes())
         assert read_tokenizer(tmp_path / "hub").tokenize(TEXTS).to_list() == expected
+
+    @pytest.mark.parametrize("name", LAYOUTS)
+    def test_layout(self, parity, tmp_path, name):
+        """`python -m benchmarks.layouts` compares 5,000 texts of each."""
+        from benchmarks.layouts import differences
+
+        assert not differences(name, tmp_path, 200)[:1]
 
     def test_words(self, parity, tmp_path):
         import transformers

@@ -93,7 +93,7 @@ def test_texts_of_a_file(tmp_path, name, content, found):
         ([], "a.txt", "", r"a\.txt: the file is empty"),
         ([], "a.tsv", "", r"a\.tsv: the file is empty"),
         ([], "a.txt", b"ok\n\xff\n", r"a\.txt:2: byte 1 of the line is not UTF-8"),
-        ([], "none.txt", None, r"none\.txt: No such file or directory; give a file"),
+        ([], "none.txt", None, r"none\.txt: does not exist; give a file with one text per line"),
         (["ok", "a\udcff"], "a.txt", None, r"text 2: character 2 is not UTF-8"),
     ],
 )

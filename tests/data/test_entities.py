@@ -103,6 +103,66 @@ def test_tokens_may_hold_spaces_between_tabs(tmp_path):
     assert read(path) == [("New York is\u3000so", (("LOC", 0, 8),))]
 
 
+SAID = ("Mira is in Bonn", (("PER", 0, 4), ("LOC", 11, 15)))
+LINES = "Mira x B-PER\nis x O\nin x O\nBonn x B-LOC\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES.replace(" ", "\t").replace("B-LOC", "B-LOC "),
+        LINES.replace("PER", "PER\u200b").replace("B-LOC", "B-LO\u00adC"),
+        "# id 7 domain=en\n" + LINES + "\n# id 8\n",
+        "# id\tx\n" + LINES.replace(" ", "\t"),
+        "## id-1\tMira is\t<in>\n" + LINES.replace(" ", "\t"),
+        "#begin document (x); part 000\n" + LINES + "\n#end document\n",
+        LINES.replace(" ", "\t").replace("in", "\u200b\tx\tO\n\u00a0\tx\tO\n\tx\tO\nin"),
+        LINES.replace("B-", ""),
+    ],
+)  # fmt: skip
+def test_fields_and_lines_that_are_not_seen_or_not_read(tmp_path, content):
+    """White space and invisible characters, comments, tokens of white space, types alone."""
+    assert read(write(tmp_path / "a.tsv", content)) == [SAID]
+
+
+def test_a_number_sign_is_a_token_where_it_has_a_tag(tmp_path):
+    path = write(tmp_path / "a.txt", "# O\n#Bo B-X\n\n#a O\n# B-X\n")
+    assert read(path) == [("# #Bo", (("X", 2, 5),)), ("#a #", (("X", 3, 4),))]
+
+
+def test_types_without_a_prefix_that_are_not_taken_for_them(tmp_path):
+    content = "Mira S.PER\nBo S.PER\nis O\n"
+    assert "--scheme io for types without a prefix" in message(tmp_path, content)
+    assert read(str(tmp_path / "rows.txt"), scheme="io") == [("Mira Bo is", (("S.PER", 0, 7),))]
+
+
+def test_characters_with_their_white_space_make_up_the_text(tmp_path):
+    text, tags = "민수는 서울에", ["B-P", "I-P", "O", "O", "B-L", "I-L", "O"]
+    lines = "".join(f"{token}\t{tag}\n" for token, tag in zip(text, tags, strict=True))
+    wanted = (text, (("P", 0, 2), ("L", 4, 6)))
+    assert read(write(tmp_path / "a.txt", lines)) == [wanted]
+    assert list(as_entities([list(text)], [tags]).rows()) == [(0, wanted)]
+
+
+TABLE = "\n".join([
+    "Sentence #,Word,POS,Tag", "Sentence: 1,Ann,NNP,B-per", ',"""",X,O', ',",",X,O',
+    "Sentence: 2,NA,NNP,B-org", "",
+])  # fmt: skip
+
+
+def test_the_table_of_kaggle(tmp_path):
+    path = write(tmp_path / "ner_dataset.csv", TABLE)
+    rows = [('Ann " ,', (("per", 0, 3),)), ("NA", (("org", 0, 2),))]
+    source = open_entities(path)
+    assert [values for _, values in source.rows()] == rows
+    assert sorted(source.rows(seed=1)) == sorted(enumerate(rows))
+    assert source.place(next(source.stream(None)).line) == f"{path}:2"
+    filled = TABLE.replace("\n,", "\nSentence: 1,")
+    assert read(write(tmp_path / "filled.csv", filled)) == rows
+    other = message(tmp_path, "text,label\na,b\n", "rows.csv")
+    assert other.startswith(":1: a table with the columns ['text', 'label']; give one with")
+
+
 SCHEMES = {
     "iob2": "Ann/B-P Lee/I-P saw/O Bo/B-P Rome/B-L Bonn/B-L",
     "iob1": "Ann/I-P Lee/I-P saw/O Bo/I-P Rome/I-L Bonn/B-L",
@@ -122,17 +182,19 @@ def test_schemes_are_found_over_the_whole_file(tmp_path, scheme):
     assert read(path, scheme=scheme) == read(path)
 
 
-def test_tags_that_contradict_their_scheme(tmp_path):
-    mixed = columns_of(*["Bo/B-P Lee/I-P"] * 3, "saw/O Rome/I-L", "Bo/B-P")
-    assert message(tmp_path, mixed).startswith(
-        ":11: I-L after O, but in iob2 an entity begins with B-; correct the tags, or name"
-    )
-    path = str(tmp_path / "rows.txt")
-    assert read(path, scheme="iob")[3] == ("saw Rome", (("L", 4, 8),))
+def test_tags_that_contradict_their_scheme(tmp_path, capsys):
+    mixed = columns_of(*["Bo/B-P Lee/I-P"] * 3, "saw/O Rome/I-L", "Bo/B-P Lee/I-L")
+    path = write(tmp_path / "rows.txt", mixed)
+    rows = read(path)
+    assert rows[3:] == [("saw Rome", (("L", 4, 8),)), ("Bo Lee", (("P", 0, 2), ("L", 3, 6)))]
+    said = f"{path}: 2 tags contradict the scheme iob2 and .*, first {path}:11: I-L after O, but"
+    assert re.match(said, capsys.readouterr().err)
+    assert read(path, scheme="iob") == rows and not capsys.readouterr().err
     assert message(tmp_path, mixed, scheme="iob1").startswith(":1: B-P after O, but in iob1")
+    assert message(tmp_path, mixed, scheme="iob2").startswith(":11: I-L after O, but in iob2")
     unended = columns_of("a/B-P b/E-P", "c/S-P", "d/O e/B-P", "f/O")
-    assert message(tmp_path, unended).startswith(":7: O (or the end) after B-P, but in iobes")
-    assert ":1: E-P" not in message(tmp_path, unended, scheme="iob2").split("but")[1]
+    assert read(write(tmp_path / "rows.txt", unended))[2] == ("d e", (("P", 2, 3),))
+    assert f"{path}:7: O (or the end) after B-P, but in iobes" in capsys.readouterr().err
     with pytest.raises(InputError, match="tag scheme 'bio' is unknown; give one of iob2"):
         open_entities(path, scheme="bio")
 
@@ -145,10 +207,9 @@ def test_tags_that_contradict_their_scheme(tmp_path):
         ("a b O\na O\n", ":2: 2 columns, but 3 in the rows above; correct the row"),
         ("a O\n\na\tb\tO\n", ":3: 3 columns, but 2 in the rows above"),
         ("a\nb\n", ":1: token and tag are read from the same column (of 1); give"),
-        ("a O\nb PER\n", ":2: 'PER' is no tag; write O, or B-TYPE, I-TYPE and so on"),
+        ("a B-X\nb PER\n", ":2: 'PER' is no tag; write O, or B-TYPE, I-TYPE and so on"),
         ("a O\nb B-\n", ":2: 'B-' is no tag"),
-        ("a O\n\n\tO\n", ":3: the token is only whitespace; remove the line"),
-        ("a O\n\u3000\tO\n", ":2: the token is only whitespace"),
+        ("a O\n#b c O\n", ":2: 3 columns, but 2 in the rows above"),
         ("a O\n\nb O\n", ": no entity in 2 texts; give texts with entities"),
     ],
 )
@@ -192,7 +253,8 @@ def table_of(*columns):
         ((POS, NEWS, NER), {}, "column 0 is read as tokens but has labels such as VBD, and"),
         ((NEWS, NER, POS, CHUNK), {}, r"column 3 .* as tags but column 1 has .*\(LOC, ORG, PER\)"),
         ((NEWS, NER, OUTSIDE), {}, r"column 2 is read as tags but column 1 has the entities"),
-        ((NEWS, NER, POS), {}, r":1: 'NNP' is no tag; write O, or B-TYPE"),
+        ((NEWS, NER, POS), {}, r"column 2 is read as tags but column 1 has the entities"),
+        ((NEWS, POS), {}, r":1: 'NNP' is no tag; write O, or B-TYPE"),
     ],
 )
 def test_columns_in_another_order_are_refused(tmp_path, columns, options, problem):
@@ -237,9 +299,7 @@ def test_a_file_without_empty_lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("none.txt", "does not exist; give a CoNLL file, a .jsonl file"),
-        ("a.csv", "unknown kind of source; give a CoNLL file"),
-        ("a.json.gz", "unknown kind of source"),
+        ("none.txt", "does not exist; give a CoNLL file, a .jsonl or"),
     ],
 )
 def test_files_that_cannot_be(tmp_path, name, problem):
@@ -279,6 +339,58 @@ def test_json_counts_unicode_characters(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "Mira, Bo", "label": [[0, 4, "PER"], [6, 8, "PER"]]},
+        {"data": "Mira, Bo", "labels": [[0, 4, "PER\u200b"], [6, 8, "PER "]]},
+        {"text": "Mira, Bo", "relations": [], "label": "x", "entities": [
+            {"id": 1, "label": "PER", "start_offset": 0, "end_offset": 4},
+            {"id": 2, "label": "PER", "start_offset": 5, "end_offset": 8}]},
+    ],
+)  # fmt: skip
+def test_exports_of_doccano_and_white_space_at_the_ends(tmp_path, row):
+    wanted = [("Mira, Bo", (("PER", 0, 4), ("PER", 6, 8)))]
+    assert read(write(tmp_path / "a.jsonl", as_json(row))) == wanted
+
+
+def task_of(text, *results, **more):
+    values = [{"type": "labels", "value": value} for value in results]
+    values.append({"type": "choices", "value": {"choices": ["good"]}})
+    return {"id": 1, "data": {"text": text}, "annotations": [{"result": values}], **more}
+
+
+def test_exports_of_label_studio(tmp_path, capsys):
+    """Its offsets are of JavaScript: an emoji counts twice."""
+    mira = {"start": 3, "end": 7, "text": "Mira", "labels": ["PER"]}
+    text, wanted = "👩 Mira is", ("👩 Mira is", (("PER", 2, 6),))
+    tasks = [task_of(text, mira), {**task_of("new"), "annotations": []}]
+    path = write(tmp_path / "a.json", json.dumps(tasks, indent=1))
+    assert read(path) == [wanted]
+    assert capsys.readouterr().err.startswith(f"{path}: 1 of 2 texts have no annotation")
+    assert open_entities(path).place(1) == f"{path}: item 1"
+    short = json.dumps([{"text": text, "label": [mira]}])
+    assert read(write(tmp_path / "short.json", short)) == [wanted]
+    lines = as_json(task_of(text, {**mira, "start": 5, "end": 9}))  # bytes
+    assert read(write(tmp_path / "a.jsonl", lines)) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"text": "a"}\n{"text": "b"}\n', ": not valid JSON .*name the file .jsonl"),
+        ('{"text": "a"}', ": not an array of objects; give a CoNLL file"),
+        (json.dumps([task_of("Bo", {"start": 0, "end": 2, "text": "Mo", "labels": ["PER"]})]),
+         ": item 1: characters 0 to 2 are 'Bo', not 'Mo' as the entity says; correct"),
+        (json.dumps([task_of("Bo", {"start": 0, "end": 2, "labels": ["A", "B"]})]),
+         ": item 1: .*is not an entity"),
+        (json.dumps([{**task_of("Bo"), "annotations": [{}, {}]}]), ": item 1: 2 annotations; keep"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_arrays(tmp_path, content, problem):
+    assert re.match(problem, message(tmp_path, content, "a.json"))
+
+
+@pytest.mark.parametrize(
     ("entities", "problem"),
     [
         ([[0, 8, "A"]], ":2: A from character 0 to 8 is empty or outside the text, which has 7"),
@@ -308,7 +420,7 @@ def test_mistakes_in_json(tmp_path, entities, problem):
 
 @pytest.mark.parametrize("keys", [["text"], ["text", "spans", "entities"], ["entities"]])
 def test_json_rows_without_a_key(tmp_path, keys):
-    problem = "give one list" if "text" in keys else "no column named 'text'"
+    problem = "give one list" if "text" in keys else "no text under \"text\", only ['entities'];"
     row = {**dict.fromkeys(keys, []), **({"text": "a"} if "text" in keys else {})}
     assert message(tmp_path, as_json(row), "a.jsonl").startswith(f":1: {problem}")
 
@@ -395,9 +507,11 @@ def test_tfds(prepared):
     assert read("tfds:wikiann/en:train[1:]") == ROWS[1:]
 
 
-def test_tfds_mistakes(prepared, monkeypatch):
+def test_tfds_mistakes(prepared, monkeypatch, capsys):
     with pytest.raises(InputError, match="wikiann/en:test row 0: tag 1: I-PER after O"):
-        open_entities("tfds:wikiann/en:test").scan()
+        open_entities("tfds:wikiann/en:test", scheme="iob2").scan()
+    assert read("tfds:wikiann/en:test")[0][1] == (("PER", 0, 7), ("PER", 12, 17))
+    assert "1 tags contradict" in capsys.readouterr().err
     assert len(read("tfds:wikiann/en:test", scheme="iob")) == 2
     with pytest.raises(InputError, match="no column 'tokens' of tokens, only .*; give another"):
         tfds = pytest.importorskip("tensorflow_datasets")
@@ -439,6 +553,17 @@ def test_entities_of_a_script(x, y):
     assert source.fingerprint() == as_entities(WORDS, TAGS["iob1"]).fingerprint()
 
 
+def test_words_and_tags_of_a_script_that_need_cleaning(capsys):
+    words = [["Ann", "\u200b", "saw", "Rome"], ["", "Bo", "Lee"]]
+    tags = [["B-PER ", "O", "O", "I-LOC"], ["O", "B-PER", "I-PER\u200b"]]
+    rows = [values for _, values in as_entities(words, tags).rows()]
+    assert rows == [
+        ("Ann saw Rome", (("PER", 0, 3), ("LOC", 8, 12))), ("Bo Lee", (("PER", 0, 6),)),
+    ]  # fmt: skip
+    said = "the rows: 1 tags contradict the scheme iob2 .*, first row 0: I-LOC after O"
+    assert re.match(said, capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "problem"),
     [
@@ -458,13 +583,7 @@ def test_entities_of_a_script(x, y):
         ([TEXT, 3], [[], []], r"row 1: 3 \(int\) instead of a text"),
         (WORDS, [["O"] * 5, []], "row 1: 1 words and 0 tags; give a tag for each word"),
         (WORDS, [["O"] * 5, [3]], "row 1: the word 'Rain' with the tag 3; give strings"),
-        ([["a", " "]], [["O", "O"]], "row 0: the word ' ' with the tag 'O'; .* remove empty words"),
-        (WORDS, [["O"] * 5, ["PER"]], "'PER' is no tag; write O, or B-TYPE"),
-        (
-            WORDS,
-            [["B-PER", "O", "O", "I-LOC", "O"], ["B-X"]],
-            "row 0: tag 4: I-LOC after O, but in",
-        ),
+        (WORDS, [["B-X"] * 5, ["PER"]], "'PER' is no tag; write O, or B-TYPE"),
         (WORDS, ["OOOOO", "O"], "row 0: .*one string, 'OOOOO'"),
         (WORDS, [SPANS, []], "row 0: 5 words and 2 tags"),
     ],

@@ -24,6 +24,19 @@ class Frame:
         return iter(self.columns)
 
 
+class NA:
+    """What comparing with pandas' NA does."""
+
+    def __ne__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    def __repr__(self):
+        return "<NA>"
+
+
 def dataset(*parts):
     return tf.data.Dataset.from_tensor_slices(parts)
 
@@ -133,6 +146,10 @@ IDS = [[101, 7, 102], [101, 102]]
         ((TEXTS, ONE_HOT), r"row 0: the label \[0, 1\] is a list; .*argmax"),
         ((TEXTS, [1, None, 0]), "row 1: the label is None; give one for each text"),
         ((TEXTS, [1, float("nan"), 0]), "row 1: the label is nan"),
+        ((TEXTS, [1, NA(), 0]), "row 1: the label is <NA>; give one for each text, or remove"),
+        ((TEXTS, ["1", "nan", "0"]), "row 1: the label is nan; give one"),
+        ((TEXTS, [1, float("inf"), 0]), "row 1: the label is inf; give a string or an integer"),
+        ((["a", NA()], [1, 0]), r"row 1: <NA> \(NA\) instead of a text; .* if the text is missing"),
         ((TEXTS, [1, {}, 0]), "row 1: the label is {}; give a string or an integer"),
         ((TEXTS, LABELS, [1, 2]), "x has 3 rows and sample_weight 2; give a list of weights"),
         ((TEXTS, LABELS, [1, -1, 1]), "row 1: the weight is -1; give a number of 0 or more"),
@@ -159,9 +176,23 @@ def test_first_mistakes(arguments, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_row_of_a_dataset():
-    source = as_source(dataset([b"fine", b"\xff"], [1, 0]))
-    with pytest.raises(InputError, match="row 1: the text is not UTF-8"), source_errors(source):
+def test_a_dataset_that_is_distributed(mirrored):
+    rows = mirrored.experimental_distribute_dataset(dataset(TEXTS, LABELS).batch(2))
+    with pytest.raises(InputError, match="distributed data: give the dataset itself"):
+        as_source(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (dataset([b"fine", b"\xff"], [1, 0]), "row 1: the text is not UTF-8"),
+        (dataset(["a", "b"], [1, float("nan")]), "row 1: the label is nan; give one for each"),
+        (dataset(["a", "b"], ["1", "nan"]), "row 1: the label is nan; give one for each"),
+    ],
+)
+def test_a_broken_row_of_a_dataset(rows, message):
+    source = as_source(rows)
+    with pytest.raises(InputError, match=message), source_errors(source):
         list(source.rows())
 
 

@@ -26,7 +26,7 @@ TSV = HEAD + "good\t1\nbad\t0\n"
 
 
 def read(spec, columns=COLUMNS, **options):
-    return [values for _, values in open_source(spec, columns).rows(**options)]
+    return [values for _, values in open_source(spec, columns, **options).rows()]
 
 
 def labelled_file(tmp_path, rows, name="rows.tsv"):
@@ -69,7 +69,7 @@ def small_limits(monkeypatch):
 )
 def test_formats_give_the_same_rows(tmp_path, name, content, packed):
     path = write(tmp_path / (name + packed), content)
-    assert read(path) == [('say "hi', "1"), ("", "0"), ("grün, 雨", "x")]
+    assert read(path, missing="keep") == [('say "hi', "1"), ("", "0"), ("grün, 雨", "x")]
     assert list(open_source(path, ["label"]).rows()) == [(0, ("1",)), (1, ("0",)), (2, ("x",))]
 
 
@@ -95,14 +95,19 @@ def test_unicode_line_separators_do_not_end_a_row(tmp_path):
     assert read(write(tmp_path / "a.jsonl", line)) == [(text, "1")]
 
 
+DIALECTS = [(f"{quoting}.{name}", delimiter, quoting)
+            for name, delimiter in [("csv", ","), ("csv", ";"), ("csv", "|"), ("tsv", "\t")]
+            for quoting in (csv.QUOTE_ALL, csv.QUOTE_MINIMAL)]  # fmt: skip
+
+
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     rows=st.lists(
         st.tuples(
-            st.text(st.characters(codec="utf-8", exclude_characters="\0")),
-            st.text(st.sampled_from('ab,"\n\r '), min_size=1),
+            st.text(st.characters(codec="utf-8", exclude_characters="\0\t")),
+            st.text(st.sampled_from('ab,"\n\r ')).map("c".__add__),
         ),
         min_size=1,
         max_size=30,
@@ -110,13 +115,138 @@ def test_unicode_line_separators_do_not_end_a_row(tmp_path):
     seed=st.integers(0, 3),
 )
 def test_csv_and_jsonl_round_trip_in_every_order(tmp_path, small_limits, rows, seed):
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows([COLUMNS, *rows])
     lines = [json.dumps(dict(zip(COLUMNS, row, strict=True))) for row in rows]
-    for name, content in [("a.csv", buffer.getvalue()), ("a.jsonl", "\n".join(lines))]:
-        source = open_source(write(tmp_path / name, content), COLUMNS)
+    files = [("a.jsonl", "\n".join(lines))]
+    for name, delimiter, quoting in DIALECTS:
+        buffer = io.StringIO(newline="")
+        csv.writer(buffer, delimiter=delimiter, quoting=quoting).writerows([COLUMNS, *rows])
+        files.append((name, buffer.getvalue()))
+    for name, content in files:
+        source = open_source(write(tmp_path / name, content), COLUMNS, missing="keep")
         assert list(source.rows()) == list(enumerate(rows))
         assert sorted(source.rows(seed=seed)) == list(enumerate(rows))
+
+
+# Tables of other programs
+
+PEOPLE = [("good; fine", "1"), ('say, "no"', "0")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'id;text;label\r\n1;"good; fine";1\r\n2;"say, ""no""";0\r\n'),
+        ("a.csv", 'sep=;\r\ntext;label\r\n"good; fine";1\r\n"say, ""no""";0\r\n'),
+        ("a.csv", '"sep=|"\ntext|label\ngood; fine|1\n"say, ""no"""|0\n'),
+        ("a.csv", 'text\tlabel\ngood; fine\t1\n"say, ""no"""\t0\n'),
+        ("a.tsv", 'label|text\n1|good; fine\n0|"say, ""no"""\n'),
+        ("a.csv", 'text,label\rgood; fine,1\r"say, ""no""",0\r'),
+        ("a.csv", '"text", "label"\n"good; fine", "1"\n"say, ""no""",  "0"\n'),
+        ("a.tsv", '"text"\t"label"\n"good; fine"\t"1"\n"say, ""no"""\t"0"\n'),
+        ("a.tsv", 'text\tlabel\r\ngood; fine\t1\r\nsay, "no"\t0\r\n'),
+        ("a.json", '{"text": "good; fine", "label": 1}\n{"text": "say, \\"no\\"", "label": 0}\n'),
+        ("a.csv", 'text,label,,\ngood; fine,1,,\n,,,\n"say, ""no""",0,,\n,,,\n ,,,\n'),
+    ],
+)
+def test_tables_of_other_programs(tmp_path, name, content):
+    path = write(tmp_path / name, content)
+    assert read(path) == PEOPLE
+    assert sorted(row for _, row in open_source(path, COLUMNS).rows(seed=1)) == sorted(PEOPLE)
+
+
+def test_a_delimiter_that_is_given(tmp_path):
+    path = write(tmp_path / "a.csv", "text:label\na,b:1\n")
+    with pytest.raises(InputError, match=r"columns are .*; name one of them, or give the --delimi"):
+        read(path)
+    assert read(path, delimiter=":") == [("a,b", "1")]
+    path = write(tmp_path / "b.csv", "text\tlabel\tmore,text,label\na\t1\tx,2,3\n")
+    assert read(path, delimiter="tab", columns=["text"]) == [("a",)]
+    with pytest.raises(InputError, match="delimiter ';;': give one character such as ';', or tab"):
+        read(path, delimiter=";;")
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('"He said ""no"""', 'He said "no"'),
+        ('"one\ntwo"', "one\ntwo"),
+        ('"one\n\n""two"", three"', 'one\n\n"two", three'),
+        ('"tab\there"', "tab\there"),
+        # As in GLUE: quotes are text.
+        ('"He said no"', '"He said no"'),
+        ('"No" is a word', '"No" is a word'),
+        ('"It goes on', '"It goes on'),
+        ('5" and 6"', '5" and 6"'),
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_quotes_in_tsv(tmp_path, written, text, last):
+    """In the first or in the last column, among rows that have none or another."""
+    rows = [("a, b", "1"), (written, "1"), ("c", "0"), ('"Go," he said', "0"), (written, "2")]
+    lines = ["\t".join(row[::-1] if last else row) for row in [COLUMNS, *rows]]
+    found = read(write(tmp_path / "a.tsv", "\n".join(lines) + "\n"))
+    assert found == [(text if row[0] == written else row[0], row[1]) for row in rows]
+
+
+def test_excel_quotes_commas_in_tsv(tmp_path):
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"a, b"\t1\nc\t0\n')
+    assert read(path) == [("a, b", "1"), ("c", "0")]
+
+
+def test_blanks_before_unquoted_csv_fields_stay(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\n one, two\n  "three, four", 5\n"a", " b"\n')
+    assert read(path) == [(" one", " two"), ("three, four", "5"), ("a", " b")]
+
+
+def test_blank_rows_are_counted_once(tmp_path, capfd):
+    source = open_source(write(tmp_path / "a.csv", "text,label\na,1\n,\nb,0\n\n,\n, \n"), COLUMNS)
+    assert source.scan().rows == len(list(source.rows())) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == f"{source.name}: 3 blank rows skipped, the first in line 3"
+
+
+MISSING = ["", "NaN", "nan", "NA", "<NA>", "None", "null", "Infinity", "-inf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shown"),
+    [
+        *(("a.tsv", f"{HEAD}a\t1\nb\t{word}\nc\t0\n", word or "empty") for word in MISSING),
+        ("a.csv", "text,label\na,1\n NA ,1\nc,0\n", "NA"),
+        *(("a.jsonl", f'{{"text": "a", "label": 1}}\n{{"text": "b", "label": {value}}}\n'
+           '{"text": "c", "label": 0}', value.strip('"') or "empty")
+          for value in ("NaN", "null", "-Infinity", '""', '"None"')),
+    ],
+)  # fmt: skip
+def test_missing_values(tmp_path, capfd, name, content, shown):
+    path = write(tmp_path / name, content)
+    column = "text" if name == "a.csv" else "label"
+    line = 2 if name == "a.jsonl" else 3
+    with pytest.raises(InputError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}:{line}: '{column}' is missing ({shown}); correct")
+    assert "--missing skip" in str(caught.value) and "\n" not in str(caught.value)
+    assert read(path, missing="skip") == [("a", "1"), ("c", "0")]
+    said = f"{path}: 1 incomplete row skipped, the first in line {line}\n"
+    assert capfd.readouterr().err == said
+    assert len(read(path, missing="keep")) == 3
+
+
+def test_a_key_that_rows_lack(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}\n')
+    assert read(path, missing="skip") == [("a", "1")]
+
+
+def test_other_words_are_values(tmp_path):
+    words = ["none", "NONE", "Nan", "0", "N"]
+    path = write(tmp_path / "a.tsv", HEAD + "".join(f"x\t{word}\n" for word in words))
+    assert [label for _, label in read(path)] == words
+
+
+def test_nothing_is_left(tmp_path):
+    path = write(tmp_path / "a.tsv", HEAD + "a\t\nb\tNA\n")
+    with pytest.raises(InputError, match="a.tsv: no row is left"):
+        read(path, missing="skip")
 
 
 # Order
@@ -160,7 +290,7 @@ def test_parts_of_a_source(tmp_path):
     assert set(parts[1]) == source.scan("label", 0.1, seed=1).held_out
     assert parts[0] != sorted(parts[0])
     assert len({part.fingerprint() for part in (source, train, held_out)}) == 3
-    with pytest.raises(InputError, match="a.tsv: 1 rows are too few to hold some out; give eval"):
+    with pytest.raises(InputError, match=r"a.tsv: too few rows \(1\) to hold some out; give eval"):
         split(open_source(write(tmp_path / "a.tsv", HEAD + "x\t1\n"), COLUMNS), 0.5)
 
 
@@ -180,6 +310,25 @@ def test_scan_counts_labels_in_order(tmp_path):
 def test_one_label_has_one_spelling():
     assert {canonical_label(value) for value in ["1", " 1", "1.0", "1.00", "1 \r"]} == {"1"}
     for value in ["1.5", "01", "v1.0", "1.0.0", "١", "a b", ""]:
+        assert canonical_label(value) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\u200bcafé x",
+        "cafe\u0301 x\u00ad",
+        "\ufeffca\u200df\u00e9\u00a0x",
+        "café \t x\u200c",
+        "café\x7f x",
+    ],
+)
+def test_labels_that_look_the_same_are_one(value):
+    assert canonical_label(value) == "café x"
+
+
+def test_joiners_that_are_seen_stay():
+    for value in ("می\u200cخواهم", "👩\u200d👧", "❤\ufe0f"):
         assert canonical_label(value) == value
 
 
@@ -252,11 +401,11 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
             HEAD.encode() + b"a\t1\nb\xff\t1\n",
             r"a\.tsv:3: byte 2 of the line is not UTF-8",
         ),
-        ("a.tsv", "a\tb\n".encode("utf-16"), r"a\.tsv:1: a NUL byte; .*UTF-16, save it as UTF-8"),
+        ("a.tsv", "a\tb\n".encode("utf-16"), r"a\.tsv:1: no column named 'text'"),
+        ("a.tsv", "a\tb\n".encode("utf-16-le"), r"a\.tsv:1: a NUL byte; .*--encoding utf-16-le"),
         ("a.csv", "text,label\na,1\nb\0,1\n", r"a\.csv:3: a NUL byte"),
         ("a.csv", 'text,label\na,1\n"b,1\nc,1\n', r"a\.csv:3: invalid CSV .*unexpected end"),
         ("a.csv", 'text,label\na,1\n"b"c,1\n', r"a\.csv:3: invalid CSV"),
-        ("a.csv", "text,label\rb,1\rc,1\r", r"a\.csv:1: invalid CSV"),
         ("a.jsonl", '{"text": 1, "label": 1}\n{"text"\n', r"a\.jsonl:2: not valid JSON"),
         ("a.jsonl", '{"text": 1, "label": 1}\n[1]\n', r"a\.jsonl:2: \[1\] is not a JSON object"),
         (
@@ -264,11 +413,18 @@ def test_text_taken_for_labels(tmp_path, monkeypatch):
             '{"text": 1, "label": 1}\n{"text": 2}',
             r"jsonl:2: no key 'label', only \['text'",
         ),
-        ("a.jsonl", '{"text": null, "label": 1}', r"a\.jsonl:1: None is not text, a number"),
+        ("a.jsonl", '{"text": null, "label": 1}', r"a\.jsonl:1: 'text' is missing \(null\)"),
         ("a.jsonl", '{"text": ["a"], "label": 1}', r"a\.jsonl:1: \['a'\] is not text"),
         ("a.jsonl", '{"text": "\\ud800", "label": 1}', r"a\.jsonl:1: an unpaired surrogate"),
-        ("a.jsonl", "[" * 100_000, r"a\.jsonl:1: not valid JSON"),
-        ("a.tsv", HEAD + "a\t1\nb\t\n", r"a\.tsv:3: the label in column 'label' is empty"),
+        ("a.jsonl", '[{"text": 1, "label": 1}]', r"a\.jsonl:1: a JSON array, .*jq -c '\.\[\]'"),
+        ("a.json", "[\n  {}\n]\n", r"a\.json:1: a JSON array"),
+        ("a.xlsx", b"PK\x03\x04rest", r"a\.xlsx: is an Excel workbook .*CSV UTF-8"),
+        ("a.csv", b"PK\x03\x04rest", r"a\.csv: is an Excel workbook"),
+        ("a.xls", b"\xd0\xcf\x11\xe0rest", r"a\.xls: is an Excel workbook"),
+        ("a.tsv", gzip.compress(b"text", mtime=0), r"a\.tsv: is compressed with gzip, .*\.gz"),
+        ("a.csv", 'text,label\n"say \\"no\\"",1\n', r"a\.csv:2: invalid CSV .*a quote in it twice"),
+        ("a.jsonl", '{"a":' * 100_000, r"a\.jsonl:1: not valid JSON"),
+        ("a.tsv", HEAD + "a\t1\nb\t\n", r"a\.tsv:3: 'label' is missing \(empty\)"),
         ("a.tsv", HEAD + "a\t" + "x" * 500 + "\n", r"a\.tsv:2: column 'label' does not look like"),
         ("a.txt", "a", r"a\.txt: unknown kind of source; give a \.tsv, \.csv or \.jsonl"),
         ("a.gz", "a", r"a\.gz: unknown kind of source"),

@@ -263,11 +263,15 @@ def test_illegal_sequences_have_probability_zero():
     assert shares[0, 2] == 0.0
 
 
+def test_an_inside_without_its_beginning_is_not_constrained():
+    start, transitions, end = iob2_constraints(["O", "B-PER", "I-PER", "I-LOC"])
+    assert start.tolist() == [True, True, False, True] and end.all()
+    assert transitions[:, 2].tolist() == [False, True, True, False] and transitions[:, 3].all()
+
+
 def test_bad_labels_are_refused():
     with pytest.raises(ValueError, match=r"num_labels is 4, but labels has 3: .*'I-PER'"):
         CRF(4, NAMES[:3])
-    with pytest.raises(ValueError, match="label 'I-LOC' needs 'B-LOC' beside it"):
-        CRF(3, ["O", "B-PER", "I-LOC"])
     with pytest.raises(ValueError, match="each label must be there once"):
         iob2_constraints(["O", "O"])
 

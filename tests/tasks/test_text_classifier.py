@@ -11,7 +11,9 @@ import pytest
 import tensorflow as tf
 
 import tfmodels
+from tfmodels.data.memory import MemorySource
 from tfmodels.errors import InputError
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 TEXTS = ["a warm funny film", "a dull empty film", "I loved it", "I hated it"] * 12
 LABELS = ["pos", "neg"] * 24
@@ -141,8 +143,29 @@ def test_a_head_serves_what_its_logits_mean(tmp_path):
         served = tf.saved_model.load(str(task.export(tmp_path / f"{number}{activation}")))
         found = served.signatures["serving_default"](text=tf.constant(TEXTS[:2]))
         np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-5)
-    with pytest.raises(InputError, match="2 labels for 3 classes"):
-        tfmodels.TextClassifier(model, tokenizer, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "0 labels for 2 classes"),
+        (["a"], "1 label for 2 classes; give one for each"),
+        (["a", "b", "c"], "3 labels for 2 classes"),
+        (["1", "1.0"], "the labels .* repeat"),
+    ],
+)
+def test_what_does_not_fit_is_not_exported(labels, message, tmp_path):
+    task = new_task(labels=["x", "y"])
+    with pytest.raises(InputError, match=message):
+        tfmodels.TextClassifier(task.model, task.tokenizer, labels)
+    task.labels = labels
+    with pytest.raises(InputError, match=message):
+        task.export(tmp_path / "versions")
+    larger = WordPieceTokenizer([*task.tokenizer.vocabulary, "more"])
+    task.labels, task.tokenizer = ["x", "y"], larger
+    with pytest.raises(InputError, match="the tokenizer has .* tokens and the model"):
+        task.export(tmp_path / "versions")
+    assert not (tmp_path / "versions").exists()
 
 
 def test_loading_leaves_the_seeds_alone(task, tmp_path):
@@ -201,7 +224,18 @@ def test_rows_are_counted_once(tmp_path):
 
     new_task().fit(opened("train"), validation_data=opened("held out"), epochs=2, verbose=0)
     in_order = [passes.count((name, True)) for name in ("train", "held out")]
-    assert in_order == [1, 1 + 2]  # training reads in another order, each evaluation in this one
+    # To count the rows, and the texts that are cut.
+    assert in_order == [2, 1 + 2]  # training reads in another order, each evaluation in this one
+
+
+def test_texts_that_are_cut_are_counted():
+    """Of 16 tokens, 14 are a text's; where there are none, nothing is said."""
+    rows = MemorySource({"text": ["a " * 14, "a " * 15, "a", "b " * 99], "label": list("xyxy")})
+    task = new_task()
+    task._learn(rows)
+    assert task._describe(rows) == "4 training rows, labels x, y; cut to max_length 16: 2 of them"
+    assert task.evaluate(rows)["truncated"] == 2
+    assert task.evaluate(["a"], ["x"])["truncated"] == 0
 
 
 def test_what_cannot_be_saved_leaves_nothing(tmp_path):

@@ -9,6 +9,7 @@ from applications.__main__ import main
 from tests.applications.conftest import documents, gpt_dir  # noqa: F401 - fixtures
 from tests.applications.verbs import printed
 from tests.serving.fresh import ask
+from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
 from tfmodels.tasks.text_generator import TextGenerator
 
@@ -140,9 +141,34 @@ def test_stop_strings_and_what_comes_after_a_prompt(gpt_dir):  # noqa: F811
     assert text(before, "the old")[0] == long
 
 
-def test_settings_are_saved(gpt_dir, tmp_path):  # noqa: F811
+def test_settings_are_saved(gpt_dir, tmp_path, capsys):  # noqa: F811
+    """And used wherever a flag says nothing else; flags without effect are refused by them."""
     task = tfmodels.load(gpt_dir)
     task.configure(max_new_tokens=8, sample=True, temperature=0.9, stop=["."], seed=3)
     wanted = task.generate(PROMPTS[:1])
     task.save(tmp_path / "model")
     assert tfmodels.load(tmp_path / "model").generate(PROMPTS[:1]) == wanted
+    flags = ["gpt", "predict", "--model_dir", tmp_path / "model"]
+    (found,) = printed(capsys, *flags, PROMPTS[0])
+    assert found["text"] == wanted[0]
+    greedy = ["--sample", "false", "--temperature", "0.5", PROMPTS[0]]
+    assert main([str(part) for part in [*flags, *greedy]]) == 2
+    assert "--temperature 0.5: has no effect here" in capsys.readouterr().err
+
+
+def test_several_texts_for_a_prompt(gpt_dir, capsys):  # noqa: F811
+    """Each with a seed of its own, in a batch, across batches, on a terminal and in the graph."""
+    task, prompt = tfmodels.load(gpt_dir), PROMPTS[0]
+    with pytest.raises(InputError, match=r"num_return_sequences 3: .* configure\(sample=True\)"):
+        task.predict([prompt], num_return_sequences=3)
+    task.configure(max_new_tokens=8, sample=True, seed=2**32 - 2)
+    texts = task.generate([prompt], num_return_sequences=3)
+    assert len(set(texts)) == 3
+    assert task.generate([prompt, "a", prompt, prompt], batch_size=2)[::2] == texts[:2]
+    assert ["".join(task.stream(prompt, number)) for number in range(3)] == texts
+    function, _ = task.signatures()["serving_default"]
+    served = function(tf.constant([prompt, "a", prompt, prompt]))["text"].numpy()
+    assert [text.decode() for text in served[[0, 2, 3]]] == texts
+    flags = ["--model_dir", gpt_dir, "--max_new_tokens", 8, "--sample", "true", "--seed", 2**32 - 2]
+    found = printed(capsys, "gpt", "predict", *flags, "--num_return_sequences", 3, prompt)
+    assert [row["text"] for row in found] == texts

@@ -44,9 +44,12 @@ def test_every_row_once_in_full_batches_of_little_padding():
 
 def test_keras_knows_the_length():
     """Else it counts one optimizer step too many a pass."""
-    assert int(length_bucketed(rows(), TOKENIZER, 8, 512, seed=1).cardinality()) < 0
-    dataset = length_bucketed(rows(), TOKENIZER, 8, 512, rows=1003)
-    assert int(dataset.cardinality()) == len(list(dataset)) == 126
+    for given in ({}, {"rows": 1003}):
+        dataset = length_bucketed(rows(), TOKENIZER, 8, 512, seed=1, **given)
+        assert int(dataset.cardinality()) == len(list(dataset)) == 126
+    assert int(in_order_batches(rows(), TOKENIZER, 8, 512).cardinality()) == 126
+    endless = length_bucketed(rows().repeat(), TOKENIZER, 8, 512)
+    assert int(endless.cardinality()) == tf.data.UNKNOWN_CARDINALITY
 
 
 def test_in_order_for_predictions():

@@ -14,6 +14,7 @@ from tfmodels.errors import InputError
 from tfmodels.text import characters
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer, printable_bytes
 from tfmodels.text.vocabulary import learn_merges
+from tfmodels.text.whole_tokens import AddedToken
 
 TEXTS = [
     "The lighthouse keeper lights the light, and it's the light that keeps the ships away.",
@@ -144,6 +145,32 @@ def test_bytes_alone_and_another_end_of_text():
     assert ids == [[0xC3, 0xA9, 256, ord("a"), ord("["), 256, ord("]")]]
     assert ours.get_config() == {"end_of_text": "[E]"}
     assert BytePairTokenizer(ours.vocabulary, ours.merges, end_of_text=None).end_id is None
+
+
+def test_added_tokens_are_found_whole_as_in_the_reference():
+    added = [
+        AddedToken("<u>", special=True), AddedToken("<l>", lstrip=True),
+        AddedToken("<r>", rstrip=True), AddedToken("new word"), AddedToken("new"),
+        AddedToken("the", special=True),
+    ]  # fmt: skip
+    ours = BytePairTokenizer(VOCABULARY, MERGES, added_tokens=added)
+    theirs = reference()
+    for token in added:
+        strips = {"lstrip": token.lstrip, "rstrip": token.rstrip}
+        theirs.add_tokens([tokenizers.AddedToken(token.content, normalized=False, **strips)])
+    draw = random.Random(0)
+    parts = [
+        *(token.content for token in added),
+        *" \n\u3000\u00a0ewéx中<>",
+        END_OF_TEXT,
+        " the",
+        "wor",
+    ]
+    texts = ["".join(draw.choices(parts, k=draw.randrange(12))) for _ in range(1000)]
+    assert_equal(ours.tokenize(texts), theirs, texts)
+    assert ours.detokenize(ours.tokenize(["<u> a new word"])).numpy().tolist() == [b" a new word"]
+    again = BytePairTokenizer(ours.pieces, MERGES, **ours.get_config())
+    assert again.vocabulary == (*VOCABULARY, "<u>", "<l>", "<r>", "new word", "new", "the")
 
 
 def test_one_very_long_word(pair):

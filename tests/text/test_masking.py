@@ -145,7 +145,7 @@ def test_hash_equals_that_of_integers():
 @pytest.mark.parametrize(
     ("vocabulary", "options", "problem"),
     [
-        (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], {}, r"has no \[MASK\].*add \[MASK\]"),
+        (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], {}, r"has no \[MASK\].*as mask_token"),
         (SPECIAL_TOKENS, {}, "special tokens only"),
         ([*SPECIAL_TOKENS, "a"], {"mask_rate": 0}, "mask_rate=0; give a share"),
         ([*SPECIAL_TOKENS, "a"], {"mask_rate": 0.6}, "mask_rate=0.6; give a share"),

@@ -258,7 +258,7 @@ def test_too_few_documents_to_hold_some_out():
     one_pass = text_passes(source, TOKENIZER, settings, split="train", held_out=0.02)
     with pytest.raises(tf.errors.OpError):
         list(one_pass(0))
-    assert "3 documents are too few to hold 2 out" in str(source.failure)
+    assert "too few documents (3) to hold 2 out" in str(source.failure)
     assert "--held_out 0" in str(source.failure)
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfmodels.text.spans import entity_spans
+from tfmodels.text.spans import codes_of, entity_spans, tags_of
 from tfmodels.text.tags import labels_of
 from tfmodels.text.windows import tag_inputs
 from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -114,3 +114,41 @@ def test_no_entity(texts):
         "end": ((len(texts), 0), tf.int32),
         "score": ((len(texts), 0), tf.float32),
     }
+
+
+PREFIXED = {
+    "iob2": "O B-A I-A B-B I-B", "sorted": "B-A B-B I-A I-B O", "bioes": "O B-A I-A E-A S-A S-B",
+    "bmes": "B-A M-A E-A S-A B-B M-B E-B S-B O", "bilou": "O B-A I-A L-A U-A B-B I-B L-B U-B",
+}  # fmt: skip
+
+
+class TestSchemes:
+    """Labels as published taggers have them."""
+
+    @pytest.mark.parametrize("labels", PREFIXED.values(), ids=PREFIXED)
+    def test_what_is_trained_on_is_answered(self, labels):
+        labels = labels.split()
+        codes = tf.constant([[0, 1, 2, 2, 1, 1, 2, 0, 3], [3, 1, 2, 3, 3, 0, 1, -1, -1]])
+        tags = tags_of(codes, labels)
+        words = tf.constant([[True] * 9, [True] * 7 + [False] * 2])
+        np.testing.assert_array_equal(codes_of(tags, words, labels), tf.maximum(codes, 0))
+        np.testing.assert_array_equal(tags < 0, codes < 0)
+
+    @pytest.mark.parametrize(
+        ("labels", "tags", "codes"),
+        [
+            ("O B-A I-A", "I-A I-A O B-A B-A I-A", [1, 2, 0, 1, 1, 2]),
+            ("B-A I-A I-B O", "I-B I-A B-A I-A O I-B", [3, 1, 1, 2, 0, 3]),  # iob1
+            ("O A B", "A A B O B B", [1, 2, 3, 0, 3, 4]),
+            ("LABEL_0 LABEL_1", "LABEL_0 LABEL_1 LABEL_1", [1, 3, 4]),
+            ("O B-A E-A I-A S-A", "S-A I-A E-A I-A B-A E-A", [1, 1, 2, 1, 1, 2]),
+            ("[PAD] O B-A", "[PAD] B-A O", [0, 1, 0]),
+        ],
+    )
+    def test_answers(self, labels, tags, codes):
+        labels = labels.split()
+        tags = tf.constant([[labels.index(tag) for tag in tags.split()]])
+        assert codes_of(tags, tf.ones_like(tags, tf.bool), labels).numpy().tolist() == [codes]
+
+    def test_no_label_for_outside(self):
+        assert tags_of(tf.constant([[0, 1, 2]]), ["A", "B"]).numpy().tolist() == [[-1, 0, 0]]

@@ -106,9 +106,8 @@ def test_save_and_read_back(tmp_path):
 
 
 def test_save_refuses_what_cannot_be_read_back(tmp_path):
-    for bad, problem in ((["a\nb"], "line 6: 'a.nb' has a line break"), (["a", "a"], "again")):
-        with pytest.raises(InputError, match=problem.replace(".", r"\\")):
-            save_vocabulary([*SPECIAL, *bad], tmp_path / "vocab.txt")
+    with pytest.raises(InputError, match=r"line 6: 'a\\nb' has a line break"):
+        save_vocabulary([*SPECIAL, "a\nb"], tmp_path / "vocab.txt")
     assert not list(tmp_path.iterdir())
 
 

@@ -235,6 +235,20 @@ def test_labels_by_hand(text, entities, expected):
     assert labels(text, entities) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "entities", "expected"),
+    [
+        ("abc d", [(0, 0, 2), (1, 2, 3)], [1, 2, 3, 0]),  # two in one word
+        ("a\u0301b 中c", [(0, 0, 2), (1, 5, 6)], [1, 0, 0, 3]),  # an accent is of its letter
+        ("\u200bab.", [(0, 0, 3)], [1, 2, 0]),
+    ],
+)
+def test_labels_of_characters(text, entities, expected):
+    _, words = tag_inputs(TOKENIZER.by_characters(), tf.constant([text]), 40, 3)
+    columns = (ragged([list(column)]) for column in zip(*entities, strict=True))
+    assert word_labels(words, *columns).numpy().tolist() == [expected]
+
+
 def test_labels_of_several_texts_and_padding():
     _, words = cut(["a b c", "", "b", "a b"])
     found = word_labels(

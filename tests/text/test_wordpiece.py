@@ -1,5 +1,6 @@
 """`WordPieceTokenizer` against `tokenizers.BertWordPieceTokenizer`, which nobody here wrote."""
 
+import json
 import string
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfmodels.errors import InputError
+from tfmodels.text.whole_tokens import AddedToken
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -91,7 +93,7 @@ def test_every_code_point_is_normalized_and_split_as_in_the_reference(name):
         " ".join(f"a{chr(code)}b" for code in valid[first : first + 4096])
         for first in range(0, len(valid), 4096)
     ]
-    words = ours._split(tf.strings.unicode_decode(texts, "UTF-8"))
+    words = ours._split(tf.constant(texts))
     got = tf.RaggedTensor.from_value_rowids(words.strings, words.row).to_list()
     for text, line in zip(texts, got, strict=True):
         expected = [word.encode() for word, _ in split(normalizer.normalize_str(text))]
@@ -162,6 +164,23 @@ def test_offsets_without_stripping_keep_accents_apart():
 
 
 @pytest.mark.parametrize(
+    ("options", "text", "tokens", "ends"),
+    [
+        ({}, "The 9x, 中文[MASK]", "t ##h ##e 9 ##x , 中 文 [MASK]", [1, 2, 3, 5, 6, 7, 9, 10, 16]),
+        ({}, "한e\u0301e", "ᄒ ##ᅡ ##ᆫ ##e ##e", [1, 1, 1, 3, 4]),  # NFD of the first: three pieces
+        ({"lowercase": False}, "The가한é", "T ##h ##e ##가 ##한 ##é", [1, 2, 3, 4, 5, 6]),
+        ({}, "a\u200bb b\u4e8cx", "a ##b b [UNK] x", [1, 3, 5, 6, 7]),
+    ],
+)
+def test_characters_as_words(options, text, tokens, ends):
+    tokenizer = WordPieceTokenizer(VOCABULARY, **options)
+    ids, _, found = tokenizer.by_characters().tokenize_with_offsets([text])
+    assert " ".join(VOCABULARY[n] for n in ids.to_list()[0]) == tokens
+    assert found.to_list() == [ends]
+    assert len(tokenizer.tokenize(["the film"])[0]) == 2  # stays as it was
+
+
+@pytest.mark.parametrize(
     "broken", [b"the\xff film", b"\xed\xa0\x80the", b"film\xe2\x82", b"\xf4\x90\x80\x80a \xc3the"]
 )
 def test_broken_utf8_is_dropped(uncased, broken):
@@ -202,9 +221,68 @@ def test_attributes_and_config():
     assert len(maskless.tokenize(["[MASK]"]).to_list()[0]) > 1
 
 
+ADDED = [
+    AddedToken("[E1]", special=True), AddedToken("the film"), AddedToken("film", normalized=True),
+    AddedToken("É我", normalized=True), AddedToken("##ing x"), AddedToken("aa"), AddedToken("aab"),
+]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from([*(t.content for t in ADDED), *"abE é我[]\u0301\x00", "FILM"]))
+    )
+)
+@example([["aaab aab É我é我 the film FILM \u0301fi\x00lm film\u0301 ##ing x [e1][E1]"]])
+def test_added_tokens_are_found_whole_as_in_the_reference(added_pair, texts):
+    graph, theirs, vocabulary = added_pair
+    texts = ["".join(text) for text in texts]
+    ids, starts, ends = (part.to_list() for part in graph(tf.constant(texts, tf.string)))
+    assert ids == expected_ids(theirs, texts)
+    raw = {token.content for token in ADDED if not token.normalized}
+    for text, *row in zip(texts, ids, starts, ends, strict=True):
+        for number, start, end in zip(*row, strict=True):
+            assert text[start:end] == vocabulary[number] or vocabulary[number] not in raw
+
+
+@pytest.fixture(scope="module")
+def added_pair():
+    """A graph of ours with added tokens, the reference, and the vocabulary."""
+    ours = WordPieceTokenizer(VOCABULARY, added_tokens=ADDED)
+    assert ours.vocabulary == (*VOCABULARY, *(t.content for t in ADDED if t.content != "film"))
+    assert ours.pieces == tuple(VOCABULARY)
+    again = WordPieceTokenizer(ours.pieces, **json.loads(json.dumps(ours.get_config())))
+    assert again.vocabulary == ours.vocabulary and again.get_config() == ours.get_config()
+    graph = tf.function(
+        again.tokenize_with_offsets, input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    theirs = reference()
+    for token in ADDED:
+        fields = {"special": token.special, "normalized": token.normalized}
+        theirs.add_tokens([tokenizers.AddedToken(token.content, **fields)])
+    return graph, theirs, ours.vocabulary
+
+
+def test_special_tokens_of_other_names():
+    names = {"pad_token": "<p>", "unk_token": "<u>", "cls_token": "<s>", "sep_token": "</s>"}
+    tokenizer = WordPieceTokenizer([*names.values(), "a"], special_tokens=names)
+    assert (tokenizer.unk_id, tokenizer.special_ids) == (1, {0, 1, 2, 3})
+    ids = tokenizer.tokenize(["a<s>b</s>"])
+    assert ids.to_list() == [[4, 2, 1, 3]]
+    assert tokenizer.detokenize(ids).numpy().tolist() == [b"a"]
+    with pytest.raises(InputError, match="special_tokens: 'pad'; give some of pad_token"):
+        WordPieceTokenizer(VOCABULARY, special_tokens={"pad": "<p>"})
+
+
+def test_empty_and_repeated_tokens_keep_the_ids_of_the_others():
+    tokenizer = WordPieceTokenizer([*SPECIAL, "a", "", "b", "a", "##b"])
+    assert tokenizer.tokenize(["a b ab \ue0005"]).to_list() == [[8, 7, 8, 9, 1]]
+    assert tokenizer.detokenize([[6, 5, 7]]).numpy().tolist() == [b" a b"]
+
+
 def test_from_file(tmp_path, uncased):
     path = tmp_path / "vocab.txt"
-    for content in ("\n".join(VOCABULARY), "\r\n".join(VOCABULARY) + "\r\n"):
+    for content in ("\n".join(VOCABULARY), "\ufeff" + "\r\n".join(VOCABULARY) + "\r\n\r\n"):
         path.write_bytes(content.encode())
         assert WordPieceTokenizer.from_file(path).vocabulary == tuple(VOCABULARY)
     separator = [*VOCABULARY, "\u2028"]
@@ -218,8 +296,6 @@ def test_from_file(tmp_path, uncased):
         (None, "cannot be read (No such file or directory)"),
         (b"", "empty; give one token a line"),
         (b"[PAD]\n[UNK]\na\xff\n", "line 3: not UTF-8"),
-        (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\na\n", "line 7: 'a' again (first on line 5)"),
-        (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n\na\n", "line 5: empty"),
         (b"[PAD]\n[UNK]\n[CLS]\na\n", "line 5: ends without [SEP]"),
     ],
 )

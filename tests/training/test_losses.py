@@ -61,7 +61,10 @@ def test_one_label_a_row_is_keras_own():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.eye(5, dtype="float32")[LABELS[:2, 0]], r"float32 \[B, 5\]: use argmax or keras.loss"),
+        (
+            np.eye(5, dtype="float32")[LABELS[:2, 0]],
+            r"float32 \[B, 5\]: use argmax, or Cat",
+        ),
         (np.array(["good", "bad"]), r"string \[B\]: give the number of each label's class"),
     ],
 )

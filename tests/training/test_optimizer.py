@@ -130,13 +130,26 @@ def test_global_clip_on_two_devices_is_that_of_one(gathered, mirrored):
 
 
 def test_a_second_training_in_one_process():
-    """What is compiled for one model must not hold on to its variables."""
-    for _ in range(2):
+    """What is compiled for one model must not hold on to its variables, nor to its graphs."""
+    graphs = []
+    for _ in range(3):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
         model.compile(AdamW(0.01), loss="mse")
         model.fit(np.ones((2, 3)), np.ones((2, 4)), verbose=0)
         del model
+        keras.backend.clear_session()
         gc.collect()
+        graphs.append(sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects()))
+    assert graphs[2] <= graphs[1]
+
+
+def test_only_steps_are_counted():
+    """Keras tries one more at the end of a dataset whose length it does not know."""
+    rows = tf.data.Dataset.from_tensor_slices((np.ones((6, 3)), np.ones((6, 4)))).batch(2)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model.compile(AdamW(0.01), loss="mse")
+    model.fit(rows.filter(lambda x, y: True), epochs=2, verbose=0)
+    assert int(model.optimizer.iterations) == 6
 
 
 def test_the_schedule_of_the_transformer():

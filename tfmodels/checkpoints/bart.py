@@ -27,7 +27,8 @@ from tfmodels.checkpoints.family import (
     check_only,
     read_fields,
 )
-from tfmodels.checkpoints.files import GENERATION, config_path, model_type
+from tfmodels.checkpoints.files import GENERATION, config_path, model_type, read_entries
+from tfmodels.checkpoints.tokenizer_files import BART_TOKENS
 from tfmodels.checkpoints.tokenizers import Tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
@@ -85,9 +86,6 @@ SEARCH = {
 # In files with the start token; under the name here, which takes precedence, without it.
 COUNTED = ("min_new_tokens", "max_new_tokens")
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
-# Tokens of BART's tokenizer by the names in its files.
-SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
-SPECIAL |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
 
 
 class BartFamily(Family):
@@ -161,8 +159,7 @@ class BartFamily(Family):
     def read_config(self, directory: str | Path) -> TransformerConfig:
         if model_type(directory) != OWN_TYPE:
             return super().read_config(directory)
-        path = config_path(directory)
-        entries = read_json(path)
+        path, entries = config_path(directory), read_entries(directory)
         check_only(path, entries, {"target_vocabulary_size": None})  # which version 0.1 wrote
         names = [field.name for field in dataclasses.fields(TransformerConfig)]
         missing = [name for name in names if name not in entries]
@@ -211,9 +208,9 @@ def write_bart(
     directory, generation = Path(directory), _generation_config(generation or {})
     entries = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
     BART.write(model, directory, tokenizer, entries, settings)
-    if set(SPECIAL.values()) <= set(tokenizer.vocabulary):
+    if set(BART_TOKENS.values()) - {BART_TOKENS["mask_token"]} <= set(tokenizer.vocabulary):
         path = directory / "tokenizer_config.json"
-        write_json(path, read_json(path) | SPECIAL | {"tokenizer_class": "BartTokenizer"})
+        write_json(path, read_json(path) | BART_TOKENS | {"tokenizer_class": "BartTokenizer"})
     if generation:  # else `transformers` reads these fields from config.json
         write_json(directory / GENERATION, generation)
 
@@ -235,15 +232,16 @@ def read_bart_generation(directory: str | Path) -> dict:
     Raises:
         InputError: a file cannot be read, or a field in it is not a number.
     """
-    path = config_path(directory)
-    entries = read_json(path)
+    path, entries = config_path(directory), read_entries(directory)
     if entries.get("model_type") == BART_TYPE:
         entries = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **entries}
     if entries.get("force_bos_token_to_be_generated"):  # the name in old files
         entries.setdefault("forced_bos_token_id", entries.get("bos_token_id"))
     if path.with_name(GENERATION).is_file():
         path = path.with_name(GENERATION)
-        entries |= read_json(path)
+        # As in transformers, what it does not name is not forced and not searched.
+        around = {TOKEN_IDS[name] for name in ("start_id", "bos_id", "stop_ids", "pad_id")}
+        entries = {name: entries[name] for name in around & entries.keys()} | read_json(path)
     generation: dict = {}
     for field, name in (TOKEN_IDS | SEARCH).items():
         if field in COUNTED and entries.get(field) is not None:

@@ -7,6 +7,7 @@ that `transformers` and KerasHub read. Tensors have the names of `BertForPreTrai
 `BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ from tfmodels.checkpoints.files import (
     config_path,
     is_google,
     listed,
+    read_entries,
     read_labels,
     saved_settings,
 )
 from tfmodels.checkpoints.google import GoogleTensors
 from tfmodels.errors import InputError
-from tfmodels.files import read_json
 from tfmodels.models.bert import Bert
 from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.models.tagger import Tagger
@@ -126,11 +127,13 @@ class BertFamily(Family):
 
     def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
         if part == POOLER:
-            return not read_json(config_path(directory)).get(NO_POOLER)
+            return not read_entries(directory).get(NO_POOLER)
         if part not in (HEAD, CRF):
             return True
         labels = model.labels if isinstance(model, Tagger) else None
-        same = labels is None or list(labels) == read_labels(directory)
+        stored = read_labels(directory) or []
+        unnamed = all(re.fullmatch(r"LABEL_\d+", label) for label in stored)
+        same = labels is None or list(labels) == stored or unnamed
         return fits and same and head_of(directory) == _head_kind(model)
 
     def name_in_file(self, name: str, model: keras.Model) -> str:
@@ -172,7 +175,7 @@ def head_of(directory: str | Path) -> str | None:
     """
     if settings := saved_settings(directory):
         return settings.get("pooling")
-    classes = read_json(config_path(directory)).get("architectures")
+    classes = read_entries(directory).get("architectures")
     if not classes:
         return "first"
     return next((kind for kind, name in HEAD_CLASS.items() if name in classes), None)
@@ -184,8 +187,20 @@ def activation_of(directory: str | Path) -> str:
     As in `transformers`, a head of one class gives a number unless `problem_type` is another.
     """
     default = "linear" if len(read_labels(directory) or ()) == 1 else "softmax"
-    problem = read_json(config_path(directory)).get("problem_type", "")
+    problem = read_entries(directory).get("problem_type", "")
     return saved_settings(directory).get("activation", PROBLEMS.get(problem, default))
+
+
+def head_dropout(directory: str | Path) -> float | None:
+    """Return the dropout before the head of a checkpoint; None for that of the encoder."""
+    value = read_entries(directory).get("classifier_dropout")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and 0 <= value < 1):
+        raise InputError(
+            f"{config_path(directory)}: classifier_dropout is {value!r}; it must be a number from "
+            "0 up, below 1"
+        )
+    return value
 
 
 def write_bert(

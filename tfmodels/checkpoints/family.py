@@ -24,11 +24,13 @@ from tfmodels.checkpoints.files import (
     config_path,
     listed,
     model_type,
+    read_entries,
     write_tensors,
+    wrong_type,
 )
 from tfmodels.checkpoints.tokenizers import Tokenizer, write_tokenizer
 from tfmodels.errors import InputError
-from tfmodels.files import read_json, write_json
+from tfmodels.files import write_json
 from tfmodels.models.model import Config, ConfigModel
 
 # Name of a variable in Keras: in PyTorch.
@@ -161,19 +163,15 @@ class Family:
             InputError: no readable `config.json`, another kind of model, or one that computes
                 something else.
         """
-        path = config_path(directory)
-        entries = read_json(path)
-        if model_type(directory) != self.model_type:
-            raise InputError(
-                f"{path}: model_type is {entries.get('model_type')!r}; give a checkpoint of type "
-                f"{self.model_type!r}"
-            )
+        path, entries = config_path(directory), read_entries(directory)
+        if (kind := model_type(directory)) != self.model_type:
+            raise InputError(wrong_type(directory, kind, (self.model_type,)))
         check_only(path, entries, self.only)
         config_type = self.model_class.config_type
         fields = read_fields(path, entries, self.fields, self.required, config_type)
         field, default = self.activation
         activation = entries.get(field, default)
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise InputError(
                 f"{path}: {field} is {activation!r}; give a checkpoint with one of "
                 f"{', '.join(ACTIVATIONS)}"

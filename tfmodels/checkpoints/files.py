@@ -1,19 +1,23 @@
 """The files of a checkpoint directory: its path, JSON and tensors.
 
 In: a directory, or the name of a model on the Hugging Face Hub. Out: its path, JSON fields, NumPy
-arrays read one at a time. Nothing is unpickled or executed; checkpoints of TensorFlow are read in
-`google`. Formats: https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json`
-of `transformers` for weights in several files.
+arrays read one at a time. Nothing in a file is executed: a `pytorch_model.bin` is read by PyTorch,
+where that is installed, with `weights_only`; Google's checkpoints are read in `google`.
+Formats: https://huggingface.co/docs/safetensors, and the `model.safetensors.index.json` of
+`transformers` for weights in several files.
 """
 
 import dataclasses
 import errno
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import read_json
@@ -23,15 +27,30 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARDS = "model-*.safetensors"
 GENERATION = "generation_config.json"
-# Files to fetch from the Hub: no code and no pickles.
+# Weights as PyTorch and TensorFlow wrote them before safetensors.
+PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+H5 = "tf_model.h5"
+# Files to fetch from the Hub: no code, and no pickles where there are safetensors.
 FETCHED: tuple = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "model.ckpt.index")
-CONFIG, GOOGLE_CONFIG = "config.json", "bert_config.json"
+FETCHED += ("special_tokens_map.json", "added_tokens.json")
+FETCHED_PICKLES = (PICKLED, PICKLED_INDEX, "pytorch_model-*.bin", H5)
+CONFIG, GOOGLE_CONFIGS = "config.json", "bert_config*.json"
+# Files of one of Google's checkpoints: its path with these endings.
+GOOGLE_FILES = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # `model_type` in config.json: the family.
 KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart"}
+# Where `model_type` is missing, as in old files: the fields that tell the family.
+TELLING = {
+    "bert": ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+             "type_vocab_size"),
+    "gpt2": ("n_embd", "n_layer", "n_head", "n_positions"),
+    "bart": ("d_model", "encoder_layers", "decoder_layers", "encoder_ffn_dim"),
+}  # fmt: skip
+# End of the name of a class of `transformers`: that of its `AutoModel`, where it is another.
+AUTO = {"LMHeadModel": "ForCausalLM", "ForConditionalGeneration": "ForSeq2SeqLM"}
 SETTINGS = "tfmodels"  # key in config.json of settings that `transformers` does not have
 LISTED = 5  # maximum number of names in a message; the others are counted
 
@@ -61,38 +80,43 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def find_checkpoint(source: str | Path, revision: str | None = None) -> Path:
+def find_checkpoint(source: str | Path, revision: str | None = None, weights: bool = True) -> Path:
     """Return the directory of a checkpoint; fetch it if `source` names one on the Hub.
 
     Args:
-        source: a directory, or a name such as `"google-bert/bert-base-uncased"`.
+        source: a directory; the path of one of Google's checkpoints, such as
+            `"chinese/bert_model.ckpt"`; or a name such as `"google-bert/bert-base-uncased"`.
         revision: branch, tag or commit on the Hub; its newest state if not given.
+        weights: whether weights are needed, and not only the tokenizer.
+
+    Returns:
+        Path of the directory, or of the one of Google's checkpoints in it: without `.index`.
 
     Raises:
         InputError: there is no such directory, and the model cannot be fetched from the Hub.
     """
-    directory = Path(source)
-    if directory.is_dir():
+    path = Path(source)
+    prefix = path.with_name(GOOGLE_FILES.sub("", path.name)) if path.name else path
+    found = path if path.is_dir() else prefix if _is_prefix(prefix) else None
+    if found is not None:
         if revision is not None:
             raise InputError(f"{source} is a directory and has no revision; leave it out")
-        return directory
-    if directory.exists() or not HUB_NAME.fullmatch(str(source)):
+        return found
+    if path.is_file():
+        raise InputError(f"{source}: no such directory, but a file; give {path.parent}")
+    if path.exists() or not HUB_NAME.fullmatch(str(source)):
         raise InputError(
             f"{source}: no such directory; give one that holds config.json and {WEIGHTS}"
         )
     try:
-        import huggingface_hub  # an extra: local directories do not need it
-    except ImportError as error:
+        return _fetched(str(source), revision, weights)
+    except InputError:
+        raise
+    except ModuleNotFoundError as error:
         raise InputError(
             f"{source}: no such directory, and fetching from the Hugging Face Hub needs "
             "huggingface_hub; run: pip install huggingface_hub, or give a local directory"
         ) from error
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                str(source), revision=revision, allow_patterns=list(FETCHED)
-            )
-        )
     # Exceptions of its own, of its HTTP library or of the file system.
     except Exception as error:
         at = "" if revision is None else f" (revision {revision})"
@@ -103,57 +127,138 @@ def find_checkpoint(source: str | Path, revision: str | None = None) -> Path:
         ) from error
 
 
+def _fetched(name, revision, weights):
+    """Return the local directory of a model on the Hub."""
+    import huggingface_hub  # an extra: local directories do not need it
+
+    fetch = functools.partial(huggingface_hub.snapshot_download, name, revision=revision)
+    directory = Path(fetch(allow_patterns=list(FETCHED)))
+    if not weights or any((directory / file).exists() for file in (WEIGHTS, INDEX)):
+        return directory
+    directory = Path(fetch(allow_patterns=[*FETCHED, *(FETCHED_PICKLES if _torch() else (H5,))]))
+    if not any((directory / file).exists() for file in (PICKLED, PICKLED_INDEX, H5)):
+        there = huggingface_hub.list_repo_files(name, revision=revision)
+        old = next((file for file in (PICKLED, PICKLED_INDEX) if file in there), None)
+        if old is not None:
+            raise InputError(_conversion(name, old, directory, revision))
+    return directory
+
+
+def _torch():
+    """Return PyTorch, which is optional, or None."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def _is_prefix(path):
+    """Return whether a path is that of one of Google's checkpoints."""
+    return path.with_name(f"{path.name}.index").is_file() if path.name else False
+
+
+def folder_of(directory: str | Path) -> Path:
+    """Return the directory of a checkpoint that `find_checkpoint` found."""
+    path = Path(directory)
+    return path.parent if _is_prefix(path) else path
+
+
 def is_google(directory: str | Path) -> bool:
-    """Return whether a directory has Google's layout, and not (also) Hugging Face's."""
-    directory = Path(directory)
-    others = [name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
-    return (directory / GOOGLE_CONFIG).is_file() and not others
+    """Return whether the weights are a checkpoint of Google, and not (also) safetensors."""
+    if _is_prefix(Path(directory)):
+        return True
+    names = {path.name for path in Path(directory).glob("*")}
+    if names & {WEIGHTS, INDEX}:
+        return False
+    no_other = not names & {CONFIG, PICKLED, PICKLED_INDEX, H5}
+    return any(Path(directory).glob("*.ckpt*.index")) or (
+        no_other and any(Path(directory).glob(GOOGLE_CONFIGS))
+    )
 
 
 def config_path(directory: str | Path) -> Path:
     """Return the file that describes the model of a checkpoint; it may be missing."""
-    return Path(directory) / (GOOGLE_CONFIG if is_google(directory) else CONFIG)
+    folder = folder_of(directory)
+    google = sorted(folder.glob(GOOGLE_CONFIGS), key=lambda path: len(path.name))
+    plain = folder / CONFIG
+    if is_google(directory) or not plain.is_file():
+        return google[0] if google else plain
+    return plain
+
+
+def read_entries(directory: str | Path) -> dict:
+    """Return the fields of the file that describes the model of a checkpoint."""
+    path = config_path(directory)
+    if not path.is_file() and is_google(directory):
+        raise InputError(
+            f"{path.parent}: has a checkpoint of TensorFlow but no bert_config.json; copy that of "
+            "the model that its training started from there, and vocab.txt"
+        )
+    return read_json(path)
 
 
 def model_type(directory: str | Path) -> str | None:
-    """Return `model_type` of `config.json`; None without the file or the field."""
+    """Return the type of the model that `config.json` describes; None where nothing tells it."""
     path = config_path(directory)
-    if path.name == GOOGLE_CONFIG:
+    if path.name != CONFIG:
         return "bert"
-    return read_json(path).get("model_type") if path.is_file() else None
+    entries = read_json(path) if path.is_file() else {}
+    given = entries.get("model_type")
+    return _told_type(entries) if given is None else given
+
+
+def _told_type(entries):
+    """Return the family that the fields of an old `config.json` tell, or None."""
+    classes = entries.get("architectures") or ()
+    for kind, fields in TELLING.items():
+        of_kind = all(str(name).lower().startswith(kind) for name in classes)
+        if of_kind and all(field in entries for field in fields):
+            # RoBERTa and ELECTRA, for example, have BERT's fields too.
+            other = kind == "bert" and (entries.get("pad_token_id") or "embedding_size" in entries)
+            return None if other else kind
+    return None
 
 
 def kind_of(directory: str | Path) -> str:
     """Return the family of a checkpoint: `"bert"`, `"gpt2"` or `"bart"`; refuse others."""
-    path = config_path(directory)
-    kind = read_json(path).get("model_type") if path.name == CONFIG else "bert"
+    read_entries(directory)  # refuses a missing file
+    kind = model_type(directory)
     if kind not in KINDS:
-        raise InputError(
-            f"{path}: model_type is {kind!r}; give a checkpoint of type {', '.join(KINDS)}"
-        )
+        raise InputError(wrong_type(directory, kind))
     return KINDS[kind]
+
+
+def wrong_type(directory: str | Path, kind: str | None, wanted: Sequence[str] = ()) -> str:
+    """Return what is wrong with a checkpoint of a type that is not wanted, and what to do."""
+    path, names = config_path(directory), ", ".join(map(repr, wanted) if wanted else KINDS)
+    if kind is None:
+        return f'{path}: has no model_type; if it is one of {names}, add it: "model_type": "..."'
+    return f"{path}: model_type is {kind!r}; give a checkpoint of type {names}"
 
 
 def saved_settings(directory: str | Path) -> dict:
     """Return the settings that a task saved in `config.json`; empty for a published checkpoint."""
-    settings = read_json(config_path(directory)).get(SETTINGS)
+    settings = read_entries(directory).get(SETTINGS)
     return settings if isinstance(settings, dict) else {}
 
 
 def read_labels(directory: str | Path) -> list[str] | None:
     """Return the label names in `config.json`, by class; None if there are none."""
-    path = config_path(directory)
-    entries = read_json(path)
+    entries = read_entries(directory)
     names = entries.get("id2label")
     if names is None:
         # transformers writes no names where they are its default, of two classes.
-        two = "BertForSequenceClassification" in (entries.get("architectures") or ())
-        return ["LABEL_0", "LABEL_1"] if two else None
+        classes = entries.get("architectures") or ()
+        number = 2 if any(str(name).endswith("Classification") for name in classes) else 0
+        number = entries.get("num_labels", number)  # in old files
+        return [f"LABEL_{i}" for i in range(number)] if number else None
     try:
         return [str(names[str(number)]) for number in range(len(names))]
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: id2label does not name the classes 0, 1, 2, ...; correct it there"
+            f"{config_path(directory)}: id2label does not name the classes 0, 1, 2, ...; correct "
+            "it there"
         ) from error
 
 
@@ -183,44 +288,38 @@ class TensorFiles:
     """
 
     def __init__(self, directory: str | Path):
-        try:
-            import safetensors  # an extra: only checkpoints need it
-        except ImportError as error:
-            raise InputError(
-                f"{directory}: reading {WEIGHTS} needs safetensors; run: pip install safetensors"
-            ) from error
         self.directory = Path(directory)
-        self._types = {}
-        self._file_of = {}
-        self.shapes = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._types: dict[str, str] = {}
+        self._readers: dict[str, Callable[[], np.ndarray]] = {}
         for path in self._paths():
             try:
-                file = safetensors.safe_open(path, framework="numpy")
-            except (safetensors.SafetensorError, OSError) as error:
+                for name, shape, kind, reader in OPEN.get(path.suffix, _opened)(path):
+                    self.shapes[name], self._types[name] = tuple(shape), kind
+                    self._readers[name] = reader
+            # PyTorch raises whatever its unpickler does; also for a file that would run code.
+            except Exception as error:
+                reason = first_line(error) if path.suffix != ".bin" else "or not of tensors only"
                 raise InputError(
-                    f"{path}: damaged or cut off ({first_line(error)}); "
-                    "copy or download the file again"
+                    f"{path}: damaged or cut off ({reason}); copy or download the file again"
                 ) from error
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                part = file.get_slice(name)
-                self._file_of[name] = file
-                self._types[name] = part.get_dtype()
-                self.shapes[name] = tuple(part.get_shape())
 
     def _paths(self):
         """Return the weight files, after checking that those in the index exist."""
-        if (self.directory / WEIGHTS).is_file():
-            return [self.directory / WEIGHTS]
-        index = self.directory / INDEX
-        if not index.is_file():
-            pickled = [name for name in PICKLES if (self.directory / name).exists()]
-            if pickled:
-                raise InputError(
-                    f"{self.directory}: has {pickled[0]} but no {WEIGHTS}; convert it first, "
-                    "with transformers: "
-                    "AutoModel.from_pretrained(directory).save_pretrained(new_directory)"
-                )
-            raise InputError(f"{self.directory}: has no {WEIGHTS}; give a directory that has it")
+        old = False
+        for name, index in ((WEIGHTS, INDEX), (PICKLED, PICKLED_INDEX), (H5, None)):
+            files = [self.directory / file for file in (name, index) if file is not None]
+            file = next((file for file in files if file.is_file()), None)
+            if file is not None and name == PICKLED and not _torch():
+                old = file.name
+            elif file is not None:
+                return [file] if file.name == name else self._indexed(file)
+        if old:
+            raise InputError(_conversion(self.directory, old, self.directory))
+        raise InputError(f"{self.directory}: has no {WEIGHTS}; give a directory that has it")
+
+    def _indexed(self, index):
+        """Return the files that an index names."""
         weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise InputError(f"{index}: names no files (weight_map); download the file again")
@@ -229,7 +328,7 @@ class TensorFiles:
             # A plain name: an index must not point outside its directory.
             if Path(name).name != name or not (self.directory / name).is_file():
                 raise InputError(
-                    f"{self.directory}: {INDEX} names {name!r}, which is not there; "
+                    f"{self.directory}: {index.name} names {name!r}, which is not there; "
                     f"copy or download all {len(names)} files"
                 )
         return [self.directory / name for name in names]
@@ -245,26 +344,90 @@ class TensorFiles:
                 f"{self.directory}: {name} is of type {self._types[name]}; give a checkpoint "
                 "of floats that is not quantized"
             )
-        return self._file_of[name].get_tensor(name).astype(np.float32)
+        return self._readers[name]().astype(np.float32)
+
+
+def _opened(path):
+    """Yield name, shape, type and reader of each tensor of a safetensors file."""
+    file = safetensors.safe_open(path, framework="numpy")
+    for name in file.keys():  # noqa: SIM118 - not a dict
+        part = file.get_slice(name)
+        yield name, part.get_shape(), part.get_dtype(), functools.partial(file.get_tensor, name)
+
+
+def _unpickled(path):
+    """Yield the same of a `pytorch_model.bin`; only PyTorch reads its types, such as bfloat16."""
+    torch = _torch()
+    for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items():
+        if torch.is_tensor(tensor):
+            kind = "F32" if tensor.is_floating_point() else str(tensor.dtype)
+            yield name, tensor.shape, kind, tensor.float().numpy
+
+
+def _from_tensorflow(path):
+    """Yield the same of a `tf_model.h5`, with the names and shapes of PyTorch."""
+    import h5py  # which Keras requires
+
+    found: list = []
+    file = h5py.File(path)
+    file.visititems(lambda name, item: found.append(item) if hasattr(item, "dtype") else None)
+    leaves = {"kernel": "weight", "gamma": "weight", "embeddings": "weight", "beta": "bias"}
+    for tensor in found:
+        # /layer/model/encoder/layer_._0/output/dense/kernel:0, or /layer/name:0 at the top
+        parts = tensor.name.split(":")[0].split("/")
+        *parts, leaf = parts[3:] or parts[-1:]
+        name = re.sub(r"\w+___", "", ".".join((*parts, leaves.get(leaf, leaf)))).replace("_._", ".")
+        shape = tensor.shape[::-1] if leaf == "kernel" else tensor.shape
+        shape = shape[-1:] if leaf == "bias" else shape  # [1, O] of GPT-2
+        kind = "F32" if tensor.dtype.kind == "f" else str(tensor.dtype)
+        yield name, shape, kind, functools.partial(_as_pytorch, tensor, leaf == "kernel", shape)
+
+
+def _as_pytorch(tensor, transposed, shape):
+    return tensor[()].T if transposed else tensor[()].reshape(shape)
+
+
+OPEN = {".bin": _unpickled, ".h5": _from_tensorflow}
+
+
+def _conversion(source, file, directory, revision=None):
+    """Return the message for weights that need PyTorch: what to install, or how to convert them.
+
+    Args:
+        source: directory, or name on the Hub.
+        file: that has the weights.
+        directory: where the config is.
+        revision: on the Hub.
+    """
+    path = config_path(directory)
+    entries = read_json(path) if path.is_file() else {}
+    name = str(next(iter(entries.get("architectures") or ()), ""))
+    auto = next((auto for end, auto in AUTO.items() if name.endswith(end)), None)
+    auto = auto or (f"For{name.partition('For')[2]}" if "For" in name else "")
+    kind, new = model_type(directory), f"{Path(source).name}-converted"
+    first = ""
+    if kind is not None and (path.name != CONFIG or "model_type" not in entries):
+        copy = "" if path.name == CONFIG else f", a copy of {path.name},"
+        first = f'put "model_type": "{kind}" into {path.with_name(CONFIG)}{copy} and '
+    where = repr(str(source)) + ("" if revision is None else f", revision={revision!r}")
+    return (
+        f"{source}: has {file} but no {WEIGHTS}; run: pip install torch, with which it is read as "
+        f'it is, or {first}convert it: python -c "from transformers import AutoModel{auto} as M, '
+        f"AutoTokenizer as T; M.from_pretrained({where}).save_pretrained({new!r}); "
+        f'T.from_pretrained({where}).save_pretrained({new!r})" and give {new}'
+    )
 
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
     """Write a dict of name to float32 array as a safetensors file."""
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        raise InputError(
-            f"writing {path} needs safetensors; run: pip install safetensors"
-        ) from error
     # C order: the format stores the bytes of memory. transformers requires the metadata.
     tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     path = Path(path)
     path.touch()
     mode = path.stat().st_mode  # save_file restricts it to the owner
     try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:
+        safetensors.numpy.save_file(tensors, path, metadata={"format": "pt"})
+    except safetensors.SafetensorError as error:
         raise OSError(errno.EIO, first_line(error)) from error
     path.chmod(mode)
 

@@ -1,7 +1,8 @@
 """Google's BERT checkpoints: names and shapes of their tensors.
 
-In: a directory with `bert_config.json`, `vocab.txt` and one TensorFlow checkpoint
-(`bert_model.ckpt.index` and its data). Out: its tensors by plain names (see `family`). The layout
+In: a directory with `bert_config.json`, `vocab.txt` and a TensorFlow checkpoint
+(`bert_model.ckpt.index` and its data; names differ, and of several it has or `checkpoint` names
+one). Out: its tensors by plain names (see `family`). The layout
 is that of https://github.com/google-research/bert: `bert/encoder/layer_0/...`, with the pretraining
 heads, or the head of its classifier. A key without a plain name is named in an error, never
 guessed.
@@ -14,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.checkpoints.family import Weight
-from tfmodels.checkpoints.files import GOOGLE_CONFIG
+from tfmodels.checkpoints.files import config_path
 from tfmodels.errors import InputError, first_line
 
 # Plain name: name in google-research/bert, where no rule of `google_name` gives it.
@@ -107,20 +108,31 @@ class GoogleTensors:
 
 
 def _checkpoint(directory):
-    """Return the one checkpoint in a directory: the path of its files without their endings."""
+    """Return the checkpoint of a directory: the path of its files without their endings."""
+    if not directory.is_dir():
+        return _complete(directory)  # the path of one
     paths = sorted(path.with_suffix("") for path in directory.glob("*.ckpt*.index"))
     if not paths:
         raise InputError(
-            f"{directory}: has {GOOGLE_CONFIG} but no bert_model.ckpt.index and no "
+            f"{directory}: has {config_path(directory).name} but no bert_model.ckpt.index and no "
             "model.safetensors; give a directory that has one of them"
         )
     if len(paths) > 1:
+        # The file `checkpoint`, which TensorFlow writes beside them, names the newest.
+        state = tf.train.get_checkpoint_state(str(directory))
+        newest = Path(state.model_checkpoint_path).name if state else None
+        paths = [path for path in paths if path.name == newest] or paths
+    if len(paths) > 1:
         raise InputError(
             f"{directory}: has {len(paths)} checkpoints ({', '.join(p.name for p in paths[:5])}); "
-            "leave one there"
+            f"give the path of one, such as {paths[-1]}"
         )
-    path = paths[0]
-    parts = [p.name for p in directory.iterdir() if p.name.startswith(f"{path.name}.data-")]
+    return _complete(paths[0])
+
+
+def _complete(path):
+    """Return the path of a checkpoint whose data files are all there."""
+    parts = [p.name for p in path.parent.iterdir() if p.name.startswith(f"{path.name}.data-")]
     if not parts:
         raise InputError(
             f"{path}: has an index but no data file ({path.name}.data-00000-of-00001); "

@@ -8,12 +8,15 @@ queries, keys and values side by side.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfmodels.checkpoints.family import Family
+from tfmodels.checkpoints.files import GENERATION, folder_of, read_entries
+from tfmodels.checkpoints.tokenizers import Tokenizer
+from tfmodels.files import read_json
 from tfmodels.models.gpt import Gpt
-from tfmodels.text.bpe import BytePairTokenizer
-from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 OUTPUT = "lm_head.weight"
 # Constants in old files: the causal mask and the score of masked positions.
@@ -73,15 +76,43 @@ GPT2 = Gpt2Family()
 read_gpt_config, load_gpt, load_gpt_weights = GPT2.read_config, GPT2.load, GPT2.load_weights
 
 
-def write_gpt(
-    model: Gpt, directory: str | Path, tokenizer: BytePairTokenizer | CharacterTokenizer,
-    settings: dict | None = None,
-) -> None:  # fmt: skip
-    """Write the files of a `Gpt` into an existing directory; arguments as of `Family.write`.
+def read_gpt_ends(directory: str | Path, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the tokens that end what a checkpoint writes.
 
-    `transformers` reads the model as `GPT2LMHeadModel` and a `BytePairTokenizer` as
-    `AutoTokenizer`; only `read_tokenizer` reads a `CharacterTokenizer`.
+    They are those that its files name. A Chinese GPT-2, which has BERT's vocabulary, often names
+    the 50256 of the English one, which it has not: then nothing ends its texts.
+
+    Args:
+        directory: of the checkpoint.
+        tokenizer: its tokenizer, of which the end of a text is taken where the files name none.
+
+    Raises:
+        InputError: a file cannot be read.
     """
-    entries = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
+    path, entries = folder_of(directory) / GENERATION, read_entries(directory)
+    ids = (read_json(path) if path.is_file() else entries).get("eos_token_id")
+    ids = ids if isinstance(ids, list) else [ids]
+    size = GPT2.read_config(directory).vocabulary_size
+    ends = tuple(number for number in ids if isinstance(number, int) and 0 <= number < size)
+    if ends or tokenizer.end_id is None or isinstance(tokenizer, WordPieceTokenizer):
+        return ends
+    return (tokenizer.end_id,)
+
+
+def write_gpt(
+    model: Gpt, directory: str | Path, tokenizer: Tokenizer, settings: dict | None = None,
+    ends: Sequence[int] | None = None,
+) -> None:  # fmt: skip
+    """Write the files of a `Gpt` into an existing directory; other arguments as of `Family.write`.
+
+    `transformers` reads the model as `GPT2LMHeadModel` and the tokenizer as `AutoTokenizer`; only
+    `read_tokenizer` reads a `CharacterTokenizer`.
+
+    Args:
+        ends: the tokens that end what it writes; the `end_id` of the tokenizer if not given.
+    """
+    entries: dict = {"architectures": ["GPT2LMHeadModel"], "embd_pdrop": model.config.dropout}
     entries |= {"bos_token_id": tokenizer.end_id, "eos_token_id": tokenizer.end_id}
+    if ends is not None:
+        entries["eos_token_id"] = ends[0] if len(ends) == 1 else list(ends) or None
     GPT2.write(model, directory, tokenizer, entries, settings)

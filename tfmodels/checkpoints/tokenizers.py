@@ -6,74 +6,89 @@ fields as `transformers` and `tokenizers` document them; Google's directories ha
 `vocab.txt`.
 """
 
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
-from tfmodels.checkpoints.files import find_checkpoint, is_google, model_type
+from tfmodels.checkpoints.files import find_checkpoint, folder_of
+from tfmodels.checkpoints.tokenizer_files import (
+    BART_TOKENS,
+    BYTE_PAIR_CLASSES,
+    FAST,
+    GPT_TOKENS,
+    JAPANESE,
+    LARGEST_GAP,
+    OPTIONS,
+    WORD_PIECE_CLASSES,
+    TokenizerFiles,
+)
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
-from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
+from tfmodels.text.bpe import BytePairTokenizer, split_merges
 from tfmodels.text.character_tokens import CharacterTokenizer
-from tfmodels.text.wordpiece import WordPieceTokenizer, split_vocabulary
+from tfmodels.text.whole_tokens import AddedToken
+from tfmodels.text.wordpiece import (
+    CONTINUATION,
+    MAX_WORD_CHARACTERS,
+    SPECIAL_NAMES,
+    WordPieceTokenizer,
+    continues,
+    read_text,
+    split_vocabulary,
+)
 
 Tokenizer = WordPieceTokenizer | BytePairTokenizer | CharacterTokenizer
 
-VOCABULARY, OPTIONS, FAST = "vocab.txt", "tokenizer_config.json", "tokenizer.json"
+VOCABULARY, IDS, MERGES = "vocab.txt", "vocab.json", "merges.txt"
 CHARACTERS = "characters.json"  # of a `CharacterTokenizer`, unknown to `transformers`
+AGAIN = "copy or download the file again"
 # Options of WordPiece: name in tokenizer_config.json, name in tokenizer.json, and default.
 WORD_PIECE = {
-    "lowercase": ("do_lower_case", "lowercase", True),
+    "lowercase": ("do_lower_case", "lowercase", None),
     "strip_accents": ("strip_accents", "strip_accents", None),
     "split_cjk": ("tokenize_chinese_chars", "handle_chinese_chars", True),
 }
-# The default token for the end of a text, by the type of the model.
-ENDS = {"bart": "</s>", "transformer": "</s>"}
 
 
 def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer:
     """Return the tokenizer of a checkpoint.
 
     Args:
-        source: directory, or name on the Hugging Face Hub. The options are read from
-            `tokenizer_config.json`, or from `tokenizer.json`; where a directory of Google's has
-            neither, text keeps its case and accents if a token has an upper-case letter.
+        source: directory, or name on the Hugging Face Hub. All files of its tokenizer are read
+            together (see `tokenizer_files`). Where none says it, text keeps its case and accents
+            if a token has an upper-case letter.
         revision: branch, tag or commit on the Hub.
 
     Returns:
         `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`. That of a BART is a
-        `BytePairTokenizer` whose `end_of_text` is `</s>`, with its other special tokens as
-        ordinary ones.
+        `BytePairTokenizer` whose `end_of_text` is `</s>`.
 
     Raises:
-        InputError: the files are missing, or of another kind of tokenizer.
+        InputError: the files are missing, contradict each other, or are of another kind of
+            tokenizer.
     """
-    directory = find_checkpoint(source, revision)
+    directory = folder_of(find_checkpoint(source, revision, weights=False))
     if (directory / CHARACTERS).is_file():
         return _read_characters(directory / CHARACTERS)
-    if (directory / VOCABULARY).is_file():
-        try:
-            text = (directory / VOCABULARY).read_bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{directory / VOCABULARY}: not UTF-8; download the file again"
-            ) from error
-        return _word_pieces(directory, split_vocabulary(text))
-    vocabulary, merges = directory / "vocab.json", directory / "merges.txt"
-    if vocabulary.is_file() and merges.is_file():
-        return BytePairTokenizer.from_files(vocabulary, merges, **_byte_pair_options(directory))
-    path = directory / FAST
-    if not path.is_file():
+    files = TokenizerFiles(directory)
+    kind = files.model.get("type")
+    pairs = (directory / IDS).is_file() and (directory / MERGES).is_file()
+    if (directory / VOCABULARY).is_file() and not (pairs and files.is_class(BYTE_PAIR_CLASSES)):
+        return _word_pieces(directory, files, _lines(directory / VOCABULARY))
+    if not pairs and not files.fast:
         raise InputError(
             f"{directory}: has no vocab.txt, no vocab.json with merges.txt and no tokenizer.json; "
             "add the files of the tokenizer that the model was trained with"
         )
-    content = read_json(path)
-    model = content.get("model")
-    kind = model.get("type") if isinstance(model, dict) else None
-    if kind == "WordPiece":
-        return _word_pieces(directory, _in_order(path, content["model"].get("vocab")))
-    if kind != "BPE" or model_type(directory) == "bert":
-        raise InputError(f"{path}: a tokenizer of another kind than the model's; add a vocab.txt")
-    return BytePairTokenizer(*_byte_pairs(path, content), **_byte_pair_options(directory))
+    if kind == "WordPiece" and not pairs:
+        return _word_pieces(directory, files, None)
+    if files.model_type == "bert" or not (pairs or kind == "BPE"):
+        raise InputError(
+            f"{directory / (IDS if pairs else FAST)}: a tokenizer of another kind "
+            f"({'BPE' if pairs else kind}) than the model's; add a vocab.txt"
+        )
+    return _byte_pairs(directory, files, pairs)
 
 
 def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int) -> None:
@@ -88,28 +103,37 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
         InputError: a token that does not fit on one line.
         OSError: a file cannot be written.
     """
-    directory, options = Path(directory), tokenizer.get_config()
+    directory, options = Path(directory), dict[str, Any](tokenizer.get_config())
     entries: dict = {"model_max_length": max_length}
     if isinstance(tokenizer, CharacterTokenizer):
         write_json(directory / CHARACTERS, {"vocabulary": tokenizer.vocabulary, **options})
         return
     if isinstance(tokenizer, WordPieceTokenizer):
-        for number, token in enumerate(tokenizer.vocabulary):
+        for number, token in enumerate(tokenizer.pieces):
             if "\n" in token or token.endswith("\r"):
                 raise InputError(f"token {number}, {token!r}, holds a line break; remove it")
-        text = "".join(f"{token}\n" for token in tokenizer.vocabulary)
+        text = "".join(f"{token}\n" for token in tokenizer.pieces)
         (directory / VOCABULARY).write_bytes(text.encode("utf-8"))
         entries |= {name: options[option] for option, (name, *_) in WORD_PIECE.items()}
-        entries |= {"tokenizer_class": "BertTokenizer"}
+        entries |= {"tokenizer_class": "BertTokenizer", **options.get("special_tokens", {})}
+        if options.get("split_characters"):
+            words = "basic" if options["clean"] else "mecab"
+            entries |= {"tokenizer_class": JAPANESE, "word_tokenizer_type": words,
+                        "subword_tokenizer_type": "character"}  # fmt: skip
     else:
-        ids = {token: number for number, token in enumerate(tokenizer.vocabulary)}
-        write_json(directory / "vocab.json", ids)
+        ids = {token: number for number, token in enumerate(tokenizer.pieces)}
+        write_json(directory / IDS, ids)
         lines = ["#version: 0.2", *(f"{left} {right}" for left, right in tokenizer.merges)]
         text = "\n".join(lines) + "\n"
-        (directory / "merges.txt").write_text(text, encoding="utf-8", newline="\n")
+        (directory / MERGES).write_text(text, encoding="utf-8", newline="\n")
         end = options["end_of_text"] if tokenizer.end_id is not None else None
         entries |= {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False}
         entries |= {"bos_token": end, "eos_token": end, "unk_token": end}
+    if added := options.get("added_tokens"):
+        entries["added_tokens_decoder"] = {
+            tokenizer.vocabulary.index(token["content"]): {**token, "single_word": False}
+            for token in added
+        }
     write_json(directory / OPTIONS, entries)
 
 
@@ -123,22 +147,101 @@ def _read_characters(path):
         ) from error
 
 
-def _word_pieces(directory, vocabulary):
-    path, place = directory / OPTIONS, 0
-    entries = read_json(path) if path.exists() else {}
-    if not entries and is_google(directory):
-        entries = {"do_lower_case": not _is_cased(vocabulary)}
-    elif not entries and (directory / FAST).exists():
-        path, place = directory / FAST, 1
-        entries = read_json(path).get("normalizer")
-        if not isinstance(entries, dict) or entries.get("type") != "BertNormalizer":
-            raise InputError(f"{path}: its normalizer is not BERT's; add a tokenizer_config.json")
+def _lines(path):
+    """Return the tokens of a `vocab.txt`, which may hold JSON of `tokenizers`."""
+    text = read_text(path, "vocabulary", AGAIN)
+    if not text.startswith("{"):
+        return split_vocabulary(text)
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return split_vocabulary(text)
+    model = content.get("model", content)
+    return _in_order(path, model.get("vocab", model) if isinstance(model, dict) else None)
+
+
+def _word_pieces(directory, files, tokens):
+    """Return the tokenizer of a vocabulary, or of that in `tokenizer.json` if it is None."""
+    normalizer, path = {}, directory / VOCABULARY
+    words = files.japanese_words()
+    if words is None:
+        files.check_class(WORD_PIECE_CLASSES)
+    if files.fast:
+        path = directory / FAST
+        if files.model.get("type") != "WordPiece":
+            raise InputError(
+                f"{path}: holds a {files.model.get('type')}, and the directory has {VOCABULARY}; "
+                "remove the file that the model was not trained with"
+            )
+        theirs = _in_order(path, files.model.get("vocab"))
+        if tokens is not None:
+            _check_same(directory, tokens, theirs)
+        tokens = theirs if tokens is None else tokens
+        _check_model(path, files.model)
+        normalizer = files.check_part("normalizer", "BertNormalizer", clean_text=True)
+        files.check_part("pre_tokenizer", "BertPreTokenizer")
+    _check_not_sentencepiece(path, tokens)
     options = {}
-    for option, (*names, default) in WORD_PIECE.items():
-        value = options[option] = entries.get(names[place], default)
-        if not isinstance(value, bool) and (option != "strip_accents" or value is not None):
-            raise InputError(f"{path}: {names[place]} is {value!r}; it must be true or false")
-    return WordPieceTokenizer(vocabulary, **options)
+    for option, (name, there, default) in WORD_PIECE.items():
+        value = files.option(name, normalizer, there)
+        if value is not None and not isinstance(value, bool):
+            raise InputError(
+                f"{directory / OPTIONS}: {name} is {value!r}; it must be true or false"
+            )
+        options[option] = default if value is None else value
+    if words is not None:
+        options |= {"split_cjk": False, "split_characters": True, "clean": words == "basic"}
+        options["lowercase"] = bool(options["lowercase"])
+        options["strip_accents"] = options["lowercase"] and options["clean"]
+    special = files.special_tokens()
+    names = {name: special.get(name, token) for name, token in SPECIAL_NAMES.items()}
+    tokens, added = files.with_added(tokens, special | {
+        name: token for name, token in names.items() if token in tokens
+    })  # fmt: skip
+    present = {*tokens, *(token.content for token in added)}
+    missing = [name for name in names if names[name] not in present and name != "mask_token"]
+    if missing:
+        raise InputError(
+            f"{path}: has no {', '.join(names[name] for name in missing)}; name the tokens that "
+            f"the model was trained with in {OPTIONS}, as {', '.join(missing)}"
+        )
+    if options["lowercase"] is None:
+        options["lowercase"] = not _is_cased(set(tokens) - {token.content for token in added})
+    plain = [AddedToken(token, special=True) for token in names.values()]
+    added = [token for token in added if token not in plain]
+    changed = {name: names[name] for name in names if names[name] != SPECIAL_NAMES[name]}
+    return WordPieceTokenizer(tokens, **options, special_tokens=changed, added_tokens=added)
+
+
+def _check_same(directory, tokens, theirs):
+    """Refuse a `vocab.txt` whose ids are not those of `tokenizer.json`."""
+    for number, (ours, other) in enumerate(zip(tokens, theirs, strict=False)):
+        # `tokenizers` removes blanks at the end of a line.
+        if ours.strip() and other.strip() and ours.strip() != other.strip():
+            raise InputError(
+                f"{directory / VOCABULARY}, line {number + 1}: {ours!r}, and token {number} of "
+                f"{FAST} is {other!r}; remove the file that the model was not trained with"
+            )
+
+
+def _check_model(path, model):
+    """Refuse a WordPiece that splits words in another way."""
+    expected = {"continuing_subword_prefix": CONTINUATION,
+                "max_input_chars_per_word": MAX_WORD_CHARACTERS}  # fmt: skip
+    for name, value in expected.items():
+        if model.get(name, value) != value:
+            raise InputError(
+                f"{path}: {name} is {model[name]!r}; give a checkpoint where it is {value!r}"
+            )
+
+
+def _check_not_sentencepiece(path, tokens):
+    marked = sum(token.startswith("\u2581") and len(token) > 1 for token in tokens)
+    if marked > sum(map(continues, tokens)):
+        raise InputError(
+            f"{path}: {marked} tokens begin with '\u2581', as those of SentencePiece; give a "
+            "checkpoint whose tokenizer is BERT's WordPiece"
+        )
 
 
 def _is_cased(vocabulary):
@@ -150,48 +253,66 @@ def _is_cased(vocabulary):
 
 
 def _in_order(path, ids):
-    """Return the tokens of a dict of token to id, in the order of their ids."""
+    """Return the tokens of a dict of token to id, in the order of their ids; "" in a gap."""
     try:
-        complete = sorted(ids.values()) == list(range(len(ids)))
+        token_of = {number: token for token, number in ids.items()}
+        size = max(token_of, default=-1) + 1
+        whole = all(type(number) is int and number >= 0 for number in token_of)
     except (AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged; copy or download the file again") from error
-    if not complete:
+    if not whole or len(token_of) != len(ids) or size > len(ids) + LARGEST_GAP:
+        raise InputError(f"{path}: the token ids do not run from 0 up, each once; {AGAIN}")
+    return [token_of.get(number, "") for number in range(size)]
+
+
+def _byte_pairs(directory, files, pairs):
+    """Return the tokenizer of `vocab.json` and `merges.txt`, or of `tokenizer.json` alone."""
+    files.check_class(BYTE_PAIR_CLASSES)
+    path = directory / (IDS if pairs else FAST)
+    if files.option("add_prefix_space", {}):
         raise InputError(
-            f"{path}: the token ids do not run from 0 up; add vocab.txt, or vocab.json and "
-            "merges.txt"
+            f"{directory / OPTIONS}: add_prefix_space is True; give a checkpoint where it is False"
         )
-    return sorted(ids, key=ids.get)
+    if files.fast:
+        files.check_part("normalizer", None)
+        files.check_part("pre_tokenizer", "ByteLevel", add_prefix_space=False, use_regex=True)
+    if pairs:
+        tokens = _in_order(path, read_json(path))
+        text = read_text(directory / MERGES, "merges", AGAIN)
+        merges = split_merges(text, f"merges {directory / MERGES}")
+    else:
+        tokens = _in_order(path, files.model.get("vocab"))
+        merges = _merges(path, files.model)
+    tokens = _with_rows(tokens, merges, files.rows)
+    defaults = {"bart": BART_TOKENS, "transformer": {"eos_token": "</s>"}}
+    defaults = defaults.get(files.model_type, GPT_TOKENS)
+    special = {role: token for role, token in defaults.items()
+               if token in tokens and not files.names_no(role)}  # fmt: skip
+    special |= files.special_tokens()
+    tokens, added = files.with_added(tokens, special)
+    if "" in tokens:
+        raise InputError(
+            f"{path}: the token ids do not run from 0 up: {tokens.index('')} has none; {AGAIN}"
+        )
+    end = special.get("eos_token")
+    added = [dataclasses.replace(token, normalized=False) for token in added]
+    added = [token for token in added if token != AddedToken(end or "", special=True)]
+    return BytePairTokenizer(tokens, merges, end_of_text=end, added_tokens=added)
 
 
-def _byte_pair_options(directory):
-    """Return the options in `tokenizer_config.json`, or their defaults without it."""
-    path = directory / OPTIONS
-    entries = read_json(path) if path.exists() else {}
-    _check_no_space(path, entries)
-    end = entries.get("eos_token", ENDS.get(model_type(directory), END_OF_TEXT))
-    end = end.get("content") if isinstance(end, dict) else end  # a token with settings
-    if end is not None and not isinstance(end, str):
-        raise InputError(f"{path}: eos_token is {end!r}; it must be a token or null")
-    return {"end_of_text": end}
+def _with_rows(tokens, merges, rows):
+    """Return a vocabulary without the tokens at its end that have no embedding and no text has.
+
+    `facebook/bart-large-cnn`, for example, has `<mask>` after the token of its last embedding.
+    """
+    made = {left + right for left, right in merges}
+    needed = any(len(token) < 2 or token in made for token in tokens[rows:])  # bytes have one
+    return tokens if needed else tokens[:rows]
 
 
-def _byte_pairs(path, content):
-    """Return vocabulary and merges of the content of a `tokenizer.json`."""
-    model, splitter = content["model"], content.get("pre_tokenizer") or {}
-    if splitter.get("type") != "ByteLevel":
-        raise InputError(f"{path}: not a byte-level BPE; add its vocab.json and merges.txt")
-    _check_no_space(path, splitter)
+def _merges(path, model):
     try:
-        ids = dict(model["vocab"])
-        ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
-        merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-        return _in_order(path, ids), [(left, right) for left, right in merges]
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        return [(left, right) for left, right in pairs]
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: damaged; copy or download the file again") from error
-
-
-def _check_no_space(path, entries):
-    if entries.get("add_prefix_space"):
-        raise InputError(f"{path}: add_prefix_space is True; give a checkpoint where it is False")

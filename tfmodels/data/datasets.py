@@ -5,21 +5,23 @@ texts are tokenized in chunks.
 """
 
 import contextlib
+import io
 import itertools
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import tensorflow as tf
 
+from tfmodels.data.lines import LineFile, check_encoding
 from tfmodels.data.rows import Row, Source
-from tfmodels.data.tables import open_source
+from tfmodels.data.tables import is_table, open_source
 from tfmodels.errors import InputError
 
 _CHUNK_ROWS = 256
+_TEXT_FILE = "a file with one text per line"
 _CHUNK_CHARACTERS = 4 << 20  # a chunk of this size gets no more rows
-_TABLES = (".tsv", ".csv", ".jsonl", ".gz")
 
 
 def chunk_dataset(
@@ -93,13 +95,17 @@ def _grouped(items: Iterator[tuple], maximum: int) -> Iterator[list[tuple]]:
         yield group
 
 
-def text_chunks(texts: Sequence[str], file: str | None, column: str) -> Iterator[list[str]]:
+def text_chunks(
+    texts: Sequence[str], file: str | None, column: str, encoding: str | None = None, **table: Any
+) -> Iterator[list[str]]:
     """Yield texts for prediction: the given ones, else those of a file, else of standard input.
 
     Args:
         texts: texts of the command line.
         file: a table with the column `column`, or a file with one text per line.
         column: name of the column.
+        encoding: of a file or of standard input; see `tables.open_source`.
+        table: further options of `open_source`.
 
     Yields:
         Lists of strings: all of `texts`, up to 256 texts of the file, or one line of standard
@@ -119,31 +125,37 @@ def text_chunks(texts: Sequence[str], file: str | None, column: str) -> Iterator
     if texts:
         yield list(texts)
         return
-    if file is not None and file.lower().endswith(_TABLES):
-        rows: Iterable[str] = (values[0] for _, values in open_source(file, [column]).rows())
+    if file is not None and is_table(file):
+        source = open_source(file, [column], encoding=encoding, **table)
+        rows: Iterable[str] = (values[0] for _, values in source.rows())
     else:
-        rows = _lines(file)
+        lines = _Texts(file, ("text",), _TEXT_FILE, encoding) if file else _Input(encoding)
+        rows = lines.texts()
     # A process that writes to standard input may wait for the answer to each line.
     for group in _grouped(((row,) for row in rows), _CHUNK_ROWS if file else 1):
         yield [row for (row,) in group]
 
 
-def _lines(file: str | None) -> Iterator[str]:
-    """Yield the lines of a file or of standard input."""
-    name = "standard input" if file is None else file
-    try:
-        stream = sys.stdin.buffer if file is None else open(file, "rb")
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}; give a file with one text per line") from None
-    number = 0
-    with contextlib.nullcontext() if file is None else stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{name}:{number}: byte {error.start + 1} of the line is not UTF-8; "
-                    "save it as UTF-8"
-                ) from None
-    if file is not None and number == 0:
-        raise InputError(f"{name}: the file is empty; give a file with one text per line")
+class _Texts(LineFile):
+    """The lines of a file as texts."""
+
+    def texts(self) -> Iterator[str]:
+        text = None
+        with self._open() as (stream, offset):
+            for *_, text in self._lines(stream, offset, 1):
+                yield text.rstrip("\r\n")
+        if text is None and not isinstance(self, _Input):
+            raise InputError(f"{self.name}: the file is empty; give {_TEXT_FILE}")
+
+
+class _Input(_Texts):
+    """The lines of standard input."""
+
+    def __init__(self, encoding: str | None) -> None:
+        Source.__init__(self, "standard input", ("text",))
+        self._encoding, self._packed = check_encoding(encoding), False
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[tuple[BinaryIO, int]]:
+        stream: Any = sys.stdin.buffer
+        yield self._after_mark(stream if hasattr(stream, "peek") else io.BufferedReader(stream))

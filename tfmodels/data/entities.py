@@ -3,7 +3,10 @@
 `open_entities` opens files (also `.gz`) and data sets by name:
 
     train.txt  .conll  .bio  .tsv ...    one token and its tag per line (CoNLL); see `conll`
-    train.jsonl                          {"text": ..., "entities": [{"type", "start", "end"}]}
+    ner_dataset.csv                      Kaggle's table of sentences, words and tags
+    train.jsonl                          {"text": ..., "entities": [{"type", "start", "end"}]}, or
+                                         doccano's export
+    train.json                           an array of such objects, or Label Studio's export
     tfds:conll2003  tfds:wikiann/en      TensorFlow Datasets of tokens and tags
 
 `as_entities` accepts data in memory:
@@ -19,14 +22,20 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfmodels.data.conll import KINDS, ColumnFile, TfdsTokens, joined
+from tfmodels.data.conll import (
+    ColumnFile,
+    TfdsTokens,
+    TokenTable,
+    agreed_scheme,
+    joined,
+    separator,
+)
 from tfmodels.data.memory import MemorySource, as_list, check_text
-from tfmodels.data.rows import Row, Source
-from tfmodels.data.spans import COLUMNS, EntitySource, JsonSpans, checked_entities
+from tfmodels.data.rows import Row, Source, visible
+from tfmodels.data.spans import COLUMNS, EntitySource, JsonArray, JsonSpans, checked_entities
 from tfmodels.errors import InputError
-from tfmodels.text.tags import TagError, check_scheme, detect_scheme, labels_of
+from tfmodels.text.tags import TagError, check_scheme, labels_of
 
-_OTHER_TABLES = (".csv", ".json")
 _EXPECTED = (
     "give fit(texts, spans), where spans[i] is a list of {'type', 'start', 'end'}, or "
     "fit(words, tags), where words[i] and tags[i] are lists of strings"
@@ -35,17 +44,18 @@ _EXPECTED = (
 
 def open_entities(
     spec: str | os.PathLike, *, scheme: str | None = None, token_column: int = 0,
-    tag_column: int = -1, join: str | None = None,
+    tag_column: int = -1, join: str | None = None, encoding: str | None = None,
 ) -> EntitySource:  # fmt: skip
     """Open texts with entities and check that there are any.
 
     Args:
         spec: path or name; see the top of this module.
         scheme: scheme of the tags, one of `tags.SCHEMES`; None selects the scheme with the minimum
-            number of violations in the whole source.
+            number of violations in the whole source, and mends and counts these.
         token_column: column of a CoNLL file, counted from 0, or from -1 at the end.
         tag_column: likewise.
         join: separator of two tokens; None uses a space, or none in Chinese and Japanese text.
+        encoding: of a file without a byte order mark; UTF-8 if not given.
 
     Raises:
         InputError: the source is missing, unreadable or empty, or lacks a column; a tag is
@@ -57,11 +67,12 @@ def open_entities(
     if spec.startswith("tfds:"):
         return TfdsTokens(spec, scheme, join)
     name = spec.lower().removesuffix(".gz")
-    if name.endswith(_OTHER_TABLES):
-        raise InputError(f"{spec}: unknown kind of source; give {KINDS}")
     if name.endswith(".jsonl"):
-        return JsonSpans(spec)
-    return ColumnFile(spec, scheme, token_column, tag_column, join)
+        return JsonSpans(spec, encoding)
+    if name.endswith(".json"):
+        return JsonArray(spec, encoding)
+    kind = TokenTable if name.endswith(".csv") else ColumnFile
+    return kind(spec, scheme, token_column, tag_column, join, encoding)
 
 
 class _EntityRows(EntitySource, MemorySource):
@@ -127,16 +138,22 @@ def _of_words(sentences: list, tags: list) -> Iterator[tuple]:
                 f"row {number}: {len(words)} words and {len(names)} tags; give a tag for each word"
             )
         for word, name in zip(words, names, strict=True):
-            if not isinstance(word, str) or not word.strip() or not isinstance(name, str):
+            if not isinstance(word, str) or not isinstance(name, str):
                 raise InputError(
                     f"row {number}: the word {word!r} with the tag {name!r}; give strings such as "
-                    "'Ann' with 'B-PER', and remove empty words"
+                    "'Ann' with 'B-PER'"
                 )
-        rows.append((words, names))
-    scheme = detect_scheme(names for _, names in rows)
+        rows.append((words, list(map(visible, names))))
+
+    scheme = agreed_scheme(
+        "the rows",
+        lambda number: f"row {number}",
+        lambda: ((names, [number] * len(names)) for number, (_, names) in enumerate(rows)),
+    )
+    join = separator(word for words, _ in rows for word in words)
     for number, (words, names) in enumerate(rows):
         try:
-            yield joined(words, names, scheme, None)
+            yield joined(words, names, scheme, join, mend=True)
         except TagError as error:
             raise InputError(f"row {number}: {error}") from None
 

@@ -12,6 +12,8 @@ from tfmodels.data.rows import Row, Source, canonical_label, text_of
 from tfmodels.errors import InputError
 
 WEIGHT = "weight"  # name of the column of sample weights
+# What pandas makes of missing values with astype(str); None and "" may be meant.
+_MISSING_WORDS = ("nan", "NaN", "<NA>", "NaT")
 _TEXTS = "give a list of strings, a tf.data.Dataset or rows of tfmodels.data"
 
 
@@ -53,6 +55,8 @@ class DatasetSource(Source):
     def __init__(self, dataset: Any, columns: Sequence[str]) -> None:
         import tensorflow as tf
 
+        if not isinstance(dataset, tf.data.Dataset):
+            raise InputError("distributed data: give the dataset itself, fit distributes it")
         spec = dataset.element_spec
         parts = spec if isinstance(spec, tuple) else (spec,)
         remedy = f"give a dataset of ({', '.join(columns)})" if columns[1:] else "give one of texts"
@@ -192,18 +196,20 @@ def check_text(value: Any, number: int) -> str:
 def _value(value: Any, number: int, column: str) -> str:
     """Return a label, a target or a weight as text."""
     value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bytes):
+        value = check_text(value, number)
     place = f"row {number}: the {column}"
     if isinstance(value, list | tuple):
         raise InputError(
             f"{place} {str(value)[:60]} is a list; give one for each text (y.argmax(-1) of one-hot "
             "labels)"
         )
-    if value is None or value != value:
-        raise InputError(f"{place} is {value}; give one for each text")
+    if _is_missing(value):
+        raise InputError(f"{place} is {value}; give one for each text, or remove the row")
     try:
         if column == WEIGHT and not 0 <= float(value) < math.inf:
             raise ValueError
-        if isinstance(value, str | bytes):
+        if isinstance(value, str):
             return check_text(value, number)
         return canonical_label(text_of(value))
     except (TypeError, ValueError) as error:
@@ -211,3 +217,13 @@ def _value(value: Any, number: int, column: str) -> str:
             raise
         expected = "a number of 0 or more" if column == WEIGHT else "a string or an integer"
         raise InputError(f"{place} is {value!r:.60}; give {expected}") from None
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a label, a target or a weight is None, NaN or pandas' NA."""
+    if isinstance(value, str):
+        return value in _MISSING_WORDS
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # of pandas.NA
+        return True

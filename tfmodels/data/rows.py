@@ -12,14 +12,15 @@ rows pass through a shuffle buffer.
 import collections
 import hashlib
 import json
+import math
 import random
 import re
-import reprlib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 
 _BUFFER_ROWS = 65_536  # maximum number of rows in the shuffle buffer
 _BUFFER_CHARACTERS = 8 << 20  # maximum number of characters in it
@@ -27,9 +28,12 @@ _BUFFER_CHARACTERS = 8 << 20  # maximum number of characters in it
 _MAX_LABELS = 10_000
 _LABEL_CHARACTERS = 200
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(\.0+)?", re.ASCII)
-
-brief = reprlib.Repr()  # keeps values in messages short and on one line
-brief.maxstring, brief.maxlist, brief.maxtuple = 60, 30, 30
+# Characters that nobody sees: controls, soft hyphen, zero-width space, marks of direction, byte
+# order mark. Joiners shape Persian, Indic and emoji, and stay between such characters.
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e"
+    r"\u2060-\u206f\ufeff]|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,20 @@ class Row(NamedTuple):
     values: tuple[Any, ...]  # one for each column of the source
 
 
+def visible(value: str) -> str:
+    """Return a label or a tag as it is seen, so that two that look the same are equal.
+
+    Invisible characters are removed, runs of white space are one space with none at the ends, and
+    accents are composed with their letter (NFC).
+    """
+    if value.isascii() and value.isprintable() and "  " not in value:
+        return value.strip()
+    return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", value)).split())
+
+
 def canonical_label(value: str) -> str:
-    """Return a label in canonical form: without surrounding whitespace, and 1 for 1.0."""
-    value = value.strip()
+    """Return a label in canonical form: as it is seen (`visible`), and 1 for 1.0."""
+    value = visible(value)
     whole = _WHOLE_NUMBER.fullmatch(value)
     return whole[1] if whole else value
 
@@ -66,7 +81,7 @@ def text_of(value: Any) -> str:
     """Return a scalar as text, in JSON notation."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float) and math.isfinite(value):
         return json.dumps(value)
     raise TypeError(f"{brief.repr(value)} is not text, a number or true/false")
 
@@ -91,6 +106,11 @@ class Source:
         self.columns = tuple(columns)
         self.failure: InputError | None = None
         self._fingerprint: str | None = None
+
+    @property
+    def whole(self) -> "Source":
+        """The source that this one is a part of, or itself."""
+        return self
 
     def rows(self, *, seed: int | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Read every row once.

@@ -1,22 +1,31 @@
-"""Texts with entities as character spans: JSONL files, and validation of the spans.
+"""Texts with entities as character spans: JSON files, and validation of the spans.
 
-A line of a file is such as `{"text": "Ann Lee", "entities": [{"type": "PER", "start": 0, "end":
-7}]}`. The key of the list can be `spans`, and a span can be `{"label", "start", "end"}` or
-`[0, 7, "PER"]`. Offsets are indices into the Python string, the end exclusive.
+A line of a `.jsonl` file is such as `{"text": "Ann Lee", "entities": [{"type": "PER", "start": 0,
+"end": 7}]}`. The key of the list can be `spans`, and a span can be `{"label", "start", "end"}` or
+`[0, 7, "PER"]`. The exports of doccano (`.jsonl`) and of Label Studio (`.json`, an array of such
+objects) are read as they are. Offsets are indices into the Python string, the end exclusive; white
+space at the ends of an entity does not belong to it.
 """
 
 import collections
+import json
 import numbers
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tfmodels.data.rows import Source
+from tfmodels.data.lines import LineFile
+from tfmodels.data.rows import Row, Source, text_of, visible
 from tfmodels.data.tables import FileSource
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 
 Entity = tuple[str, int, int]  # type, start, end
 COLUMNS = ("text", "entities")
+KINDS = "a CoNLL file, a .jsonl or .json file (or .gz of one) or tfds:NAME"
+_KEYS = ("entities", "spans", "annotations", "label", "labels")  # the last two of doccano
+# Other units that editors count offsets in: UTF-16 (JavaScript, Java) and bytes.
+_UNITS = {"utf-16-le": 2, "utf-8": 1}
 
 
 class EntitySource(Source):
@@ -41,19 +50,99 @@ class EntitySource(Source):
 class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        super().__init__(path, ("text",))
+    def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
+        super().__init__(path, (), encoding=encoding, missing="keep")
         self.columns = COLUMNS
 
     def _json_values(self, row, line):
-        (text,) = super()._json_values(row, line)
-        keys = [key for key in ("entities", "spans") if key in row]
         try:
-            if len(keys) != 1 or not isinstance(row[keys[0]], list):
-                raise TypeError('give one list, under "entities" or "spans"')
-            return text, checked_entities(row[keys[0]], text)
+            values = _text_and_entities(row)
         except TypeError as error:
             raise InputError(f"{self.place(line)}: {error}") from None
+        if values is None:
+            raise InputError(f"{self.place(line)}: no annotation; annotate it or remove the line")
+        return values
+
+
+class JsonArray(EntitySource, LineFile):
+    """Texts and entities of a file that is one JSON array, such as Label Studio's export."""
+
+    def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
+        super().__init__(path, COLUMNS, KINDS, encoding)
+        with self._open() as (stream, offset):
+            content = "".join(text for *_, text in self._lines(stream, offset, 1))
+        try:
+            items = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{self.name}: not valid JSON ({error}); if each line is an object, name the file "
+                ".jsonl"
+            ) from None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise InputError(f"{self.name}: not an array of objects; give {KINDS}")
+        self._rows = list(self._read(items))
+        if len(self._rows) < len(items):
+            print(
+                f"{self.name}: {len(items) - len(self._rows)} of {len(items)} texts have no "
+                "annotation and are left out",
+                file=sys.stderr,
+            )
+
+    def place(self, line: int) -> str:
+        return f"{self.name}: item {line}"
+
+    def _read(self, items: list[dict]) -> Iterator[Row]:
+        for line, item in enumerate(items, start=1):
+            try:
+                values = _text_and_entities(item)
+            except TypeError as error:
+                raise InputError(f"{self.place(line)}: {error}") from None
+            if values is not None:
+                yield Row(line - 1, line, values)
+
+    def _in_order(self):
+        return iter(self._rows)
+
+    def _in_block_order(self, rng):
+        return iter(rng.sample(self._rows, len(self._rows)))
+
+
+def _text_and_entities(row: dict) -> tuple[str, tuple[Entity, ...]] | None:
+    """Return the text and the entities of a JSON object; None if nobody has annotated it.
+
+    Raises:
+        TypeError: the object lacks one of them, or an entity is wrong.
+    """
+    if isinstance(row.get("data"), dict) and isinstance(row.get("annotations"), list):
+        # A task of Label Studio: choices and relations are results without labels.
+        done = [given for given in _dicts(row["annotations"]) if not given.get("was_cancelled")]
+        if not done:
+            return None
+        if done[1:]:
+            raise TypeError(f"{len(done)} annotations; keep one")
+        values = _dicts([item.get("value") for item in _dicts(done[0].get("result"))])
+        row = {**row["data"], "entities": [value for value in values if "labels" in value]}
+    key = "text" if "text" in row else "data"  # as some versions of doccano call it
+    if key not in row:
+        raise TypeError(
+            f'no text under "text", only {brief.repr(list(row))}; give an object such as '
+            '{"text": "Ann Lee", "entities": [[0, 7, "PER"]]}'
+        )
+    text = text_of(row[key])
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TypeError(
+            "an unpaired surrogate (\\ud800 to \\udfff), which is not a character; correct the row"
+        ) from None
+    lists = [row[key] for key in _KEYS if isinstance(row.get(key), list)]
+    if len(lists) != 1:
+        raise TypeError('give one list, under "entities" or "spans"')
+    return text, checked_entities(lists[0], text)
+
+
+def _dicts(items: Any) -> list[dict]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def checked_entities(items: Iterable, text: str) -> tuple[Entity, ...]:
@@ -77,31 +166,66 @@ def checked_entities(items: Iterable, text: str) -> tuple[Entity, ...]:
 
 
 def _entity(item: Any, text: str) -> Entity:
-    fields: Any = (None, None, None)
-    if isinstance(item, dict):
-        fields = item.get("type", item.get("label")), item.get("start"), item.get("end")
-    elif isinstance(item, list | tuple) and len(item) == 3:
-        fields = item if isinstance(item[0], str) else (item[2], *item[:2])
-    kind, start, end = fields
+    kind, start, end, own = _fields(item)
     integers = all(isinstance(at, numbers.Integral) and not isinstance(at, bool)
                    for at in (start, end))  # fmt: skip
-    if not isinstance(kind, str) or not kind.strip() or not integers:
+    if not isinstance(kind, str) or not visible(kind) or not integers:
         raise TypeError(
             f'{str(item)[:60]} is not an entity; write {{"type": "PER", "start": 0, "end": 3}} '
             'or [0, 3, "PER"]'
         )
+    if isinstance(own, str):
+        start, end = _in_characters(text, start, end, own)
     if not 0 <= start < end <= len(text):
         raise TypeError(
             f"{kind} from character {start} to {end} is empty or outside the text, which has "
-            f"{len(text)} characters; the end is exclusive"
+            f"{len(text)} characters; count Unicode characters, the end is exclusive"
         )
-    if not text[start:end].strip():
+    first, limit = trimmed(text, start, end)
+    if first == limit:
         raise TypeError(f"{kind} from character {start} to {end} is only whitespace; remove it")
     try:
         kind.encode()
     except UnicodeEncodeError as error:
         raise TypeError(str(error)) from None
-    return kind.strip(), int(start), int(end)
+    return visible(kind), int(first), int(limit)
+
+
+def _fields(item: Any) -> tuple:
+    """Return the type, start and end of an item, and the text that it claims to have, or None."""
+    if isinstance(item, dict):
+        labels = item.get("labels")  # of Label Studio
+        label = labels[0] if isinstance(labels, list) and len(labels) == 1 else None
+        ends = (item.get(key, item.get(f"{key}_offset")) for key in ("start", "end"))
+        return item.get("type", item.get("label", label)), *ends, item.get("text")
+    if isinstance(item, list | tuple) and len(item) == 3:
+        return (*item, None) if isinstance(item[0], str) else (item[2], *item[:2], None)
+    return None, None, None, None
+
+
+def _in_characters(text: str, start: int, end: int, own: str) -> tuple[int, int]:
+    """Return offsets in characters, found by the text that an entity says it has."""
+    if visible(text[start:end]) == visible(own):
+        return start, end
+    for encoding, size in _UNITS.items():
+        data = text.encode(encoding)
+        before, inside = data[: start * size], data[start * size : end * size]
+        if visible(inside.decode(encoding, "replace")) == visible(own):
+            start = len(before.decode(encoding, "replace"))
+            return start, start + len(inside.decode(encoding, "replace"))
+    raise TypeError(
+        f"characters {start} to {end} are {text[start:end][:30]!r}, not {own[:30]!r} as the entity "
+        "says; correct the offsets, which count Unicode characters"
+    )
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the ends of an entity without white space and invisible characters there."""
+    while start < end and not visible(text[start]):
+        start += 1
+    while start < end and not visible(text[end - 1]):
+        end -= 1
+    return start, end
 
 
 def _described(entity: Entity, text: str) -> str:

@@ -24,6 +24,10 @@ class Subset(Source):
         rows = len(numbers) if inside else scan.rows - len(numbers)
         self._scan = dataclasses.replace(scan, rows=rows, held_out=frozenset())
 
+    @property
+    def whole(self) -> Source:
+        return self._source.whole
+
     def scan(self, label_column: str | None = None, *_: Any, **__: Any) -> Scan:
         """Return the number of rows, with the label counts of the whole source."""
         return self._scan
@@ -61,7 +65,7 @@ def split(
     scan = source.scan(label_column, fraction, maximum, seed)
     if not scan.held_out:
         raise InputError(
-            f"{source.name}: {scan.rows} rows are too few to hold some out; give "
+            f"{source.name}: too few rows ({scan.rows}) to hold some out; give "
             "evaluation data (--eval_file FILE, or validation_data=)"
         )
     train, held_out = (Subset(source, scan.held_out, inside, scan) for inside in (False, True))

@@ -167,7 +167,12 @@ class TfdsSource(Source):
                         "give a column of text"
                     ) from None
             elif names is None:
-                texts.append(text_of(value))
+                try:
+                    texts.append(text_of(value))
+                except TypeError as error:  # NaN
+                    raise InputError(
+                        f"{self.place(number)}: column {column!r}: {error}; use a split without it"
+                    ) from None
             elif 0 <= value < len(names):
                 texts.append(names[value])
             else:

@@ -143,7 +143,9 @@ class Attention(Layer):
         room = cache[0].shape[2]
         known = all(isinstance(number, int) for number in (index, length, room))
         if known and index + length > room:
-            raise ValueError(f"a cache of {room} positions has no room for {length} more at {index}")
+            raise ValueError(
+                f"a cache of {room} positions has no room for {length} more at {index}"
+            )
         return tuple(
             kernels.write_cache(old, ops.cast(part, old.dtype), index)
             for old, part in zip(cache, new, strict=True)

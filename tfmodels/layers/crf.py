@@ -41,24 +41,22 @@ def iob2_constraints(labels: Iterable[str]) -> CrfScores:
 
     Args:
         labels: the C names of the tags, in order. Names that do not start with `I-` are
-            allowed anywhere, so other schemes than IOB2 are not constrained.
+            allowed anywhere, so other schemes than IOB2 are not constrained; nor is an I-X
+            without a B-X among them.
 
     Returns:
         `CrfScores` of bool arrays, `True` = allowed.
 
     Raises:
-        ValueError: if a name is duplicated, or there is I-X without B-X.
+        ValueError: if a name is duplicated.
     """
     labels = list(labels)
     if len(set(labels)) < len(labels):
         raise ValueError(f"each label must be there once, got {labels}")
-    inside = np.array([label.startswith("I-") for label in labels])
+    inside = np.array([f"B-{name[2:]}" in labels and name.startswith("I-") for name in labels])
     transitions = np.tile(~inside, (len(labels), 1))
     for to in np.flatnonzero(inside).tolist():
-        begin = f"B-{labels[to][2:]}"
-        if begin not in labels:
-            raise ValueError(f"label {labels[to]!r} needs {begin!r} beside it, got {labels}")
-        transitions[[labels.index(begin), to], to] = True
+        transitions[[labels.index(f"B-{labels[to][2:]}"), to], to] = True
     return CrfScores(~inside, transitions, np.ones(len(labels), bool))
 
 

@@ -26,10 +26,11 @@ class Tagger(EncoderModel):
         encoder: a model that maps the batch dict to float `[B, S, H]`, with a
             `config` that has `hidden_dim` and `initializer_range`; for example `Bert`.
         num_labels: C.
-        labels: the C names of the tags. If given, `decode` returns valid IOB2 only, see
-            `iob2_constraints`.
+        labels: the C names of the tags.
         crf: whether to add a `CRF`. The attribute `crf` is that layer, or `None`.
         dropout: fraction of the states to drop in training.
+        constrained: whether `decode` returns valid IOB2 only, where `labels` are given; see
+            `iob2_constraints`.
 
     Call arguments:
         batch: dict, see `Bert`; also `word_positions` int `[B, W]`, padded with any valid
@@ -49,21 +50,23 @@ class Tagger(EncoderModel):
         (1, 1, 3)
     """
 
-    arguments = ("num_labels", "dropout")
+    arguments = ("num_labels", "dropout", "constrained")
     inputs_of_export = (*EncoderModel.inputs_of_export, "word_positions")
 
     def __init__(
         self, encoder: keras.Model, num_labels: int, labels: Sequence[str] | None = None,
-        crf: bool = False, dropout: float = 0.1, **kwargs: Any,
+        crf: bool = False, dropout: float = 0.1, constrained: bool = True, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(encoder, **kwargs)
         self.num_labels = num_labels
         self.labels: Any = None if labels is None else tuple(labels)
         self.dropout = dropout
-        self.penalties = penalties(self.labels, num_labels)
+        self.constrained = constrained
+        self.penalties = penalties(self.labels if constrained else None, num_labels)
         same = {"initializer_range": encoder.config.initializer_range, "dtype": self.dtype_policy}
         self.head = ClassificationHead(num_labels, dropout, **same, name="head")
-        self.crf = CRF(num_labels, labels, dtype=self.dtype_policy, name="crf") if crf else None
+        names = labels if constrained else None
+        self.crf = CRF(num_labels, names, dtype=self.dtype_policy, name="crf") if crf else None
         self.build()
 
     def call(self, batch: dict, training: bool = False) -> KerasTensor:

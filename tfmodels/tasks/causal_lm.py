@@ -8,6 +8,7 @@ cache, choice of tokens and detokenizer are in its graph. Preprocessing, model, 
 import dataclasses
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from tfmodels.checkpoints.gpt2 import (
     load_gpt,
     load_gpt_weights,
     read_gpt_config,
+    read_gpt_ends,
     write_gpt,
 )
-from tfmodels.checkpoints.tokenizers import read_tokenizer
+from tfmodels.checkpoints.tokenizers import Tokenizer, read_tokenizer
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.documents import TextFiles, as_texts
 from tfmodels.data.memory import as_source
@@ -38,7 +40,12 @@ from tfmodels.models.gpt import SIZES, Gpt, GptConfig
 from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields
 from tfmodels.tasks.language import LanguageTask
 from tfmodels.tasks.task import Task
-from tfmodels.tasks.text_generator import TextGenerator, generation_signatures, settled
+from tfmodels.tasks.text_generator import (
+    TextGenerator,
+    generation_signatures,
+    int32_seeds,
+    settled,
+)
 from tfmodels.text.blocks import (
     block_batches,
     block_passes,
@@ -63,7 +70,8 @@ class CausalLM(LanguageTask):
 
     Args:
         model: a `Gpt`.
-        tokenizer: its `BytePairTokenizer` or `CharacterTokenizer`.
+        tokenizer: its `BytePairTokenizer` or `CharacterTokenizer`; or a `WordPieceTokenizer`, as
+            the Chinese GPT-2s have it.
         max_length: number of tokens of a training example.
         separator: text between a prompt and its response, where it was trained on responses.
         started: see `Task`.
@@ -83,11 +91,12 @@ class CausalLM(LanguageTask):
 
     application = "gpt"
     columns = ("prompt", "response")
+    text_columns = 2
     kind = "blocks"
 
     def __init__(
-        self, model: Gpt, tokenizer: BytePairTokenizer | CharacterTokenizer, *,
-        max_length: int | None = None, separator: str = "", started: str = "from scratch",
+        self, model: Gpt, tokenizer: Tokenizer, *, max_length: int | None = None,
+        separator: str = "", started: str = "from scratch",
     ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
         max_length = max_length or model.config.max_length
@@ -95,7 +104,9 @@ class CausalLM(LanguageTask):
         super().__init__(model, tokenizer, max_length=max_length, started=started)
         self.separator, self._seed = separator, 0
         self._generation: dict[str, Any] = {}
+        self._drawn = Counter[str]()  # how often each prompt was answered in this call
         self._stop: tuple[str, ...] = ()
+        self._ends: tuple[int, ...] = () if tokenizer.end_id is None else (tokenizer.end_id,)
 
     @classmethod
     def from_preset(
@@ -121,8 +132,10 @@ class CausalLM(LanguageTask):
         check_positions(config, max_length or 1)
         model = Gpt(config, dtype=dtype)
         report = load_gpt_weights(model, directory)
-        return cls(model, tokenizer, max_length=max_length, separator=separator,
+        task = cls(model, tokenizer, max_length=max_length, separator=separator,
                    started=str(report))  # fmt: skip
+        task._ends = read_gpt_ends(directory, tokenizer)
+        return task
 
     @classmethod
     def from_scratch(
@@ -183,6 +196,7 @@ class CausalLM(LanguageTask):
         settings = saved_settings(directory)
         options = {name: settings[name] for name in ("max_length", "separator") if name in settings}
         task = cls(model, read_tokenizer(directory), started=str(report), **options)
+        task._ends = read_gpt_ends(directory, task.tokenizer)
         task.configure(**settings.get("generation", {}))
         return task
 
@@ -195,7 +209,8 @@ class CausalLM(LanguageTask):
 
         Args:
             stop: strings that end a continuation.
-            seed: of the draws; those of a prompt depend on it alone.
+            seed: of the draws. Those of a prompt depend on it alone; where a prompt is given
+                several times in a call, the second text is that of `seed + 1`, and so on.
             **generation: fields of `Generation`: `max_new_tokens`, `sample`, `temperature`,
                 `top_k`, `top_p`, `num_beams`, ... None changes nothing.
 
@@ -206,6 +221,7 @@ class CausalLM(LanguageTask):
         self._stop = self._stop if stop is None else tuple(stop)
         self._seed = self._seed if seed is None else seed
         self._functions.clear()
+        self._drawn.clear()
         self._generator()  # refuses what does not fit the model
 
     # Preprocessing: text to blocks, or rows to examples.
@@ -220,6 +236,8 @@ class CausalLM(LanguageTask):
         return block_batches(one_pass, batch_size, **options)
 
     def _training_data(self, x, y, *rest, held_out_examples=1000):
+        if self.tokenizer.end_id is not None:  # ends every text that is trained on
+            self._ends = tuple(dict.fromkeys((*self._ends, self.tokenizer.end_id)))
         if y is None and not isinstance(x, Source):
             data = super()._training_data(x, y, *rest, held_out_examples=held_out_examples)
         else:
@@ -230,14 +248,26 @@ class CausalLM(LanguageTask):
         return data._replace(callbacks=(_Perplexity(), *data.callbacks))
 
     def _describe(self, rows):
-        return f"{self._scan(rows).rows} prompts and responses"
+        cut = self._describe_cut(rows, self._chunks(rows), f"max_length {self.max_length}")
+        return f"{self._scan(rows).rows} prompts and responses{cut}"
 
-    def _batches(self, rows, batch_size, seed=None, in_order=False):
+    def _chunks(self, rows, seed=None):
         chunks = chunk_dataset(rows, lambda row: row.values[:2], (tf.string, tf.string), seed)
         # What the prompt ends with when the model is used.
-        chunks = chunks.map(lambda prompt, response: (prompt + self.separator, response))
+        return chunks.map(lambda prompt, response: (prompt + self.separator, response))
+
+    def _longer(self, prompt, response):
+        texts = tf.concat([self.tokenizer.tokenize(text) for text in (prompt, response)], 1)
+        return texts.row_lengths() > self.max_length - (self.tokenizer.end_id is not None)
+
+    def _batches(self, rows, batch_size, seed=None, in_order=False):
         return response_batches(
-            chunks, self.tokenizer, batch_size, self.max_length, seed, self._scan(rows).rows
+            self._chunks(rows, seed),
+            self.tokenizer,
+            batch_size,
+            self.max_length,
+            seed,
+            self._scan(rows).rows,
         )
 
     def dataset(
@@ -263,17 +293,46 @@ class CausalLM(LanguageTask):
 
     # Answers.
 
-    def generate(self, prompts: Any, batch_size: int = 32) -> list[str]:
-        """Return the continuation of each prompt."""
-        return [answer["text"] for answer in self.predict(prompts, batch_size)]
+    def generate(self, prompts: Any, batch_size: int = 32, **options: Any) -> list[str]:
+        """Return the continuation of each prompt; see `predict`."""
+        return [answer["text"] for answer in self.predict(prompts, batch_size, **options)]
+
+    def predict(self, x: Any, batch_size: int = 32, *, num_return_sequences: int = 1) -> list[dict]:
+        """Continue prompts, in their order; see `Task.predict`.
+
+        Args:
+            num_return_sequences: continuations of each prompt, one after the other, each drawn
+                with a seed of its own.
+
+        Raises:
+            InputError: see `Task.predict`; or several continuations without sampling.
+        """
+        if num_return_sequences != 1 and not (num_return_sequences > 1 and self.generation.sample):
+            raise InputError(
+                f"num_return_sequences {num_return_sequences}: give 1, or more with "
+                "configure(sample=True); without sampling all are the same"
+            )
+        self._drawn.clear()
+        prompts = [prompt for prompt in self._texts(x) for _ in range(num_return_sequences)]
+        return super().predict(prompts, batch_size)
+
+    def _seeds(self, prompts):
+        """Return the seed of each prompt, one more each time that it is given."""
+        seeds = []
+        for prompt in prompts:
+            seeds.append(self._seed + self._drawn[prompt])
+            self._drawn[prompt] += 1
+        return int32_seeds(seeds)
 
     def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
         def make():
             generator = self._generator()
 
-            @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-            def answer(prompt):
-                result = generator(generator.prompts(prompt))
+            specs = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
+
+            @tf.function(input_signature=specs, autograph=False)
+            def answer(prompt, seeds):
+                result = generator(generator.prompts(prompt), seeds)
                 return generator.text(result.token_ids, result.mask), result.scores
 
             return generator, answer
@@ -283,15 +342,16 @@ class CausalLM(LanguageTask):
         for first in range(0, len(texts), batch_size):
             part = texts[first : first + batch_size]
             _check_prompts(generator, part)
-            for text, score in zip(*answer(tf.constant(part)), strict=True):
+            for text, score in zip(*answer(tf.constant(part), self._seeds(part)), strict=True):
                 answers.append({"text": text.numpy().decode(), "score": float(score)})
         return answers
 
-    def stream(self, prompt: str) -> Iterator[str]:
+    def stream(self, prompt: str, number: int = 0) -> Iterator[str]:
         """Continue one prompt piece by piece, as its tokens come.
 
         Args:
             prompt: the text to continue.
+            number: how many continuations there are of it already: each is another one.
 
         Yields:
             str: together, the text that `predict` gives. With beams, all at the end.
@@ -302,10 +362,10 @@ class CausalLM(LanguageTask):
 
         def make():
             generator = self._generator()
-            spec = [tf.TensorSpec([None], tf.string)]
+            specs = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
             start = tf.function(
-                lambda text: generator.start(generator.prompts(text)),
-                input_signature=spec,
+                lambda text, seeds: generator.start(generator.prompts(text), seeds),
+                input_signature=specs,
                 autograph=False,
             )
             advance = tf.function(
@@ -315,7 +375,8 @@ class CausalLM(LanguageTask):
 
         generator, start, advance = self._function("stream", make)
         _check_prompts(generator, [prompt])
-        decoding, carry, shown = generator.decoding, start(tf.constant([prompt])), ""
+        seeds = int32_seeds([self._seed + number])
+        decoding, carry, shown = generator.decoding, start(tf.constant([prompt]), seeds), ""
 
         def text():
             result = decoding.result(carry)
@@ -330,16 +391,18 @@ class CausalLM(LanguageTask):
             carry = advance(carry)
         yield text()[len(shown) :]
 
-    def _settings_of_generation(self) -> Generation:
+    @property
+    def generation(self) -> Generation:
+        """How texts are continued; see `configure`."""
         # A model with few positions must have room for a prompt.
         default = min(Generation.max_new_tokens, max(self.model.config.max_length // 2, 1))
-        return Generation(**{"max_new_tokens": default, **self._generation})
+        settings = Generation(**{"max_new_tokens": default, **self._generation})
+        return dataclasses.replace(settings, stop_ids=(*settings.stop_ids, *self._ends))
 
     def _generator(self) -> TextGenerator:
         return TextGenerator(
-            self.model, self.tokenizer, self._settings_of_generation(), self._stop,
-            self.separator, self._seed,
-        )  # fmt: skip
+            self.model, self.tokenizer, self.generation, self._stop, self.separator, self._seed
+        )
 
     def sampling(
         self, prompt: str = "", number: int = 64, seed: int = 0
@@ -428,9 +491,8 @@ class CausalLM(LanguageTask):
 
     def signatures(self) -> dict:
         return generation_signatures(
-            self.model, self.tokenizer, self._settings_of_generation(), self._stop,
-            self.separator, self._seed,
-        )  # fmt: skip
+            self.model, self.tokenizer, self.generation, self._stop, self.separator, self._seed
+        )
 
     def _warmup(self):
         # A prompt is not cut: no word of the warm-up has more tokens than bytes.
@@ -446,7 +508,7 @@ class CausalLM(LanguageTask):
         generation = {**self._generation, "stop": list(self._stop), "seed": self._seed}
         if any(generation.values()):
             settings["generation"] = generation
-        write_gpt(self.model, directory, self.tokenizer, settings)
+        write_gpt(self.model, directory, self.tokenizer, settings, self._ends)
 
 
 def learned_tokenizer(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from tfmodels.checkpoints.bert import load_weights, read_bert_config, write_bert
+from tfmodels.checkpoints.bert import head_dropout, load_weights, read_bert_config, write_bert
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
@@ -19,7 +19,7 @@ from tfmodels.checkpoints.files import (
     saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
-from tfmodels.data.rows import Source
+from tfmodels.data.rows import Source, canonical_label
 from tfmodels.errors import InputError
 from tfmodels.models.bert import SIZES, Bert, BertConfig
 from tfmodels.models.model import Config, EncoderModel
@@ -57,7 +57,7 @@ def learned_tokenizer(
     if isinstance(texts, Source):
         texts = (text for _, values in texts.rows() for text in values[:columns])
     texts = (text if isinstance(text, str) else " ".join(text) for text in texts)  # words
-    options = {"lowercase": lowercase}
+    options: dict[str, Any] = {"lowercase": lowercase}
     return WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size, **options), **options)
 
 
@@ -69,6 +69,7 @@ class EncoderTask(Task):
         tokenizer: its `WordPieceTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
         max_length: maximum number of tokens of a text; as many as there are positions at most.
+            A published fine-tuned preset has as many, if not given.
         dropout: before the head; the encoder's if not given.
         preset: directory that the weights were loaded from.
         started: see `Task`.
@@ -112,7 +113,8 @@ class EncoderTask(Task):
             labels: names of the classes; those of the preset's own head, or those of the rows
                 that `fit` is given, if not given.
             num_classes: number of classes, in place of their names.
-            dropout: in the encoder and before the head; the checkpoint's if not given.
+            dropout: in the encoder and before the head; the checkpoint's (there
+                `classifier_dropout`) if not given.
             revision: branch, tag or commit on the Hub.
             dtype: dtype policy of the model, such as "mixed_bfloat16"; Keras' global one if not
                 given.
@@ -123,6 +125,8 @@ class EncoderTask(Task):
         """
         directory = find_checkpoint(preset, revision)
         config = dataclasses.replace(read_bert_config(directory), **dropout_fields(dropout))
+        if dropout is None:
+            dropout = head_dropout(directory)
         options = {**cls._options_of(directory, labels), **options}
         if num_classes is not None:
             options["labels"] = [str(number) for number in range(num_classes)]
@@ -196,10 +200,12 @@ class EncoderTask(Task):
         """Return the arguments of the class that a directory names, labels included."""
         settings = saved_settings(directory)
         if settings.get("application") != cls.application:
-            published = labels is None and cls._is_published(directory)
-            return {"labels": read_labels(directory)} if published else {}
-        names = cls._saved_options()
-        return {name: settings[name] for name in ("labels", *names) if name in settings}
+            if labels is not None or not cls._is_published(directory):
+                return {}
+            found, config = read_labels(directory), read_bert_config(directory)
+            return {"labels": found, "max_length": config.max_length} if found else {}
+        names = ("labels", *cls._saved_options())
+        return {name: settings[name] for name in names if name in settings}
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:
@@ -223,7 +229,18 @@ class EncoderTask(Task):
                 if self._preset is not None:
                     self._loaded = load_weights(self._model, self._preset)
                     self.started = str(self._loaded)
+        self._check_whole()
         self._functions.clear()
+
+    def _check_whole(self) -> None:
+        super()._check_whole()
+        number, classes = len(self.labels), self.model.head.num_classes
+        if number != classes:
+            raise InputError(
+                f"{number} label{'s' * (number != 1)} for {classes} classes; give one for each"
+            )
+        if len(set(map(canonical_label, self.labels))) < number:
+            raise InputError(f"the labels {self.labels[:20]} repeat; name each once")
 
     def _take_labels(self, labels: list[str]) -> None:
         """Take the labels of training rows, unless they were given or are the preset's."""

@@ -4,14 +4,21 @@ In: a `Tagger` and its tokenizer. Out: what `saved_model.save` writes. Tokenizer
 model, the best path through the tags and the way back to characters are all in the graph.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.signatures import BATCH, TEXT, WORDS, longest_text
 from tfmodels.text.spans import PADDING, entity_spans
-from tfmodels.text.windows import default_stride, merge_words, paragraphs, tag_inputs
+from tfmodels.text.tags import labels_of, types_of
+from tfmodels.text.windows import (
+    default_stride,
+    merge_words,
+    paragraphs,
+    tag_inputs,
+    text_labels,
+)
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
@@ -47,14 +54,35 @@ def entity_finder(
         logits = merge_words(model(batch, training=False), words)  # [P, L, C]
         tags = model.decode(logits, words.mask)
         scores = _of_tags(model.probabilities(logits, words.mask), tags)
-        entities = entity_spans(parts.text, tags, scores, words.starts, words.ends, model.labels)
-        real = entities["start"] >= 0
-        entities |= {name: parts.moved(entities[name]) for name in ("start", "end")}
-        entities = {name: parts.joined(entities[name], real, PADDING[name]) for name in entities}
+        entities = _entities(parts, tags, scores, words, model.labels)
         starts, ends = parts.moved(words.starts), parts.moved(words.ends)
         return entities, *(parts.joined(values, words.mask, -1) for values in (starts, ends, tags))
 
     return find
+
+
+def word_aligner(
+    tokenizer: WordPieceTokenizer, labels: Sequence[str], max_length: int, stride: int
+) -> Callable:
+    """The function from the entities of texts to those that training teaches: of whole words.
+
+    Args:
+        tokenizer, max_length, stride: see `entity_finder`.
+        labels: of the model.
+
+    Returns:
+        function of `text` string `[B]` and `types`, `starts`, `ends` int32 `[B, (E)]` that gives
+        the dict of `entity_spans`.
+    """
+
+    def align(text, types, starts, ends):
+        parts = paragraphs(text)
+        _, words = tag_inputs(tokenizer, parts.text, max_length, stride)
+        given = (tf.gather(values, parts.row) for values in (types, starts, ends))
+        tags = text_labels(parts.moved(words.starts), parts.moved(words.ends), *given)
+        return _entities(parts, tags, tf.ones_like(tags), words, labels_of(types_of(labels)))
+
+    return align
 
 
 def entity_signatures(
@@ -97,6 +125,14 @@ def entity_signatures(
         "serving_default": (from_text, TEXT),
         "token_ids": (from_ids, {**BATCH, **WORDS}),
     }
+
+
+def _entities(parts, tags, scores, words, labels):
+    """The entities that the tags of paragraphs mark, as `entity_spans` of the whole texts."""
+    entities = entity_spans(parts.text, tags, scores, words.starts, words.ends, labels)
+    real = entities["start"] >= 0
+    entities |= {name: parts.moved(entities[name]) for name in ("start", "end")}
+    return {name: parts.joined(entities[name], real, PADDING[name]) for name in entities}
 
 
 def _of_tags(probabilities, tags):

@@ -64,7 +64,10 @@ class LanguageTask(Task):
             held_out = self._passes(measured, "all", 0.0, None, 0)
         elif share:
             held_out = self._passes(texts, "validation", share, None, seed or 0)
-        of_pass = steps or self._count(train, texts) / batch_size
+        if not steps:  # a pass of little text is one batch
+            number = self._count(train, texts)
+            batch_size = max(min(batch_size, number), 1)
+        of_pass = steps or number / batch_size
         validation = None
         if held_out is not None:
             batches = self._stream(held_out, batch_size, passes=1, drop_remainder=False)

@@ -4,9 +4,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from tfmodels.checkpoints.files import config_path, find_checkpoint, saved_settings
+from tfmodels.checkpoints.files import find_checkpoint, kind_of, read_entries, saved_settings
 from tfmodels.errors import InputError
-from tfmodels.files import read_json
 from tfmodels.tasks.task import Task
 
 # By the application that wrote the directory, or the class of `transformers`.
@@ -54,6 +53,9 @@ def application_of(directory: Path) -> str | None:
     settings = saved_settings(directory)
     name = settings.get("application", "sentiment" if settings.get("pooling") == "mean" else None)
     if name is None:
-        classes = read_json(config_path(directory)).get("architectures") or ()
-        name = next((PUBLISHED[kind] for kind in classes if kind in PUBLISHED), None)
+        classes = read_entries(directory).get("architectures") or ()
+        # Old files name no class; of these families there is one kind of model here.
+        only = {"gpt2": "gpt", "bart": "summarization"}
+        old = None if classes else only.get(kind_of(directory))
+        name = next((PUBLISHED[kind] for kind in classes if kind in PUBLISHED), old)
     return name if name in TASKS else None

@@ -375,5 +375,5 @@ def learned_tokenizer(texts: Any, vocabulary_size: int, lowercase: bool) -> Word
     """Return a tokenizer with a vocabulary learned from documents."""
     documents = as_texts(texts).documents()
     sentences = (sentence for _, document in documents for sentence in document)
-    options = {"lowercase": lowercase}
+    options: dict[str, Any] = {"lowercase": lowercase}
     return WordPieceTokenizer(learn_wordpiece(sentences, vocabulary_size, **options), **options)

@@ -39,12 +39,13 @@ from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields, 
 from tfmodels.tasks.task import Task, batches_by_length
 from tfmodels.tasks.text_writer import TextWriter, text_to_text_signatures
 from tfmodels.text.batching import of_length
+from tfmodels.text.packing import longer_than
 from tfmodels.text.pairs import PairTokens, pair_batches, pair_tokens, source_batch
 from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
-# Defaults of the search, replaced by the model's settings and by the user's.
-SEARCH = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "max_new_tokens": 64,
-          "no_repeat_ngram": 3}  # fmt: skip
+# The search of a new model. A published one that names no settings is searched greedily.
+SEARCH = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "no_repeat_ngram": 3}
+MAX_LENGTH, MAX_TARGET_LENGTH = 256, 64
 EXAMPLES = 20  # rows of the table for reading
 
 
@@ -56,8 +57,9 @@ class Seq2SeqLM(Task):
         tokenizer: of sources and targets.
         generation: dict as `read_bart_generation` gives it: the tokens around the texts, and the
             settings of the search; those of a new model with this tokenizer if not given.
-        max_length: maximum number of tokens of a source; what is beyond is cut.
-        max_target_length: of a target, likewise.
+        max_length: maximum number of tokens of a source; what is beyond is cut. 256, or as many as
+            the model has positions, if not given.
+        max_target_length: of a target, likewise; 64, or as many as there are after the start token.
         long_texts: "cut" reads the beginning of a source that is too long; "parts" reads all of
             it in parts and writes for each.
         started: see `Task`.
@@ -74,6 +76,7 @@ class Seq2SeqLM(Task):
 
     application = "summarization"
     columns = ("text", "summary")
+    text_columns = 2
     monitor = "val_rougeL"
     default_epochs = 10
     label_smoothing = 0.1
@@ -82,27 +85,31 @@ class Seq2SeqLM(Task):
 
     def __init__(
         self, model: Transformer, tokenizer: Any, generation: dict | None = None, *,
-        max_length: int = 256, max_target_length: int = 64, long_texts: str = "cut",
-        started: str = "from scratch",
+        max_length: int | None = None, max_target_length: int | None = None,
+        long_texts: str = "cut", started: str = "from scratch",
     ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
+        longest = model.config.max_length
+        max_length = max_length or min(MAX_LENGTH, longest)
+        max_target_length = max_target_length or min(MAX_TARGET_LENGTH, longest - 1)
         check_positions(model.config, max_length)
-        if max_target_length > model.config.max_length - 1:
+        if max_target_length > longest - 1:
             raise InputError(
                 f"max_target_length {max_target_length}: the model has positions for "
-                f"{model.config.max_length - 1} tokens after the start token"
+                f"{longest - 1} tokens after the start token"
             )
         super().__init__(model, tokenizer, max_length=max_length, started=started)
         self.max_target_length, self.long_texts = max_target_length, long_texts
         self._given = _new_generation(tokenizer) if generation is None else dict(generation)
+        self._given.setdefault("max_new_tokens", min(MAX_TARGET_LENGTH, longest - 1))
         self.tokens = _tokens_of(self._given)
         self._search: dict[str, Any] = {}
 
     @classmethod
     def from_preset(
-        cls, preset: str | Path, *, num_decoder_layers: int | None = None, max_length: int = 256,
-        max_target_length: int = 64, dropout: float | None = None, revision: str | None = None,
-        dtype: Any = None,
+        cls, preset: str | Path, *, num_decoder_layers: int | None = None,
+        max_length: int | None = None, max_target_length: int | None = None,
+        dropout: float | None = None, revision: str | None = None, dtype: Any = None,
     ) -> "Seq2SeqLM":  # fmt: skip
         """Start from a BART, or from a BERT, whose weights then start encoder and decoder.
 
@@ -134,7 +141,8 @@ class Seq2SeqLM(Task):
             model = Transformer(config, dtype=dtype)
             report = load_bart_weights(model, directory)
             tokenizer, generation = read_tokenizer(directory), read_bart_generation(directory)
-        generation["max_new_tokens"] = max_target_length
+        if max_target_length is not None:
+            generation["max_new_tokens"] = max_target_length
         return cls(
             model, tokenizer, generation, max_length=max_length,
             max_target_length=max_target_length, started=str(report),
@@ -144,8 +152,9 @@ class Seq2SeqLM(Task):
     def from_scratch(
         cls, texts: Any, *, size: str = "mini", vocabulary_size: int = 16000,
         lowercase: bool = True, architecture: str = "transformer", norm_first: bool | None = None,
-        num_decoder_layers: int | None = None, max_length: int = 256, max_target_length: int = 64,
-        max_new_tokens: int | None = None, dropout: float | None = None, dtype: Any = None,
+        num_decoder_layers: int | None = None, max_length: int | None = None,
+        max_target_length: int | None = None, max_new_tokens: int | None = None,
+        dropout: float | None = None, dtype: Any = None,
     ) -> "Seq2SeqLM":  # fmt: skip
         """Start from random weights, with a vocabulary learned from sources and targets.
 
@@ -168,6 +177,7 @@ class Seq2SeqLM(Task):
             InputError: there is no such size, or nothing to learn from.
         """
         check_size(size, SIZES)
+        max_length, target = max_length or MAX_LENGTH, max_target_length or MAX_TARGET_LENGTH
         tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns=2)
         fields = dropout_fields(dropout)
         if num_decoder_layers is not None:
@@ -175,16 +185,16 @@ class Seq2SeqLM(Task):
         paper = PAPER if architecture == "transformer" else {}
         config = TransformerConfig.of_size(
             size, vocabulary_size=tokenizer.vocabulary_size,
-            max_length=max(max_length, max_target_length + 1, (max_new_tokens or 0) + 1),
+            max_length=max(max_length, target + 1, (max_new_tokens or 0) + 1),
             norm_first=architecture == "transformer" if norm_first is None else norm_first,
             **paper, **fields,
         )  # fmt: skip
         # With the published 0.02 a narrow model looks at all tokens alike for its first steps.
         config = dataclasses.replace(config, initializer_range=config.hidden_dim**-0.5)
         model = Transformer(config, dtype=dtype)
-        generation = {**_new_generation(tokenizer), "max_new_tokens": max_target_length}
+        generation = {**_new_generation(tokenizer), "max_new_tokens": target}
         return cls(model, tokenizer, generation, max_length=max_length,
-                   max_target_length=max_target_length)  # fmt: skip
+                   max_target_length=target)  # fmt: skip
 
     @classmethod
     def load(cls, directory: str | Path, *, dtype: Any = None) -> "Seq2SeqLM":
@@ -265,7 +275,15 @@ class Seq2SeqLM(Task):
         return chunks.map(batch)
 
     def _describe(self, rows):
-        return f"{self._scan(rows).rows} training pairs"
+        limits = f"max_length {self.max_length} and max_target_length {self.max_target_length}"
+        cut = self._describe_cut(rows, self._chunks(rows), limits)
+        return f"{self._scan(rows).rows} training pairs{cut}"
+
+    def _longer(self, source, target):
+        room = self.max_length - len(self.tokens.source_bos) - 1
+        target_room = self.max_target_length - len(self.tokens.target_bos) - 1
+        cut = longer_than(room, self.tokenizer, source)
+        return cut | longer_than(target_room, self.tokenizer, target)
 
     # Model.
 
@@ -286,8 +304,9 @@ class Seq2SeqLM(Task):
         return self._written(texts, batch_size)
 
     def _settings_of_search(self) -> dict:
-        given = {name: self._given[name] for name in SEARCH if name in self._given}
-        return {**SEARCH, **given, **self._search}
+        names = (*SEARCH, "max_new_tokens")
+        given = {name: getattr(Generation, name) for name in names} | self._given
+        return {name: given[name] for name in names} | self._search
 
     def _writer(self, **fields: Any) -> TextWriter:
         values = {**self._given, **self._settings_of_search(), **fields}
@@ -398,4 +417,5 @@ def _new_generation(tokenizer: Any) -> dict:
     """Return the settings of generation of a new model, as `read_bart_generation` does."""
     tokens = pair_tokens(tokenizer)
     settings = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}
-    return settings if tokens.bos_id is None else {**settings, "bos_id": tokens.bos_id}
+    bos = {} if tokens.bos_id is None else {"bos_id": tokens.bos_id}
+    return {**SEARCH, **settings, **bos}

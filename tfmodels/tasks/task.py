@@ -18,13 +18,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmodels.checkpoints.files import check_vocabulary_size
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Scan, Source
 from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
+from tfmodels.layers import kernels
 from tfmodels.serving import saved_model
+from tfmodels.tasks.unknown import describe_unknown
+from tfmodels.text.batching import mapped
 from tfmodels.training import loop
 from tfmodels.training.optimizer import make_optimizer
 
@@ -70,6 +74,7 @@ class Task:
     Attributes:
         application: name of the task in `config.json`, in exports and on the command line.
         columns: what a row has.
+        text_columns: how many of them, from the first on, are texts.
         labelled: whether the second column is a label, by which held-out rows are stratified.
         monitor: name in the logs of the value that decides which weights are kept.
         default_epochs: epochs of `fit` if none are given.
@@ -78,6 +83,7 @@ class Task:
 
     application: str
     columns: tuple[str, ...] = ("text", "label")
+    text_columns = 1
     labelled = False
     monitor: str | None = None
     default_epochs = 2
@@ -217,6 +223,8 @@ class Task:
             rate = self._compile_for(total)
             if verbose != 0:
                 print(f"{data.line}; {self.started}", file=sys.stderr)
+                if unknown := describe_unknown(self.tokenizer, self._sources[0], self.text_columns):
+                    print(unknown, file=sys.stderr)
             with source_errors(*self._sources):
                 history = loop.fit(
                     self.model,
@@ -343,6 +351,7 @@ class Task:
         Raises:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
+        self._check_whole()
         with kernels.folding():
             return saved_model.save(
                 root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
@@ -397,6 +406,14 @@ class Task:
         """Return one line about the training rows."""
         return f"{self._scan(rows).rows} training rows"
 
+    def _check_whole(self) -> None:
+        """Refuse to export parts that do not fit each other."""
+        check_vocabulary_size(self.tokenizer, self.model.config)
+
+    def _longer(self, *texts: tf.Tensor) -> tf.Tensor:
+        """Return which rows of a chunk are longer than what is read of them: bool `[C]`."""
+        raise NotImplementedError
+
     def _layers(self) -> list:
         """Return the embeddings and the blocks of the encoder, from below."""
         raise NotImplementedError
@@ -415,6 +432,17 @@ class Task:
         if rows not in self._scans:
             self._scans[rows] = rows.scan(self._label_column(rows))
         return self._scans[rows]
+
+    def _truncated(self, rows: Source, chunks: tf.data.Dataset) -> int:
+        """Return how many rows are longer than what is read of them; they are read for it."""
+        numbers = mapped(chunks, lambda *row: tf.math.count_nonzero(self._longer(*row)))
+        with source_errors(rows):
+            return int(numbers.reduce(np.int64(0), lambda total, number: total + number))
+
+    def _describe_cut(self, rows: Source, chunks: tf.data.Dataset, limits: str) -> str:
+        """Return the end of a line about training rows: how many of them are cut, if any."""
+        number = 0 if rows.endless else self._truncated(rows, chunks)
+        return f"; cut to {limits}: {number} of them" if number else ""
 
     def _training_data(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,

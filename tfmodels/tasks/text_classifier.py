@@ -22,6 +22,7 @@ from tfmodels.tasks.encoder import EncoderTask
 from tfmodels.tasks.signatures import BATCH, TEXT
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
+from tfmodels.text.packing import longer_than
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.losses import Accuracy, Crossentropy
 
@@ -62,11 +63,8 @@ class TextClassifier(EncoderTask):
     ) -> None:  # fmt: skip
         if isinstance(backbone, Classifier):
             pooling, activation = backbone.pooling, backbone.activation
-            labels = labels or [str(number) for number in range(backbone.num_classes)]
-            if len(labels) != backbone.num_classes:
-                raise InputError(
-                    f"{len(labels)} labels for {backbone.num_classes} classes; give one for each"
-                )
+            if labels is None:
+                labels = [str(number) for number in range(backbone.num_classes)]
         self.pooling, self.activation, self.word_dropout = pooling, activation, word_dropout
         super().__init__(backbone, tokenizer, labels, **options)
 
@@ -90,8 +88,6 @@ class TextClassifier(EncoderTask):
     def _ids(self) -> dict[str, int]:
         """Return the number of each label; numbers stand for themselves."""
         ids = {canonical_label(label): number for number, label in enumerate(self.labels)}
-        if len(ids) != len(self.labels):
-            raise InputError(f"the labels {self.labels[:20]} repeat; name each once")
         return {**{str(number): number for number in range(len(ids))}, **ids}
 
     def _chunks(self, rows: Source, seed: int | None = None) -> tf.data.Dataset:
@@ -144,7 +140,11 @@ class TextClassifier(EncoderTask):
 
     def _describe(self, rows):
         number = "endless" if rows.endless else self._scan(rows).rows
-        return f"{number} training rows, labels {', '.join(self.labels[:20])}"
+        cut = self._describe_cut(rows, self._chunks(rows), f"max_length {self.max_length}")
+        return f"{number} training rows, labels {', '.join(self.labels[:20])}{cut}"
+
+    def _longer(self, text, *_):
+        return longer_than(self.max_length - 2, self.tokenizer, text)
 
     def _class_weight(self, given):
         if given is None:
@@ -205,7 +205,8 @@ class TextClassifier(EncoderTask):
         Args, errors: as of `Task.evaluate`.
 
         Returns:
-            dict; see `classification_metrics`. With `mistakes` also `confusion`, the matrix as
+            dict; see `classification_metrics`. `truncated`: texts of which the beginning was read.
+            With `mistakes` also `confusion`, the matrix as
             lists (rows: true classes), and `worst_mistakes`, the surest wrong answers.
         """
         rows = self._read(x, y)
@@ -223,6 +224,7 @@ class TextClassifier(EncoderTask):
                     worst.append((float(p), int(label[i]), int(predicted[i]), shown))
                 worst = sorted(worst)[:mistakes]
         metrics = classification_metrics(confusion, self.labels)
+        metrics["truncated"] = self._truncated(rows, self._chunks(rows))
         if mistakes:
             metrics["confusion"] = confusion.tolist()
             metrics["worst_mistakes"] = [

@@ -6,10 +6,12 @@ tokenizer, cache, choice of tokens and detokenizer are all in the graph.
 B prompts, P positions of the longest, T = `max_new_tokens`.
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
@@ -36,11 +38,11 @@ class TextGenerator:
 
     Args:
         model: a `Gpt`.
-        tokenizer: a `BytePairTokenizer` or `CharacterTokenizer`.
-        settings: a `Generation`; the end of a text is put to its `stop_ids`.
+        tokenizer: a `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`.
+        settings: a `Generation`, whose `stop_ids` end a text.
         stop: strings that end a continuation, which goes up to where one begins.
         before: text put after every prompt, as a fine-tuned model was trained with.
-        seed: of every row, where it is not given.
+        seed: of the rows, where it is not given; one more where a prompt is there again.
 
     Attributes:
         settings: as they are used.
@@ -62,9 +64,7 @@ class TextGenerator:
                 f"max_new_tokens {settings.max_new_tokens}: the model has positions for "
                 f"{positions} tokens, the prompt's included; give at most {positions - 1}"
             )
-        end = () if tokenizer.end_id is None else (tokenizer.end_id,)
-        fields = {**vars(settings), "stop_ids": (*settings.stop_ids, *end)}
-        self.settings = Generation(**{**fields, "pad_id": end[0] if end else 0})
+        self.settings = dataclasses.replace(settings, pad_id=tokenizer.end_id or 0)
         self.stop = tuple(stop)
         self._stop = _Stop(tokenizer, stop) if stop else None
 
@@ -133,9 +133,17 @@ class TextGenerator:
         return self.model.step(token_ids, index, state)
 
     def _seeds(self, batch, seeds):
-        if seeds is None and self.settings.sample:
-            return tf.fill(tf.shape(batch["token_ids"])[:1], self._seed)
-        return seeds
+        if seeds is not None or not self.settings.sample:
+            return seeds
+        ids = tf.where(batch["padding_mask"], batch["token_ids"], -1)  # [B, P]
+        same = tf.reduce_all(ids[:, None] == ids, -1)  # [B, B]
+        up_to_here = tf.linalg.band_part(tf.cast(same, tf.int32), -1, 0)
+        return int32_seeds([self._seed]) + tf.reduce_sum(up_to_here, 1) - 1
+
+
+def int32_seeds(seeds: Sequence[int]) -> tf.Tensor:
+    """Return seeds of up to 32 bits as int32, of which only the bits count."""
+    return tf.constant(np.array(seeds, np.int64).astype(np.int32))
 
 
 class _Stop:

@@ -65,12 +65,8 @@ class TextWriter:
         if long_texts not in ("cut", "parts"):
             raise InputError(f"long_texts {long_texts!r}: give cut or parts")
         self.long_texts = long_texts
-        first = tokens.target_bos[0] if tokens.target_bos else settings.forced_first_id
         self.settings = dataclasses.replace(
-            settings,
-            stop_ids=(*settings.stop_ids, tokens.end_id),
-            pad_id=tokens.pad_id,
-            forced_first_id=first,
+            settings, stop_ids=(*settings.stop_ids, tokens.end_id), pad_id=tokens.pad_id
         )
 
     def __call__(self, text: tf.Tensor) -> dict:

@@ -5,6 +5,9 @@ In: texts with entities in characters, or words with tags. Out: for each text a 
 that answers strings with the same. Preprocessing, head, answers, in that order.
 """
 
+import collections
+import itertools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,11 @@ from tfmodels.errors import InputError
 from tfmodels.metrics.entities import confusions, entity_metrics
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.encoder import EncoderTask
-from tfmodels.tasks.entity_finder import entity_finder, entity_signatures
+from tfmodels.tasks.entity_finder import entity_finder, entity_signatures, word_aligner
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import of_length
-from tfmodels.text.tags import labels_of, types_of
+from tfmodels.text.spans import codes_of, tags_of
+from tfmodels.text.tags import labels_of, split_label, types_of
 from tfmodels.text.windows import (
     default_stride,
     tag_inputs,
@@ -43,7 +47,11 @@ class TokenClassifier(EncoderTask):
         backbone: an encoder such as `Bert`, or a `Tagger`.
         tokenizer: its `WordPieceTokenizer`.
         labels: the tags, "O", "B-PER", "I-PER", ...; those of the rows of `fit`, if not given.
+        split: "words", or "characters": every character has a tag, for entities that begin or end
+            inside of a word (Korean particles, "10kg", scripts without spaces).
         stride: number of tokens that two windows share; a quarter of `max_length` if not given.
+        constrained: answer valid IOB2 only. The tags of a published tagger stay as they are,
+            whatever their scheme.
         crf: score whole sequences of tags (a linear-chain CRF), not each tag by itself.
         emission_loss: with a CRF, weight of the loss of each tag by itself, which is added; 1
             helps a network from scratch.
@@ -69,14 +77,22 @@ class TokenClassifier(EncoderTask):
 
     def __init__(
         self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
-        labels: Sequence[str] | None = None, *, crf: bool = True, stride: int | None = None,
-        emission_loss: float = 0.0, **options: Any,
+        labels: Sequence[str] | None = None, *, crf: bool = True, split: str = "words",
+        stride: int | None = None, emission_loss: float = 0.0, constrained: bool = True,
+        **options: Any,
     ) -> None:  # fmt: skip
+        if split not in ("words", "characters"):
+            raise InputError(f'split {split!r}: give "words" or "characters"')
+        self.split = split
+        if split == "characters":
+            tokenizer = tokenizer.by_characters()
         if isinstance(backbone, Tagger):
             crf, labels = backbone.crf is not None, labels or backbone.labels
-        self.crf, self.emission_loss = crf, emission_loss
+            constrained = backbone.constrained
+        self.crf, self.emission_loss, self.constrained = crf, emission_loss, constrained
         self._weights: str | None = None
         self._counts: dict = {}
+        self._told: set[Source] = set()  # rows whose cut words were counted
         super().__init__(backbone, tokenizer, labels, **options)
         self.stride = default_stride(self.max_length) if stride is None else stride
 
@@ -88,7 +104,11 @@ class TokenClassifier(EncoderTask):
         return as_entities(x, y)
 
     def _learn(self, rows: Source) -> None:
-        self._take_labels(labels_of(list(self._scan(rows).label_counts)))
+        types = list(self._scan(rows).label_counts)
+        if self.labels is None or not set(types) <= set(types_of(self.labels)):
+            self.constrained = self.constrained or not self._labels_given
+            self._take_labels(labels_of(types))
+        self._say_cut(rows)
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         chunks = entity_dataset(rows, types_of(self.labels), seed=seed)
@@ -96,13 +116,68 @@ class TokenClassifier(EncoderTask):
         if in_order:
             return chunks.unbatch().ragged_batch(size).map(self._windows)
         batches = tagged_batches(chunks, self.tokenizer, size, length, self.stride, seed)
+        batches = batches.map(lambda batch, codes: (batch, tags_of(codes, self.labels)))
         if rows.endless:
             return batches
         return of_length(batches, self._counted(rows, batches)[0], size)
 
+    def _say_cut(self, rows):
+        if rows.whole not in self._told:
+            with source_errors(rows.whole):
+                collections.deque(self._aligned(rows.whole), maxlen=0)
+
+    def _aligned(self, rows):
+        """Yield `(texts, spans, entities)`: chunks of `entity_dataset`, and what training teaches.
+
+        `entities` has for each text a list of `(type, start, end)` of whole words. Those that
+        were changed for it are counted on stderr, once for each source.
+        """
+        types, align = types_of(self.labels), self._function("align", self._align)
+        total, cut, lost, texts_before, first = 0, 0, 0, 0, None
+        for texts, *spans in entity_dataset(rows, types):
+            whole = _rows_of(align(texts, *spans))
+            given = zip(*(column.to_list() for column in spans), strict=True)
+            for number, (row, kept) in enumerate(zip(given, whole, strict=True), texts_before):
+                entities = [(types[kind], a, b) for kind, a, b in zip(*row, strict=True)]
+                changed = [entity for entity in entities if entity not in kept]
+                total, cut = total + len(entities), cut + len(changed)
+                lost += max(len(entities) - len(kept), 0)
+                if changed and first is None:
+                    _, a, b = changed[0]
+                    text = texts[number - texts_before].numpy().decode("utf-8", "replace")
+                    first = number, text[a:b]
+            texts_before += len(whole)
+            yield texts, spans, whole
+        if first is not None and rows.whole not in self._told:
+            self._report_cut(rows, total, cut, lost, *first)
+        self._told.add(rows.whole)
+
+    def _report_cut(self, rows, total, cut, lost, number, entity):
+        line = next(itertools.islice(rows.stream(None), number, None)).line
+        kept = f"; {lost} have no word of their own and are left out" if lost else ""
+        remedy = "" if self.split == "characters" else (
+            "; --split characters (in Python split=\"characters\") keeps them as they are"
+        )  # fmt: skip
+        print(
+            f"{rows.name}: {cut} of {total} entities begin or end inside a word and are read as "
+            f"whole words, first {rows.place(line)} {entity[:40]!r}{kept}; offsets are Unicode "
+            f"characters{remedy}",
+            file=sys.stderr,
+        )
+
+    def _align(self):
+        return tf.function(
+            word_aligner(self.tokenizer, self.labels, self.max_length, self.stride),
+            input_signature=[
+                tf.TensorSpec([None], tf.string),
+                *[tf.RaggedTensorSpec([None, None], tf.int32)] * 3,
+            ],
+            autograph=False,
+        )
+
     def _windows(self, text, *entities):
         batch, words = tag_inputs(self.tokenizer, text, self.max_length, self.stride)
-        return batch, word_labels(words, *entities)
+        return batch, tags_of(word_labels(words, *entities), self.labels)
 
     def _counted(self, rows, batches=()):
         """Return how many windows there are, and labels: texts are read once for it, and cut."""
@@ -147,9 +222,10 @@ class TokenClassifier(EncoderTask):
         They are of words; with a CRF, whose likelihood is of the whole row, of rows: the mean
         over their words.
         """
-        counts = np.array(list(self._scan(self._sources[0]).label_counts.values()), float)
-        weights = np.repeat(counts.sum() / (len(counts) * counts), 2)
-        weights = tf.constant(np.concatenate([[1.0], weights]), tf.float32)  # [C]
+        counts = self._scan(self._sources[0]).label_counts
+        mean = sum(counts.values()) / len(counts)
+        weights = {kind: mean / count for kind, count in counts.items()}
+        weights = tf.constant([weights.get(split_label(x)[1], 1.0) for x in self.labels])  # [C]
         weight = tf.gather(weights, tf.maximum(labels, 0))
         if self.crf:
             real = tf.cast(labels >= 0, tf.float32)
@@ -163,6 +239,7 @@ class TokenClassifier(EncoderTask):
                 f"{rows.name}: entities of type {unknown[0]!r}, which the training rows do not "
                 f"have; their types are {', '.join(types_of(self.labels))}"
             )
+        self._say_cut(rows)
 
     def _describe(self, rows):
         scan = self._scan(rows)
@@ -172,7 +249,9 @@ class TokenClassifier(EncoderTask):
     # Head.
 
     def _new_model(self):
-        return Tagger(self.backbone, len(self.labels), self.labels, self.crf, self._dropout)
+        return Tagger(
+            self.backbone, len(self.labels), self.labels, self.crf, self._dropout, self.constrained
+        )
 
     def _objective(self):
         windows, labels = self._counts.get(self._sources[0], (0, 0))
@@ -222,6 +301,8 @@ class TokenClassifier(EncoderTask):
     ) -> dict:
         """Measure whole entities, as `seqeval` counts them strictly.
 
+        An entity that begins or ends inside a word counts as whole words, as in training.
+
         Args, errors: as of `Task.evaluate`.
 
         Returns:
@@ -229,20 +310,18 @@ class TokenClassifier(EncoderTask):
             `mistakes` also `worst_mistakes`, the surest wrong answers.
         """
         rows = self._read(x, y)
-        types = types_of(self.labels)
         gold, predicted, worst, right, words = [], [], [], 0, 0
         with source_errors(rows):
-            for texts, *spans in entity_dataset(rows, types):
-                texts = texts.numpy()
+            for chunk, spans, entities in self._aligned(rows):
+                texts = chunk.numpy()
                 answers = self.find(texts, batch_size)
-                right += _tags_right(answers, *spans)
-                columns = (part.to_list() for part in spans)
-                for text, answer, *entities in zip(texts, answers, *columns, strict=True):
+                right += _tags_right(self.labels, answers, *spans)
+                gold += entities
+                for text, answer, wanted in zip(texts, answers, entities, strict=True):
                     words += len(answer[3])
-                    gold.append([(types[t], a, b) for t, a, b in zip(*entities, strict=True)])
                     predicted.append([(e["type"], e["start"], e["end"]) for e in answer[0]])
-                    if set(gold[-1]) != set(predicted[-1]):
-                        worst.append(_mistake(text, gold[-1], answer[0]))
+                    if set(wanted) != set(predicted[-1]):
+                        worst.append(_mistake(text, wanted, answer[0]))
                 worst = sorted(worst, key=lambda m: -m["sureness"])[:mistakes]
         metrics = {"texts": len(gold), **entity_metrics(gold, predicted)}
         metrics["token_accuracy"] = right / max(words, 1)
@@ -259,7 +338,7 @@ class TokenClassifier(EncoderTask):
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:
-        return ("max_length", "stride", "crf")
+        return ("max_length", "stride", "crf", "split", "constrained")
 
     @classmethod
     def _is_published(cls, directory: Path) -> bool:
@@ -270,7 +349,7 @@ class TokenClassifier(EncoderTask):
         options = super()._options_of(directory, labels)
         # A published tagger has no CRF; a new one is made with it.
         published = "labels" in options and "crf" not in options
-        return {**options, "crf": False} if published else options
+        return {**options, "crf": False, "constrained": False} if published else options
 
 
 class _Entities(keras.callbacks.Callback):
@@ -283,6 +362,15 @@ class _Entities(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         metrics = self._task.evaluate(self._rows, batch_size=self._size)
         logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
+
+
+def _rows_of(columns):
+    """Return for each text the entities of `entity_spans` as a list of `(type, start, end)`."""
+    names = ("type", "start", "end")
+    rows = zip(*(columns[name].numpy().tolist() for name in names), strict=True)
+    return [
+        [(kind.decode(), a, b) for kind, a, b in zip(*row, strict=True) if a >= 0] for row in rows
+    ]
 
 
 def _of_row(row, columns, starts, ends, tags):
@@ -301,7 +389,7 @@ def _of_row(row, columns, starts, ends, tags):
     return entities, starts[row, :words], ends[row, :words], tags[row, :words]
 
 
-def _tags_right(answers, types, starts, ends):
+def _tags_right(labels, answers, types, starts, ends):
     """Return how many words of a chunk have the tag that the gold entities give them."""
 
     def padded(column):
@@ -309,8 +397,8 @@ def _tags_right(answers, types, starts, ends):
         return tf.ragged.constant(rows, tf.int32, ragged_rank=1).to_tensor(-1)
 
     wanted = text_labels(padded(1), padded(2), types, starts, ends)  # [C, L]
-    tags = padded(3)  # -1 where there is no word, which no label is
-    return int(tf.math.count_nonzero(wanted == tags))
+    words = padded(1) >= 0
+    return int(tf.math.count_nonzero((wanted == codes_of(padded(3), words, labels)) & words))
 
 
 def _mistake(text, gold, predicted):

@@ -10,6 +10,7 @@ B = batch, C = rows of a chunk, T = tokens of a text, S = padded length.
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
@@ -53,7 +54,8 @@ def length_bucketed(
         word_dropout: share of the tokens of texts of 4 and more that `[MASK]` replaces, others
             in every batch and pass: for training, so that no single word decides. Needs a seed
             and a vocabulary with `[MASK]`.
-        rows: number of rows, if known: Keras needs the length of the dataset.
+        rows: number of rows, which Keras needs to know the length of the dataset; if not given,
+            `chunks` of a known number are counted.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
@@ -80,6 +82,7 @@ def length_bucketed(
         ids = tf.where(words & (drawn < word_dropout), tokenizer.mask_id, ids)
         return ({**batch, "token_ids": ids}, *others)
 
+    rows = number_of_rows(chunks) if rows is None else rows
     batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed, rows)
     batches = mapped(batches, packed_row)
     if word_dropout:
@@ -101,7 +104,16 @@ def in_order_batches(
     def encoded(text, *others):
         return (encode(tokenizer, text, max_length), *others)
 
+    rows = number_of_rows(chunks) if rows is None else rows
     return of_length(mapped(chunks.unbatch().batch(batch_size), encoded), rows, batch_size)
+
+
+def number_of_rows(chunks: tf.data.Dataset) -> int | None:
+    """Read chunks once to count their rows; None where they may have no end."""
+    if int(chunks.cardinality()) < 0:
+        return None
+    sizes = mapped(chunks, lambda first, *_: tf.shape(first, tf.int64)[0])
+    return int(sizes.reduce(np.int64(0), lambda total, size: total + size))
 
 
 def counted(batches: tf.data.Dataset) -> tf.data.Dataset:

@@ -20,7 +20,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.batching import by_length, mapped, no_autograph, to_few_lengths
+from tfmodels.text.batching import (
+    by_length,
+    mapped,
+    no_autograph,
+    number_of_rows,
+    to_few_lengths,
+)
 from tfmodels.text.bpe import LanguageTokenizer
 from tfmodels.text.masking import hashed_int
 from tfmodels.text.pretraining import FEW, Passes, Texts, generated_passes, held_out_numbers
@@ -215,6 +221,7 @@ def response_batches(
         inputs = {"token_ids": tf.maximum(ids, 0), "padding_mask": ids != NONE}
         return inputs, tf.where(of_response, after, NONE)
 
+    rows = number_of_rows(chunks) if rows is None else rows
     batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed, rows)
     return mapped(batches, padded).prefetch(tf.data.AUTOTUNE)
 

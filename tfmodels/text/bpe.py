@@ -20,16 +20,18 @@ W = words of all parts, U = distinct words to merge, S = symbols of these,
 T = tokens of one text, V = vocabulary.
 """
 
+import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 from tfmodels.text import characters
+from tfmodels.text.whole_tokens import WHITE_SPACE, AddedToken, WholeTokens, as_added
 from tfmodels.text.wordpiece import read_text, shifted
 
 END_OF_TEXT = "<|endoftext|>"
@@ -45,23 +47,24 @@ def printable_bytes() -> list[str]:
 
 
 class LanguageTokenizer(tf.Module):
-    """Base of the tokenizers of running text: the end of a text, and text from ids.
+    """Base of the tokenizers of running text: tokens found whole, and text from ids.
 
     A subclass has `_encode`, which returns the ids, int32 [P, (T)], of texts [P] without
-    `end_of_text`.
+    `end_of_text` and added tokens.
 
     Attributes:
         vocabulary: tuple of the tokens.
         vocabulary_size: number of tokens.
         end_id: id of `end_of_text`, None where the vocabulary has none.
-        token_bytes: string [V], the bytes of each token in a text; none for `end_of_text`.
+        token_bytes: string [V], the bytes of each token in a text; none for special tokens.
     """
 
     def __init__(
         self, vocabulary: Sequence[str], end_id: int | None, end_of_text: str | None,
-        content: Sequence[bytes],
+        content: Sequence[bytes], added: Mapping[int, AddedToken] | None = None,
     ):  # fmt: skip
         super().__init__()
+        added = added or {}
         self.vocabulary = tuple(vocabulary)
         self.vocabulary_size = len(self.vocabulary)
         self.end_id, self._end_of_text = end_id, end_of_text
@@ -70,34 +73,56 @@ class LanguageTokenizer(tf.Module):
             self.token_bytes = tf.constant(content, tf.string, [len(content)])
             # "" for ids outside the vocabulary
             self._content = tf.concat([self.token_bytes, [""]], 0)  # [V + 1]
+            ids = {token.content: number for number, token in added.items()}
+            if end_of_text is not None and end_id is not None:
+                ids[end_of_text] = end_id
+            self._whole_tokens = WholeTokens(ids) if ids else None
+            # [V + 1], the last one for text: whether white space on a side is dropped
+            self._strips = {
+                side: tf.constant(
+                    [i in added and getattr(added[i], side) for i in range(len(content))] + [False]
+                )
+                for side in ("lstrip", "rstrip")
+                if any(getattr(token, side) for token in added.values())
+            }
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Split each text into token ids.
 
         Args:
-            text: string [B], any bytes. The literal `end_of_text` in it is that token.
+            text: string [B], any bytes. The literal `end_of_text` in it is that token, as are
+                added tokens.
 
         Returns:
             int32 [B, (T)].
         """
         with tf.device("CPU:0"):
             text = tf.convert_to_tensor(text, tf.string)
-            if self.end_id is None:
+            if self._whole_tokens is None:
                 return self._encode(text)
-            parts = tf.strings.split(text, self._end_of_text)  # [B, (parts)], at least one each
-            ids = self._encode(parts.values)
-            last = marked(parts.row_limits() - 1, ids.nrows())
-            ends = tf.RaggedTensor.from_row_lengths(
-                tf.fill([tf.reduce_sum(1 - last)], self.end_id), 1 - last, validate=False
-            )
-            ids = tf.concat([ids, ends.with_row_splits_dtype(tf.int64)], 1)
+            parts, token = self._whole_tokens.split(text)  # [B, (parts)], [P]
+            ids = self._encode(self._stripped(parts.values, token))  # [P, (tokens)]
+            whole = tf.cast(token >= 0, tf.int64)
+            tokens = tf.RaggedTensor.from_row_lengths(token[token >= 0], whole, validate=False)
+            ids = tf.concat([ids, tokens], 1)
             splits = tf.gather(ids.row_splits, parts.row_splits)
             return tf.RaggedTensor.from_row_splits(ids.values, splits, validate=False)
+
+    def _stripped(self, parts, token):
+        """Return the text of parts [P]; "" for tokens, which may drop the white space beside."""
+        place = tf.where(token < 0, self.vocabulary_size, token)
+        for side, strips in self._strips.items():
+            strips = tf.gather(strips, place)
+            left = side == "lstrip"
+            beside = following(strips, False) if left else shifted(strips, False)
+            pattern = f"{WHITE_SPACE}+$" if left else f"^{WHITE_SPACE}+"
+            parts = tf.where(beside, tf.strings.regex_replace(parts, pattern, ""), parts)
+        return tf.where(token < 0, parts, "")
 
     def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
         """Write ids as text: the bytes of the tokens, one after the other.
 
-        `end_of_text` and ids outside the vocabulary (negative ones) are skipped. A text cut
+        Special tokens and ids outside the vocabulary (negative ones) are skipped. A text cut
         inside a character ends in broken UTF-8; where that matters, apply
         `tf.strings.unicode_transcode`.
 
@@ -122,15 +147,18 @@ class BytePairTokenizer(LanguageTokenizer):
     Nothing is cleaned or dropped: any bytes, even broken UTF-8, can be restored
     from their ids. A text is split into words, a space belonging to the word
     after it, and in each word the pair of tokens that is first in the merges
-    is joined until there is none. `end_of_text` written out in a text is that
-    token.
+    is joined until there is none. `end_of_text` or an added token written out
+    in a text is that token.
 
     Args:
         vocabulary: the tokens, in GPT-2's printable alphabet; a token's id is its position.
         merges: the pairs of tokens to join, by priority.
         end_of_text: the token that ends a text; none if it is None or not in the vocabulary.
+        added_tokens: tokens that are found whole (`AddedToken`, or dicts of its
+            fields). Those that are not in `vocabulary` follow it.
 
     Attributes:
+        pieces: tuple of the tokens without those that follow.
         merges: tuple of the pairs; for the others see `LanguageTokenizer`.
 
     Raises:
@@ -146,8 +174,16 @@ class BytePairTokenizer(LanguageTokenizer):
     def __init__(
         self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]], *,
         end_of_text: str | None = END_OF_TEXT,
+        added_tokens: Sequence[AddedToken | Mapping] = (),
     ):  # fmt: skip
-        id_of: dict[Any, int] = ids_of(vocabulary)
+        self.pieces, given = tuple(vocabulary), as_added(added_tokens)
+        id_of: dict[Any, int] = ids_of(self.pieces)
+        for token in given:
+            id_of.setdefault(token.content, len(id_of))
+        vocabulary = tuple(id_of)
+        added = {id_of[token.content]: token for token in given}
+        if end_of_text is not None and end_of_text in id_of:
+            added.setdefault(id_of[end_of_text], AddedToken(end_of_text, special=True))
         byte_of = {character: byte for byte, character in enumerate(printable_bytes())}
         for character, byte in byte_of.items():
             if character not in id_of:
@@ -155,8 +191,12 @@ class BytePairTokenizer(LanguageTokenizer):
                     f"vocabulary: no token {character!r} (U+{ord(character):04X}) for byte {byte}; "
                     "add GPT-2's 256 characters for the bytes"
                 )
-        content = [b"" if t == end_of_text else bytes_of(t, byte_of) for t in vocabulary]
-        super().__init__(vocabulary, id_of.get(end_of_text), end_of_text, content)
+        content = [
+            (b"" if added[i].special else token.encode()) if i in added
+            else bytes_of(token, byte_of) for i, token in enumerate(vocabulary)
+        ]  # fmt: skip
+        super().__init__(vocabulary, id_of.get(end_of_text), end_of_text, content, added)
+        self._added = given
         self.merges = tuple((left, right) for left, right in merges)
         id_of_byte = [id_of[character] for character in byte_of]
         pairs, made = check_merges(self.merges, id_of)
@@ -167,7 +207,8 @@ class BytePairTokenizer(LanguageTokenizer):
             self._kinds = tf.constant(kinds)  # [pages * 256]
             self._one_letter = tf.constant([ord(letter) for letter in "stmd"])
             self._two_letters = tf.constant([[ord(a), ord(b)] for a, b in ("re", "ve", "ll")])
-            self._cut = tf.constant(~joined_bytes(content[i] for i in made))  # [65536]
+            joined = joined_bytes(bytes_of(vocabulary[i], byte_of) for i in made)
+            self._cut = tf.constant(~joined)  # [65536]
             self._id_of_byte = tf.constant(id_of_byte, tf.int32)
             self._made = tf.constant(made, tf.int32)  # [merges]: the id of each
             self._rank = lookup_table(pairs, range(len(pairs)), tf.int64, NEVER)
@@ -212,9 +253,10 @@ class BytePairTokenizer(LanguageTokenizer):
         lines = read_text(merges_txt, "merges", "give GPT-2's file")
         return cls(tokens, split_merges(lines, f"merges {merges_txt}"), **options)
 
-    def get_config(self) -> dict[str, str | None]:
-        """Return the options to build this tokenizer again, without vocabulary and merges."""
-        return {"end_of_text": self._end_of_text}
+    def get_config(self) -> dict[str, Any]:
+        """Return the options to build this tokenizer again from its `pieces` and merges."""
+        added = [*map(dataclasses.asdict, self._added)]
+        return {"end_of_text": self._end_of_text, **({"added_tokens": added} if added else {})}
 
     def _encode(self, text):
         """Return the ids of texts without `end_of_text`: [P] to int32 [P, (T)]."""
@@ -390,12 +432,14 @@ def check_merges(
         for token in (left, right, left + right):
             if token not in id_of:
                 raise InputError(
-                    f"merge {rank} ({left!r}, {right!r}): {token!r} is not in the vocabulary; "
-                    "give vocabulary and merges of one tokenizer"
+                    f"merge {rank} {brief.repr((left, right))}: {brief.repr(token)} is not in the "
+                    "vocabulary; give vocabulary and merges of one tokenizer"
                 )
         pair = id_of[left] * len(id_of) + id_of[right]
         if pair in pairs:
-            raise InputError(f"merge {rank} ({left!r}, {right!r}): again; give each merge once")
+            raise InputError(
+                f"merge {rank} {brief.repr((left, right))}: again; give each merge once"
+            )
         pairs[pair] = rank
         made.append(id_of[left + right])
         last[left + right] = rank
@@ -405,8 +449,8 @@ def check_merges(
         for token in merge:
             if last.get(token, -1) > rank:
                 raise InputError(
-                    f"merge {rank} {merge}: precedes merge {last[token]}, which makes "
-                    f"{token!r}; put the merges into the order they were learned in"
+                    f"merge {rank} {brief.repr(merge)}: precedes merge {last[token]}, which "
+                    f"makes {brief.repr(token)}; put the merges into the order they were learned in"
                 )
     return list(pairs), made
 

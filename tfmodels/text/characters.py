@@ -25,6 +25,9 @@ CJK = 32  # ideographs
 # Kinds of a character under given options: the last column of the table.
 IN_WORD, ALONE, WHITE_SPACE, STRIPPED, DROPPED = range(5)
 
+# White space that MeCab drops; the others are characters to it.
+BLANKS = b" \t\n\v"
+
 # Kinds of a character in GPT-2's splitting: \p{L}, \p{N}, \s and the rest.
 LETTER, NUMBER, WHITE, OTHER = range(4)
 
@@ -36,9 +39,11 @@ def load_characters() -> dict[str, np.ndarray]:
 
 
 def character_table(
-    *, lowercase: bool, strip_accents: bool, split_cjk: bool
+    *, lowercase: bool, strip_accents: bool, split_cjk: bool, clean: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the normalization of every code point under these options.
+
+    Without `clean` only white space is special, and it is MeCab's.
 
     Returns:
         `page_of`, int32 [4352], and `table`, int32 [P * 256, 4]. The row of a
@@ -56,6 +61,10 @@ def character_table(
         kind = np.where(flags & ACCENT, STRIPPED, kind)
     kind = np.where(flags & SPACE, WHITE_SPACE, kind)
     kind = np.where(flags & REMOVED, DROPPED, kind)
+    if not clean:
+        codes = [*BLANKS]
+        kind = np.full_like(kind, IN_WORD)
+        kind[data["page_of"][0] * 256 + np.array(codes)] = WHITE_SPACE
 
     names = {(True, True): "both", (True, False): "lowered", (False, True): "stripped"}
     if name := names.get((lowercase, strip_accents)):

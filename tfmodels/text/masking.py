@@ -17,7 +17,7 @@ import math
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 # A longer word (a number, ideographs without spaces in segmented text) is masked in parts of this
 # many tokens: it bounds how far one word takes an example beyond its share.
@@ -37,7 +37,7 @@ def check_mask(tokenizer: WordPieceTokenizer) -> None:
     if tokenizer.mask_id is None:
         raise InputError(
             "the vocabulary has no [MASK], which replaces words in masked language modelling; "
-            "add [MASK] on a line of vocab.txt"
+            "give a vocabulary that has it, or its name as mask_token in tokenizer_config.json"
         )
 
 
@@ -67,7 +67,8 @@ class WordMasker:
         whole_words: bool = True, seed: int = 0,
     ):  # fmt: skip
         check_mask(tokenizer)
-        ordinary = [i for i, t in enumerate(tokenizer.vocabulary) if t not in SPECIAL_TOKENS]
+        self._special = [i in tokenizer.special_ids for i in range(tokenizer.vocabulary_size)]
+        ordinary = [i for i, special in enumerate(self._special) if not special]
         if not ordinary:
             raise InputError("the vocabulary has special tokens only; give one with words")
         if not 0 < mask_rate <= 0.5:
@@ -75,7 +76,6 @@ class WordMasker:
         self._max_masked = max_masked(max_length, mask_rate)
         self._rate, self._whole_words, self._seed = mask_rate, whole_words, seed
         self._mask_id = tokenizer.mask_id
-        self._special = [t in SPECIAL_TOKENS for t in tokenizer.vocabulary]  # [V]
         self._ordinary = ordinary
 
     def __call__(

@@ -6,6 +6,8 @@ In: ragged ids of one text a row. Out: the batch dictionary, truncated like by H
 B = texts, T = tokens of a text, S, P = padded lengths.
 """
 
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -45,6 +47,14 @@ def pack(
         "segment_ids": segment_ids.to_tensor(0, shape=shape),
         "padding_mask": tf.sequence_mask(token_ids.row_lengths(), length),
     }
+
+
+def longer_than(room: int, tokenizer: Any, text: tf.Tensor) -> tf.Tensor:
+    """Return which texts have more than `room` tokens: bool `[B]`."""
+    place = tf.where(tf.strings.length(text) > room)  # a token has a byte or more
+    lengths = tokenizer.tokenize(tf.gather(text, place[:, 0])).row_lengths()
+    longer = tf.cast(lengths > room, tf.int32)
+    return tf.scatter_nd(place, longer, tf.shape(text, tf.int64)) > 0
 
 
 def pack_prompts(ids: tf.RaggedTensor, pad_id: int, start_id: int) -> dict[str, tf.Tensor]:

@@ -75,7 +75,7 @@ def held_out_numbers(
     first = [number for number, *_ in itertools.islice(texts, FEW)]
     if len(first) < 2 * minimum:
         raise InputError(
-            f"{len(first)} documents are too few to hold {minimum} out; put blank lines between "
+            f"too few documents ({len(first)}) to hold {minimum} out; put blank lines between "
             "documents, or hold none out (--held_out 0)"
         )
 

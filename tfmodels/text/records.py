@@ -101,7 +101,7 @@ def write_records(
         return summary
     try:
         with whole_directory(Path(directory), "another directory") as folder:
-            save_vocabulary(tokenizer.vocabulary, folder / "vocab.txt")
+            save_vocabulary(tokenizer.pieces, folder / "vocab.txt")
             try:
                 files = _write_all(min(processes, shards), texts, folder, content)
             except tf.errors.OpError as error:  # of the file system: nothing else runs here

@@ -9,6 +9,7 @@ scheme is how the prefixes are used:
     iobes   B-P  E-P  O    S-P   O   O    S-L    S-L     E- ends, S- is a single word
     bilou   B-P  L-P  O    U-P   O   O    U-L    U-L     the same with other letters
     bmes    B-P  E-P  O    S-P   O   O    S-L    S-L     M- in the middle
+    io      P    P    O    P     O   O    L      L       types alone: two that touch are one
 
 `iob` is never detected: B- begins an entity, and so does an I- that continues none, as for the
 scorer of CoNLL, so it reads files that mix `iob1` and `iob2`.
@@ -19,6 +20,7 @@ type t.
 
 import collections
 import functools
+import re
 from collections.abc import Iterable, Sequence
 
 from tfmodels.errors import InputError
@@ -33,8 +35,10 @@ _PREFIXES = {
     "bmes": ("B", "M", "E", "S"),
     "iob": ("B", "I", "", ""),
 }
-SCHEMES = tuple(_PREFIXES)
-_DETECTED = SCHEMES[:-1]
+_DETECTED = tuple(_PREFIXES)[:-1]
+SCHEMES = (*_PREFIXES, "io")
+# No types of `io`, unless it is given: a prefix or suffix in another notation, another "O".
+_ODD_TYPE = re.compile(r"[bimelsu][-_:./|].*|.*[-_:./|][bimelsu]|[0o_-]?", re.IGNORECASE)
 
 
 class TagError(InputError):
@@ -59,53 +63,69 @@ def split_tag(tag: str) -> tuple[str, str]:
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    prefix, dash, kind = tag[:1], tag[1:2], tag[2:]
-    if not prefix or prefix not in "BIMELSU" or dash != "-" or not kind.strip():
+    prefix, dash, kind = tag[:1], tag[1:2], tag[2:].strip()
+    if not prefix or prefix not in "BIMELSU" or dash != "-" or not kind:
         raise TagError(
-            f"{tag[:60]!r} is no tag; write O, or B-TYPE, I-TYPE and so on (or name its column)"
+            f"{tag[:60]!r} is no tag; write O, or B-TYPE, I-TYPE and so on (or name its column; "
+            "--scheme io for types without a prefix)"
         )
     return prefix, kind
 
 
-def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> str:
-    """Return the scheme with the smallest number of contradictions; for ties, "iob2" first.
+def detect_scheme(tag_sequences: Iterable[Sequence[str]]) -> tuple[str, int]:
+    """Return the scheme with the smallest number of contradictions, and that number.
+
+    For ties, "iob2" comes first. "io" is the scheme of tags without a prefix, of which "O" is the
+    most frequent. Malformed tags are left to `to_spans`.
 
     Args:
         tag_sequences: tags of each sentence. They are read once and not kept.
-
-    Raises:
-        TagError: a tag is malformed.
     """
     # Schemes differ in the neighbours that they forbid, of which there are few kinds.
     neighbours: collections.Counter[tuple[str, str]] = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for tags in tag_sequences:
+        counts.update(tags)
         neighbours.update(zip([OUTSIDE, *tags], [*tags, OUTSIDE], strict=True))
+    types = counts.keys() - {OUTSIDE}
+    plain = types and not any(map(_ODD_TYPE.fullmatch, types))
+    if plain and counts[OUTSIDE] == max(counts.values()):
+        return "io", 0
 
     def contradictions(scheme):
-        return sum(n for pair, n in neighbours.items() if _contradiction(*pair, scheme))
+        pairs = (pair for pair in neighbours if all(map(is_tag, pair)))
+        return sum(neighbours[pair] for pair in pairs if _contradiction(*pair, scheme))
 
-    return min(_DETECTED, key=contradictions)
+    scheme = min(_DETECTED, key=contradictions)
+    return scheme, contradictions(scheme)
 
 
-def to_spans(tags: Sequence[str], scheme: str) -> list[tuple[str, int, int]]:
+def to_spans(tags: Sequence[str], scheme: str, mend: bool = False) -> list[tuple[str, int, int]]:
     """Return the entities of one sentence.
 
     Args:
         tags: the tags of its words.
         scheme: one of `SCHEMES`.
+        mend: whether a tag that contradicts the scheme is read as the scorer of CoNLL does: it
+            begins an entity if it continues none, and an entity that is not continued ends.
 
     Returns:
         `(type, first word, word after the last)` of each, in order.
 
     Raises:
-        TagError: a tag is malformed or contradicts the scheme.
+        TagError: a tag is malformed, or contradicts the scheme and is not mended.
         InputError: no such scheme.
     """
     check_scheme(scheme)
+    if scheme == "io":
+        tags, scheme = [tag if tag == OUTSIDE else f"I-{tag}" for tag in tags], "iob"
     spans, first, before = [], None, OUTSIDE
     for position, tag in enumerate([*tags, OUTSIDE]):
-        reason = _contradiction(before, tag, scheme)
-        if reason:
+        try:
+            reason = _contradiction(before, tag, scheme)
+        except TagError as error:
+            raise TagError(error.reason, position) from None
+        if reason and not mend:
             hint = "correct the tags, or name their scheme"
             if scheme in ("iob1", "iob2"):
                 hint += " (in iob both B- and I- may begin an entity)"
@@ -132,14 +152,34 @@ def labels_of(types: Sequence[str]) -> list[str]:
 
 
 def types_of(labels: Sequence[str]) -> list[str]:
-    """Return the types of labels: the inverse of `labels_of`."""
-    return [label[2:] for label in labels[1::2]]
+    """Return the types of the labels of a model, in their order: the inverse of `labels_of`."""
+    return list(dict.fromkeys(kind for _, kind in map(split_label, labels) if kind))
+
+
+def split_label(label: str) -> tuple[str, str]:
+    """Return the prefix and the type of a label of a model, in any scheme.
+
+    `("B", "PER")` of `B-PER`; `("I", "PER")` of `PER` alone; `("O", "")` of `O`, and of what
+    published models have for tokens that are no words, such as `[PAD]`.
+    """
+    if label == OUTSIDE or (label.startswith("[") and label.endswith("]")):
+        return OUTSIDE, ""
+    marked = label[:1] in tuple("BIMELSU") and label[1:2] == "-" and label[2:].strip()
+    return (label[0], label[2:]) if marked else ("I", label)
 
 
 def check_scheme(scheme: str) -> None:
     """Raise `InputError` unless `scheme` is one of `SCHEMES`."""
     if scheme not in SCHEMES:
         raise InputError(f"tag scheme {scheme!r} is unknown; give one of {', '.join(SCHEMES)}")
+
+
+def is_tag(tag: str) -> bool:
+    """Return whether a tag is well-formed."""
+    try:
+        return bool(split_tag(tag))
+    except TagError:
+        return False
 
 
 @functools.lru_cache(10_000)

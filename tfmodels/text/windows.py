@@ -5,7 +5,8 @@ word's first piece in them, and the way back from the encoder's outputs to one r
 text. For training also the labels of the words, and batches of windows of nearly equal length.
 
 The words are those that the tokenizer splits into pieces: a piece that does not start with `##`
-begins one, so punctuation marks and ideographs are words. Blank lines separate paragraphs,
+begins one, so punctuation marks and ideographs are words; of a tokenizer `by_characters` every
+character is. Blank lines separate paragraphs,
 which are read one by one: a long document gets the tags that its paragraphs get. Ops only.
 
 B = texts, P = paragraphs of all texts, T = tokens of a text, N = windows of all texts, S = their
@@ -236,8 +237,12 @@ def _cut(tokenizer, text, max_length, stride):
     _check(max_length, stride)
     ids, starts, ends = tokenizer.tokenize_with_offsets(text)
     row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
-    begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])
-    begins = tf.gather(begins, ids.values) | (row != shifted(row, -1))  # [tokens]
+    if tokenizer.splits_characters:
+        begins = starts.values != shifted(starts.values, -1)
+    else:
+        begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])
+        begins = tf.gather(begins, ids.values)
+    begins |= row != shifted(row, -1)  # [tokens]
     pieces = tf.where(begins)[:, 0]  # [words]: first piece of each
     before = tf.concat([[0], tf.cumsum(tf.cast(begins, tf.int64))], 0)  # words before a token
     word = before[1:] - 1  # [tokens]

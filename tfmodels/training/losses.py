@@ -158,7 +158,7 @@ def int_labels(y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
     if dtype == "string":
         remedy = "give the number of each label's class"
     elif len(shape) == rank and shape[-1] not in (1, None):
-        remedy = "use argmax or keras.losses.CategoricalCrossentropy"
+        remedy = "use argmax, or CategoricalCrossentropy(from_logits=True) of keras.losses"
     if remedy:
         wanted, got = (", ".join(["B", *map(str, s[1:])]) for s in (y_pred.shape[:-1], shape))
         raise InputError(f"labels are int [{wanted}], got {dtype} [{got}]: {remedy}")

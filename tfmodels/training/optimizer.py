@@ -188,11 +188,6 @@ class AdamW(keras.optimizers.AdamW):
             )
         self.exclude_from_weight_decay(var_names=NOT_DECAYED)
         self._rate_factors: dict[Any, float] = {}
-        if tf is not None:
-            # Of this optimizer, not of the module: a trace refers to the variables it was
-            # made with, and must not outlive them.
-            self._updated = tf.function(_adamw, jit_compile=True, autograph=False)
-            self._update_in_place = tf.function(_update_in_place, jit_compile=True, autograph=False)
 
     def scale_learning_rate(self, variables: Iterable, factor: float) -> None:
         """Move some variables slower or faster than the others, decay included.
@@ -213,6 +208,13 @@ class AdamW(keras.optimizers.AdamW):
         self._rate_factors |= {self._var_key(variable): factor for variable in variables}
 
     if tf is not None:
+
+        def apply(self, grads: Iterable, trainable_variables: Iterable | None = None) -> None:
+            grads = list(grads)
+            # Keras counts the step beside the gradients, not after them: one too many in a pass
+            # over a dataset of unknown length, at whose end there are none.
+            with tf.control_dependencies([g for g in grads if g is not None]):
+                super().apply(grads, trainable_variables)
 
         def _apply_weight_decay(self, variables):
             """Nothing: `update_step` decays."""
@@ -343,11 +345,12 @@ class AdamW(keras.optimizers.AdamW):
                 scalars.append(tf.minimum(self.ema_momentum, (step - 1.0) / (step + 9.0)))
             variables = [variable, *state]
             if tf.distribute.has_strategy():
-                updated = self._updated(gradient, [tf.identity(v) for v in variables], scalars)
+                updated = _updated(gradient, [tf.identity(v) for v in variables], scalars)
                 for target, value in zip(variables, updated, strict=True):
                     target.assign(value)
             else:
-                self._update_in_place(gradient, variables, scalars)
+                gradient = tf.cast(gradient, variable.dtype)
+                _update_in_place(gradient, [v.handle for v in variables], scalars)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -394,6 +397,9 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
 
 if tf is not None:
+    # One function each for all optimizers, compiled once a shape. One of an optimizer's own, or one
+    # that is given variables, would keep the graphs of every model that was ever trained.
+    _compiled = tf.function(jit_compile=True, autograph=False)
 
     def _adamw(gradient, values, scalars):
         dtype = values[0].dtype
@@ -409,7 +415,13 @@ if tf is not None:
         after = [tf.where(scale > 0, a, b) for a, b in zip(after, before, strict=True)]
         return [tf.cast(value, dtype) for value in after]
 
-    def _update_in_place(gradient, variables, scalars):
-        updated = _adamw(gradient, variables, scalars)
-        for variable, value in zip(variables, updated, strict=True):
-            variable.assign(value)
+    _updated = _compiled(_adamw)
+
+    @_compiled
+    def _update_in_place(gradient, handles, scalars):
+        """Update the variables of these handles, which have the gradient's shape and dtype."""
+        values = [
+            tf.raw_ops.ReadVariableOp(resource=handle, dtype=gradient.dtype) for handle in handles
+        ]
+        for handle, value in zip(handles, _adamw(gradient, values, scalars), strict=True):
+            tf.raw_ops.AssignVariableOp(resource=handle, value=value)

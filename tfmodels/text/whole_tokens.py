@@ -1,0 +1,94 @@
+"""Tokens that are found whole in a text before it is split: special tokens and added ones.
+
+In: texts, and tokens as `tokenizers` describes them. Out: the parts of each text; a part is such a
+token or the text between two. Of tokens that overlap the first one is found, of those that start at
+the same place the longest, as in `tokenizers`. Operations of TensorFlow's core only.
+
+B = texts, P = parts of all texts.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+
+from tfmodels.errors import InputError
+
+# Between two parts: bytes that no text has, as they are never next to each other in UTF-8.
+SEPARATOR = b"\xff\xfe\xfd\xfc"
+WHITE_SPACE = r"[\t-\r\x{85}\pZ]"  # what `lstrip` and `rstrip` remove
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedToken:
+    """A token that is found whole; fields as in the files of `tokenizers`.
+
+    Args:
+        content: the token as it is written in a text.
+        special: whether `detokenize` leaves it out.
+        normalized: whether it is looked for in the text as WordPiece cleans and lower-cases it.
+        lstrip: whether white space before it is dropped.
+        rstrip: whether white space after it is dropped.
+    """
+
+    content: str
+    special: bool = False
+    normalized: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+def as_added(tokens: Iterable[AddedToken | Mapping]) -> tuple[AddedToken, ...]:
+    """Return `AddedToken`s of themselves, or of dicts of their fields.
+
+    Raises:
+        InputError: an empty token.
+    """
+    added = tuple(t if isinstance(t, AddedToken) else AddedToken(**t) for t in tokens)
+    if not all(token.content for token in added):
+        raise InputError("added_tokens: an empty token; leave it out")
+    return added
+
+
+class WholeTokens(tf.Module):
+    """Split texts at tokens.
+
+    Args:
+        ids: dict of token, as it is written in a text, to its id.
+
+    Raises:
+        InputError: too many tokens for one regular expression.
+    """
+
+    def __init__(self, ids: Mapping[str, int]):
+        super().__init__()
+        # RE2 takes the first of several alternatives, so the longest one has to be the first.
+        contents = sorted(ids, key=len, reverse=True)
+        self._pattern = f"({'|'.join(map(re.escape, contents))})"
+        with tf.init_scope(), tf.device("CPU:0"):
+            keys = tf.constant(contents, tf.string)
+            values = tf.constant([ids[content] for content in contents], tf.int32)
+            initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+            self._ids = tf.lookup.StaticHashTable(initializer, -1)
+            try:
+                self.split(tf.constant([""]))
+            except tf.errors.InvalidArgumentError as error:
+                raise InputError(
+                    f"{len(ids)} added tokens: too many to look for; give fewer"
+                ) from error
+
+    def split(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """Return the parts of texts, and which of them are tokens.
+
+        Args:
+            text: string [B].
+
+        Returns:
+            Pair of string [B, (parts)], at least one each, and int32 [P]: the id of a token, -1
+            for text. The first and the last part of a text are text, perhaps empty.
+        """
+        between = SEPARATOR + rb"\1" + SEPARATOR
+        text = tf.strings.regex_replace(text, self._pattern, between)
+        parts = tf.strings.split(text, SEPARATOR)
+        return parts, self._ids.lookup(parts.values)
