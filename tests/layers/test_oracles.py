@@ -86,7 +86,8 @@ def test_attention_scores(mask):
     ours = reference.weights_of(layer)
     for kind in ("kernel", "bias"):
         parts = np.split(ours.pop(f"query_key_value/{kind}"), 3, -1)
-        ours |= {f"{n}/{kind}": part for n, part in zip(("query", "key", "value"), parts)}
+        names = [f"{name}/{kind}" for name in ("query", "key", "value")]
+        ours |= dict(zip(names, parts, strict=True))
     for weight in keras_layer.weights:
         name = "/".join(weight.path.split("/")[-2:]).replace("attention_output", "output")
         weight.assign(ours[name].reshape(weight.shape))

@@ -161,7 +161,8 @@ class EncoderBlock(_Block):
 
     def call(
         self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
-        length: int | KerasTensor | None = None, return_attention_scores: bool = False, training: bool = False,
+        length: int | KerasTensor | None = None, return_attention_scores: bool = False,
+        training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x, scores = self.attention(
@@ -196,13 +197,15 @@ class DecoderBlock(_Block):
         training: bool.
 
     Call returns:
-        float of the shape of `inputs`, or a tuple of it, the new cache (if `cache_index` is given) and the
-        self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
+        float of the shape of `inputs`, or a tuple of it, the new cache (if `cache_index` is given)
+        and the self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
     """
 
     def __init__(self, *args: Any, cross_attention: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cross_attention = self._attention("cross_attention", True) if cross_attention else None
+        self.cross_attention = None
+        if cross_attention:
+            self.cross_attention = self._attention("cross_attention", cross=True)
         self.cross_attention_norm = self._norm("cross_attention_norm") if cross_attention else None
 
     def build(self, input_shape: tuple, *other_shapes: tuple) -> None:
