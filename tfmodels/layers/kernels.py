@@ -339,9 +339,9 @@ if tf is not None:
         return tf.reshape(kept, tf.shape(like))
 
     def _mixed(x):
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
             x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(shift))) * _u32(factor)
-        return x
+        return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(16)))
 
     def _folded_norm(x, residual, gamma, beta, epsilon):
         """`LayerNorm(residual + x)` as the pattern that becomes one operation of oneDNN.

@@ -6,6 +6,7 @@ decay on biases and layer normalizations. As the Transformer was trained (Vaswan
 5.3): linear warm-up, then the inverse square root of the step.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -349,8 +350,9 @@ class AdamW(keras.optimizers.AdamW):
                 for target, value in zip(variables, updated, strict=True):
                     target.assign(value)
             else:
-                gradient = tf.cast(gradient, variable.dtype)
-                _update_in_place(gradient, [v.handle for v in variables], scalars)
+                update = _update_in_place(variable.dtype, len(variables), len(scalars))
+                handles = [v.handle for v in variables]
+                update(tf.cast(gradient, variable.dtype), handles, scalars)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -397,9 +399,9 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
 
 if tf is not None:
-    # One function each for all optimizers, compiled once a shape. One of an optimizer's own, or one
-    # that is given variables, would keep the graphs of every model that was ever trained.
-    _compiled = tf.function(jit_compile=True, autograph=False)
+    # Few functions for all optimizers and shapes, each compiled once a shape. One of an optimizer's
+    # own, or one that is given variables, would keep the graphs of every model that was ever
+    # trained; and of each compiled function in a graph TensorFlow keeps a copy.
 
     def _adamw(gradient, values, scalars):
         dtype = values[0].dtype
@@ -415,13 +417,24 @@ if tf is not None:
         after = [tf.where(scale > 0, a, b) for a, b in zip(after, before, strict=True)]
         return [tf.cast(value, dtype) for value in after]
 
-    _updated = _compiled(_adamw)
+    _updated = tf.function(_adamw, jit_compile=True, reduce_retracing=True, autograph=False)
 
-    @_compiled
-    def _update_in_place(gradient, handles, scalars):
-        """Update the variables of these handles, which have the gradient's shape and dtype."""
-        values = [
-            tf.raw_ops.ReadVariableOp(resource=handle, dtype=gradient.dtype) for handle in handles
-        ]
-        for handle, value in zip(handles, _adamw(gradient, values, scalars), strict=True):
-            tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+    @functools.cache
+    def _update_in_place(dtype, handles, scalars):
+        """Return the function that updates variables of a dtype, of any shape.
+
+        Args:
+            dtype: of the gradient and the variables.
+            handles: number of variables.
+            scalars: number of scalars.
+        """
+        handle, scalar = tf.TensorSpec([], tf.resource), tf.TensorSpec([], tf.float32)
+        specs = [tf.TensorSpec(None, dtype), [handle] * handles, [scalar] * scalars]
+
+        @tf.function(input_signature=specs, jit_compile=True, autograph=False)
+        def update(gradient, handles, scalars):
+            values = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle in handles]
+            for handle, value in zip(handles, _adamw(gradient, values, scalars), strict=True):
+                tf.raw_ops.AssignVariableOp(resource=handle, value=value)
+
+        return update
