@@ -126,8 +126,9 @@ class Attention(Layer):
             mask = ops.expand_dims(mask, -3)  # [B, 1, Q, K]; axis -3, as B may be missing
         seed = self.seed_generator.next() if training and self.dropout else None
         scale = 1.0 / math.sqrt(self.head_dim)
+        keys, values = cache
         attended, scores = kernels.attend(
-            queries, *cache, mask, scale, training, self.dropout, seed
+            queries, keys, values, mask, scale, training, self.dropout, seed
         )
         attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
         attended = ops.reshape(attended, (-1, self.hidden_dim))
