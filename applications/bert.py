@@ -106,10 +106,10 @@ class Bert(Application):
             return self.open(settings, settings.text_files), None
         records = Records(settings.records_dir)
         for name in ("max_length", "task"):
-            given, there = getattr(settings, name), getattr(records.settings, name)
-            if given not in (None, there):
+            value, there = getattr(settings, name), getattr(records.settings, name)
+            if value not in (None, there):
                 raise InputError(
-                    f"--{name} {given}: the records in {settings.records_dir} have {there}; leave "
+                    f"--{name} {value}: the records in {settings.records_dir} have {there}; leave "
                     "the flag out, or prepare others"
                 )
         return records, None

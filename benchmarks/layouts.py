@@ -321,12 +321,12 @@ def differences(name, folder, number):
     at = Layout(Path(folder) / name)
     tokens = LAYOUTS[name](at)
     at.finish(len(tokens))
-    theirs = AutoTokenizer.from_pretrained(at.directory)
+    reference = AutoTokenizer.from_pretrained(at.directory)
     ours = read_tokenizer(at.directory)
     if isinstance(ours, WordPieceTokenizer):
         around = ours.cls_id, ours.sep_id, ours.pad_id, ours.unk_id, ours.mask_id
-        expected = (theirs.cls_token_id, theirs.sep_token_id, theirs.pad_token_id,
-                    theirs.unk_token_id, theirs.mask_token_id)  # fmt: skip
+        expected = (reference.cls_token_id, reference.sep_token_id, reference.pad_token_id,
+                    reference.unk_token_id, reference.mask_token_id)  # fmt: skip
         if around != expected:
             return [("special tokens", around, expected)]
     again = Layout(Path(folder) / f"{name}_again", at.model_type)
@@ -335,7 +335,7 @@ def differences(name, folder, number):
     texts = random_texts(tokens, number, name, [*ADDED, *tokens[-3:]])
     if name == "japanese_mecab":
         texts = [text.replace("\x00", "") for text in texts]  # where MeCab, in C, ends a text
-    expected = theirs(texts, add_special_tokens=False)["input_ids"]
+    expected = reference(texts, add_special_tokens=False)["input_ids"]
     found = []
     compiled = tf.function(ours.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
     for tokenize in (compiled, read_tokenizer(again.directory).tokenize):

@@ -179,7 +179,7 @@ class TestMistakes:
         arguments = ["--text_files", documents, "--output_dir", tmp_path / "out", *PRETRAIN_FLAGS]
         line = refused(capsys, "bert", "pretrain", *arguments, "--vocabulary",
                        tmp_path / "vocab.txt")  # fmt: skip
-        assert "no [MASK]" in line and "vocab.txt" in line
+        assert "no [MASK]" in line and "give a vocabulary that has it" in line
 
     def test_a_checkpoint_with_more_tokens_than_embeddings(
         self, bert_dir, documents, tmp_path, capsys

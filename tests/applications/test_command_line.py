@@ -106,7 +106,7 @@ def test_dashes_stand_for_underscores():
         (["sentiment", "train"],
          "--output_dir, --train_file: missing; see tfmodels sentiment train --help"),
         (["smoke", "http://host/m"], "DIRECTORY: missing; see tfmodels smoke --help"),
-        (["gpt", "predict", "--model_dir", "m", "--top_p", "0.9", "x"],
+        (["gpt", "predict", "--model_dir", "m", "--sample", "false", "--top_p", "0.9", "x"],
          "--top_p 0.9: has no effect here: without --sample true the most likely token is taken; "
          "leave it out"),
         (["sentiment", "predict", "--model_dir", "m", "--missing", "skip", "x"],

@@ -135,7 +135,7 @@ class TestRefusals:
         file = self.write(tmp_path / "pairs.jsonl", *rows)
         flags = ["--model_dir", writer_dir, "--eval_file", file]
         line = refused(capsys, "summarization", "evaluate", *flags)
-        assert f"{file}:301" in line and "column 'summary' is empty" in line
+        assert f"{file}:301" in line and "'summary' is missing (empty)" in line
 
     @pytest.mark.parametrize(
         "flags, message",

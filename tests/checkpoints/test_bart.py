@@ -163,13 +163,13 @@ class TestTask:
         path.write_text(json.dumps(json.loads(path.read_text()) | search))
         config = search | {"decoder_start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1}
         (large_cnn / "generation_config.json").write_text(json.dumps(config))
-        theirs = transformers.BartForConditionalGeneration.from_pretrained(large_cnn)
+        peer = transformers.BartForConditionalGeneration.from_pretrained(large_cnn)
         tokenizer = transformers.AutoTokenizer.from_pretrained(large_cnn)
-        assert len(tokenizer) == theirs.config.vocab_size + 1
+        assert len(tokenizer) == peer.config.vocab_size + 1
         length = {} if "max_length" in search else {"max_new_tokens": 23}
         task = Seq2SeqLM.from_preset(large_cnn)
         for text, answer in zip(self.TEXTS, task.generate(self.TEXTS), strict=True):
-            found = theirs.generate(**tokenizer(text, return_tensors="pt"), **length)[0]
+            found = peer.generate(**tokenizer(text, return_tensors="pt"), **length)[0]
             options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
             # What is no UTF-8 is shown alike, but counted otherwise.
             expected = tokenizer.decode(found, **options).strip().replace("\ufffd", "")

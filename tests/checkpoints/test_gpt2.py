@@ -88,7 +88,7 @@ class TestWordPiece:
 
         path = chinese / "config.json"
         write_json(path, read_json(path) | {"eos_token_id": 50256})
-        theirs = transformers.GPT2LMHeadModel.from_pretrained(chinese)
+        peer = transformers.GPT2LMHeadModel.from_pretrained(chinese)
         tokenizer = transformers.AutoTokenizer.from_pretrained(chinese)
         task = CausalLM.from_preset(chinese)
         task.configure(max_new_tokens=12)
@@ -96,8 +96,8 @@ class TestWordPiece:
             ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
             assert task.tokenizer.tokenize([text]).to_list() == ids.tolist()
             logits = task.model({"token_ids": ids.numpy().astype("int32")})
-            np.testing.assert_allclose(logits, theirs(ids).logits.detach(), atol=1e-4)
-            new = theirs.generate(
+            np.testing.assert_allclose(logits, peer(ids).logits.detach(), atol=1e-4)
+            new = peer.generate(
                 ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
             )[0, ids.shape[1] :]
             assert ours == task.tokenizer.detokenize([new.tolist()])[0].numpy().decode()

@@ -145,4 +145,4 @@ class TestExport:
         assert "no such directory" in refused(capsys, "export", "--model_dir", tmp_path / "none")
         (tmp_path / "config.json").write_text("{}")
         line = refused(capsys, "export", "--model_dir", tmp_path)
-        assert "use `tfmodels APPLICATION export`" in line
+        assert "has no model_type" in line

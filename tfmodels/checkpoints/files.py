@@ -199,17 +199,17 @@ def read_entries(directory: str | Path) -> dict:
 
 
 def model_type(directory: str | Path) -> str | None:
-    """Return the type of the model that `config.json` describes; None where nothing tells it."""
+    """Return the type of the model that `config.json` describes; None where it is unknown."""
     path = config_path(directory)
     if path.name != CONFIG:
         return "bert"
     entries = read_json(path) if path.is_file() else {}
     given = entries.get("model_type")
-    return _told_type(entries) if given is None else given
+    return _type_of_fields(entries) if given is None else given
 
 
-def _told_type(entries):
-    """Return the family that the fields of an old `config.json` tell, or None."""
+def _type_of_fields(entries):
+    """Return the family that has the fields of an old `config.json`, or None."""
     classes = entries.get("architectures") or ()
     for kind, fields in TELLING.items():
         of_kind = all(str(name).lower().startswith(kind) for name in classes)

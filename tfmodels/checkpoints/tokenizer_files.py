@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tfmodels.checkpoints.files import config_path, listed, model_type
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, brief
 from tfmodels.files import read_json
 from tfmodels.text.bpe import END_OF_TEXT
 from tfmodels.text.whole_tokens import AddedToken
@@ -79,10 +79,10 @@ class TokenizerFiles:
         """Refuse a `tokenizer_class` that splits texts in another way."""
         if self._class is not None and not self.is_class((*classes, *GENERAL)):
             words = self._config.get("word_tokenizer_type")
-            words = f" with word_tokenizer_type {words!r}" if words else ""
+            words = f" with word_tokenizer_type {brief.repr(words)}" if words else ""
             raise InputError(
-                f"{self._directory / OPTIONS}: tokenizer_class is {self._class!r}{words}, which "
-                f"splits texts in another way; give a checkpoint of the class {classes[0]}"
+                f"{self._directory / OPTIONS}: tokenizer_class is {brief.repr(self._class)}{words}"
+                f", which splits texts in another way; give a checkpoint of the class {classes[0]}"
             )
 
     def japanese_words(self) -> str | None:
@@ -211,12 +211,13 @@ class TokenizerFiles:
 
     def _described(self, special):
         """Yield added and special tokens, the id that a file gives or None, and the place."""
-        entries = [*(self.fast.get("added_tokens") or ())]
-        entries += [{**token, "id": number} for number, token in
-                    (self._config.get("added_tokens_decoder") or {}).items()]  # fmt: skip
-        for entry in entries:
+        listed_there = self._checked(FAST, self.fast, "added_tokens", list)
+        entries = [(x, x.get("id") if isinstance(x, dict) else None) for x in listed_there]
+        decoder = self._checked(OPTIONS, self._config, "added_tokens_decoder", dict)
+        entries += [(token, number) for number, token in decoder.items()]
+        for entry, number in entries:
             token = self._token(entry, FAST)
-            yield token, self._number(entry.get("id"), FAST), f"id of {token.content!r} in another"
+            yield token, self._number(number, FAST), f"id of {token.content!r} in another"
         further = [token for file in (self._config, self._special)
                    for name in FURTHER for token in _listed(file.get(name))]  # fmt: skip
         further = [self._token(token, OPTIONS, special=True) for token in further]
@@ -232,6 +233,16 @@ class TokenizerFiles:
             yield self._token(entry, SPECIAL_MAP, special=True), None, ""
         for token in further:
             yield token, None, ""
+
+    def _checked(self, name, content, field, kind):
+        """Return a field of a file, empty if it is not there; refuse another type."""
+        value = content.get(field) or kind()
+        if not isinstance(value, kind):
+            raise InputError(
+                f"{self._directory / name}: {field} is {brief.repr(value)}; copy or download the "
+                "file again"
+            )
+        return value
 
     def _token(self, entry, name, what="a special token", **fields):
         """Return an `AddedToken` of its content, or of an object with its fields."""
@@ -286,5 +297,6 @@ def _around(processor: Any) -> dict[str, str]:
     if processor.get("type") in ("BertProcessing", "RobertaProcessing"):
         return {"cls_token": processor["cls"][0], "sep_token": processor["sep"][0]}
     single = processor.get("single") if processor.get("type") == "TemplateProcessing" else None
-    ends = [(one.get("SpecialToken") or {}).get("id", "") for one in single or ()]
+    named = [one.get("SpecialToken") for one in single or () if isinstance(one, dict)]
+    ends = [str(one.get("id", "")) if isinstance(one, dict) else "" for one in named]
     return {"cls_token": ends[0], "sep_token": ends[-1]} if len(ends) > 1 else {}

@@ -173,10 +173,10 @@ def _word_pieces(directory, files, tokens):
                 f"{path}: holds a {files.model.get('type')}, and the directory has {VOCABULARY}; "
                 "remove the file that the model was not trained with"
             )
-        theirs = _in_order(path, files.model.get("vocab"))
+        in_fast = _in_order(path, files.model.get("vocab"))
         if tokens is not None:
-            _check_same(directory, tokens, theirs)
-        tokens = theirs if tokens is None else tokens
+            _check_same(directory, tokens, in_fast)
+        tokens = in_fast if tokens is None else tokens
         _check_model(path, files.model)
         normalizer = files.check_part("normalizer", "BertNormalizer", clean_text=True)
         files.check_part("pre_tokenizer", "BertPreTokenizer")
@@ -213,13 +213,13 @@ def _word_pieces(directory, files, tokens):
     return WordPieceTokenizer(tokens, **options, special_tokens=changed, added_tokens=added)
 
 
-def _check_same(directory, tokens, theirs):
+def _check_same(directory, tokens, in_fast):
     """Refuse a `vocab.txt` whose ids are not those of `tokenizer.json`."""
-    for number, (ours, other) in enumerate(zip(tokens, theirs, strict=False)):
+    for number, (token, other) in enumerate(zip(tokens, in_fast, strict=False)):
         # `tokenizers` removes blanks at the end of a line.
-        if ours.strip() and other.strip() and ours.strip() != other.strip():
+        if token.strip() and other.strip() and token.strip() != other.strip():
             raise InputError(
-                f"{directory / VOCABULARY}, line {number + 1}: {ours!r}, and token {number} of "
+                f"{directory / VOCABULARY}, line {number + 1}: {token!r}, and token {number} of "
                 f"{FAST} is {other!r}; remove the file that the model was not trained with"
             )
 

@@ -28,6 +28,8 @@ _BUFFER_CHARACTERS = 8 << 20  # maximum number of characters in it
 _MAX_LABELS = 10_000
 _LABEL_CHARACTERS = 200
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)(\.0+)?", re.ASCII)
+# What is wrong with a text of JSON that cannot be written as UTF-8.
+SURROGATE = "an unpaired surrogate (\\ud800 to \\udfff), which is not a character"
 # Characters that nobody sees: controls, soft hyphen, zero-width space, marks of direction, byte
 # order mark. Joiners shape Persian, Indic and emoji, and stay between such characters.
 _INVISIBLE = re.compile(

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tfmodels.data.lines import LineFile
-from tfmodels.data.rows import Row, Source, text_of, visible
+from tfmodels.data.rows import SURROGATE, Row, Source, text_of, visible
 from tfmodels.data.tables import FileSource
 from tfmodels.errors import InputError, brief
 
@@ -51,7 +51,7 @@ class JsonSpans(EntitySource, FileSource):
     """Texts and entities of a JSONL file."""
 
     def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
-        super().__init__(path, (), encoding=encoding, missing="keep")
+        super().__init__(path, (), encoding=encoding)
         self.columns = COLUMNS
 
     def _json_values(self, row, line):
@@ -132,9 +132,7 @@ def _text_and_entities(row: dict) -> tuple[str, tuple[Entity, ...]] | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise TypeError(
-            "an unpaired surrogate (\\ud800 to \\udfff), which is not a character; correct the row"
-        ) from None
+        raise TypeError(f"{SURROGATE}; correct the row") from None
     lists = [row[key] for key in _KEYS if isinstance(row.get(key), list)]
     if len(lists) != 1:
         raise TypeError('give one list, under "entities" or "spans"')

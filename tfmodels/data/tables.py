@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfmodels.data.lines import Block, LineFile, say_once
-from tfmodels.data.rows import Row, Source, text_of
+from tfmodels.data.rows import SURROGATE, Row, Source, text_of
 from tfmodels.data.tfds import TfdsSource
 from tfmodels.errors import InputError, brief
 
@@ -243,7 +243,7 @@ class FileSource(LineFile):
         Args:
             text: the line.
             plain: its fields, if quotes are text.
-            lines: the lines behind it, to which a quoted field may go on.
+            lines: the lines behind it, to which a quoted field may reach.
             ahead: lines that were read from `lines` but not used.
         """
         width, taken, open_end = self._width or len(plain), list(ahead), text.count('"') % 2
@@ -390,7 +390,7 @@ class FileSource(LineFile):
                 raise _Dropped from None
             problem = f"no key {error}, only {brief.repr(list(row))}"
         except UnicodeEncodeError:
-            problem = "an unpaired surrogate (\\ud800 to \\udfff), which is not a character"
+            problem = SURROGATE
         except TypeError as error:
             problem = str(error)
         raise InputError(f"{self.name}:{line}: {problem}; correct the row")

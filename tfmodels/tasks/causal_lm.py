@@ -248,7 +248,8 @@ class CausalLM(LanguageTask):
         return data._replace(callbacks=(_Perplexity(), *data.callbacks))
 
     def _describe(self, rows):
-        cut = self._describe_cut(rows, self._chunks(rows), f"max_length {self.max_length}")
+        limit = f"max_length {self.max_length}"
+        cut = self._describe_cut(rows, self._chunks(rows), self._longer, limit)
         return f"{self._scan(rows).rows} prompts and responses{cut}"
 
     def _chunks(self, rows, seed=None):

@@ -276,7 +276,7 @@ class Seq2SeqLM(Task):
 
     def _describe(self, rows):
         limits = f"max_length {self.max_length} and max_target_length {self.max_target_length}"
-        cut = self._describe_cut(rows, self._chunks(rows), limits)
+        cut = self._describe_cut(rows, self._chunks(rows), self._longer, limits)
         return f"{self._scan(rows).rows} training pairs{cut}"
 
     def _longer(self, source, target):

@@ -410,10 +410,6 @@ class Task:
         """Refuse to export parts that do not fit each other."""
         check_vocabulary_size(self.tokenizer, self.model.config)
 
-    def _longer(self, *texts: tf.Tensor) -> tf.Tensor:
-        """Return which rows of a chunk are longer than what is read of them: bool `[C]`."""
-        raise NotImplementedError
-
     def _layers(self) -> list:
         """Return the embeddings and the blocks of the encoder, from below."""
         raise NotImplementedError
@@ -433,15 +429,23 @@ class Task:
             self._scans[rows] = rows.scan(self._label_column(rows))
         return self._scans[rows]
 
-    def _truncated(self, rows: Source, chunks: tf.data.Dataset) -> int:
-        """Return how many rows are longer than what is read of them; they are read for it."""
-        numbers = mapped(chunks, lambda *row: tf.math.count_nonzero(self._longer(*row)))
+    def _truncated(self, rows: Source, chunks: tf.data.Dataset, longer: Callable) -> int:
+        """Return how many rows are longer than what is read of them; they are read for it.
+
+        Args:
+            rows: of which `chunks` are.
+            chunks: dataset of the texts of C rows.
+            longer: function of such texts that returns which are too long: bool `[C]`.
+        """
+        numbers = mapped(chunks, lambda *row: tf.math.count_nonzero(longer(*row)))
         with source_errors(rows):
             return int(numbers.reduce(np.int64(0), lambda total, number: total + number))
 
-    def _describe_cut(self, rows: Source, chunks: tf.data.Dataset, limits: str) -> str:
+    def _describe_cut(
+        self, rows: Source, chunks: tf.data.Dataset, longer: Callable, limits: str
+    ) -> str:
         """Return the end of a line about training rows: how many of them are cut, if any."""
-        number = 0 if rows.endless else self._truncated(rows, chunks)
+        number = 0 if rows.endless else self._truncated(rows, chunks, longer)
         return f"; cut to {limits}: {number} of them" if number else ""
 
     def _training_data(

@@ -140,7 +140,8 @@ class TextClassifier(EncoderTask):
 
     def _describe(self, rows):
         number = "endless" if rows.endless else self._scan(rows).rows
-        cut = self._describe_cut(rows, self._chunks(rows), f"max_length {self.max_length}")
+        limit = f"max_length {self.max_length}"
+        cut = self._describe_cut(rows, self._chunks(rows), self._longer, limit)
         return f"{number} training rows, labels {', '.join(self.labels[:20])}{cut}"
 
     def _longer(self, text, *_):
@@ -224,7 +225,7 @@ class TextClassifier(EncoderTask):
                     worst.append((float(p), int(label[i]), int(predicted[i]), shown))
                 worst = sorted(worst)[:mistakes]
         metrics = classification_metrics(confusion, self.labels)
-        metrics["truncated"] = self._truncated(rows, self._chunks(rows))
+        metrics["truncated"] = self._truncated(rows, self._chunks(rows), self._longer)
         if mistakes:
             metrics["confusion"] = confusion.tolist()
             metrics["worst_mistakes"] = [

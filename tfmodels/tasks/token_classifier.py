@@ -92,7 +92,7 @@ class TokenClassifier(EncoderTask):
         self.crf, self.emission_loss, self.constrained = crf, emission_loss, constrained
         self._weights: str | None = None
         self._counts: dict = {}
-        self._told: set[Source] = set()  # rows whose cut words were counted
+        self._reported: set[Source] = set()  # rows whose cut words were reported
         super().__init__(backbone, tokenizer, labels, **options)
         self.stride = default_stride(self.max_length) if stride is None else stride
 
@@ -122,7 +122,7 @@ class TokenClassifier(EncoderTask):
         return of_length(batches, self._counted(rows, batches)[0], size)
 
     def _say_cut(self, rows):
-        if rows.whole not in self._told:
+        if rows.whole not in self._reported:
             with source_errors(rows.whole):
                 collections.deque(self._aligned(rows.whole), maxlen=0)
 
@@ -148,9 +148,9 @@ class TokenClassifier(EncoderTask):
                     first = number, text[a:b]
             texts_before += len(whole)
             yield texts, spans, whole
-        if first is not None and rows.whole not in self._told:
+        if first is not None and rows.whole not in self._reported:
             self._report_cut(rows, total, cut, lost, *first)
-        self._told.add(rows.whole)
+        self._reported.add(rows.whole)
 
     def _report_cut(self, rows, total, cut, lost, number, entity):
         line = next(itertools.islice(rows.stream(None), number, None)).line

@@ -63,8 +63,8 @@ def tags_of(codes: tf.Tensor, labels: Sequence[str]) -> tf.Tensor:
         for kind in types_of(labels) for prefixes in order
     ]  # fmt: skip
     kind, inner = (codes - 1) // 2, (codes > 0) & (codes % 2 == 0)
-    goes_on = tf.pad(codes[:, 1:], [[0, 0], [0, 1]]) == 2 + 2 * kind
-    place = tf.where(inner, tf.where(goes_on, 1, 2), tf.where(goes_on, 0, 3))
+    continued = tf.pad(codes[:, 1:], [[0, 0], [0, 1]]) == 2 + 2 * kind
+    place = tf.where(inner, tf.where(continued, 1, 2), tf.where(continued, 0, 3))
     tags = tf.gather(table, tf.maximum(4 * kind + place, 0))
     return tf.where(codes > 0, tags, tf.where(codes == 0, number.get(("O", ""), -1), codes))
 

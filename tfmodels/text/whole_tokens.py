@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError
 
-# Between two parts: bytes that no text has, as they are never next to each other in UTF-8.
-SEPARATOR = b"\xff\xfe\xfd\xfc"
+# Between two parts: a byte that is not in UTF-8; how broken text has it, and how the escape itself.
+SEPARATOR = b"\xff"
+ESCAPED = ((b"\xfe", b"\xfe\x80"), (SEPARATOR, b"\xfe\x81"))
 WHITE_SPACE = r"[\t-\r\x{85}\pZ]"  # what `lstrip` and `rstrip` remove
 
 
@@ -88,7 +89,24 @@ class WholeTokens(tf.Module):
             Pair of string [B, (parts)], at least one each, and int32 [P]: the id of a token, -1
             for text. The first and the last part of a text are text, perhaps empty.
         """
+        # Broken text may have the separator; it is escaped, as is the escape.
+        broken = tf.size(tf.strings.split(text, SEPARATOR).values) > tf.size(text)
+        text = tf.cond(broken, lambda: _replaced(text, ESCAPED), lambda: text)
         between = SEPARATOR + rb"\1" + SEPARATOR
         text = tf.strings.regex_replace(text, self._pattern, between)
         parts = tf.strings.split(text, SEPARATOR)
-        return parts, self._ids.lookup(parts.values)
+        back = [(after, before) for before, after in reversed(ESCAPED)]
+        values = tf.cond(broken, lambda: _replaced(parts.values, back), lambda: parts.values)
+        return parts.with_values(values), self._ids.lookup(values)
+
+
+def _replaced(text, pairs):
+    """Return strings [B] with some bytes in place of others."""
+    for before, after in pairs:
+        parts = tf.strings.split(text, before)
+        row, number = parts.value_rowids(), tf.cast(parts.nrows(), tf.int32)
+        has_next = tf.concat([row[1:] == row[:-1], [False]], 0)
+        # Not with a separator, which TensorFlow leaves out after empty strings.
+        strings = tf.strings.join([parts.values, tf.where(has_next, after, b"")])
+        text = tf.strings.unsorted_segment_join(strings, row, number)
+    return text

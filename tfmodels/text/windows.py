@@ -6,8 +6,8 @@ text. For training also the labels of the words, and batches of windows of nearl
 
 The words are those that the tokenizer splits into pieces: a piece that does not start with `##`
 begins one, so punctuation marks and ideographs are words; of a tokenizer `by_characters` every
-character is. Blank lines separate paragraphs,
-which are read one by one: a long document gets the tags that its paragraphs get. Ops only.
+character is. Blank lines separate paragraphs, which are read one by one: a long document gets the
+tags that its paragraphs get. Ops only.
 
 B = texts, P = paragraphs of all texts, T = tokens of a text, N = windows of all texts, S = their
 padded length, W = words of a window, L = words of a text, C = channels.
@@ -237,7 +237,7 @@ def _cut(tokenizer, text, max_length, stride):
     _check(max_length, stride)
     ids, starts, ends = tokenizer.tokenize_with_offsets(text)
     row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
-    if tokenizer.splits_characters:
+    if tokenizer.words_are_characters:
         begins = starts.values != shifted(starts.values, -1)
     else:
         begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])

@@ -36,7 +36,7 @@ SPECIAL_NAMES = dict(
 CONTINUATION = "##"
 MAX_WORD_CHARACTERS = 100  # BERT reads a longer word as [UNK]
 MAX_BYTES_OF_CHARACTER = 4  # in UTF-8
-LONGEST_PIECE = 255  # bytes that `FastWordpieceTokenizer` takes; words have no longer pieces
+LONGEST_PIECE = 255  # bytes of a token that `FastWordpieceTokenizer` takes
 UNUSED = "\ue000{}"  # in place of the token of an id that no word has; no word has this character
 
 # `detokenize`: no space before a token that starts like this (the clean-up of the reference) ...
@@ -82,7 +82,7 @@ class WordPieceTokenizer(tf.Module):
         pad_id, unk_id, cls_id, sep_id: ids of the special tokens.
         mask_id: id of [MASK], None where the vocabulary has none.
         special_ids: frozenset of the ids that are no text.
-        splits_characters: whether every character is a word; see `by_characters`.
+        words_are_characters: whether every character is a word; see `by_characters`.
 
     Raises:
         InputError: a special token is missing.
@@ -100,7 +100,7 @@ class WordPieceTokenizer(tf.Module):
         added_tokens: Sequence[AddedToken | Mapping] = (),
     ):  # fmt: skip
         super().__init__()
-        self.splits_characters = False
+        self.words_are_characters = False
         names = {**SPECIAL_NAMES, **(special_tokens or {})}
         self._names, self._added = tuple(names.items()), as_added(added_tokens)
         check_vocabulary([*vocabulary, *(t.content for t in self._added)], special_tokens=names)
@@ -210,7 +210,7 @@ class WordPieceTokenizer(tf.Module):
             ids.get(CONTINUATION + token, number) for number, token in enumerate(self.vocabulary)
         ]
         tokenizer = copy.copy(self)
-        tokenizer.splits_characters = True
+        tokenizer.words_are_characters = True
         with tf.init_scope(), tf.device("CPU:0"):
             tokenizer._inner = tf.constant(inner)  # [V]
         return tokenizer
@@ -297,7 +297,7 @@ class WordPieceTokenizer(tf.Module):
         whole = token >= 0  # its place is the whole word
         if not self._characters:
             whole |= ids == self.unk_id
-        if self.splits_characters:
+        if self.words_are_characters:
             inner = tf.gather(words.inner, word) & (word != shifted(word, -1))
             ids = tf.where(inner, tf.gather(self._inner, ids), ids)
         ids = tf.where(token >= 0, token, ids)
@@ -357,7 +357,7 @@ class WordPieceTokenizer(tf.Module):
         breaks = cut | alone | shifted(alone, False) | (kind == characters.WHITE_SPACE)
         source = tf.where(keep)[:, 0]  # [C]
         whole = group = tf.gather(tf.cumsum(tf.cast(breaks, tf.int32)), source)
-        if self.splits_characters:
+        if self.words_are_characters:
             group = tf.gather(tf.cumsum(tf.cast(breaks | (token < 0), tf.int32)), source)
         new = new[keep]  # [C]
         first = tf.where(group != shifted(group, -1))[:, 0]  # [W]
