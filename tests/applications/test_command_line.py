@@ -19,6 +19,8 @@ VERBS = [
       for verb in importlib.import_module(f"applications.{name}").VERBS),
     *((verb,) for verb in deployment.VERBS),
 ]  # fmt: skip
+EVALUATE = ["sentiment", "evaluate", "--model_dir", "m", "--eval_file"]
+TAGGED = ["ner", "evaluate", "--model_dir", "m", "--eval_file"]
 TRAIN = ["sentiment", "train", "--train_file", "rows.tsv", "--output_dir", "out"]
 
 
@@ -112,6 +114,18 @@ def test_dashes_stand_for_underscores():
         (["sentiment", "predict", "--model_dir", "m", "--missing", "skip", "x"],
          "--missing skip: has no effect here: texts are given, and only these are answered; leave "
          "it out"),
+        ([*EVALUATE, "tfds:a", "--encoding", "cp1252"],
+         "--encoding cp1252: has no effect here: the data set has its own; leave it out"),
+        ([*EVALUATE, "a.jsonl", "--delimiter", ";"],
+         "--delimiter ;: has no effect here: it is of .tsv and .csv; leave it out"),
+        (["gpt", "predict", "--model_dir", "m", "--missing", "skip"],
+         "--missing skip: has no effect here: it is of tables: .tsv, .csv and .jsonl; leave it "
+         "out"),
+        ([*TAGGED, "a.csv.gz", "--token_column", "2"],
+         "--token_column 2: has no effect here: it is of CoNLL files; these data name their "
+         "columns; leave it out"),
+        ([*TAGGED, "a.jsonl", "--scheme", "io"],
+         "--scheme io: has no effect here: entities are given in characters; leave it out"),
         (["bert", "predict", "--model_dir", "m", "--top_k", "0", "x"], "--top_k 0: give 1 or more"),
     ],
 )  # fmt: skip
@@ -122,6 +136,12 @@ def test_mistakes_in_words(words, line, capsys):
 def test_null_and_no():
     settings, _ = parse([*TRAIN, "--learning_rate", "null", "--lowercase", "no"])
     assert settings.learning_rate is None and settings.lowercase is False
+
+
+def test_flags_that_have_an_effect_on_one_of_the_files():
+    files = ["--train_file", "a.csv", "--eval_file", "a.jsonl"]
+    settings, _ = parse(["sentiment", "train", "--output_dir", "out", "--delimiter", ";", *files])
+    assert settings.delimiter == ";"
 
 
 class TestConfig:

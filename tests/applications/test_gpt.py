@@ -148,7 +148,6 @@ class TestFinetune:
         path.write_text("".join(lines))
         flags = ["--checkpoint", gpt_dir, "--train_file", path, "--steps", 4, "--batch_size", 12]
         flags += ["--save_steps", 4, "--precision", "float32", "--sample_tokens", 0]
-        flags += ["--missing", "keep"]
         (said,) = answers(capsys, "finetune", *flags, "--output_dir", tmp_path / "model")
         assert said["crossentropy"] > 0
 

