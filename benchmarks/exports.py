@@ -72,7 +72,7 @@ def write_models(folder, size):
         )
     ).eval()  # fmt: skip
     with torch.no_grad():  # zeros and ones would be folded away
-        for name, weight in model.named_parameters():
+        for weight in model.parameters():
             if weight.ndim == 1:
                 weight.add_(0.05 * torch.randn_like(weight))
     model.save_pretrained(folder / "model")

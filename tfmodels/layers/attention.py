@@ -43,6 +43,7 @@ class Attention(Layer):
             Unwritten positions of the cache must be zero and masked, and the cache must have
             room: `cache_index + Q <= K` (not checked if the index is a tensor).
         length: Q, an int or a scalar int tensor, if `query` is flat.
+        real: `kernels.Real`, if flat states have no padding: `[T, H]` for T real positions.
         return_attention_scores: whether to return the attention weights too, as
             `keras.layers.MultiHeadAttention` does.
         training: bool.
@@ -106,7 +107,8 @@ class Attention(Layer):
         self, query: KerasTensor, value: KerasTensor | None = None,
         attention_mask: KerasTensor | None = None, cache: tuple | None = None,
         cache_index: int | KerasTensor | None = None, length: int | KerasTensor | None = None,
-        return_attention_scores: bool = False, training: bool = False,
+        real: kernels.Real | None = None, return_attention_scores: bool = False,
+        training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         length = ops.shape(query)[1] if len(query.shape) == 3 else length
         x = ops.reshape(query, (-1, query.shape[-1]))
@@ -119,6 +121,7 @@ class Attention(Layer):
             if value is not None:
                 raise ValueError("value is for cross-attention; give Attention(..., cross=True)")
             projected = self.query_key_value(x, training=training)
+            projected = projected if real is None else real.spread(projected)
             queries, *new = self._heads(projected, length, 3)
             cache = tuple(new) if cache is None else self._write(cache, new, cache_index, length)
         mask = attention_mask
@@ -132,6 +135,7 @@ class Attention(Layer):
         )
         attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
         attended = ops.reshape(attended, (-1, self.hidden_dim))
+        attended = attended if real is None else real.only(attended)
         output = self.output_projection(attended, training=training)
         if len(query.shape) == 3:
             output = ops.reshape(output, (-1, length, self.hidden_dim))

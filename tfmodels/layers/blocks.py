@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
+from tfmodels.layers import kernels
 from tfmodels.layers.attention import Attention
 from tfmodels.layers.dense import Layer, LayerNorm, dense
 
@@ -150,6 +151,7 @@ class EncoderBlock(_Block):
         inputs: float `[B, S, H]`; or flat `[B * S, H]`, with `length`.
         attention_mask: bool that broadcasts to `[B, S, S]`, `True` = may be attended to.
         length: S, an int or a scalar int tensor, if `inputs` is flat.
+        real: `kernels.Real`, if flat states have no padding.
         return_attention_scores: whether to return the attention weights too; not in a functional
             model (`inspect` of a model returns those of all layers).
         training: bool.
@@ -161,13 +163,13 @@ class EncoderBlock(_Block):
 
     def call(
         self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
-        length: int | KerasTensor | None = None, return_attention_scores: bool = False,
-        training: bool = False,
+        length: int | KerasTensor | None = None, real: kernels.Real | None = None,
+        return_attention_scores: bool = False, training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x, scores = self.attention(
-            x, attention_mask=attention_mask, length=length, return_attention_scores=True,
-            training=training,
+            x, attention_mask=attention_mask, length=length, real=real,
+            return_attention_scores=True, training=training,
         )  # fmt: skip
         x = self._after(inputs, x, self.attention_norm, training)
         x = self._feed_forward(x, training)

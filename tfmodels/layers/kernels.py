@@ -20,6 +20,7 @@ import contextlib
 import contextvars
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 from keras import KerasTensor, ops
@@ -52,6 +53,34 @@ def folding() -> Iterator[None]:
         yield
     finally:
         _folding.reset(token)
+
+
+class Real(NamedTuple):
+    """The positions of a batch `[B, S]` that are not padding, T of them, counted over all rows."""
+
+    places: KerasTensor  # int [T]
+    back: KerasTensor  # int [B * S]: which of the T stands there; at padding any
+
+    def only(self, x: KerasTensor) -> KerasTensor:
+        """Return the `[T, ...]` of `[B * S, ...]`."""
+        return tf.gather(x, self.places)  # `ops.take` would count negative ones from the end
+
+    def spread(self, x: KerasTensor) -> KerasTensor:
+        """Return `[B * S, ...]` of `[T, ...]`."""
+        return tf.gather(x, self.back)
+
+
+def real_positions(padding_mask: KerasTensor | None) -> Real | None:
+    """Return the real positions, in graphs of `folding`; None otherwise, and without a mask.
+
+    Layers compute T states in place of B * S there. In training, batches of similar lengths have
+    little padding.
+    """
+    if tf is None or padding_mask is None or not _folding.get():
+        return None
+    mask = tf.reshape(padding_mask, [-1])
+    mask |= tf.range(tf.size(mask)) == 0  # all may be padding, and T must not be 0
+    return Real(tf.where(mask)[:, 0], tf.cumsum(tf.cast(mask, tf.int32)) - 1)
 
 
 def dense(
@@ -184,7 +213,7 @@ def masked_softmax(
         scores = scores * tf.constant(scale, scores.dtype)
         if mask is not None:
             scores += tf.cast(tf.where(mask, 0.0, MASKED_SCORE), scores.dtype)
-        return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), scores.dtype)
+        return tf.nn.softmax(scores)
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)

@@ -175,9 +175,10 @@ class Transformer(ConfigModel):
             float `[B, S, H]`, of the compute dtype. States at padding positions are undefined.
         """
         batch = read_batch(batch)
-        mask = padding_attention_mask(batch.get("padding_mask"))
+        padding_mask = batch.get("padding_mask")
+        mask = padding_attention_mask(padding_mask)
         x = self.embeddings(batch["token_ids"], training=training)
-        x = run_blocks(self.encoder_blocks, x, attention_mask=mask, training=training)
+        x = run_blocks(self.encoder_blocks, x, padding_mask, attention_mask=mask, training=training)
         return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
 
     def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
