@@ -37,9 +37,9 @@ class Attention(Layer):
         attention_mask: bool that broadcasts to `[B, Q, K]`, `True` = may be attended to.
         cache: pair of keys and values, float `[B, N, K, D]` each: from `new_cache` for
             incremental self-attention, from `project` for cross-attention.
-        cache_index: scalar int. If given, the keys and values of `query` are written to the
-            cache from this position on, and the call returns the new cache too (without
-            `cache`, a cache of `query` alone, K = Q).
+        cache_index: scalar int, or its `kernels.cache_places`. If given, the keys and values of
+            `query` are written to the cache from this position on, and the call returns the new
+            cache too (without `cache`, a cache of `query` alone, K = Q).
             Unwritten positions of the cache must be zero and masked, and the cache must have
             room: `cache_index + Q <= K` (not checked if the index is a tensor).
         length: Q, an int or a scalar int tensor, if `query` is flat.
@@ -133,7 +133,8 @@ class Attention(Layer):
         attended, scores = kernels.attend(
             queries, keys, values, mask, scale, training, self.dropout, seed
         )
-        attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
+        if not _is_one(length):
+            attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
         attended = ops.reshape(attended, (-1, self.hidden_dim))
         attended = attended if real is None else real.only(attended)
         output = self.output_projection(attended, training=training)
@@ -158,8 +159,16 @@ class Attention(Layer):
 
     def _heads(self, x, length, parts):
         """Return the parts of flat `[B * S, parts * H]`, each `[B, N, S, D]`."""
+        if _is_one(length):  # in place of a transposition for each token that is generated
+            return ops.unstack(
+                ops.reshape(x, (-1, parts, self.num_heads, 1, self.head_dim)), parts, axis=1
+            )
         x = ops.reshape(x, (-1, length, parts, self.num_heads, self.head_dim))
         return ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), parts, axis=0)
 
     def compute_output_shape(self, query_shape: tuple, *args: Any, **kwargs: Any) -> tuple:
         return (*query_shape[:-1], self.hidden_dim)
+
+
+def _is_one(length):
+    return isinstance(length, int) and length == 1

@@ -242,13 +242,29 @@ def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 
+def cache_places(
+    cache: KerasTensor, index: int | KerasTensor, length: int | KerasTensor
+) -> KerasTensor:
+    """Return what `write_cache` takes as `index`, computed once for caches of one shape.
+
+    Args:
+        cache: float `[B, N, K, D]`.
+        index: int or scalar int tensor.
+        length: number of positions to write.
+    """
+    if tf is None:
+        return index
+    axes = (tf.range(tf.shape(cache)[0]), tf.range(cache.shape[1]), index + tf.range(length))
+    return tf.stack(tf.meshgrid(*axes, indexing="ij"), -1)  # int32 [B, N, length, 3]
+
+
 def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) -> KerasTensor:
     """Return the cache with `new` written from position `index` on, where it must be zero.
 
     Args:
         cache: float `[B, N, K, D]`.
         new: float `[B, N, Q, D]`, of the dtype of `cache`; `index + Q <= K`.
-        index: int or scalar int tensor.
+        index: int or scalar int tensor, or the `cache_places` of one.
 
     Returns:
         float `[B, N, K, D]`.
@@ -258,13 +274,9 @@ def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) 
     # TensorFlow's only operation that updates a tensor in place if nothing else refers to it,
     # as in a loop: `tensor_scatter_nd_update` always copies, and `slice_update` is an XLA
     # operation. It adds to the old values, hence the zeros.
-    shape = tf.shape(new)
-    places = tf.meshgrid(
-        tf.range(shape[0]), tf.range(shape[1]), index + tf.range(shape[2]), indexing="ij"
-    )
-    return tf.raw_ops.ScatterNdNonAliasingAdd(
-        input=cache, indices=tf.stack(places, -1), updates=new
-    )
+    if len(getattr(index, "shape", ())) == 0:
+        index = cache_places(cache, index, tf.shape(new)[2])
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=cache, indices=index, updates=new)
 
 
 def take_positions(states: KerasTensor, positions: KerasTensor) -> KerasTensor:

@@ -182,8 +182,9 @@ class Gpt(ConfigModel):
         mask = ops.expand_dims(ops.logical_and(state["usable"], filled), 1)  # [R, 1, K]
         x = self.embeddings(ops.expand_dims(token_ids, 1), position_ids=positions)
         x, caches = ops.reshape(x, (-1, self.config.hidden_dim)), []  # [R, H]
+        places = kernels.cache_places(state["caches"][0][0], slot, 1)
         for block, cache in zip(self.blocks, state["caches"], strict=True):
-            x, cache = block(x, attention_mask=mask, cache=cache, cache_index=slot, length=1)
+            x, cache = block(x, attention_mask=mask, cache=cache, cache_index=places, length=1)
             caches.append(cache)
         return self._logits(x), {**state, "caches": tuple(caches)}
 

@@ -241,6 +241,7 @@ class Transformer(ConfigModel):
         positions = ops.expand_dims(ops.arange(length, dtype="int32") + slot, 0)  # [1, T]
         x = self._embed_target(token_ids, positions)
         x, caches = ops.reshape(x, (-1, self.config.hidden_dim)), []  # [R * T, H]
+        places = kernels.cache_places(state["caches"][0][0], slot, length)
         for block, cache, encoded in zip(
             self.decoder_blocks, state["caches"], fixed["encoded"], strict=True
         ):
@@ -249,7 +250,7 @@ class Transformer(ConfigModel):
                 attention_mask=mask,
                 encoded_mask=fixed["encoded_mask"],
                 cache=cache,
-                cache_index=slot,
+                cache_index=places,
                 encoded_cache=encoded,
                 length=length,
             )
