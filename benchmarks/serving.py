@@ -2,15 +2,17 @@
 
     python -m benchmarks.serving saved_models/sentiment/1 --only fuzz [--inputs 20000]
     python -m benchmarks.serving saved_models/sentiment/1 --only warmup threads [--minutes 5]
+    python -m benchmarks.serving saved_models/sentiment/1 --only clients [--rounds 3 --seconds 5]
     python -m benchmarks.serving saved_models/sentiment/* --only speed accuracy --table DEV.tsv
     python -m benchmarks.serving saved_models/*/1 --only older --python .venv-2.20/bin/python
 
 In: directories of versions that `tfmodels export` wrote. Out: a line of JSON for each figure and
 version, with `held`; exit status 1 if one is not. `warmup`: the first request after loading, with
 and without the records replayed, each in a process of its own. `threads`: throughput, latencies
-and memory of 32 threads that check every answer. `fuzz`: generated texts, of which each must be
-answered or refused. `speed`: the size, and milliseconds of texts of 16 words in batches
-of 1 to 64, which is what `deploy/batching.config` is set by. `accuracy`: of a classifier on a
+and memory of 32 threads that check every answer. `clients`: throughput and latencies of 1, 8 and
+32 clients by the threads that a server is given and whether it puts requests together. `fuzz`:
+generated texts, of which each must be answered or refused. `speed`: the size, and milliseconds of
+texts of 16 words in batches of 1 to 64. `accuracy`: of a classifier on a
 table with the columns `text` and `label` (`--text_column`), or of a tagger on CoNLL columns.
 `older`: the warm-up requests in an environment with tensorflow and tensorflow-text 2.20, with the
 answers of this one.
@@ -57,6 +59,10 @@ if replay:
 text = [r for r in requests if r[0] == "serving_default"][0]
 print(ask(*text), ask(*text))
 """
+
+# How a server may be set: threads of an operation, of operations at once (0: as many as cores, -1:
+# the thread of the request), and of batches; 0 batches nothing.
+SETTINGS = ((2, 0, 0), (2, 0, 2), (1, 1, 0), (1, 1, 2), (1, -1, 2), (2, 1, 1))
 
 # Answers the warm-up requests with TensorFlow alone; the older environment has nothing else.
 OLDER = """
@@ -199,6 +205,79 @@ def threads(version, options):
     }  # fmt: skip
 
 
+def clients(version, options):
+    """Measure 1, 8 and 32 clients with texts of 1 to 60 words, under each of `SETTINGS`.
+
+    Each setting has a process of its own; they take turns. Batches are put together by the
+    scheduler that TF Serving uses, with the numbers of `deploy/batching.config`.
+    """
+    found = {setting: {number: [] for number in (1, 8, 32)} for setting in SETTINGS}
+    for _ in range(options.rounds):
+        for setting in SETTINGS:
+            command = [sys.executable, "-m", "benchmarks.serving", str(version), "--only"]
+            command += ["one_setting", "--setting", *map(str, setting)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            row = json.loads(done.stdout.splitlines()[-1])
+            for number, values in found[setting].items():
+                values.append(row[str(number)])
+    rows = []
+    for setting, row in found.items():
+        names = ("intra_op", "inter_op", "batch_threads")
+        medians = {number: np.median(values, axis=0).round(1).tolist()
+                   for number, values in row.items()}  # fmt: skip
+        rows.append({**dict(zip(names, setting, strict=True)), "per_second_p50_p99_ms": medians})
+    return {"settings": rows, "held": True}
+
+
+def one_setting(version, options):
+    """Measure the clients under one setting."""
+    intra, inter, batch_threads = options.setting
+    tf.config.threading.set_intra_op_parallelism_threads(intra)
+    tf.config.threading.set_inter_op_parallelism_threads(inter)
+    function = tf.saved_model.load(str(version)).signatures["serving_default"]
+    (name,) = function.structured_input_signature[1]
+    key = next(key for key in ("probabilities", "score", *function.structured_outputs)
+               if key in function.structured_outputs)  # fmt: skip
+
+    def answer(texts):
+        return function(**{name: texts})[key]
+
+    if batch_threads:
+        answer = tf.nondifferentiable_batch_function(
+            batch_threads, max_batch_size=32, batch_timeout_micros=2000, max_enqueued_batches=64
+        )(answer)
+    ask = tf.function(answer, input_signature=[tf.TensorSpec([None], tf.string)])
+    rng = random.Random(options.seed)
+    asked = [" ".join(rng.choices(["the", "captain", "looked", "film"], k=n)) for n in range(1, 61)]
+    asked = [tf.constant([text]) for text in rng.sample(asked, len(asked))]
+    for text in asked:
+        ask(text)
+    found = {}
+    for number in (1, 8, 32):
+        taken = [[] for _ in range(number)]
+
+        def work(mine, seed, end):
+            rng = random.Random(seed)
+            while time.monotonic() < end:
+                start = time.perf_counter()
+                ask(rng.choice(asked)).numpy()
+                mine.append(1000 * (time.perf_counter() - start))
+
+        for seconds in (1, options.seconds):  # the first ones are not counted
+            for mine in taken:
+                mine.clear()
+            end = time.monotonic() + seconds
+            workers = [threading.Thread(target=work, args=(mine, seed, end))
+                       for seed, mine in enumerate(taken)]  # fmt: skip
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        times = np.concatenate(taken)
+        found[number] = [len(times) / options.seconds, *np.percentile(times, [50, 99])]
+    return {**found, "held": True}
+
+
 def speed(version, options):
     """Measure the size of a version, and the time that batches of different sizes take in it."""
     sizes = json.loads((version / "signatures.json").read_text(encoding="utf-8"))["bytes"]
@@ -301,6 +380,8 @@ FIGURES = {
     "fuzz": fuzz,
     "warmup": first_requests,
     "threads": threads,
+    "clients": clients,
+    "one_setting": one_setting,
     "speed": speed,
     "accuracy": accuracy,
     "older": older,
@@ -315,6 +396,9 @@ def main(arguments=None):
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--python", help="of an environment with tensorflow 2.20, for older")
+    parser.add_argument("--rounds", type=int, default=3, help="of all settings, for clients")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of clients under a setting")
+    parser.add_argument("--setting", nargs=3, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=int, default=20, help="of a batch, for speed")
     parser.add_argument("--table", help="a .tsv or CoNLL columns, for accuracy")
     parser.add_argument("--text_column", default="text")

@@ -105,8 +105,9 @@ class TestWordPiece:
 
     def test_stop_and_evaluation(self, chinese):
         task = CausalLM.from_preset(chinese)
-        task.configure(max_new_tokens=12)
-        whole = task.generate(["a"])[0]
+        task.configure(max_new_tokens=12, min_new_tokens=12, repetition_penalty=4.0)
+        whole = task.generate(["e"])[0]
+        assert len(whole) > 4
         task.configure(stop=[whole[3:5]])
-        assert task.generate(["a"]) == [whole[: whole.index(whole[3:5])]]
+        assert task.generate(["e"]) == [whole[: whole.index(whole[3:5])]]
         assert task.evaluate(["ab a\nb"] * 3)["tokens"] > 9

@@ -44,11 +44,14 @@ def test_the_decoder_has_the_same_weights():
     for block, source in zip(model.decoder_blocks, (0, 1), strict=True):
         x = keras.random.normal((2, 5, 48), seed=source)
         source = encoder.blocks[source]
-        pairs = [(block.cross_attention, source.attention)]
-        pairs.append((block.cross_attention_norm, source.attention_norm))
-        for layer, start in pairs:
-            for actual, expected in zip(layer.get_weights(), start.get_weights(), strict=True):
-                np.testing.assert_array_equal(actual, expected)
+        cross = block.cross_attention
+        joined = [np.concatenate(parts, axis=-1) for parts in zip(
+            cross.query.get_weights(), cross.key_value.get_weights(), strict=True)]  # fmt: skip
+        found = [*joined, *cross.output_projection.get_weights()]
+        found += block.cross_attention_norm.get_weights()
+        started = source.attention.get_weights() + source.attention_norm.get_weights()
+        for actual, expected in zip(found, started, strict=True):
+            np.testing.assert_array_equal(actual, expected)
         block.cross_attention.call = lambda query, **rest: 0 * query
         block.cross_attention_norm.call = lambda x, residual, training: residual
         expected = array(source(x))

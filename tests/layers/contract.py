@@ -216,8 +216,8 @@ def gradient_is_the_slope(case, tmp_path):
     weights = layer.get_weights()
     found = [np.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
     length = np.sqrt(sum(np.sum(np.square(g)) for g in found))
-    # Short enough that the curvature does not matter where the gradient is long.
-    start, step, losses = layer.get_weights(), min(1e-2, 0.3 / length), []
+    # Where the gradient is long the step is short: a ReLU may be about to turn.
+    start, step, losses = layer.get_weights(), min(1e-2, 0.02 / length), []
     trained = [any(w is v for v in layer.trainable_variables) for w in layer.weights]
     assert all(trained), "the clause pairs gradients with weights by their order"
     for sign in (1, -1):

@@ -41,9 +41,12 @@ def attention(query, value, mask, weights, num_heads):
     def heads(x):
         return x.reshape(*x.shape[:2], num_heads, head_dim)
 
-    q = heads(linear(query, weights, "query"))
-    k = heads(linear(value, weights, "key"))
-    v = heads(linear(value, weights, "value"))
+    if "query/kernel" in weights:
+        q = linear(query, weights, "query")
+        k, v = np.split(linear(value, weights, "key_value"), 2, -1)
+    else:
+        q, k, v = np.split(linear(query, weights, "query_key_value"), 3, -1)
+    q, k, v = map(heads, (q, k, v))
     scores = np.einsum("bqnd,bknd->bnqk", q, k) / math.sqrt(head_dim)
     shares = softmax(scores, None if mask is None else mask[:, None])
     joined = np.einsum("bnqk,bknd->bqnd", shares, v).reshape(query.shape)

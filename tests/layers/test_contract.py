@@ -54,7 +54,7 @@ CASES = {
         **ATTENTION,
     ),
     "cross_attention": case(
-        layer(Attention, 2, H),
+        layer(Attention, 2, H, cross=True),
         {"query": STATES, "value": ENCODED, "attention_mask": TO_ENCODED},
         {"query": (1,), "value": (1,), "attention_mask": (2,)},
         **ATTENTION,

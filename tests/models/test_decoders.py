@@ -103,8 +103,7 @@ def test_the_source_is_projected_once():
     model = CASES["bart"].made()
     _, state = model.prompt(batch_of("bart", 1), LENGTH)
     for block in model.decoder_blocks:
-        for layer in (block.cross_attention.key, block.cross_attention.value):
-            layer.call = None
+        block.cross_attention.key_value.call = None
     _, after = model.step(IDS[:, 1], 0, state)
     for one, other in zip(
         keras.tree.flatten(state["fixed"]), keras.tree.flatten(after["fixed"]), strict=True

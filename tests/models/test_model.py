@@ -64,7 +64,7 @@ def test_paths_of_weights_are_the_same_for_every_model():
     first, second = (small() for _ in range(2))
     paths = [weight.path for weight in first.weights]
     assert paths == [weight.path for weight in second.weights]
-    assert "encoder/block_0/attention/query/kernel" in paths
+    assert "encoder/block_0/attention/query_key_value/kernel" in paths
     assert "classifier/head/logits/kernel" in paths
     assert Bert(BertConfig.of_size("tiny", vocabulary_size=11), name="mine").name == "mine"
 

@@ -16,7 +16,17 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfmodels.checkpoints.family import Family, Variables, check_only, read_fields
+from tfmodels.checkpoints.family import (
+    CROSS_KEY,
+    CROSS_VALUE,
+    KEY,
+    QUERY,
+    VALUE,
+    Family,
+    Weight,
+    check_only,
+    read_fields,
+)
 from tfmodels.checkpoints.files import GENERATION, config_path, model_type, read_entries
 from tfmodels.checkpoints.tokenizer_files import BART_TOKENS
 from tfmodels.checkpoints.tokenizers import Tokenizer
@@ -33,9 +43,9 @@ BART_FIELDS = {
 }
 BART_TYPE, OWN_TYPE = "bart", "transformer"
 BLOCK = {
-    "self_attn.q_proj": "attention.query",
-    "self_attn.k_proj": "attention.key",
-    "self_attn.v_proj": "attention.value",
+    "self_attn.q_proj": QUERY,
+    "self_attn.k_proj": KEY,
+    "self_attn.v_proj": VALUE,
     "self_attn.out_proj": "attention.output_projection",
     "self_attn_layer_norm": "attention_norm",
     "fc1": "feedforward.inner",
@@ -44,8 +54,8 @@ BLOCK = {
 }
 CROSS_ATTENTION = {
     "encoder_attn.q_proj": "cross_attention.query",
-    "encoder_attn.k_proj": "cross_attention.key",
-    "encoder_attn.v_proj": "cross_attention.value",
+    "encoder_attn.k_proj": CROSS_KEY,
+    "encoder_attn.v_proj": CROSS_VALUE,
     "encoder_attn.out_proj": "cross_attention.output_projection",
     "encoder_attn_layer_norm": "cross_attention_norm",
 }
@@ -129,19 +139,19 @@ class BartFamily(Family):
     def name_in_file(self, name: str, model: keras.Model) -> str:
         return name if name == BIAS else super().name_in_file(name, model)
 
-    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
-        rows, *rest = super().shape_in_file(name, variables)
+    def shape_in_file(self, name: str, weight: Weight) -> tuple[int, ...]:
+        rows, *rest = super().shape_in_file(name, weight)
         if name.endswith(POSITIONS):
             return (rows + UNREAD_ROWS, *rest)
         return (1, rows) if name == BIAS else (rows, *rest)
 
-    def from_file(self, name: str, tensor: np.ndarray, variables: Variables) -> list[np.ndarray]:
+    def from_file(self, name: str, tensor: np.ndarray, weight: Weight) -> np.ndarray:
         if name.endswith(POSITIONS):
             tensor = tensor[UNREAD_ROWS:]
-        return super().from_file(name, tensor[0] if name == BIAS else tensor, variables)
+        return super().from_file(name, tensor[0] if name == BIAS else tensor, weight)
 
-    def to_file(self, name: str, variables: Variables) -> np.ndarray:
-        tensor = super().to_file(name, variables)
+    def to_file(self, name: str, weight: Weight) -> np.ndarray:
+        tensor = super().to_file(name, weight)
         if name.endswith(POSITIONS):
             return np.pad(tensor, ((UNREAD_ROWS, 0), (0, 0)))
         return tensor[None] if name == BIAS else tensor

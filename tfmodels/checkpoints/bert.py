@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfmodels.checkpoints.family import Family
+from tfmodels.checkpoints.family import KEY, QUERY, VALUE, Family
 from tfmodels.checkpoints.files import (
     LoadReport,
     config_path,
@@ -79,9 +79,9 @@ class BertFamily(Family):
     }
     blocks = {
         ("encoder.layer.{}.", "blocks"): {
-            "attention.self.query": "attention.query",
-            "attention.self.key": "attention.key",
-            "attention.self.value": "attention.value",
+            "attention.self.query": QUERY,
+            "attention.self.key": KEY,
+            "attention.self.value": VALUE,
             "attention.output.dense": "attention.output_projection",
             "attention.output.LayerNorm": "attention_norm",
             "intermediate.dense": "feedforward.inner",

@@ -40,7 +40,32 @@ ACTIVATIONS = {"gelu_python": "gelu", "gelu": "gelu", "swish": "silu", "silu": "
 ACTIVATIONS |= {"gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 ACTIVATIONS |= {"relu": "relu", "tanh": "tanh"}
 
-Variables = tuple[keras.Variable, ...]
+# The projections of an attention, each a part of one variable: the path, number and count of parts.
+QUERY, KEY, VALUE = (("attention.query_key_value", part, 3) for part in range(3))
+CROSS_KEY, CROSS_VALUE = (("cross_attention.key_value", part, 2) for part in range(2))
+
+
+class Weight:
+    """The variable of a tensor, or one of `count` equal parts of its last axis."""
+
+    def __init__(self, variable: keras.Variable, part: int = 0, count: int = 1):
+        self.variable, self.name = variable, variable.name
+        *rows, width = variable.shape
+        self.shape = (*rows, width // count)
+        self._columns = slice(part * width // count, (part + 1) * width // count)
+
+    def read(self) -> np.ndarray:
+        """Return its values as float32."""
+        return self._variable()[..., self._columns]
+
+    def assign(self, array: np.ndarray) -> None:
+        """Set its values."""
+        whole = self._variable() if self.shape != tuple(self.variable.shape) else array.copy()
+        whole[..., self._columns] = array
+        self.variable.assign(whole)
+
+    def _variable(self):
+        return np.array(ops.convert_to_numpy(ops.cast(self.variable, "float32")))
 
 
 class Family:
@@ -58,8 +83,8 @@ class Family:
         only: dict of field of `config.json` to its one supported value, which is its default.
         activation: pair of the field of `config.json` and its default.
         unseen: fields of the config that do not show in shapes, compared before weights are loaded.
-        parts: dict of plain name to the path of a layer or variable, or to the paths of several
-            that are side by side in one tensor. What a model does not have is left out.
+        parts: dict of plain name to the path of a layer or variable, or to a path with number and
+            count, see `Weight`. What a model does not have is left out.
         blocks: dict of a pair, the beginning of plain names (`{}` for the number of the block) and
             the attribute of the model, to a dict as `parts`.
         heads: as `parts`, of the whole model where `parts` are of its encoder.
@@ -113,24 +138,20 @@ class Family:
         """Return the name to write a tensor under."""
         return self.prefix + name
 
-    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
-        """Return the shape of the tensor with `variables` side by side."""
-        shape = (*variables[0].shape[:-1], sum(variable.shape[-1] for variable in variables))
-        return shape[::-1] if self._is_transposed(variables) else shape
+    def shape_in_file(self, name: str, weight: Weight) -> tuple[int, ...]:
+        """Return the shape of the tensor of a weight."""
+        return weight.shape[::-1] if self._is_transposed(weight) else weight.shape
 
-    def from_file(self, name: str, tensor: np.ndarray, variables: Variables) -> list[np.ndarray]:
-        """Return the arrays for `variables` in a tensor of a file."""
-        tensor = tensor.T if self._is_transposed(variables) else tensor
-        return np.split(tensor, len(variables), axis=-1)
+    def from_file(self, name: str, tensor: np.ndarray, weight: Weight) -> np.ndarray:
+        """Return the array for a weight in a tensor of a file."""
+        return tensor.T if self._is_transposed(weight) else tensor
 
-    def to_file(self, name: str, variables: Variables) -> np.ndarray:
-        """Return `variables` as the float32 tensor of a file."""
-        arrays = [ops.convert_to_numpy(ops.cast(variable, "float32")) for variable in variables]
-        tensor = np.concatenate(arrays, axis=-1)
-        return tensor.T if self._is_transposed(variables) else tensor
+    def to_file(self, name: str, weight: Weight) -> np.ndarray:
+        """Return a weight as the float32 tensor of a file."""
+        return weight.read().T if self._is_transposed(weight) else weight.read()
 
-    def _is_transposed(self, variables):
-        return self.transposed and variables[0].name == "kernel"
+    def _is_transposed(self, weight):
+        return self.transposed and weight.name == "kernel"
 
     def read_config(self, directory: str | Path) -> Any:
         """Return the config in `config.json`.
@@ -170,14 +191,14 @@ class Family:
         entries = {"model_type": self.model_type, **entries, **self.only}
         return entries | {self.activation[0]: names[config.activation]}
 
-    def weights(self, model: keras.Model) -> dict[str, Variables]:
-        """Return the variables of every tensor of a model, its heads included.
+    def weights(self, model: keras.Model) -> dict[str, Weight]:
+        """Return the weight of every tensor of a model, its heads included.
 
         Args:
             model: one of the family; it is built if it is not yet.
 
         Returns:
-            dict of plain name to a tuple of Keras variables, with each weight of `model` once.
+            dict of plain name to `Weight`.
         """
         if not model.built:
             model.build()
@@ -235,12 +256,10 @@ class Family:
         if any(name.startswith(self.tied_to) for name in weights):
             tensors.check_tied()
         # All are read before one is assigned: only reading detects damaged data.
-        arrays = {name: tensors.read(name, variables) for name, variables in weights.items()}
-        assigned = set()
-        for name, variables in weights.items():
-            for variable, array in zip(variables, arrays.pop(name), strict=True):
-                variable.assign(array)
-                assigned.add(id(variable))
+        arrays = {name: tensors.read(name, weight) for name, weight in weights.items()}
+        for name, weight in weights.items():
+            weight.assign(arrays.pop(name))
+        assigned = {id(weight.variable) for weight in weights.values()}
         return LoadReport(
             directory,
             loaded=tuple(tensors.names[name] for name in weights),
@@ -253,7 +272,7 @@ class Family:
         unused = [name for name in tensors.shapes if name not in weights]
         unexpected = [tensors.display_name(name) for name in unused if not self.is_ignored(name)]
         missing = [tensors.display_name(name) for name in weights if name not in tensors.shapes]
-        shapes = {name: tensors.shape_in_file(name, places) for name, places in weights.items()}
+        shapes = {name: tensors.shape_in_file(name, weight) for name, weight in weights.items()}
         mismatched = [
             f"{tensors.display_name(name)} {_times(tensors.shapes[name])} for {_times(shape)}"
             for name, shape in shapes.items()
@@ -294,7 +313,7 @@ class Family:
         directory, config = Path(directory), self.backbone(model).config
         check_vocabulary_size(tokenizer, config)
         weights = self.weights(model)
-        named_weights = {id(variable) for variables in weights.values() for variable in variables}
+        named_weights = {id(weight.variable) for weight in weights.values()}
         unnamed = [weight.path for weight in model.weights if id(weight) not in named_weights]
         if unnamed:
             raise InputError(
@@ -349,13 +368,13 @@ class Tensors:
         """Return the name to show in a message."""
         return name
 
-    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
+    def shape_in_file(self, name: str, weight: Weight) -> tuple[int, ...]:
         """Return as `Family.shape_in_file`."""
-        return self._family.shape_in_file(name, variables)
+        return self._family.shape_in_file(name, weight)
 
-    def read(self, name: str, variables: Variables) -> list[np.ndarray]:
-        """Return the float32 arrays for `variables`; raises as `TensorFiles.read`."""
-        return self._family.from_file(name, self._files.read(self.names[name]), variables)
+    def read(self, name: str, weight: Weight) -> np.ndarray:
+        """Return the float32 array for a weight; raises as `TensorFiles.read`."""
+        return self._family.from_file(name, self._files.read(self.names[name]), weight)
 
     def check_tied(self) -> None:
         """Refuse a checkpoint whose output embedding differs from its input embedding."""
@@ -369,21 +388,18 @@ class Tensors:
                     )
 
 
-def named(root: keras.Layer, table: dict, prefix: str = "") -> dict[str, Variables]:
-    """Return dict of plain name to a tuple of variables; `table` as `Family.parts`."""
+def named(root: keras.Layer, table: dict, prefix: str = "") -> dict[str, Weight]:
+    """Return dict of plain name to `Weight`; `table` as `Family.parts`."""
     weights = {}
-    for name, paths in table.items():
-        paths = (paths,) if isinstance(paths, str) else paths
-        places = [
-            functools.reduce(lambda at, part: getattr(at, part, None), path.split("."), root)
-            for path in paths
-        ]
-        if isinstance(places[0], keras.Variable):
-            weights[prefix + name] = tuple(places)
-        elif isinstance(places[0], keras.Layer):
-            for same in zip(*(layer.weights for layer in places), strict=True):
-                parameter = PARAMETERS.get(same[0].name, same[0].name)
-                weights[f"{prefix}{name}.{parameter}"] = same
+    for name, path in table.items():
+        path, *part = (path,) if isinstance(path, str) else path
+        place = functools.reduce(lambda at, step: getattr(at, step, None), path.split("."), root)
+        if isinstance(place, keras.Variable):
+            weights[prefix + name] = Weight(place, *part)
+        elif isinstance(place, keras.Layer):
+            for variable in place.weights:
+                parameter = PARAMETERS.get(variable.name, variable.name)
+                weights[f"{prefix}{name}.{parameter}"] = Weight(variable, *part)
     return weights
 
 

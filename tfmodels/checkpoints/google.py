@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfmodels.checkpoints.family import Variables
+from tfmodels.checkpoints.family import Weight
 from tfmodels.checkpoints.files import config_path
 from tfmodels.errors import InputError, first_line
 
@@ -80,19 +80,18 @@ class GoogleTensors:
         """Return the name to show in a message."""
         return self.names.get(name) or google_name(name)
 
-    def shape_in_file(self, name: str, variables: Variables) -> tuple[int, ...]:
+    def shape_in_file(self, name: str, weight: Weight) -> tuple[int, ...]:
         """Return as `Family.shape_in_file`."""
-        shape = tuple(variables[0].shape)
-        return shape[::-1] if name in TRANSPOSED else shape
+        return weight.shape[::-1] if name in TRANSPOSED else weight.shape
 
-    def read(self, name: str, variables: Variables) -> list[np.ndarray]:
-        """Return the tensor of a plain name as float32 array, in a list."""
+    def read(self, name: str, weight: Weight) -> np.ndarray:
+        """Return the tensor of a plain name as float32 array."""
         key = self.names[name]
         kind = self._reader.get_variable_to_dtype_map()[key]
         if not kind.is_floating:
             raise InputError(f"{self._path}: {key} is of type {kind.name}; give one of floats")
         tensor = self._try(self._reader.get_tensor, key).astype(np.float32)
-        return [tensor.T if name in TRANSPOSED else tensor]
+        return tensor.T if name in TRANSPOSED else tensor
 
     def check_tied(self) -> None:
         """Return: there is one embedding, under one name."""

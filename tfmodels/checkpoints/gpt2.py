@@ -55,7 +55,7 @@ class Gpt2Family(Family):
     blocks = {
         ("h.{}.", "blocks"): {
             "ln_1": "attention_norm",
-            "attn.c_attn": ("attention.query", "attention.key", "attention.value"),
+            "attn.c_attn": "attention.query_key_value",
             "attn.c_proj": "attention.output_projection",
             "ln_2": "feedforward_norm",
             "mlp.c_fc": "feedforward.inner",

@@ -11,6 +11,7 @@ attends to the tokens of a source that resemble the one being written, which it 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from tfmodels.checkpoints.bert import load_bert, read_bert_config
@@ -78,8 +79,12 @@ def load_encoder_weights(model: Transformer, directory: str | Path) -> LoadRepor
     pairs += [(*pair, PARTS + CROSS) for pair in zip(model.decoder_blocks, starts, strict=True)]
     for block, source, parts in pairs:
         for part, of_source in parts:
-            layer = getattr(block, part)
-            layer.set_weights(getattr(source, of_source).get_weights())
+            layer, start = getattr(block, part), getattr(source, of_source).get_weights()
+            if part == "cross_attention":  # queries stand alone there
+                width = model.config.hidden_dim
+                split = [np.split(weight, [width], axis=-1) for weight in start[:2]]
+                start = [*(w[0] for w in split), *(w[1] for w in split), *start[2:]]
+            layer.set_weights(start)
             loaded += layer.weights
     assigned = {id(weight) for weight in loaded}
     new = tuple(weight.path for weight in model.weights if id(weight) not in assigned)

@@ -1,7 +1,8 @@
 """The blocks of the models: feed-forward, encoder block, decoder block.
 
-In: float `[B, S, H]` and bool masks (see `masks`). Out: float `[B, S, H]`. Vaswani et
-al. 2017, section 3.1; `norm_first` selects pre-norm (Xiong et al. 2020, GPT-2).
+In: float `[B, S, H]`, or flat `[B * S, H]`, which a stack of blocks does not have to reshape, and
+bool masks (see `masks`). Out: float of the same shape. Vaswani et al. 2017, section 3.1;
+`norm_first` selects pre-norm (Xiong et al. 2020, GPT-2).
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import keras
 from keras import KerasTensor
 
+from tfmodels.layers import kernels
 from tfmodels.layers.attention import Attention
 from tfmodels.layers.dense import Layer, LayerNorm, dense
 
@@ -88,12 +90,13 @@ class _Block(Layer):
         # Pre-norm only: in post-norm blocks the normalization layer applies the dropout.
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
-    def _attention(self, name):
+    def _attention(self, name, cross=False):
         return Attention(
             self.num_heads,
             self.hidden_dim,
             self.attention_dropout,
             self.initializer_range,
+            cross,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -145,24 +148,29 @@ class EncoderBlock(_Block):
         initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
-        inputs: float `[B, S, H]`.
+        inputs: float `[B, S, H]`; or flat `[B * S, H]`, with `length`.
         attention_mask: bool that broadcasts to `[B, S, S]`, `True` = may be attended to.
+        length: S, an int or a scalar int tensor, if `inputs` is flat.
+        real: `kernels.Real`, if flat states have no padding.
         return_attention_scores: whether to return the attention weights too; not in a functional
             model (`inspect` of a model returns those of all layers).
         training: bool.
 
     Call returns:
-        float `[B, S, H]`; with `return_attention_scores` a pair of it and float `[B, N, S, S]`.
+        float of the shape of `inputs`; with `return_attention_scores` a pair of it and float
+        `[B, N, S, S]`.
     """
 
     def call(
         self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
+        length: int | KerasTensor | None = None, real: kernels.Real | None = None,
         return_attention_scores: bool = False, training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x, scores = self.attention(
-            x, attention_mask=attention_mask, return_attention_scores=True, training=training
-        )
+            x, attention_mask=attention_mask, length=length, real=real,
+            return_attention_scores=True, training=training,
+        )  # fmt: skip
         x = self._after(inputs, x, self.attention_norm, training)
         x = self._feed_forward(x, training)
         return (x, scores) if return_attention_scores else x
@@ -178,7 +186,7 @@ class DecoderBlock(_Block):
         **kwargs: as in `EncoderBlock`.
 
     Call arguments:
-        inputs: float `[B, T, H]`.
+        inputs: float `[B, T, H]`; or flat `[B * T, H]`, with `length`.
         attention_mask: bool that broadcasts to `[B, T, K]`: causal, and `False` at padding.
         encoded: float `[B, S, H]`, the encoder's output.
         encoded_mask: bool that broadcasts to `[B, T, S]`.
@@ -186,17 +194,20 @@ class DecoderBlock(_Block):
         cache_index: scalar int, position in the cache of the first input.
         encoded_cache: pair of float `[B, N, S, D]`, `cross_attention.project(encoded)`,
             to give instead of `encoded`.
+        length: T, an int or a scalar int tensor, if `inputs` is flat.
         return_attention_scores: whether to return the weights of the self-attention too.
         training: bool.
 
     Call returns:
-        float `[B, T, H]`, or a tuple of it, the new cache (if `cache_index` is given) and the
-        self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
+        float of the shape of `inputs`, or a tuple of it, the new cache (if `cache_index` is given)
+        and the self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
     """
 
     def __init__(self, *args: Any, cross_attention: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cross_attention = self._attention("cross_attention") if cross_attention else None
+        self.cross_attention = None
+        if cross_attention:
+            self.cross_attention = self._attention("cross_attention", cross=True)
         self.cross_attention_norm = self._norm("cross_attention_norm") if cross_attention else None
 
     def build(self, input_shape: tuple, *other_shapes: tuple) -> None:
@@ -209,8 +220,8 @@ class DecoderBlock(_Block):
         self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
         encoded: KerasTensor | None = None, encoded_mask: KerasTensor | None = None,
         cache: tuple | None = None, cache_index: int | KerasTensor | None = None,
-        encoded_cache: tuple | None = None, return_attention_scores: bool = False,
-        training: bool = False,
+        encoded_cache: tuple | None = None, length: int | KerasTensor | None = None,
+        return_attention_scores: bool = False, training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x, *others = self.attention(
@@ -218,6 +229,7 @@ class DecoderBlock(_Block):
             attention_mask=attention_mask,
             cache=cache,
             cache_index=cache_index,
+            length=length,
             return_attention_scores=True,
             training=training,
         )
@@ -232,6 +244,7 @@ class DecoderBlock(_Block):
                 value=encoded,
                 attention_mask=encoded_mask,
                 cache=encoded_cache,
+                length=length,
                 training=training,
             )
             x = self._after(x, attended, self.cross_attention_norm, training)

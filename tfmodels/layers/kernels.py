@@ -16,7 +16,11 @@ There is no dropout without a `seed`. Of `layers` and `models`, only this module
 `models.workers` import TensorFlow.
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 from keras import KerasTensor, ops
@@ -29,8 +33,54 @@ else:
 # The score of a masked key. Finite, so that a row in which all keys are masked gives
 # a uniform distribution and not NaN.
 MASKED_SCORE = -1e9
+_FUSED_EPSILON = 1e-3
 # Activations that Keras does not know, or defines differently.
 OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
+
+
+_folding = contextvars.ContextVar("folding", default=False)
+
+
+@contextlib.contextmanager
+def folding() -> Iterator[None]:
+    """Trace graphs of fixed weights: in the form that TensorFlow's graph optimizer fuses most.
+
+    The scale and shift of each normalization become constants, with which the optimizer makes one
+    operation of it; scale and mask of the attention are added in the product's operation.
+    """
+    token = _folding.set(True)
+    try:
+        yield
+    finally:
+        _folding.reset(token)
+
+
+class Real(NamedTuple):
+    """The positions of a batch `[B, S]` that are not padding, T of them, counted over all rows."""
+
+    places: KerasTensor  # int [T]
+    back: KerasTensor  # int [B * S]: which of the T stands there; at padding any
+
+    def only(self, x: KerasTensor) -> KerasTensor:
+        """Return the `[T, ...]` of `[B * S, ...]`."""
+        return tf.gather(x, self.places)  # `ops.take` would count negative ones from the end
+
+    def spread(self, x: KerasTensor) -> KerasTensor:
+        """Return `[B * S, ...]` of `[T, ...]`."""
+        return tf.gather(x, self.back)
+
+
+def real_positions(padding_mask: KerasTensor | None) -> Real | None:
+    """Return the real positions, in graphs of `folding`; None otherwise, and without a mask.
+
+    Layers compute T states in place of B * S there. In training, batches of similar lengths have
+    little padding.
+    """
+    if tf is None or padding_mask is None or not _folding.get():
+        return None
+    mask = tf.reshape(padding_mask, [-1])
+    mask |= tf.range(tf.size(mask)) == 0  # all may be padding, and T must not be 0
+    return Real(tf.where(mask)[:, 0], tf.cumsum(tf.cast(mask, tf.int32)) - 1)
 
 
 def dense(
@@ -97,6 +147,8 @@ def add_norm(
             tf.constant(epsilon), *_drop(seed, rate),
         )  # fmt: skip
         return tf.reshape(y, tf.shape(x))
+    if tf is not None and _folding.get():
+        return _folded_norm(x, residual, gamma, beta, epsilon)
     if seed is not None:
         x = keras.random.dropout(x, rate, seed=seed)
     total = ops.cast(x, "float32")
@@ -157,6 +209,11 @@ def masked_softmax(
     if tf is not None and training:
         mask = tf.ones([1, 1, 1, 1], tf.bool) if mask is None else mask
         return _masked_softmax(scores, mask, tf.constant(scale), *_drop(seed, rate))
+    if tf is not None and _folding.get():
+        scores = scores * tf.constant(scale, scores.dtype)
+        if mask is not None:
+            scores += tf.cast(tf.where(mask, 0.0, MASKED_SCORE), scores.dtype)
+        return tf.nn.softmax(scores)
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
@@ -185,13 +242,29 @@ def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 
+def cache_places(
+    cache: KerasTensor, index: int | KerasTensor, length: int | KerasTensor
+) -> KerasTensor:
+    """Return what `write_cache` takes as `index`, computed once for caches of one shape.
+
+    Args:
+        cache: float `[B, N, K, D]`.
+        index: int or scalar int tensor.
+        length: number of positions to write.
+    """
+    if tf is None:
+        return index
+    axes = (tf.range(tf.shape(cache)[0]), tf.range(cache.shape[1]), index + tf.range(length))
+    return tf.stack(tf.meshgrid(*axes, indexing="ij"), -1)  # int32 [B, N, length, 3]
+
+
 def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) -> KerasTensor:
     """Return the cache with `new` written from position `index` on, where it must be zero.
 
     Args:
         cache: float `[B, N, K, D]`.
         new: float `[B, N, Q, D]`, of the dtype of `cache`; `index + Q <= K`.
-        index: int or scalar int tensor.
+        index: int or scalar int tensor, or the `cache_places` of one.
 
     Returns:
         float `[B, N, K, D]`.
@@ -201,13 +274,9 @@ def write_cache(cache: KerasTensor, new: KerasTensor, index: int | KerasTensor) 
     # TensorFlow's only operation that updates a tensor in place if nothing else refers to it,
     # as in a loop: `tensor_scatter_nd_update` always copies, and `slice_update` is an XLA
     # operation. It adds to the old values, hence the zeros.
-    shape = tf.shape(new)
-    places = tf.meshgrid(
-        tf.range(shape[0]), tf.range(shape[1]), index + tf.range(shape[2]), indexing="ij"
-    )
-    return tf.raw_ops.ScatterNdNonAliasingAdd(
-        input=cache, indices=tf.stack(places, -1), updates=new
-    )
+    if len(getattr(index, "shape", ())) == 0:
+        index = cache_places(cache, index, tf.shape(new)[2])
+    return tf.raw_ops.ScatterNdNonAliasingAdd(input=cache, indices=index, updates=new)
 
 
 def take_positions(states: KerasTensor, positions: KerasTensor) -> KerasTensor:
@@ -314,6 +383,23 @@ if tf is not None:
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
             x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(shift))) * _u32(factor)
         return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(16)))
+
+    def _folded_norm(x, residual, gamma, beta, epsilon):
+        """`LayerNorm(residual + x)` as the pattern that becomes one operation of oneDNN.
+
+        That operation always adds 1e-3 to the variance. So that epsilon is what counts, the states
+        are scaled up before: exactly, or, where fewer bits are kept, by a power of two.
+        """
+        with tf.init_scope():
+            gamma, beta = (tf.cast(weight, x.dtype).numpy() for weight in (gamma, beta))
+        factor = math.sqrt(_FUSED_EPSILON / epsilon)
+        factor = factor if x.dtype == tf.float32 else 2.0 ** round(math.log2(factor))
+        x = (x if residual is None else x + residual) * tf.constant(factor, x.dtype)
+        last = x.shape.rank - 1
+        mean = tf.reduce_mean(x, last, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), last, keepdims=True)
+        scale = tf.math.rsqrt(variance + tf.constant(_FUSED_EPSILON, x.dtype)) * gamma
+        return x * scale + (beta - mean * scale)
 
     def _u32(value):
         return tf.constant(value, tf.uint32)

@@ -14,7 +14,7 @@ from keras import KerasTensor
 from tfmodels.layers.blocks import EncoderBlock
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import padding_attention_mask
-from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch
+from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch, run_blocks
 
 # size: (num_layers, hidden_dim); Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018.
 SIZES = {
@@ -90,11 +90,10 @@ class Bert(ConfigModel):
         self.build()
 
     def call(self, batch: dict, training: bool = False) -> KerasTensor:
-        mask = padding_attention_mask(batch.get("padding_mask"))
+        padding_mask = batch.get("padding_mask")
+        mask = padding_attention_mask(padding_mask)
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
-        for block in self.blocks:
-            x = block(x, attention_mask=mask, training=training)  # [B, S, H]
-        return x
+        return run_blocks(self.blocks, x, padding_mask, attention_mask=mask, training=training)
 
     def inspect(self, batch: dict) -> dict:
         """Return the states and attention scores of all layers, see `inspect_blocks`."""

@@ -21,7 +21,7 @@ from tfmodels.layers.blocks import DecoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, combine_masks, padding_attention_mask
-from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch
+from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch, run_blocks
 
 # size: (num_layers, hidden_dim); the last four are those of Radford et al. 2019.
 SIZES = {
@@ -111,8 +111,7 @@ class Gpt(ConfigModel):
 
     def call(self, batch: dict, training: bool = False) -> KerasTensor:
         x, mask = self._embed(batch, training)
-        for block in self.blocks:
-            x = block(x, attention_mask=mask, training=training)  # [B, S, H]
+        x = run_blocks(self.blocks, x, attention_mask=mask, training=training)
         return self._logits(x, training)
 
     def inspect(self, batch: dict) -> dict:
@@ -181,12 +180,13 @@ class Gpt(ConfigModel):
         slot = state["num_slots"][0] + index
         filled = ops.arange(ops.shape(state["usable"])[1], dtype="int32") <= slot  # [K]
         mask = ops.expand_dims(ops.logical_and(state["usable"], filled), 1)  # [R, 1, K]
-        x = self.embeddings(ops.expand_dims(token_ids, 1), position_ids=positions)  # [R, 1, H]
-        caches = []
+        x = self.embeddings(ops.expand_dims(token_ids, 1), position_ids=positions)
+        x, caches = ops.reshape(x, (-1, self.config.hidden_dim)), []  # [R, H]
+        places = kernels.cache_places(state["caches"][0][0], slot, 1)
         for block, cache in zip(self.blocks, state["caches"], strict=True):
-            x, cache = block(x, attention_mask=mask, cache=cache, cache_index=slot)
+            x, cache = block(x, attention_mask=mask, cache=cache, cache_index=places, length=1)
             caches.append(cache)
-        return self._logits(x[:, 0]), {**state, "caches": tuple(caches)}
+        return self._logits(x), {**state, "caches": tuple(caches)}
 
     def _embed(self, batch, training=False):
         """Return the embeddings and the attention mask: causal, and `False` at padding."""

@@ -14,6 +14,7 @@ import numpy as np
 from keras import KerasTensor, ops, tree
 
 from tfmodels.errors import InputError
+from tfmodels.layers import kernels
 from tfmodels.models import workers
 
 _C = TypeVar("_C", bound="Config")
@@ -86,6 +87,30 @@ def _typed(x, name):
     if BATCH[name] == "int32" and not kind.startswith(("int", "uint")):
         return ops.cast(x, "int32")
     return ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x
+
+
+def run_blocks(
+    blocks: Iterable, x: KerasTensor, padding_mask: KerasTensor | None = None, **arguments: Any
+) -> KerasTensor:
+    """Return the states of the last of some blocks, float `[B, S, H]` as `x`.
+
+    Between the blocks the states are flat, so that the shapes are computed once; where it pays,
+    encoder blocks compute those of real tokens only.
+
+    Args:
+        blocks: encoder or decoder blocks.
+        x: float `[B, S, H]`.
+        padding_mask: bool `[B, S]`, of encoder blocks; states at padding have no meaning.
+        **arguments: of each block.
+    """
+    length, width = ops.shape(x)[1], x.shape[-1]
+    x, real = ops.reshape(x, (-1, width)), kernels.real_positions(padding_mask)
+    if real is not None:
+        x, arguments = real.only(x), {**arguments, "real": real}
+    for block in blocks:
+        x = block(x, length=length, **arguments)  # [B * S, H] or [T, H]
+    x = x if real is None else real.spread(x)
+    return ops.reshape(x, (-1, length, width))
 
 
 def inspect_blocks(blocks: Iterable, x: KerasTensor, mask: KerasTensor | None) -> dict[str, list]:

@@ -22,7 +22,7 @@ from tfmodels.layers.blocks import DecoderBlock, EncoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
 from tfmodels.layers.masks import causal_attention_mask, padding_attention_mask
-from tfmodels.models.model import Config, ConfigModel, read_batch
+from tfmodels.models.model import Config, ConfigModel, read_batch, run_blocks
 
 # size: (layers of each stack, hidden_dim); "small" is the base model of Vaswani et al. 2017,
 # "base" and "large" are those of Lewis et al. 2019.
@@ -158,14 +158,10 @@ class Transformer(ConfigModel):
         token_ids = batch["decoder_token_ids"]
         mask = causal_attention_mask(ops.shape(token_ids)[1])
         x = self._embed_target(token_ids, training=training)
-        for block in self.decoder_blocks:
-            x = block(
-                x,
-                attention_mask=mask,
-                encoded=encoded,
-                encoded_mask=encoded_mask,
-                training=training,
-            )
+        x = run_blocks(
+            self.decoder_blocks, x, attention_mask=mask, encoded=encoded,
+            encoded_mask=encoded_mask, training=training,
+        )  # fmt: skip
         return self._logits(x, training)
 
     def encode(self, batch: dict, training: bool = False) -> KerasTensor:
@@ -179,10 +175,10 @@ class Transformer(ConfigModel):
             float `[B, S, H]`, of the compute dtype. States at padding positions are undefined.
         """
         batch = read_batch(batch)
-        mask = padding_attention_mask(batch.get("padding_mask"))
+        padding_mask = batch.get("padding_mask")
+        mask = padding_attention_mask(padding_mask)
         x = self.embeddings(batch["token_ids"], training=training)
-        for block in self.encoder_blocks:
-            x = block(x, attention_mask=mask, training=training)  # [B, S, H]
+        x = run_blocks(self.encoder_blocks, x, padding_mask, attention_mask=mask, training=training)
         return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
 
     def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
@@ -243,8 +239,9 @@ class Transformer(ConfigModel):
         fixed = state["fixed"]
         mask = causal_attention_mask(length, num_slots, slot)  # [1, T, K]
         positions = ops.expand_dims(ops.arange(length, dtype="int32") + slot, 0)  # [1, T]
-        x = self._embed_target(token_ids, positions)  # [R, T, H]
-        caches = []
+        x = self._embed_target(token_ids, positions)
+        x, caches = ops.reshape(x, (-1, self.config.hidden_dim)), []  # [R * T, H]
+        places = kernels.cache_places(state["caches"][0][0], slot, length)
         for block, cache, encoded in zip(
             self.decoder_blocks, state["caches"], fixed["encoded"], strict=True
         ):
@@ -253,10 +250,12 @@ class Transformer(ConfigModel):
                 attention_mask=mask,
                 encoded_mask=fixed["encoded_mask"],
                 cache=cache,
-                cache_index=slot,
+                cache_index=places,
                 encoded_cache=encoded,
+                length=length,
             )
             caches.append(cache)
+        x = ops.reshape(x, (-1, length, self.config.hidden_dim))
         return self._logits(x[:, -1]), {**state, "caches": tuple(caches)}
 
     def _embed_target(self, token_ids, position_ids=None, training=False):

@@ -25,6 +25,7 @@ from tfmodels.data.rows import Scan, Source
 from tfmodels.data.split import split
 from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
+from tfmodels.layers import kernels
 from tfmodels.serving import saved_model
 from tfmodels.tasks.unknown import describe_unknown
 from tfmodels.text.batching import mapped
@@ -351,10 +352,11 @@ class Task:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
         self._check_whole()
-        return saved_model.save(
-            root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
-            frozen=frozen, **self._warmup(),
-        )  # fmt: skip
+        with kernels.folding():
+            return saved_model.save(
+                root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
+                frozen=frozen, **self._warmup(),
+            )  # fmt: skip
 
     def freeze(self, layers: int = 0, embeddings: bool = True) -> None:
         """Keep the embeddings, and the first blocks of the encoder, as they are in training.

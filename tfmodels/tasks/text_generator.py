@@ -66,7 +66,7 @@ class TextGenerator:
             )
         self.settings = dataclasses.replace(settings, pad_id=tokenizer.end_id or 0)
         self.stop = tuple(stop)
-        self._stop = _Stop(tokenizer, stop) if stop else None
+        self._stop = _Stop(tokenizer, stop, model.config.vocabulary_size) if stop else None
 
     def prompts(self, prompt: tf.Tensor) -> dict:
         """Prompts as the batch to read: dict of `token_ids` and `padding_mask` `[B, P]`.
@@ -152,12 +152,14 @@ class _Stop:
     Args:
         tokenizer: has `token_bytes`.
         strings: not empty, each.
+        vocabulary_size: of the model, which may be padded; ids without a token have no bytes.
     """
 
-    def __init__(self, tokenizer: Any, strings: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Any, strings: Sequence[str], vocabulary_size: int) -> None:
         if not all(strings):
             raise InputError("stop: an empty string; give text that ends a continuation")
-        self._bytes = tokenizer.token_bytes
+        missing = vocabulary_size - len(tokenizer.token_bytes)
+        self._bytes = tf.pad(tokenizer.token_bytes, [(0, max(missing, 0))])
         # As bytes, \C: what is generated need not be whole characters.
         any_of = "|".join(re.escape(string) for string in strings)
         self._holds, self._rest = rf"\C*(?:{any_of})\C*", rf"(?:{any_of})\C*"
