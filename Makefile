@@ -42,8 +42,11 @@ serving: $(VENV)/.test $(VENV)-2.20/.done
 	$(BIN)/python -m benchmarks.serving $(VERSIONS) --only older fuzz warmup threads \
 	    --python $(VENV)-2.20/bin/python
 
-benchmark: $(VENV)/.peers
+# Nothing else should run meanwhile; about an hour on two cores.
+benchmark: $(VENV)/.engines
 	$(BIN)/python -m benchmarks.speed --sizes minilm base
+	$(BIN)/python -m benchmarks.exports --sizes minilm base
+	-$(BIN)/python -m benchmarks.decoding
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else f"Python 3.10 to 3.12 is needed, this is {v[0]}.{v[1]}; run: make PYTHON=python3.12 ...")'
@@ -67,6 +70,10 @@ $(VENV)/.docs: $(VENV)/bin/python setup.cfg
 $(VENV)/.peers: $(VENV)/.test
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[applications,tfds,test,peers]'
+	touch $@
+
+$(VENV)/.engines: $(VENV)/.peers
+	$(PIP) --editable '.[applications,tfds,test,peers,engines]'
 	touch $@
 
 $(VENV)-2.20/.done: $(VENV)/bin/python

@@ -253,8 +253,8 @@ def measure(folder, rounds, threads, only):
     expect = run_torch(folder, "float32", threads)
     for shape in BATCHES:
         np.save(folder / f"{shape[0]}x{shape[1]}.npy", expect(*batch_of(*shape)))
-    names = [name for name, (module, _) in RUNNERS.items()
-             if importlib.util.find_spec(module) and any(part in name for part in only)]  # fmt: skip
+    there = [name for name, (module, _) in RUNNERS.items() if importlib.util.find_spec(module)]
+    names = [name for name in there if any(part in name for part in only)]
     found = {name: collections.defaultdict(list) for name in names}
     processes = {name: start(name, folder, threads) for name in names}
     try:
