@@ -4,7 +4,8 @@
 
 In: nothing; a `BertForSequenceClassification` of transformers with random weights, random ids.
 Out: a table of milliseconds by batch and length, medians of the rounds, and a last line of JSON.
-Ours are exports as TF Serving runs them: a session with the options that its flags set. The peers
+Ours are exports as TF Serving runs them: a session with the options that its flags set, by default
+or, where it says one thread, as in `deploy/`. The peers
 are PyTorch with weights in bfloat16, ONNX Runtime in float32 and int8, and OpenVINO in float32 and
 bfloat16; whichever is installed takes part (`pip install '.[peers,engines]'`). Each has a process
 of its own, which stays; they take turns, so all see the same machine. Before it is timed, each must
@@ -37,6 +38,7 @@ RUNNERS = {
     "tfmodels float32 frozen": ("tensorflow", 1e-5),
     "tfmodels bfloat16": ("tensorflow", 0.02),
     "tfmodels bfloat16 frozen": ("tensorflow", 0.02),
+    "tfmodels bfloat16 frozen, one thread": ("tensorflow", 0.02),
     "torch bfloat16": ("torch", 0.02),
     "onnxruntime float32": ("onnxruntime", 1e-5),
     "onnxruntime int8": ("onnxruntime", 0.1),
@@ -117,11 +119,13 @@ def softmax(logits):
     return shares / shares.sum(-1, keepdims=True)
 
 
-def run_tfmodels(folder, precision, threads, inter=0):
+def run_tfmodels(folder, precision, threads):
     """Return a function of a batch: a session as TF Serving has one."""
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 - registers its operations
 
+    precision, _, one_thread = precision.partition(", ")
+    threads, inter = (1, -1) if one_thread else (threads, 0)
     (version,) = (folder / precision).iterdir()
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=threads, inter_op_parallelism_threads=inter
