@@ -62,7 +62,8 @@ class TextFiles:
         self.files = [name for file in files for name in _expanded(os.fspath(file))]
         self.failure: InputError | None = None
         self._text_column = text_column
-        self._format: dict[str, Any] = {"encoding": check_encoding(encoding), "delimiter": delimiter}
+        encoding = check_encoding(encoding)
+        self._format: dict[str, Any] = {"encoding": encoding, "delimiter": delimiter}
         for name in self.files:
             self._source_of(name)  # checks a table
 
