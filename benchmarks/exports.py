@@ -26,7 +26,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
+from benchmarks.decoding import ask
 from benchmarks.speed import SHAPES
 
 BATCHES = ((1, 16), (1, 128), (8, 32), (32, 32), (16, 128))
@@ -114,11 +116,6 @@ def _write_onnx(model, folder):
     quantize_dynamic(folder / "float32.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
 
 
-def softmax(logits):
-    shares = np.exp(logits - logits.max(-1, keepdims=True))
-    return shares / shares.sum(-1, keepdims=True)
-
-
 def run_tfmodels(folder, precision, threads):
     """Return a function of a batch: a session as TF Serving has one."""
     import tensorflow as tf
@@ -167,7 +164,7 @@ def run_onnxruntime(folder, precision, threads):
 
     def answer(ids, mask):
         inputs = {"ids": ids.astype("int64"), "mask": mask.astype("int64")}
-        return softmax(session.run(None, inputs)[0])
+        return softmax(session.run(None, inputs)[0], -1)
 
     return answer
 
@@ -183,7 +180,7 @@ def run_openvino(folder, precision, threads):
 
     def answer(ids, mask):
         inputs = {"ids": ids.astype("int64"), "mask": mask.astype("int64")}
-        return softmax(request.infer(inputs)["logits"])
+        return softmax(request.infer(inputs)["logits"], -1)
 
     return answer
 
@@ -244,14 +241,6 @@ def start(name, folder, threads):
     )
 
 
-def ask(process, shape):
-    print(*shape, file=process.stdin, flush=True)
-    answer = process.stdout.readline()
-    if not answer:
-        sys.exit(f"{' '.join(process.args[3:5])} ended early")
-    return float(answer)
-
-
 def measure(folder, rounds, threads, only):
     """Return milliseconds of each round by runner and shape."""
     expect = run_torch(folder, "float32", threads)
@@ -265,7 +254,7 @@ def measure(folder, rounds, threads, only):
         for shape in BATCHES:
             for _ in range(rounds):
                 for name, process in processes.items():
-                    found[name][shape].append(ask(process, shape))
+                    found[name][shape].append(ask(process, " ".join(map(str, shape))))
     finally:
         for process in processes.values():
             process.stdin.close()
