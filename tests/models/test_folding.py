@@ -7,6 +7,7 @@ import pytest
 from tfmodels.layers import kernels
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.gpt import Gpt, GptConfig
+from tfmodels.models.transformer import Transformer, TransformerConfig
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are TensorFlow's"
@@ -19,6 +20,7 @@ MASKS = {
     "one_row_of_padding": np.arange(7) < np.array([[7], [0], [1]]),
     "all_padding": np.zeros((3, 7), bool),
     "no_rows": np.ones((0, 7), bool),
+    "many": np.arange(7) < 1 + np.arange(40)[:, None] % 7,  # normalized by one operation
 }
 
 
@@ -89,3 +91,37 @@ def test_no_padding_is_computed():
     finally:
         kernels.dense = plain
     assert len(found) == 8 and {int(number) for number in found} == {mask.sum()}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", ["decoder", "encoder_decoder"])
+@pytest.mark.parametrize(("dtype", "atol"), [("float32", 1e-5), ("bfloat16", 0.1)])
+def test_steps_of_decoding(frozen, kind, dtype, atol):
+    """Tokens one by one give the logits of all at once, with variables and with constants."""
+    import tensorflow as tf
+
+    ids = np.random.default_rng(1).integers(1, 50, (3, 5)).astype("int32")
+    if kind == "decoder":
+        model = shaken(Gpt(GptConfig(**SHAPE, max_length=16), dtype=dtype))
+        batch, prompt = {"token_ids": ids}, {"token_ids": ids[:, :2]}
+    else:
+        shape = {**SHAPE, "num_encoder_layers": 2, "num_decoder_layers": 2, "max_length": 16}
+        del shape["num_layers"]
+        config = TransformerConfig(**shape)
+        model = shaken(Transformer(config, dtype=dtype))
+        batch = {"token_ids": ids, "decoder_token_ids": ids}
+        prompt = {"token_ids": ids, "decoder_token_ids": ids[:, :2]}
+
+    @tf.function(autograph=False)
+    def one_by_one(prompt, ids):
+        logits, state = model.prompt(prompt, 5)
+        found = [logits]
+        for index in range(3):
+            logits, state = model.step(ids[:, 2 + index], index, state)
+            found.append(logits)
+        return tf.stack(found, 1)
+
+    expected = model(batch).numpy()[:, 1:]
+    with kernels.folding(frozen):
+        found = one_by_one({name: tf.constant(x) for name, x in prompt.items()}, ids).numpy()
+    np.testing.assert_allclose(found, expected, atol=atol)

@@ -166,7 +166,6 @@ class MaskedLMHead(Layer):
 
     def call(self, states: KerasTensor, table: KerasTensor, training: bool = False) -> KerasTensor:
         x = self.norm(self.dense(states, training=training), training=training)
-        table = ops.cast(table, self.compute_dtype)
         return ops.cast(kernels.product_with_rows(x, table), "float32") + self.bias
 
     def compute_output_shape(self, states_shape: tuple, table_shape: tuple | None = None) -> tuple:

@@ -34,25 +34,58 @@ else:
 # a uniform distribution and not NaN.
 MASKED_SCORE = -1e9
 _FUSED_EPSILON = 1e-3
+# Up to so many states plain operations are faster than one of oneDNN, which is compiled in every
+# call (0.1 ms).
+_FEW = 64
 # Activations that Keras does not know, or defines differently.
 OWN_ACTIVATIONS = ("gelu", "gelu_tanh")
 
 
-_folding = contextvars.ContextVar("folding", default=False)
+class _Form(NamedTuple):
+    """How graphs of fixed weights are traced."""
+
+    frozen: bool
+    one_token: bool = False
+
+
+_folding: contextvars.ContextVar[_Form | None] = contextvars.ContextVar("folding", default=None)
 
 
 @contextlib.contextmanager
-def folding() -> Iterator[None]:
+def folding(frozen: bool = False) -> Iterator[None]:
     """Trace graphs of fixed weights: in the form that TensorFlow's graph optimizer fuses most.
 
     The scale and shift of each normalization become constants, with which the optimizer makes one
     operation of it; scale and mask of the attention are added in the product's operation.
+
+    Args:
+        frozen: whether the weights of `one_token` become constants too. oneDNN keeps constant
+            weights in its own order; inside a loop, only what is made there is constant to it.
     """
-    token = _folding.set(True)
+    with _traced_as(_Form(frozen)):
+        yield
+
+
+@contextlib.contextmanager
+def one_token() -> Iterator[None]:
+    """Trace a step of decoding, with one state for each row, in `folding`; else no effect."""
+    form = _folding.get()
+    with _traced_as(form and form._replace(one_token=True)):
+        yield
+
+
+@contextlib.contextmanager
+def _traced_as(form):
+    token = _folding.set(form)
     try:
         yield
     finally:
         _folding.reset(token)
+
+
+def _is_one_token(frozen=False):
+    form = _folding.get()
+    return form is not None and form.one_token and (form.frozen or not frozen)
 
 
 class Real(NamedTuple):
@@ -104,6 +137,9 @@ def dense(
         y = ops.matmul(x, kernel)
         y = y if bias is None else y + bias
         return _activate(y, activation)
+    if _is_one_token(frozen=True):
+        kernel = _constant(kernel, x.dtype)
+        bias = None if bias is None else _constant(bias, x.dtype)
     y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, [-1, kernel.shape[0]]), kernel)
     if training and activation in OWN_ACTIVATIONS and bias is not None:
         # In eager mode, functions with gradients of their own accept tensors only, no variables.
@@ -151,6 +187,10 @@ def add_norm(
         return _folded_norm(x, residual, gamma, beta, epsilon)
     if seed is not None:
         x = keras.random.dropout(x, rate, seed=seed)
+    return _plain_norm(x, residual, gamma, beta, epsilon)
+
+
+def _plain_norm(x, residual, gamma, beta, epsilon):
     total = ops.cast(x, "float32")
     if residual is not None:
         total = total + ops.cast(residual, "float32")
@@ -213,7 +253,13 @@ def masked_softmax(
         scores = scores * tf.constant(scale, scores.dtype)
         if mask is not None:
             scores += tf.cast(tf.where(mask, 0.0, MASKED_SCORE), scores.dtype)
-        return tf.nn.softmax(scores)
+        if not _is_one_token():
+            return tf.nn.softmax(scores)
+        # As with normalizations, oneDNN's operation takes longer to start than this to end.
+        weights = tf.cast(scores, tf.float32)
+        weights = tf.exp(weights - tf.reduce_max(weights, -1, keepdims=True))
+        weights /= tf.reduce_sum(weights, -1, keepdims=True)
+        return tf.cast(weights, scores.dtype)
     weights = ops.cast(scores, "float32") * scale
     if mask is not None:
         weights = ops.where(mask, weights, MASKED_SCORE)
@@ -230,15 +276,20 @@ def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
 
     Args:
         x: float `[..., H]`.
-        table: float `[V, H]`, of the dtype of `x`.
+        table: float `[V, H]`.
 
     Returns:
-        float `[..., V]`.
+        float `[..., V]`, of the dtype of `x`.
     """
     if tf is None:
-        return ops.matmul(x, ops.transpose(table))
+        return ops.matmul(x, ops.transpose(ops.cast(table, x.dtype)))
+    constant = _is_one_token(frozen=True)
+    table = _constant(table, x.dtype) if constant else ops.cast(table, x.dtype)
     # Two-dimensional as in `dense`, and without a transposed copy of the table.
     y = tf.matmul(tf.reshape(x, [-1, table.shape[1]]), table, transpose_b=True)
+    if constant:
+        # oneDNN keeps the weights of products with a bias only, and a bias of zeros is removed.
+        y = tf.nn.bias_add(y, tf.fill([table.shape[0]], tf.constant(1e-37, y.dtype)))
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 
@@ -385,21 +436,39 @@ if tf is not None:
         return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, _u32(16)))
 
     def _folded_norm(x, residual, gamma, beta, epsilon):
-        """`LayerNorm(residual + x)` as the pattern that becomes one operation of oneDNN.
+        """`LayerNorm(residual + x)`, whichever form is faster for so many states."""
+        x = x if residual is None else x + residual
+        width = gamma.shape[0]
+
+        def plain():
+            weights = (_constant(weight, tf.float32) for weight in (gamma, beta))
+            return _plain_norm(x, None, *weights, epsilon)
+
+        def fused():
+            weights = (_constant(weight, x.dtype) for weight in (gamma, beta))
+            return _fused_norm(x, *weights, epsilon)
+
+        return plain() if _is_one_token() else tf.cond(tf.size(x) <= _FEW * width, plain, fused)
+
+    def _fused_norm(x, gamma, beta, epsilon):
+        """The pattern that becomes one operation of oneDNN.
 
         That operation always adds 1e-3 to the variance. So that epsilon is what counts, the states
         are scaled up before: exactly, or, where fewer bits are kept, by a power of two.
         """
-        with tf.init_scope():
-            gamma, beta = (tf.cast(weight, x.dtype).numpy() for weight in (gamma, beta))
         factor = math.sqrt(_FUSED_EPSILON / epsilon)
         factor = factor if x.dtype == tf.float32 else 2.0 ** round(math.log2(factor))
-        x = (x if residual is None else x + residual) * tf.constant(factor, x.dtype)
+        x *= tf.constant(factor, x.dtype)
         last = x.shape.rank - 1
         mean = tf.reduce_mean(x, last, keepdims=True)
         variance = tf.reduce_mean(tf.math.squared_difference(x, mean), last, keepdims=True)
         scale = tf.math.rsqrt(variance + tf.constant(_FUSED_EPSILON, x.dtype)) * gamma
         return x * scale + (beta - mean * scale)
+
+    def _constant(weight, dtype):
+        with tf.init_scope():
+            weight = tf.cast(weight, dtype).numpy()
+        return tf.constant(weight)
 
     def _u32(value):
         return tf.constant(value, tf.uint32)

@@ -176,6 +176,10 @@ class Gpt(ConfigModel):
         Returns:
             pair of float32 `[R, V]`, the logits of the next token, and the new state.
         """
+        with kernels.one_token():
+            return self._step(token_ids, index, state)
+
+    def _step(self, token_ids, index, state):
         positions = ops.expand_dims(state["num_tokens"] + index, 1)  # [R, 1]
         slot = state["num_slots"][0] + index
         filled = ops.arange(ops.shape(state["usable"])[1], dtype="int32") <= slot  # [K]
@@ -201,8 +205,7 @@ class Gpt(ConfigModel):
 
     def _logits(self, x, training=False):
         x = self.norm(x, training=training)
-        table = ops.cast(self.embeddings.token, x.dtype)
-        return ops.cast(kernels.product_with_rows(x, table), "float32")
+        return ops.cast(kernels.product_with_rows(x, self.embeddings.token), "float32")
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["token_ids"], self.config.vocabulary_size)

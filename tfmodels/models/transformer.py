@@ -231,7 +231,8 @@ class Transformer(ConfigModel):
         Returns:
             pair of float32 `[R, V]`, the logits of the next token, and the new state.
         """
-        return self._read(ops.expand_dims(token_ids, 1), state["num_slots"][0] + index, state)
+        with kernels.one_token():
+            return self._read(ops.expand_dims(token_ids, 1), state["num_slots"][0] + index, state)
 
     def _read(self, token_ids, slot, state):
         """Process tokens int `[R, T]`, written to the cache from position `slot` on."""
@@ -269,7 +270,7 @@ class Transformer(ConfigModel):
     def _logits(self, x, training=False):
         if self.decoder_norm is not None:
             x = self.decoder_norm(x, training=training)
-        logits = kernels.product_with_rows(x, ops.cast(self.embeddings.token, x.dtype))
+        logits = kernels.product_with_rows(x, self.embeddings.token)
         return ops.cast(logits, "float32") + self.output_bias
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:

@@ -352,7 +352,7 @@ class Task:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
         self._check_whole()
-        with kernels.folding():
+        with kernels.folding(frozen):
             return saved_model.save(
                 root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
                 frozen=frozen, **self._warmup(),
