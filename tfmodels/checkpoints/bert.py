@@ -7,10 +7,12 @@ that `transformers` and KerasHub read. Tensors have the names of `BertForPreTrai
 `BertForSequenceClassification` in `transformers`, after Devlin et al. 2018.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -25,12 +27,13 @@ from tfmodels.checkpoints.files import (
     read_labels,
     saved_settings,
 )
-from tfmodels.checkpoints.google import GoogleTensors
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert
 from tfmodels.models.pretrainer import BertPretrainer
 from tfmodels.models.tagger import Tagger
-from tfmodels.text.wordpiece import WordPieceTokenizer
+
+if TYPE_CHECKING:  # needs TensorFlow, see `family`
+    from tfmodels.text.wordpiece import WordPieceTokenizer
 
 POOLER, MASKED_LM, NEXT_SENTENCE = "pooler.dense", "cls.predictions", "cls.seq_relationship"
 HEAD, CRF = "classifier.", "crf."
@@ -123,7 +126,11 @@ class BertFamily(Family):
         return encoder
 
     def open(self, directory: Path) -> Any:
-        return GoogleTensors(directory) if is_google(directory) else super().open(directory)
+        if not is_google(directory):
+            return super().open(directory)
+        from tfmodels.checkpoints.google import GoogleTensors
+
+        return GoogleTensors(directory)
 
     def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
         if part == POOLER:

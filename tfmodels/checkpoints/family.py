@@ -5,10 +5,12 @@ field of the config, and the variable for each tensor. Out: a config, loaded wei
 `LoadReport` or an error that names every tensor that does not fit, a written directory.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -28,10 +30,12 @@ from tfmodels.checkpoints.files import (
     write_tensors,
     wrong_type,
 )
-from tfmodels.checkpoints.tokenizers import Tokenizer, write_tokenizer
 from tfmodels.errors import InputError
 from tfmodels.files import write_json
 from tfmodels.models.model import Config, ConfigModel
+
+if TYPE_CHECKING:  # tokenizers need TensorFlow, the tables of the families do not
+    from tfmodels.checkpoints.tokenizers import Tokenizer
 
 # Name of a variable in Keras: in PyTorch.
 PARAMETERS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
@@ -126,7 +130,7 @@ class Family:
         """Return fields of the config that are in no table, given `config.json` and the others."""
         return {}
 
-    def open(self, directory: Path) -> "Tensors":
+    def open(self, directory: Path) -> Tensors:
         """Return the tensors of a directory by plain names."""
         return Tensors(directory, self)
 
@@ -310,6 +314,8 @@ class Family:
                 embeddings.
             OSError: a file cannot be written.
         """
+        from tfmodels.checkpoints.tokenizers import write_tokenizer
+
         directory, config = Path(directory), self.backbone(model).config
         check_vocabulary_size(tokenizer, config)
         weights = self.weights(model)

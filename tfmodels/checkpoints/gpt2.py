@@ -7,16 +7,20 @@ built `Gpt` with those weights and a `LoadReport`; or, the other way, a director
 queries, keys and values side by side.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import GENERATION, folder_of, read_entries
-from tfmodels.checkpoints.tokenizers import Tokenizer
 from tfmodels.files import read_json
 from tfmodels.models.gpt import Gpt
-from tfmodels.text.wordpiece import WordPieceTokenizer
+
+if TYPE_CHECKING:  # needs TensorFlow, see `family`
+    from tfmodels.checkpoints.tokenizers import Tokenizer
 
 OUTPUT = "lm_head.weight"
 # Constants in old files: the causal mask and the score of masked positions.
@@ -89,6 +93,8 @@ def read_gpt_ends(directory: str | Path, tokenizer: Tokenizer) -> tuple[int, ...
     Raises:
         InputError: a file cannot be read.
     """
+    from tfmodels.text.wordpiece import WordPieceTokenizer
+
     path, entries = folder_of(directory) / GENERATION, read_entries(directory)
     ids = (read_json(path) if path.is_file() else entries).get("eos_token_id")
     ids = ids if isinstance(ids, list) else [ids]

@@ -131,8 +131,9 @@ class Attention(Layer):
         scale = 1.0 / math.sqrt(self.head_dim)
         keys, values = cache
         attended, scores = kernels.attend(
-            queries, keys, values, mask, scale, training, self.dropout, seed
-        )
+            queries, keys, values, mask, scale, training, self.dropout, seed,
+            return_attention_scores,
+        )  # fmt: skip
         if not _is_one(length):
             attended = ops.transpose(attended, (0, 2, 1, 3))  # [B, Q, N, D]
         attended = ops.reshape(attended, (-1, self.hidden_dim))

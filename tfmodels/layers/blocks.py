@@ -167,13 +167,14 @@ class EncoderBlock(_Block):
         return_attention_scores: bool = False, training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
-        x, scores = self.attention(
+        x = self.attention(
             x, attention_mask=attention_mask, length=length, real=real,
-            return_attention_scores=True, training=training,
+            return_attention_scores=return_attention_scores, training=training,
         )  # fmt: skip
+        x, *scores = x if return_attention_scores else (x,)
         x = self._after(inputs, x, self.attention_norm, training)
         x = self._feed_forward(x, training)
-        return (x, scores) if return_attention_scores else x
+        return (x, *scores) if scores else x
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -224,15 +225,16 @@ class DecoderBlock(_Block):
         return_attention_scores: bool = False, training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
-        x, *others = self.attention(
+        x = self.attention(
             x,
             attention_mask=attention_mask,
             cache=cache,
             cache_index=cache_index,
             length=length,
-            return_attention_scores=True,
+            return_attention_scores=return_attention_scores,
             training=training,
         )
+        x, *others = x if isinstance(x, tuple) else (x,)
         x = self._after(inputs, x, self.attention_norm, training)
         if self.cross_attention is not None:
             if encoded is None and encoded_cache is None:
@@ -249,7 +251,6 @@ class DecoderBlock(_Block):
             )
             x = self._after(x, attended, self.cross_attention_norm, training)
         x = self._feed_forward(x, training)
-        others = others if return_attention_scores else others[:-1]
         return (x, *others) if others else x
 
     def get_config(self) -> dict:

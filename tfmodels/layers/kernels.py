@@ -201,8 +201,12 @@ def _plain_norm(x, residual, gamma, beta, epsilon):
 def attend(
     queries: KerasTensor, keys: KerasTensor, values: KerasTensor, mask: KerasTensor | None,
     scale: float, training: bool = False, rate: float = 0.0, seed: KerasTensor | None = None,
-) -> tuple[KerasTensor, KerasTensor]:  # fmt: skip
+    return_weights: bool = True,
+) -> tuple[KerasTensor, KerasTensor | None]:  # fmt: skip
     """Compute `dropout(softmax(scale * queries @ keys^T)) @ values`, see `masked_softmax`.
+
+    On other backends than TensorFlow, Keras' own attention computes it where nothing is dropped
+    and the weights are not needed: on a GPU, in bfloat16, without writing them to memory.
 
     Args:
         queries: float `[B, N, Q, D]`.
@@ -213,10 +217,20 @@ def attend(
         training: see there.
         rate: see there.
         seed: see there.
+        return_weights: whether the caller needs the weights.
 
     Returns:
-        pair of float `[B, N, Q, D]` and the weights `[B, N, Q, K]`.
+        pair of float `[B, N, Q, D]` and the weights `[B, N, Q, K]`; `None` may stand for weights
+        that are not needed.
     """
+    if tf is None and seed is None and not return_weights:
+        # [B, Q, N, D], and a mask for every query: cuDNN's attention takes no other.
+        parts = (ops.transpose(x, (0, 2, 1, 3)) for x in (queries, keys, values))
+        if mask is not None:
+            rows_and_heads = (1, *mask.shape)[-4:-2]
+            mask = ops.broadcast_to(mask, (*rows_and_heads, queries.shape[2], keys.shape[2]))
+        attended = ops.dot_product_attention(*parts, mask=mask, scale=scale)
+        return ops.transpose(attended, (0, 2, 1, 3)), None
     if tf is None:
         scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2)))
     else:
