@@ -1,193 +1,326 @@
-"""Decoding speed of GPT-2, small: ours, PyTorch `transformers`, KerasHub.
+"""Generation beside PyTorch `transformers`, KerasHub and CTranslate2: GPT-2 and summaries.
 
-In: random weights, prompts of 32 random tokens. Out: a line for each run on stderr, and on
-the last line one JSON object: median tokens per second of each, by batch size, and the ratio
-of our best precision to the best of the others. Exit status 1 if a ratio is below the goal.
+    python -m benchmarks.decoding [--rounds 5] [--threads 2] [--only gpt2 summaries]
 
-    python -m benchmarks.decoding [--batches 1 8] [--runs 5] [--threads 2]
-
-Each runs in a process of its own, which stays and is asked in turn for one generation after
-the other: so all see the same machine, and only one computes at a time. The first generation
-of each, which compiles or warms up, is not counted. All are greedy, with a cache, and give
-exactly 96 new tokens. Weights are stored in the precision of the products.
+In: nothing; checkpoints of transformers with random weights, random ids. `gpt2`: GPT-2, small,
+prompts of 32 tokens, 96 new ones, greedy, batches of 1 and 8. `summaries`: a BART of 6 + 6 layers,
+384 wide, sources of 128 tokens, 4 beams, 64 new tokens, batches of 1 and 8. Out: tables of new
+tokens per second, medians of the rounds by turns (`turns.py`), and a last line of JSON. Weights are
+stored in the precision of the products. In float32 every program must give PyTorch's tokens. Ours
+is the generation of an export with frozen weights, in a session with TF Serving's options. Exit
+status 1 if our best precision is less than the goal times the best of the others.
 """
 
 import argparse
-import importlib.util
 import json
 import os
-import statistics
-import subprocess
 import sys
-import time
+import tempfile
+from pathlib import Path
+
+from benchmarks import turns
 
 PROMPT, NEW, VOCABULARY = 32, 96, 50257
-GOAL = 1.5
-OURS = "tfmodels"
+SOURCE, SUMMARY, BEAMS = 128, 64, 4
+GOALS = {"gpt2": 1.5, "summaries": 2.0}
 # Who: the modules that it needs.
 PEERS = {
-    OURS: ("tensorflow",),
-    "transformers": ("torch", "transformers"),
-    "keras_hub": ("keras_nlp",),
+    "gpt2": {
+        "tfmodels": ("tensorflow",),
+        "transformers": ("torch", "transformers"),
+        "keras_hub": ("keras_hub",),
+        "ctranslate2": ("ctranslate2",),
+    },
+    "summaries": {
+        "tfmodels": ("tensorflow",),
+        "transformers": ("torch", "transformers"),
+        "ctranslate2": ("ctranslate2",),
+    },
 }
 PRECISIONS = ("float32", "bfloat16")
 
 
-def prompts(batch):
+def prompts(batch, length=PROMPT):
     import numpy as np
 
-    return np.random.default_rng(0).integers(0, VOCABULARY, (batch, PROMPT)).astype("int32")
+    return np.random.default_rng(0).integers(3, VOCABULARY, (batch, length)).astype("int32")
 
 
-def limit(name, threads):
-    """Let the library of a peer use so many threads."""
-    if name == "transformers":
-        import torch
+def write_checkpoint(folder, work):
+    """Write a model of transformers; its biases and scales are no zeros and ones."""
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration, GPT2Config, GPT2LMHeadModel
 
-        return torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    if work == "gpt2":
+        model = GPT2LMHeadModel(GPT2Config())
+    else:
+        width = {
+            f"{part}_{name}": value
+            for part in ("encoder", "decoder")
+            for name, value in (("layers", 6), ("attention_heads", 12), ("ffn_dim", 1536))
+        }
+        # The last two are read by CTranslate2.
+        others = {"forced_eos_token_id": None, "normalize_before": False}
+        others["normalize_embedding"] = True
+        config = BartConfig(vocab_size=VOCABULARY, d_model=384, **width, **others)
+        model = BartForConditionalGeneration(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 1:
+                weight.add_(0.05 * torch.randn_like(weight))
+    model.save_pretrained(folder)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<|endoftext|>"]
+    words = special + [f"w{number}" for number in range(VOCABULARY - len(special))]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    kind = "GPT2Tokenizer" if work == "gpt2" else "BartTokenizer"
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+
+
+def session_of(function, folder, threads):
+    """Return a function as a server runs it: of ids int32 `[B, P]`, to what it returns."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    return tf.config.threading.set_inter_op_parallelism_threads(1)
+    function = tf.function(function, autograph=False).get_concrete_function(
+        ids=tf.TensorSpec([None, None], tf.int32, name="ids")
+    )
+    tf.saved_model.save(tf.Module(), str(folder), signatures={"ids": function})
+    options = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1
+    )
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=options)
+    with session.graph.as_default():
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+    signature = loaded.signature_def["ids"]
+    return session.make_callable(signature.outputs["ids"].name, [signature.inputs["ids"].name])
 
 
 def tfmodels(precision):
-    """Return our generation as a function of a batch of prompts: a graph, as an export has it."""
+    """Return GPT-2's generation with random weights, for `benchmarks.against`."""
     import tensorflow as tf
 
     from tfmodels.models.gpt import Gpt, GptConfig
 
-    model = Gpt(GptConfig(), dtype=precision)
-    model.build()  # is built already, unless in an older checkout (`benchmarks.against`)
+    generate = tf.function(gpt2_function(Gpt(GptConfig(), dtype=precision)), autograph=False)
+    return lambda batch: generate(prompts(batch))["ids"].numpy()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, PROMPT], tf.int32)])
-    def generate(ids):
-        def more(index, token, state, written):
-            logits, state = model.step(token, index, state)
-            written = written.write(index, token)
-            return index + 1, tf.argmax(logits, -1, tf.int32), state, written
 
+def gpt2_function(model):
+    import tensorflow as tf
+
+    from tfmodels.generation.decoding import generate
+    from tfmodels.generation.settings import Generation
+
+    settings = Generation(
+        max_new_tokens=NEW, min_new_tokens=NEW, stop_ids=(model.config.vocabulary_size - 1,)
+    )
+
+    def function(ids):
         logits, state = model.prompt({"token_ids": ids}, PROMPT + NEW)
-        start = (0, tf.argmax(logits, -1, tf.int32), state, tf.TensorArray(tf.int32, NEW))
-        *_, written = tf.while_loop(lambda index, *_: index < NEW, more, start)
-        return tf.transpose(written.stack())
+        real = tf.ones_like(ids, tf.bool)
+        return {"ids": generate(model.step, logits, state, ids, real, settings).token_ids}
 
-    return lambda batch: generate(prompts(batch)).numpy()
+    return function
 
 
-def transformers(precision):
+def frozen(model):
+    """Make the variables of a model constants of the graphs that are traced from now on."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    from tfmodels.layers import kernels
+
+    def of(function):
+        with kernels.folding(frozen=True):
+            traced = tf.function(function, autograph=False).get_concrete_function(
+                ids=tf.TensorSpec([None, None], tf.int32, name="ids")
+            )
+        constant = convert_variables_to_constants_v2(traced, lower_control_flow=False)
+        return lambda ids: {"ids": constant(ids)[0]}
+
+    return of
+
+
+def run_tfmodels(folder, work, precision, threads):
+    import tensorflow as tf
+
+    from tfmodels.checkpoints.bart import BART
+    from tfmodels.checkpoints.gpt2 import GPT2
+    from tfmodels.generation.decoding import generate
+    from tfmodels.generation.settings import Generation
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    model, _ = (GPT2 if work == "gpt2" else BART).load(folder, dtype=precision)
+    settings = Generation(
+        max_new_tokens=SUMMARY, num_beams=BEAMS, min_new_tokens=SUMMARY, stop_ids=(2,), pad_id=1
+    )
+
+    def summarize(ids):
+        start = tf.fill([tf.shape(ids)[0], 1], 2)
+        batch = {"token_ids": ids, "decoder_token_ids": start}
+        logits, state = model.prompt(batch, 1 + SUMMARY)
+        real = tf.ones_like(start, tf.bool)
+        return {"ids": generate(model.step, logits, state, start, real, settings).token_ids}
+
+    function = frozen(model)(gpt2_function(model) if work == "gpt2" else summarize)
+    return session_of(function, folder / f"export {precision}", threads)
+
+
+def run_transformers(folder, work, precision, threads):
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import BartForConditionalGeneration, GPT2LMHeadModel
 
-    model = GPT2LMHeadModel(GPT2Config()).eval().to(getattr(torch, precision))
+    torch.set_num_threads(threads)
+    kind = GPT2LMHeadModel if work == "gpt2" else BartForConditionalGeneration
+    model = kind.from_pretrained(folder, dtype=getattr(torch, precision)).eval()
+    new = NEW if work == "gpt2" else SUMMARY
+    options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
+    if work == "summaries":
+        options["num_beams"] = BEAMS
 
-    def generate(batch):
-        ids = torch.tensor(prompts(batch)).long()
-        options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False}
+    def generate(ids):
+        ids = torch.tensor(ids).long()
         with torch.inference_mode():
             found = model.generate(
-                ids, attention_mask=torch.ones_like(ids), pad_token_id=0, **options
+                ids, attention_mask=torch.ones_like(ids), pad_token_id=1, **options
             )
-        return found[:, PROMPT:].numpy()
+        return found[:, PROMPT if work == "gpt2" else 1 :].numpy()
 
     return generate
 
 
-def keras_hub(precision):
-    import keras
-    import keras_nlp
+def run_keras_hub(folder, work, precision, threads):
+    import keras_hub
+    import numpy as np
+    import tensorflow as tf
 
-    keras.config.set_dtype_policy(precision)
-    backbone = keras_nlp.models.GPT2Backbone(
-        VOCABULARY, 12, 12, 768, 3072, max_sequence_length=1024
-    )
-    model = keras_nlp.models.GPT2CausalLM(backbone, preprocessor=None)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    backbone = keras_hub.models.GPT2Backbone.from_preset(str(folder), dtype=precision)
+    model = keras_hub.models.GPT2CausalLM(backbone, preprocessor=None)
     model.compile(sampler="greedy")
 
-    def generate(batch):
-        import numpy as np
-
-        length = PROMPT + NEW
-        ids = np.zeros((batch, length), "int32")
-        ids[:, :PROMPT] = prompts(batch)
-        mask = np.broadcast_to(np.arange(length) < PROMPT, ids.shape)
+    def generate(given):
+        ids = np.zeros((len(given), PROMPT + NEW), "int32")
+        ids[:, :PROMPT] = given
+        mask = np.broadcast_to(np.arange(PROMPT + NEW) < PROMPT, ids.shape)
         inputs = {"token_ids": ids, "padding_mask": mask}
         return np.asarray(model.generate(inputs, stop_token_ids=None)["token_ids"])[:, PROMPT:]
 
     return generate
 
 
-def serve(name, precision, threads):
-    """Answer every line with a batch size on stdin by a line with the seconds of one generation."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not an answer
-    limit(name, threads)
-    generate = globals()[name](precision)
-    for line in sys.stdin:
-        batch = int(line)
+def run_ctranslate2(folder, work, precision, threads):
+    import ctranslate2
+    import numpy as np
+
+    path = folder / f"ctranslate2 {precision}"
+    ctranslate2.converters.TransformersConverter(str(folder)).convert(str(path))
+    options = {"compute_type": precision, "inter_threads": 1, "intra_threads": threads}
+    words = json.loads((folder / "vocab.json").read_text())
+    names = list(words)
+
+    def tokens(ids):
+        return [[names[number] for number in row] for row in ids]
+
+    if work == "gpt2":
+        generator = ctranslate2.Generator(str(path), **options)
+
+        def generate(ids):
+            found = generator.generate_batch(
+                tokens(ids), max_length=NEW, min_length=NEW, include_prompt_in_result=False
+            )
+            return np.array([result.sequences_ids[0] for result in found])
+
+        return generate
+    translator = ctranslate2.Translator(str(path), **options)
+
+    def translate(ids):
+        found = translator.translate_batch(
+            tokens(ids), beam_size=BEAMS, max_decoding_length=SUMMARY, min_decoding_length=SUMMARY
+        )
+        return np.array([[words[word] for word in result.hypotheses[0]] for result in found])
+
+    return translate
+
+
+def answers(who, folder, work, precision, threads):
+    """Return a function of a batch size: the new tokens per second of one generation."""
+    import time
+
+    import numpy as np
+
+    generate = globals()[f"run_{who}"](folder, work, precision, threads)
+    new, length = (NEW, PROMPT) if work == "gpt2" else (SUMMARY, SOURCE)
+
+    def answer(question):
+        batch = int(question.split()[1])
         start = time.perf_counter()
-        shape = generate(batch).shape
+        found = generate(prompts(batch, length))
         seconds = time.perf_counter() - start
-        assert shape == (batch, NEW), shape
-        print(seconds, file=out, flush=True)
+        assert found.shape == (batch, new), found.shape
+        expected = np.load(folder / f"{batch}.npy")
+        assert precision != "float32" or (found == expected).all(), (who, work, batch)
+        return batch * new / seconds
+
+    return answer
 
 
-def start(name, precision, threads):
-    command = [sys.executable, "-m", "benchmarks.decoding", "--serve", name, precision]
-    command += ["--threads", str(threads)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "OMP_NUM_THREADS": str(threads)}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+def measure(work, rounds, threads):
+    """Return the speeds of `turns.rounds`."""
+    import numpy as np
 
-
-def ask(process, batch):
-    print(batch, file=process.stdin, flush=True)
-    answer = process.stdout.readline()
-    if not answer:
-        sys.exit(f"{' '.join(process.args[3:])} ended early")
-    return float(answer)
-
-
-def measure(batches, runs, threads):
-    """Return by batch size and `(name, precision)` tokens per second of each run."""
-    there = [name for name, needs in PEERS.items() if all(map(importlib.util.find_spec, needs))]
-    runners = {(name, p): start(name, p, threads) for name in there for p in PRECISIONS}
-    found = {batch: {runner: [] for runner in runners} for batch in batches}
-    try:
-        for batch in batches:
-            for run in range(runs + 1):
-                for runner, process in runners.items():
-                    speed = batch * NEW / ask(process, batch)
-                    print(f"batch {batch} {' '.join(runner)} {speed:.1f} tokens/s", file=sys.stderr)
-                    if run:  # the first one warms up
-                        found[batch][runner].append(speed)
-    finally:
-        for process in runners.values():
-            process.stdin.close()
-            process.wait()
-    return found
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_checkpoint(folder, work)
+        exact = run_transformers(folder, work, "float32", os.cpu_count())
+        length = PROMPT if work == "gpt2" else SOURCE
+        for batch in (1, 8):
+            np.save(folder / f"{batch}.npy", exact(prompts(batch, length)))
+        del exact
+        processes = {
+            f"{who} {precision}": turns.start(
+                "benchmarks.decoding", "--serve", who, folder, work, precision,
+                "--threads", threads, threads=threads,
+            )
+            for who, needs in PEERS[work].items() if turns.installed(*needs)
+            for precision in PRECISIONS
+        }  # fmt: skip
+        return turns.rounds(processes, ("batch 1", "batch 8"), rounds)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.serve:
-        return serve(*arguments.serve, arguments.threads)
-    result, ratios = {}, {}
-    for batch, speeds in measure(arguments.batches, arguments.runs, arguments.threads).items():
-        medians = {runner: statistics.median(values) for runner, values in speeds.items()}
-        result[batch] = {" ".join(runner): round(x, 1) for runner, x in medians.items()}
-        ours = max(speed for (name, _), speed in medians.items() if name == OURS)
-        others = [speed for (name, _), speed in medians.items() if name != OURS]
-        if others:
-            ratios[batch] = round(ours / max(others), 2)
-    print(json.dumps({"tokens_per_second": result, "ratio": ratios, "goal": GOAL}))
-    sys.exit(0 if all(ratio >= GOAL for ratio in ratios.values()) else 1)
+    parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        who, folder, work, precision = options.serve
+        return turns.serve(lambda: answers(who, Path(folder), work, precision, options.threads))
+    result = {"machine": turns.machine(options.threads)}
+    for work in options.only:
+        table = turns.print_table(
+            f"{work}, tokens/s", measure(work, options.rounds, options.threads)
+        )
+        others = [who for who in PEERS[work] if who != "tfmodels"]
+        for precision in PRECISIONS:
+            sides = [f"tfmodels {precision}"], [f"{who} {precision}" for who in others]
+            found = turns.ratios(table, *sides, smaller_is_better=False)
+            table[f"goal, {precision}"] = turns.print_goal(
+                f"{work}, {precision}", found, GOALS[work]
+            )
+        result[work] = table
+    print(json.dumps(result))
+    held = (result[work][f"goal, {p}"]["reached"] for work in options.only for p in PRECISIONS)
+    return 0 if all(held) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -352,9 +352,13 @@ class Task:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
         self._check_whole()
-        with kernels.folding(frozen):
+        signatures = self.signatures()
+        weights = self.model.count_params() * tf.as_dtype(self.model.variable_dtype).size
+        # A step of decoding has its own copy of frozen weights, if the graph has room for it.
+        room = 2 * len(signatures) * weights <= saved_model.LARGEST_GRAPH
+        with kernels.folding(frozen and room):
             return saved_model.save(
-                root, self.signatures(), tokenizer=self.tokenizer, task=self.application, card=card,
+                root, signatures, tokenizer=self.tokenizer, task=self.application, card=card,
                 frozen=frozen, **self._warmup(),
             )  # fmt: skip
 
