@@ -203,8 +203,21 @@ class Model(keras.Model):
     def distribute_strategy(self) -> Any:
         return workers.for_trainer(super().distribute_strategy)
 
+    # TensorFlow traces a step twice, and runs a graph with both, if the first trace creates
+    # variables. So the optimizer, loss and metrics are built before.
+
+    def make_train_function(self, force: bool = False) -> Any:
+        built = all(layer.built for layer in self._flatten_layers())
+        if built and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if iterator is not None and self._distribute_strategy is not None:
+        if self._distribute_strategy is None:
+            dataset = getattr(iterator, "_distributed_dataset", None)
+            self._build_measures(getattr(dataset, "element_spec", data_batch))
+            return
+        if iterator is not None:
             spec = iterator.data_adapter.get_tf_dataset().element_spec
             if not all(hasattr(leaf, "shape") for leaf in tree.flatten(spec)):
                 raise InputError("distributed data: give the dataset itself, fit distributes it")
@@ -271,6 +284,26 @@ class Config:
         others = ("vocabulary_size", "max_length")
         names = [field.name for field in dataclasses.fields(Config) if field.name not in others]
         return {name: getattr(self, name) for name in names}
+
+    def _build_measures(self, batch):
+        """Build loss and metrics for batches of these specs or arrays, if they say enough."""
+        measures = [self._compile_loss, self._compile_metrics]
+        measures = [measure for measure in measures if measure is not None and not measure.built]
+        leaves = [leaf for leaf in tree.flatten(batch) if leaf is not None]
+        shapes = [getattr(leaf, "shape", None) for leaf in leaves]
+        if not measures or any(getattr(shape, "rank", shape) is None for shape in shapes):
+            return
+        symbolic = iter([keras.KerasTensor(leaf.shape, leaf.dtype) for leaf in leaves])
+        batch = tree.map_structure(lambda leaf: leaf if leaf is None else next(symbolic), batch)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if y is None:
+            return
+        try:
+            outputs = self.compute_output_spec(read_batch(x, self.required))
+        except NotImplementedError:  # a model of a user that does not say
+            return
+        for measure in measures:
+            measure.build(y, outputs)
 
 
 class ConfigModel(Model):
