@@ -45,6 +45,7 @@ serving: $(VENV)/.test $(VENV)-2.20/.done
 # Nothing else should run meanwhile; about an hour on two cores.
 benchmark: $(VENV)/.engines
 	$(BIN)/python -m benchmarks.speed --sizes minilm base
+	$(BIN)/python -m benchmarks.first_step
 	$(BIN)/python -m benchmarks.exports --sizes minilm base
 	-$(BIN)/python -m benchmarks.decoding
 

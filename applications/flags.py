@@ -60,6 +60,7 @@ class Training(Settings):
     weight_decay: float = rare("decoupled; not on biases and layer normalizations", 0.01)
     clip_norm: float = rare("maximum global norm of the gradients", 1.0)
     xla: Literal["auto", "on", "off"] = rare("compile the training step", "auto")
+    remat: bool = rare("less memory in training, more time: keep the inputs of blocks only", False)
     accumulate_steps: int = rare("number of steps whose gradients make one update", 1)
     save_every: int | None = rare("steps between two states to resume from", None)
     nonfinite: Literal["stop", "skip"] = rare("if the loss is not finite", "stop")

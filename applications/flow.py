@@ -23,7 +23,7 @@ HELD_OUT_MAXIMUM = 5000  # rows held out of a training file
 WORST_MISTAKES = 10
 # Flags of `train` that are arguments of `compile` and of `fit`, where a verb has them.
 COMPILE = ("learning_rate", "warmup", "weight_decay", "clip_norm", "ema", "schedule",
-           "accumulate_steps", "layer_decay", "label_smoothing")  # fmt: skip
+           "accumulate_steps", "layer_decay", "label_smoothing", "remat")  # fmt: skip
 FIT = ("batch_size", "epochs", "steps", "evaluations", "patience", "seed", "save_every",
        "nonfinite", "class_weights", "save_steps")  # fmt: skip
 RENAMED = {"class_weights": "class_weight", "save_steps": "evaluate_every"}

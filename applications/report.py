@@ -57,5 +57,8 @@ def write(
     pictures = plots.draw(directory / "plots", history, metric, **application.plots(task, metrics))
     cards.write_card(directory, application, task, rows, settings, metrics, pictures)
     numbers = {key: value for key, value in metrics.items() if key not in OF_REPORTS}
-    measured = {"history": history.history, "steps": history.steps, "best": history.best}
+    measured = {
+        "history": history.history, "steps": history.steps, "best": history.best,
+        "input_wait_share": history.input_wait_share,
+    }  # fmt: skip
     write_json(directory / "metrics.json", {**numbers, **measured})

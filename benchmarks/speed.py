@@ -50,7 +50,12 @@ def keras_steps(model, inputs, labels, optimizer):
     inputs = {name: tf.constant(value) for name, value in inputs.items()}
     labels = tf.constant(labels)
     forward = tf.function(lambda batch: model(batch, training=False))
-    return lambda: model.train_on_batch(inputs, labels), lambda: forward(inputs)
+
+    def train():
+        model.train_on_batch(inputs, labels)
+
+    train.by_fit = lambda: model.fit(inputs, labels, batch_size=len(labels), verbose=0)
+    return train, lambda: forward(inputs)
 
 
 def new_encoder(size):

@@ -21,6 +21,7 @@ from tfmodels.models.gpt import Gpt, GptConfig
 from tfmodels.models.tagger import Tagger
 from tfmodels.models.transformer import Transformer, TransformerConfig
 from tfmodels.training.losses import Crossentropy
+from tfmodels.training.optimizer import AdamW
 from tfmodels.training.sequence import tagging_objective
 
 ROOT = Path(__file__).parents[2]
@@ -346,3 +347,21 @@ def test_inspect(name):
     for weights in map(array, scores):
         np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-5)
         assert weights[1, :, :3, 3:].max() == 0  # its last two tokens are padding
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="traced by TensorFlow alone")
+@pytest.mark.parametrize("verb", ["fit", "train_on_batch"])
+def test_a_step_is_traced_once(verb):
+    """The first step would take three times as long with variables that are made in its trace."""
+    traces = []
+
+    class Traced(Classifier):
+        def train_step(self, data):
+            traces.append(data)
+            return super().train_step(data)
+
+    model = Traced(Bert(BertConfig(vocabulary_size=9, num_layers=1, hidden_dim=8, num_heads=2)), 2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(AdamW(1e-3), loss, metrics=["accuracy"])
+    getattr(model, verb)({"token_ids": np.ones((4, 3), "int32")}, np.zeros(4, "int32"))
+    assert len(traces) == 1

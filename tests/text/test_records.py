@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfmodels.data.documents import TextFiles
 from tfmodels.errors import InputError
+from tfmodels.models.workers import rows_of_worker
 from tfmodels.text.examples import ExampleSettings
 from tfmodels.text.pretraining import training_batches
 from tfmodels.text.records import (
@@ -242,3 +243,32 @@ def test_resumed_batches_equal_those_of_the_uninterrupted_run(written, drop_rema
             tf.nest.map_structure(np.testing.assert_array_equal, a, b)
     endless = training_batches(one_pass, TOKENIZER, 32, SETTINGS, start=len(whole) + 5)
     assert len(list(endless.take(3))) == 3
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(2, 2), (3, 3), (2, 4)])
+def test_workers_parse_their_own_rows(written, workers, replicas, monkeypatch):
+    """Together they have the batches of one process, from any step on, and none parses others'."""
+    parsed, parse = [], tf.io.parse_example
+    one_pass = record_passes(written, TOKENIZER, seed=3)
+    options = {"seed": 1, "start": 5, "passes": 2}
+    whole = list(training_batches(one_pass, TOKENIZER, 8, SETTINGS, **options).take(20))
+
+    def counted(strings, features):
+        tf.numpy_function(lambda n: parsed.append(int(n)) or n, [tf.size(strings)], tf.int32)
+        return parse(strings, features)
+
+    monkeypatch.setattr(tf.io, "parse_example", counted)
+    each = replicas // workers
+    for worker in range(workers):
+        parsed.clear()
+        context = tf.distribute.InputContext(workers, worker, replicas)
+        batches = training_batches(one_pass, TOKENIZER, 8, SETTINGS, **options)
+        found = list(rows_of_worker(batches, context).take(20 * each))
+        assert parsed and max(parsed) <= -(-8 // replicas)
+        for step, (inputs, labels) in enumerate(whole):
+            for number, part in enumerate(found[step * each : (step + 1) * each]):
+                replica = worker + number * workers
+                rows = slice(8 * replica // replicas, 8 * (replica + 1) // replicas)
+                for values, ours in ((inputs, part[0]), (labels, part[1])):
+                    for name, value in values.items():
+                        np.testing.assert_array_equal(ours[name], value[rows], err_msg=name)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import time
 from unittest import mock
 
 import keras
@@ -245,6 +246,26 @@ def test_progress_is_a_line_an_evaluation_in_the_users_epochs(capsys):
     assert ", val_accuracy 0.5, " in first and " tokens/s, " in first and first.endswith("left")
     assert second.startswith("epoch 3.00 of 3, step 6 of 6, loss ") and not shown.out
     assert len(history.history["tokens_per_second"]) == 2
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0, 0.0, 0.4), (0.06, 0.5, 1.0)])
+def test_waiting_for_input_is_shown(seconds, least, most, capsys):
+    """A step of 20 ms hides the work on a batch that is prefetched, but not 60 ms of it."""
+
+    def slow(x, y):
+        return tf.numpy_function(lambda x: time.sleep(seconds) or x, [x], tf.float32), y
+
+    def batches(step):
+        spec = tf.TensorSpec([2, 1], tf.float32)
+        found = numbered(step).map(slow).map(lambda x, y: (tf.ensure_shape(x, spec.shape), y))
+        return found.prefetch(tf.data.AUTOTUNE)
+
+    step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.02))
+    options = {"batches": batches, "callbacks": [step], "verbose": "auto"}
+    history, weight = trained_bits([10, 20], **options)
+    assert weight == 2**20 - 1 and least <= history.input_wait_share <= most
+    for line in capsys.readouterr().err.splitlines():
+        assert re.search(r" steps/s, waiting for input [\d.]+%", line)
 
 
 def test_the_loss_is_recorded_at_regular_steps(tmp_path):

@@ -93,7 +93,9 @@ class Bert(ConfigModel):
         padding_mask = batch.get("padding_mask")
         mask = padding_attention_mask(padding_mask)
         x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
-        return run_blocks(self.blocks, x, padding_mask, attention_mask=mask, training=training)
+        return run_blocks(
+            self.blocks, x, padding_mask, self.remat, attention_mask=mask, training=training
+        )
 
     def inspect(self, batch: dict) -> dict:
         """Return the states and attention scores of all layers, see `inspect_blocks`."""

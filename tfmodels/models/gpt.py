@@ -111,7 +111,7 @@ class Gpt(ConfigModel):
 
     def call(self, batch: dict, training: bool = False) -> KerasTensor:
         x, mask = self._embed(batch, training)
-        x = run_blocks(self.blocks, x, attention_mask=mask, training=training)
+        x = run_blocks(self.blocks, x, remat=self.remat, attention_mask=mask, training=training)
         return self._logits(x, training)
 
     def inspect(self, batch: dict) -> dict:

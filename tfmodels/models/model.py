@@ -5,6 +5,7 @@ encoders with a head. In: the batch dict, see `BATCH`. Out: the outputs of the m
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -90,8 +91,9 @@ def _typed(x, name):
 
 
 def run_blocks(
-    blocks: Iterable, x: KerasTensor, padding_mask: KerasTensor | None = None, **arguments: Any
-) -> KerasTensor:
+    blocks: Iterable, x: KerasTensor, padding_mask: KerasTensor | None = None, remat: bool = False,
+    **arguments: Any,
+) -> KerasTensor:  # fmt: skip
     """Return the states of the last of some blocks, float `[B, S, H]` as `x`.
 
     Between the blocks the states are flat, so that the shapes are computed once; where it pays,
@@ -101,16 +103,50 @@ def run_blocks(
         blocks: encoder or decoder blocks.
         x: float `[B, S, H]`.
         padding_mask: bool `[B, S]`, of encoder blocks; states at padding have no meaning.
+        remat: in training, whether to keep the inputs of the blocks only, and to compute what is
+            inside again for the gradients.
         **arguments: of each block.
     """
     length, width = ops.shape(x)[1], x.shape[-1]
     x, real = ops.reshape(x, (-1, width)), kernels.real_positions(padding_mask)
     if real is not None:
         x, arguments = real.only(x), {**arguments, "real": real}
+    remat = remat and arguments.get("training", False) and not isinstance(x, KerasTensor)
     for block in blocks:
-        x = block(x, length=length, **arguments)  # [B * S, H] or [T, H]
+        apply = functools.partial(_rematerialized, block) if remat else block
+        x = apply(x, length=length, **arguments)  # [B * S, H] or [T, H]
     x = x if real is None else real.spread(x)
     return ops.reshape(x, (-1, length, width))
+
+
+def _rematerialized(block, x, **arguments):
+    """Apply a block with `keras.remat`.
+
+    Its dropout must drop the same elements both times, and `keras.remat` draws seeds each time: so
+    both start from the states that the seed generators have now, and only the first moves them.
+    """
+    layers = block._flatten_layers()
+    states = [layer.seed_generator.state for layer in layers if hasattr(layer, "seed_generator")]
+    # The product is a copy; `convert_to_tensor` would return the variable, which then moves on.
+    now, after = [state.value * 1 for state in states], []
+    # Only what is an argument gets a gradient, and Keras computes with all arguments.
+    floats = [
+        name
+        for name, value in arguments.items()
+        if hasattr(value, "dtype") and keras.backend.is_float_dtype(value.dtype)
+    ]
+
+    def call(x, *values):
+        given = {**arguments, **dict(zip(floats, values, strict=True))}
+        with keras.StatelessScope(list(zip(states, now, strict=True))) as scope:
+            x = block(x, **given)
+        after.extend(scope.get_current_value(state) for state in states)
+        return x
+
+    x = keras.remat(call)(x, *(arguments[name] for name in floats))
+    for state, value in zip(states, after, strict=False):
+        state.assign(value)
+    return x
 
 
 def inspect_blocks(blocks: Iterable, x: KerasTensor, mask: KerasTensor | None) -> dict[str, list]:
@@ -172,6 +208,23 @@ class Model(keras.Model):
             return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
         return keras.KerasTensor(shapes, "float32")
 
+    def rematerialize(self, on: bool = True) -> None:
+        """Trade time for memory: keep the inputs of each block in training, see `keras.remat`.
+
+        Args:
+            on: whether to; call it before the first step.
+
+        Raises:
+            InputError: the model has no blocks of this package, or the backend is not TensorFlow.
+        """
+        stacks = [layer for layer in self._flatten_layers() if isinstance(layer, ConfigModel)]
+        if on and (not stacks or keras.backend.backend() != "tensorflow"):
+            raise InputError(
+                "remat: works for blocks of tfmodels.layers on the TensorFlow backend; leave it out"
+            )
+        for stack in stacks:
+            stack.remat = on
+
     def export(
         self, filepath: str | Path, format: str = "tf_saved_model",
         input_signature: list | None = None, **kwargs: Any,
@@ -203,13 +256,46 @@ class Model(keras.Model):
     def distribute_strategy(self) -> Any:
         return workers.for_trainer(super().distribute_strategy)
 
+    # TensorFlow traces a step twice, and runs a graph with both, if the first trace creates
+    # variables. So the optimizer, loss and metrics are built before.
+
+    def make_train_function(self, force: bool = False) -> Any:
+        built = all(layer.built for layer in self._flatten_layers())
+        if built and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        if iterator is not None and self._distribute_strategy is not None:
+        if self._distribute_strategy is None:
+            dataset = getattr(iterator, "_distributed_dataset", None)
+            self._build_measures(getattr(dataset, "element_spec", data_batch))
+            return
+        if iterator is not None:
             spec = iterator.data_adapter.get_tf_dataset().element_spec
             if not all(hasattr(leaf, "shape") for leaf in tree.flatten(spec)):
                 raise InputError("distributed data: give the dataset itself, fit distributes it")
             iterator, data_batch = None, spec
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def _build_measures(self, batch):
+        """Build loss and metrics for batches of these specs or arrays, if they say enough."""
+        measures = [self._compile_loss, self._compile_metrics]
+        measures = [measure for measure in measures if measure is not None and not measure.built]
+        leaves = [leaf for leaf in tree.flatten(batch) if leaf is not None]
+        shapes = [getattr(leaf, "shape", None) for leaf in leaves]
+        if not measures or any(getattr(shape, "rank", shape) is None for shape in shapes):
+            return
+        symbolic = iter([keras.KerasTensor(leaf.shape, leaf.dtype) for leaf in leaves])
+        batch = tree.map_structure(lambda leaf: leaf if leaf is None else next(symbolic), batch)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        if y is None:
+            return
+        try:
+            outputs = self.compute_output_spec(read_batch(x, self.required))
+        except NotImplementedError:  # a model of a user that does not say
+            return
+        for measure in measures:
+            measure.build(y, outputs)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -278,7 +364,12 @@ class ConfigModel(Model):
 
     Args:
         config: an instance of the class attribute `config_type`.
+
+    Attributes:
+        remat: see `Model.rematerialize`.
     """
+
+    remat = False
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -159,7 +159,7 @@ class Transformer(ConfigModel):
         mask = causal_attention_mask(ops.shape(token_ids)[1])
         x = self._embed_target(token_ids, training=training)
         x = run_blocks(
-            self.decoder_blocks, x, attention_mask=mask, encoded=encoded,
+            self.decoder_blocks, x, remat=self.remat, attention_mask=mask, encoded=encoded,
             encoded_mask=encoded_mask, training=training,
         )  # fmt: skip
         return self._logits(x, training)
@@ -178,7 +178,9 @@ class Transformer(ConfigModel):
         padding_mask = batch.get("padding_mask")
         mask = padding_attention_mask(padding_mask)
         x = self.embeddings(batch["token_ids"], training=training)
-        x = run_blocks(self.encoder_blocks, x, padding_mask, attention_mask=mask, training=training)
+        x = run_blocks(
+            self.encoder_blocks, x, padding_mask, self.remat, attention_mask=mask, training=training
+        )
         return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
 
     def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:

@@ -6,7 +6,8 @@ In: a `MultiWorkerMirroredStrategy`. Out: a wrapper of the strategy with two met
 * `experimental_distribute_dataset`: the rows of each batch are split exactly over workers and
   replicas, so that all devices together see the batches of one device, a small last batch
   included. TensorFlow's own splitting guesses the batch size, and changes the batches if it
-  shards files.
+  shards files. Where a dataset says how (`split_by`), the rows are taken before the costly part
+  of the input and not after it.
 
 If `FIXED`, Keras no longer needs this and the strategy is not wrapped. Of `layers` and `models`,
 only this module and `layers.kernels` import TensorFlow.
@@ -95,12 +96,18 @@ if tf is not None:
                 return self._inner.experimental_distribute_dataset(dataset, options)
             log.info("input: each of %d workers takes its rows of every batch", workers)
             return self._inner.distribute_datasets_from_function(
-                functools.partial(_of_worker, dataset), options
+                functools.partial(rows_of_worker, dataset), options
             )
 
 
-def _of_worker(dataset, context):
-    """Return a dataset of the parts of the batches for the replicas of one worker, in order."""
+def rows_of_worker(dataset: Any, context: Any) -> Any:
+    """Return a dataset of the parts of the batches for the replicas of one worker, in order.
+
+    Args:
+        dataset: of batches. If it has a `split_by`, a function of the function that splits, that
+            makes the dataset (see `text.pretraining.training_batches`).
+        context: `tf.distribute.InputContext` of the worker.
+    """
     replicas, workers = context.num_replicas_in_sync, context.num_input_pipelines
 
     def parts(*batch):
@@ -112,7 +119,11 @@ def _of_worker(dataset, context):
             result = part if result is None else result.concatenate(part)
         return result
 
-    result = dataset.flat_map(tf.autograph.experimental.do_not_convert(parts))
+    def split(batches):
+        return batches.flat_map(tf.autograph.experimental.do_not_convert(parts))
+
+    split_by = getattr(dataset, "split_by", None)
+    result = split(dataset) if split_by is None else split_by(split)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return result.with_options(options).prefetch(tf.data.AUTOTUNE)

@@ -117,7 +117,7 @@ class Task:
         learning_rate: float | None = None, warmup: float = 0.1, weight_decay: float = 0.01,
         clip_norm: float = 1.0, ema: float = 0.999, schedule: str = "linear",
         accumulate_steps: int = 1, layer_decay: float = 1.0, label_smoothing: float | None = None,
-        **options: Any,
+        remat: bool = False, **options: Any,
     ) -> None:  # fmt: skip
         """Say how to train. What is "auto" is chosen in `fit`, when the number of steps is known.
 
@@ -137,6 +137,7 @@ class Task:
             layer_decay: factor of the learning rate from each encoder block to the one below.
             label_smoothing: share of the probability that the loss spreads over all labels; as
                 the task has it if not given.
+            remat: keep less in memory for the gradients, and compute it again: see `keras.remat`.
             **options: further arguments of `keras.Model.compile`, such as `jit_compile`.
 
         Raises:
@@ -154,7 +155,7 @@ class Task:
                 f"compile: {changed[0]} is a setting of optimizer='auto'; set it in your own "
                 "optimizer, or leave the optimizer out"
             )
-        self._recipe = recipe
+        self._recipe, self._remat = recipe, remat
         self._compiling = {"optimizer": optimizer, "loss": loss, "metrics": metrics, **options}
         self._label_smoothing = self.label_smoothing if label_smoothing is None else label_smoothing
 
@@ -502,6 +503,7 @@ class Task:
                 float16=self.model.dtype_policy.compute_dtype == "float16",
                 **recipe,
             )
+        self.model.rematerialize(self._remat)
         self.model.compile(**arguments)
         self._functions.clear()
         return rate

@@ -254,7 +254,9 @@ def training_batches(
         `padding_mask` bool [B, S], `masked_positions` int32 [B, M], 0 where unused. Labels:
         `masked_lm` int32 [B, M], the original ids, -1 where unused, and, unless the task is
         "mlm", `next_sentence` int32 [B]. S is `max_length`, M is
-        `masking.max_masked(max_length, mask_rate)`.
+        `masking.max_masked(max_length, mask_rate)`. Its attribute `split_by` is a function of a
+        function that splits batches of strings: the dataset with each batch split before it is
+        parsed and masked, for a worker that takes its rows of each batch (`models.workers`).
 
     Raises:
         InputError: the vocabulary has no [MASK], or an argument does not fit.
@@ -295,9 +297,15 @@ def training_batches(
         return inputs, labels
 
     rows = tf.data.Dataset.range(min(first, limit), limit).flat_map(no_autograph(numbered))
-    batches = rows.skip(skipped).batch(batch_size, drop_remainder=drop_remainder)
+    strings = rows.skip(skipped).batch(batch_size, drop_remainder=drop_remainder)
     if passes is not None and length > 0:
         left = max(passes * length - start * batch_size, 0)
         count = left // batch_size if drop_remainder else -(-left // batch_size)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(count))
-    return mapped(batches, masked).prefetch(tf.data.AUTOTUNE)
+        strings = strings.apply(tf.data.experimental.assert_cardinality(count))
+
+    def split_by(split):
+        return mapped(split(strings), masked).prefetch(tf.data.AUTOTUNE)
+
+    batches = split_by(lambda unchanged: unchanged)
+    batches.split_by = split_by
+    return batches

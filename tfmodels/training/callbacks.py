@@ -15,6 +15,7 @@ import numpy as np
 
 from tfmodels.errors import InputError
 from tfmodels.training.distribution import from_chief
+from tfmodels.training.waiting import Waiting
 
 # What `stop_training` is set to where a stretch ends, so that `True` of another callback differs.
 STRETCH = "the stretch has ended"
@@ -176,16 +177,23 @@ class Progress(keras.callbacks.Callback):
         epochs: as the user gave them; not shown if `None`.
         tokens: of a step; with them `tokens_per_second` is put into the logs.
         shown: whether anything is printed.
+        waiting: measures the waiting for batches, if they are measured.
+
+    Attributes:
+        wait_share: share of the time of all steps but the first in which they waited for their
+            batches; None where it is not measured.
     """
 
     takes_tensors = True  # as logs of a step; see `loop`
 
     def __init__(
         self, steps: Steps, epochs: float | None = None, tokens: int | None = None,
-        shown: bool = True,
+        shown: bool = True, waiting: Waiting | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self._steps, self._epochs, self._tokens = steps, epochs, tokens
+        self._waiting, self._waited, self._seconds = waiting, 0.0, 0.0
+        self.wait_share: float | None = None
         self._shown, self._moves = shown, shown and sys.stderr.isatty()
         self._interval = SECONDS_MOVING if self._moves else SECONDS
         # Step and time from which the remaining time is estimated.
@@ -194,6 +202,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._from, self._start = self._steps.step, time.perf_counter()
         self._trained = self._shown_at = self._start
+        self._waited_before = self._waiting.seconds if self._waiting else 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._trained = time.perf_counter()
@@ -202,6 +211,7 @@ class Progress(keras.callbacks.Callback):
             if not self.model.stop_training:
                 self._from, self._start = self._first
                 self._shown_at = self._start
+                self._waited_before = self._waiting.seconds if self._waiting else 0.0
         due = self._trained - self._shown_at >= self._interval
         if self._shown and due and not self.model.stop_training:
             self._shown_at = self._trained
@@ -210,8 +220,12 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._tokens:
             logs["tokens_per_second"] = self._tokens * self._speed()
+        if self._waiting:
+            self._waited += self._waiting.seconds - self._waited_before
+            self._seconds += self._trained - self._start
+            self.wait_share = min(self._waited / max(self._seconds, 1e-9), 1.0)
         if self._shown:
-            self._print(self._line(logs), False)
+            self._print(self._line(logs, self.wait_share), False)
 
     def _print(self, line, stays):
         if not self._moves:
@@ -225,7 +239,7 @@ class Progress(keras.callbacks.Callback):
         """Return the steps per second of this stretch, evaluations not counted."""
         return (self._steps.step - self._from) / max(self._trained - self._start, 1e-9)
 
-    def _line(self, logs):
+    def _line(self, logs, wait_share=None):
         step, steps = self._steps.step, self._steps.ends[-1]
         parts = [f"step {step} of {steps}"]
         if self._epochs:
@@ -236,6 +250,8 @@ class Progress(keras.callbacks.Callback):
         parts.append(f"{self._speed():.3g} steps/s")
         if "tokens_per_second" in logs:
             parts.append(f"{logs['tokens_per_second']:,.0f} tokens/s")
+        if wait_share is not None:
+            parts.append(f"waiting for input {wait_share:.1%}")
         first, began = self._first
         if first < step < steps:
             seconds = (time.perf_counter() - began) / (step - first) * (steps - step)

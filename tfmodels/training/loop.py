@@ -19,6 +19,9 @@ from tfmodels.training.callbacks import KeepBest, Progress, Steps, floats
 from tfmodels.training.curve import Curve
 from tfmodels.training.distribution import is_chief
 from tfmodels.training.state import SaveState, restore_newest
+from tfmodels.training.waiting import Waiting
+
+_DEFAULT = tf.distribute.get_strategy()  # of one device
 
 
 def evaluation_steps(steps_of_pass: int, epochs: int, evaluations: int) -> list[int]:
@@ -76,8 +79,9 @@ def fit(
     Returns:
         `keras.callbacks.History` with one value an evaluation, those before a resumption included;
         also `best`, the index of the evaluation whose weights were kept, or `None`; `steps`, the
-        steps of the evaluations; `points`, see `Curve`; `steps_per_epoch`, or `None`; and `ended`,
-        why the training ended.
+        steps of the evaluations; `points`, see `Curve`; `steps_per_epoch`, or `None`; `ended`, why
+        the training ended; and `input_wait_share`, the share of the time in which steps waited for
+        their batches, or `None`: it is measured on one device, without class weights.
 
     Raises:
         InputError: the loss is not finite; the states are of another training or cannot be written.
@@ -87,6 +91,7 @@ def fit(
     if ends[-1] != steps:
         raise ValueError(f"ends must end with steps, got ends={ends} and steps={steps}")
     best, start, points, history = None, 0, (), keras.callbacks.History()
+    history.input_wait_share = None
     if monitor is not None:
         with model.distribute_strategy.scope():
             best = KeepBest(model, monitor, patience, ends, warmup_steps)
@@ -109,7 +114,10 @@ def fit(
     logs = states and states.with_name("logs")
     curve = Curve(counted, points, logs and logs / "steps")
     if start < steps and not (best and best.ended):
-        progress = Progress(counted, epochs, tokens, shown and verbose == "auto")
+        # Several devices, and Keras' class weights, read batches ahead of the steps.
+        one_device = type(model.distribute_strategy) is type(_DEFAULT)
+        waiting = Waiting() if one_device and not class_weight else None
+        progress = Progress(counted, epochs, tokens, shown and verbose == "auto", waiting)
         averaged = _averaged(model, [*callbacks, *filter(None, [best])])
         listed = [counted, curve, *averaged, progress, history]
         with lost_workers(model), contextlib.ExitStack() as stack:
@@ -121,7 +129,9 @@ def fit(
                 board.takes_tensors = True
                 listed += [board, saved]
             verbose = 0 if verbose == "auto" else verbose
-            _fit(model, batches(start), listed, counted, validation, class_weight, verbose)
+            dataset = waiting.measured(batches(start)) if waiting else batches(start)
+            _fit(model, dataset, listed, counted, validation, class_weight, verbose)
+        history.input_wait_share = progress.wait_share
     history.points, history.steps_per_epoch = curve.points, epochs and steps / epochs
     return _finished(model, history, counted, best, shown)
 

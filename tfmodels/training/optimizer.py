@@ -213,8 +213,9 @@ class AdamW(keras.optimizers.AdamW):
         def apply(self, grads: Iterable, trainable_variables: Iterable | None = None) -> None:
             grads = list(grads)
             # Keras counts the step beside the gradients, not after them: one too many in a pass
-            # over a dataset of unknown length, at whose end there are none.
-            with tf.control_dependencies([g for g in grads if g is not None]):
+            # over a dataset of unknown length, at whose end there are none. One operation waits for
+            # all of them: each operation below waiting for each gradient made most of the graph.
+            with tf.control_dependencies([tf.group(*(g for g in grads if g is not None))]):
                 super().apply(grads, trainable_variables)
 
         def _apply_weight_decay(self, variables):
@@ -255,14 +256,33 @@ class AdamW(keras.optimizers.AdamW):
                 scale *= self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)
             # 0 where a gradient is not finite: the step changes nothing.
             scale = tf.where(tf.math.is_finite(norm), scale, 0.0)
-            # The scale goes where the learning rate goes, and is applied in the same pass.
             tf.__internal__.distribute.interim.maybe_merge_call(
                 self._update_all,
                 self._distribution_strategy,
                 reduced,
-                tf.stack([tf.cast(learning_rate, tf.float32), scale]),
+                self._numbers(tf.cast(learning_rate, tf.float32), scale),
                 labels,
             )
+
+        def _numbers(self, learning_rate, scale):
+            """Return what `_adamw` computes with beside the variables: with decay, and without.
+
+            Once a step, and not once a variable, which made half of the operations of a step.
+            """
+            step = tf.cast(self.iterations + 1, tf.float32)
+            bias_correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (
+                1.0 - tf.pow(self.beta_1, step)
+            )
+            # 0 without `use_ema`
+            momentum = tf.minimum(self.ema_momentum or 0.0, (step - 1.0) / (step + 9.0))
+            betas = [tf.constant(self.beta_1), tf.constant(self.beta_2), tf.constant(self.epsilon)]
+            return tuple(
+                tf.stack([
+                    learning_rate * bias_correction, learning_rate * (decay or 0.0), *betas, scale,
+                    momentum,
+                ])
+                for decay in (self.weight_decay, 0.0)
+            )  # fmt: skip
 
         def _with_those_before(self, reduced):
             """Return the sums of a group's gradients up to this step, and of their labels."""
@@ -323,36 +343,23 @@ class AdamW(keras.optimizers.AdamW):
 
             return tf.cond(self._moves_the_weights(), update, wait)
 
-        def _update(self, gradient, variable, learning_rate):
+        def _update(self, gradient, variable, numbers):
             factor = self._rate_factors.get(self._var_key(variable), 1.0)
-            learning_rate, scale = factor * learning_rate[0], learning_rate[1]
+            numbers = numbers[0 if self._use_weight_decay(variable) else 1]
+            if factor != 1:
+                numbers *= tf.constant([factor, factor, 1.0, 1.0, 1.0, 1.0, 1.0])
             index = self._get_variable_index(variable)
             state = [self._momentums[index].value, self._velocities[index].value]
-            step = tf.cast(self.iterations + 1, tf.float32)
-            bias_correction = tf.sqrt(1.0 - tf.pow(self.beta_2, step)) / (
-                1.0 - tf.pow(self.beta_1, step)
-            )
-            decay = self.weight_decay if self._use_weight_decay(variable) else None
-            scalars = [
-                learning_rate * bias_correction,
-                learning_rate * (decay or 0.0),
-                tf.constant(self.beta_1),
-                tf.constant(self.beta_2),
-                tf.constant(self.epsilon),
-                scale,
-            ]
             if self.use_ema:
                 state.append(self._model_variables_moving_average[index].value)
-                scalars.append(tf.minimum(self.ema_momentum, (step - 1.0) / (step + 9.0)))
             variables = [variable, *state]
             if tf.distribute.has_strategy():
-                updated = _updated(gradient, [tf.identity(v) for v in variables], scalars)
+                updated = _updated(gradient, [tf.identity(v) for v in variables], numbers)
                 for target, value in zip(variables, updated, strict=True):
                     target.assign(value)
             else:
-                update = _update_in_place(variable.dtype, len(variables), len(scalars))
-                handles = [v.handle for v in variables]
-                update(tf.cast(gradient, variable.dtype), handles, scalars)
+                update = _update_in_place(variable.dtype, len(variables))
+                update(tf.cast(gradient, variable.dtype), [v.handle for v in variables], numbers)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -403,16 +410,16 @@ if tf is not None:
     # own, or one that is given variables, would keep the graphs of every model that was ever
     # trained; and of each compiled function in a graph TensorFlow keeps a copy.
 
-    def _adamw(gradient, values, scalars):
+    def _adamw(gradient, values, numbers):
         dtype = values[0].dtype
         gradient, *before = (tf.cast(value, tf.float32) for value in (gradient, *values))
         weight, first, second, *average = before
-        rate, decay, beta_1, beta_2, epsilon, scale, *momentum = scalars
+        rate, decay, beta_1, beta_2, epsilon, scale, momentum = tf.unstack(numbers, 7)
         gradient = gradient * scale
         first = first + (gradient - first) * (1.0 - beta_1)
         second = second + (tf.square(gradient) - second) * (1.0 - beta_2)
         weight = weight * (1.0 - decay) - rate * first / (tf.sqrt(second) + epsilon)
-        average = [a + (weight - a) * (1.0 - m) for a, m in zip(average, momentum, strict=True)]
+        average = [a + (weight - a) * (1.0 - momentum) for a in average]
         after = (weight, first, second, *average)
         after = [tf.where(scale > 0, a, b) for a, b in zip(after, before, strict=True)]
         return [tf.cast(value, dtype) for value in after]
@@ -420,21 +427,20 @@ if tf is not None:
     _updated = tf.function(_adamw, jit_compile=True, reduce_retracing=True, autograph=False)
 
     @functools.cache
-    def _update_in_place(dtype, handles, scalars):
+    def _update_in_place(dtype, handles):
         """Return the function that updates variables of a dtype, of any shape.
 
         Args:
             dtype: of the gradient and the variables.
             handles: number of variables.
-            scalars: number of scalars.
         """
-        handle, scalar = tf.TensorSpec([], tf.resource), tf.TensorSpec([], tf.float32)
-        specs = [tf.TensorSpec(None, dtype), [handle] * handles, [scalar] * scalars]
+        handle, numbers = tf.TensorSpec([], tf.resource), tf.TensorSpec([7], tf.float32)
+        specs = [tf.TensorSpec(None, dtype), [handle] * handles, numbers]
 
         @tf.function(input_signature=specs, jit_compile=True, autograph=False)
-        def update(gradient, handles, scalars):
+        def update(gradient, handles, numbers):
             values = [tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype) for handle in handles]
-            for handle, value in zip(handles, _adamw(gradient, values, scalars), strict=True):
+            for handle, value in zip(handles, _adamw(gradient, values, numbers), strict=True):
                 tf.raw_ops.AssignVariableOp(resource=handle, value=value)
 
         return update
