@@ -6,7 +6,7 @@ In: DIR with `sst2/train.tsv`, `imdb/train.tsv.gz`, `conll2003/train.txt`, `sams
 `aeslc/train.jsonl.gz`, `wikitext-2/{valid,test}.txt` and `vocab/`. Out: a Markdown table. The
 lengths are those of the batches that `fit` makes. "Not sorted" is rows in random order, each batch
 padded to its longest. "Packed" is the examples of each such batch in as few rows of the maximum
-length as first-fit needs; "packed, windows" is the same for as many examples as are sorted together.
+length as first-fit needs; "in windows" is the same for as many examples as are sorted together.
 """
 
 import argparse
@@ -120,8 +120,8 @@ def main():
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     options = parser.parse_args()
-    print("| rows | number | mean tokens | as `fit` makes them | not sorted | packed | packed, windows |")
-    print("|---|---|---|---|---|---|---|")
+    columns = ("rows", "number", "mean tokens", "not packed", "not sorted", "packed", "in windows")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for name in options.sets:
         what, make = SETS[name]
         number, mean, *shares = measured(*make(options.data))
