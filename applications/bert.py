@@ -37,6 +37,7 @@ class Pretrain(Examples, FromScratch, FromText):
     mask_rate: float = training("share of the tokens to predict", 0.15)
     whole_words: bool = rare("mask all pieces of a word or none", True)
     dynamic_masking: bool = rare("mask other words in every epoch", True)
+    packing: bool = rare("several short examples in a row: the same steps in less time", True)
     initial_embeddings: Literal["random", "counts"] = rare(
         "of a new model: at random, or from counts of tokens that occur together", "random"
     )
@@ -118,7 +119,7 @@ class Bert(Application):
         from tfmodels.tasks.masked_lm import MAX_LENGTH, OBJECTIVE
 
         made = getattr(rows, "settings", settings)  # of records, or of the flags
-        names = ("mask_rate", "whole_words", "dynamic_masking", "seed")
+        names = ("mask_rate", "whole_words", "dynamic_masking", "packing", "seed")
         return {
             "max_length": made.max_length or MAX_LENGTH, "task": made.task or OBJECTIVE,
             "segmented": made.segmented, "short_share": made.short_share,

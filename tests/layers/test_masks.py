@@ -41,6 +41,16 @@ def test_causal(arguments, expected):
     assert matrix(masks.causal_attention_mask(**arguments, first_query=first)) == [expected]
 
 
+def test_sequences():
+    mask = masks.sequence_attention_mask(np.array([[1, 1, 2, 0], [1, 2, 2, 2]]))
+    assert matrix(mask) == [
+        [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+        [[1, 0, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]],
+    ]
+    positions = ops.convert_to_numpy(masks.sequence_positions(mask))
+    assert positions[0, :3].tolist() == [0, 1, 0] and positions[1].tolist() == [0, 0, 1, 2]
+
+
 def test_combined():
     causal = masks.causal_attention_mask(3)
     padding = masks.padding_attention_mask(np.array([[True, True, False]]))

@@ -303,3 +303,46 @@ def test_arguments_that_do_not_fit():
     without = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"])
     with pytest.raises(InputError, match=r"has no \[MASK\]"):
         training_batches(text_passes(source, without, settings), without, 8, settings)
+
+
+@pytest.mark.parametrize("task", ["nsp", "mlm"])
+def test_packed_batches_have_the_same_examples(task):
+    """The rows of a batch hold its examples, with the same masks and labels."""
+    settings = ExampleSettings(max_length=32, task=task)
+    one_pass = text_passes(Source(corpus(60)), TOKENIZER, settings)
+    plain, packed = (batches(one_pass, settings, passes=1, packing=p) for p in (False, True))
+
+    def examples_of(inputs, labels, row, real, start):
+        """One example: its tokens, segments, masked words and label."""
+        positions, words = inputs["masked_positions"][row], labels["masked_lm"][row]
+        inside = (words >= 0) & real[positions]
+        label = None
+        if task == "nsp":
+            label = labels["next_sentence"][row]
+            if "sequence_starts" in inputs:
+                used = label >= 0
+                label = label[used][inputs["sequence_starts"][row][used] == start].item()
+        return (
+            *(tuple(inputs[name][row][real].tolist()) for name in ("token_ids", "segment_ids")),
+            tuple((positions[inside] - start).tolist()), tuple(words[inside].tolist()), label,
+        )  # fmt: skip
+
+    saved = 0
+    for (one, one_labels), (many, many_labels) in zip(plain, packed, strict=True):
+        expected = [examples_of(one, one_labels, row, real, 0)
+                    for row, real in enumerate(one["padding_mask"])]  # fmt: skip
+        found = []
+        for row, ids in enumerate(many["sequence_ids"]):
+            for number in range(1, ids.max() + 1):
+                real = ids == number
+                found.append(examples_of(many, many_labels, row, real, np.argmax(real)))
+        assert sorted(found) == sorted(expected)
+        saved += len(one["token_ids"]) - len(many["token_ids"])
+    assert saved > 0
+
+
+def test_packed_batches_from_a_step_on():
+    settings = ExampleSettings(max_length=32)
+    one_pass = text_passes(Source(corpus(60)), TOKENIZER, settings, seed=1)
+    whole = batches(one_pass, settings, passes=2, packing=True)
+    assert_same(batches(one_pass, settings, passes=2, packing=True, start=3), whole[3:])

@@ -140,3 +140,16 @@ def test_labels_of_step_are_those_of_its_one_loss():
         return labels_of_step()
 
     assert one_object_for_two_heads() is None
+
+
+@pytest.mark.parametrize("metric", [Accuracy, MeanCrossentropy])
+def test_a_label_counts_the_same_in_a_wide_batch(metric):
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(3, 4, 5)).astype("float32")
+    labels = draw.integers(0, 5, (3, 4)).astype("int32")
+    wide = np.pad(labels[1:], [[0, 0], [0, 8]], constant_values=-1)
+    whole, parts = metric(), metric()
+    whole.update_state(labels, logits)
+    parts.update_state(labels[:1], logits[:1])
+    parts.update_state(wide, np.pad(logits[1:], [[0, 0], [0, 8], [0, 0]]))
+    np.testing.assert_allclose(float(parts.result()), float(whole.result()), rtol=1e-6)

@@ -1,6 +1,6 @@
 """All attention masks of the package: `bool`, `True` = may be attended to.
 
-In: padding masks `[B, S]` and lengths. Out: masks that broadcast to
+In: padding masks and sequence ids `[B, S]`, and lengths. Out: masks that broadcast to
 `[B, Q, K]` (Q query positions, K key positions), as `Attention` takes them.
 
 Dimension letters of the whole package: B batch, S sequence, T target sequence,
@@ -23,6 +23,34 @@ def padding_attention_mask(padding_mask: KerasTensor | None) -> KerasTensor | No
     if padding_mask is None:
         return None
     return ops.expand_dims(ops.cast(padding_mask, "bool"), 1)
+
+
+def sequence_attention_mask(sequence_ids: KerasTensor) -> KerasTensor:
+    """Return a mask that lets each token attend to the tokens of its own sequence.
+
+    Args:
+        sequence_ids: int `[B, S]`, which of the sequences in its row a token belongs to, from 1
+            on; 0 at padding.
+
+    Returns:
+        bool `[B, S, S]`.
+    """
+    queries, keys = ops.expand_dims(sequence_ids, 2), ops.expand_dims(sequence_ids, 1)
+    return ops.logical_and(queries == keys, keys > 0)
+
+
+def sequence_positions(sequence_mask: KerasTensor) -> KerasTensor:
+    """Return the position of each token in its own sequence; undefined at padding.
+
+    Args:
+        sequence_mask: bool `[B, S, S]`, of `sequence_attention_mask`; the tokens of a sequence
+            stand together.
+
+    Returns:
+        int32 `[B, S]`, from 0 on.
+    """
+    first = ops.argmax(ops.cast(sequence_mask, "int32"), axis=-1)
+    return ops.arange(ops.shape(sequence_mask)[1], dtype="int32") - ops.cast(first, "int32")
 
 
 def causal_attention_mask(

@@ -1,7 +1,7 @@
 """BERT's encoder (Devlin et al. 2018, arXiv:1810.04805).
 
-In: the batch dict (`token_ids` int32 `[B, S]`, optionally `segment_ids` int32 `[B, S]`
-and `padding_mask` bool `[B, S]`). Out: float `[B, S, H]`, one state for each token.
+In: the batch dict (`token_ids` int32 `[B, S]`, optionally `segment_ids`, `sequence_ids` int32
+`[B, S]` and `padding_mask` bool `[B, S]`). Out: float `[B, S, H]`, one state for each token.
 Models with a head (such as `Classifier`) contain an encoder.
 """
 
@@ -13,7 +13,11 @@ from keras import KerasTensor
 
 from tfmodels.layers.blocks import EncoderBlock
 from tfmodels.layers.embeddings import Embeddings
-from tfmodels.layers.masks import padding_attention_mask
+from tfmodels.layers.masks import (
+    padding_attention_mask,
+    sequence_attention_mask,
+    sequence_positions,
+)
 from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch, run_blocks
 
 # size: (num_layers, hidden_dim); Turc et al. 2019 (arXiv:1908.08962) and Devlin et al. 2018.
@@ -57,7 +61,9 @@ class Bert(ConfigModel):
     Call arguments:
         batch: dict with `token_ids` int `[B, S]`, and optionally `segment_ids` int
             `[B, S]` (defaults to all 0) and `padding_mask` bool `[B, S]` (defaults to all
-            `True`).
+            `True`). If a row holds several sequences, `sequence_ids` int `[B, S]` says to
+            which one a token belongs, from 1 on, and 0 at padding, in place of the mask:
+            a token attends to its own sequence only, whose positions start at 0.
         training: bool.
 
     Call returns:
@@ -72,6 +78,7 @@ class Bert(ConfigModel):
 
     config_type = BertConfig
     default_name = "encoder"
+    packed = True
 
     def __init__(self, config: BertConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -90,18 +97,31 @@ class Bert(ConfigModel):
         self.build()
 
     def call(self, batch: dict, training: bool = False) -> KerasTensor:
-        padding_mask = batch.get("padding_mask")
-        mask = padding_attention_mask(padding_mask)
-        x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
+        x, mask = self._embed(batch, training)
         return run_blocks(
-            self.blocks, x, padding_mask, self.remat, attention_mask=mask, training=training
+            self.blocks,
+            x,
+            batch.get("padding_mask"),
+            self.remat,
+            attention_mask=mask,
+            training=training,
         )
 
     def inspect(self, batch: dict) -> dict:
         """Return the states and attention scores of all layers, see `inspect_blocks`."""
-        batch = read_batch(batch)
-        x = self.embeddings(batch["token_ids"], batch.get("segment_ids"))
-        return inspect_blocks(self.blocks, x, padding_attention_mask(batch.get("padding_mask")))
+        return inspect_blocks(self.blocks, *self._embed(read_batch(batch, packed=True)))
+
+    def _embed(self, batch, training=False):
+        """Return the embeddings and the attention mask."""
+        positions, sequence_ids = None, batch.get("sequence_ids")
+        if sequence_ids is None:
+            mask = padding_attention_mask(batch.get("padding_mask"))
+        else:
+            mask = sequence_attention_mask(sequence_ids)
+            positions = sequence_positions(mask)
+        ids, segment_ids = batch["token_ids"], batch.get("segment_ids")
+        x = self.embeddings(ids, segment_ids, position_ids=positions, training=training)
+        return x, mask
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["token_ids"], self.config.hidden_dim)

@@ -1,6 +1,7 @@
 """GPT-2, a decoder-only language model (Radford et al. 2019).
 
-In: the batch dict (`token_ids` int32 `[B, S]`, optionally `padding_mask` bool `[B, S]`).
+In: the batch dict (`token_ids` int32 `[B, S]`, optionally `padding_mask` bool `[B, S]` or
+`sequence_ids` int32 `[B, S]`).
 Out: float32 `[B, S, V]`, at every position the logits of the next token. To generate,
 `prompt` processes the prompts and `step` one more token of each row; both return a state.
 Pre-norm blocks, learned positions that skip padding, which may thus be left or right, and
@@ -20,7 +21,13 @@ from tfmodels.layers import kernels
 from tfmodels.layers.blocks import DecoderBlock
 from tfmodels.layers.dense import LayerNorm
 from tfmodels.layers.embeddings import Embeddings
-from tfmodels.layers.masks import causal_attention_mask, combine_masks, padding_attention_mask
+from tfmodels.layers.masks import (
+    causal_attention_mask,
+    combine_masks,
+    padding_attention_mask,
+    sequence_attention_mask,
+    sequence_positions,
+)
 from tfmodels.models.model import Config, ConfigModel, inspect_blocks, read_batch, run_blocks
 
 # size: (num_layers, hidden_dim); the last four are those of Radford et al. 2019.
@@ -60,7 +67,8 @@ class Gpt(ConfigModel):
 
     Call arguments:
         batch: dict with `token_ids` int `[B, S]` and optionally `padding_mask` bool `[B, S]`
-            (defaults to all `True`), with the padding left or right.
+            (defaults to all `True`), with the padding left or right; or `sequence_ids` int
+            `[B, S]`, see `Bert`.
         training: bool.
 
     Returns:
@@ -79,6 +87,7 @@ class Gpt(ConfigModel):
 
     config_type = GptConfig
     inputs_of_export = ("token_ids", "padding_mask")
+    packed = True
 
     def __init__(self, config: GptConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -119,7 +128,7 @@ class Gpt(ConfigModel):
 
         The last states are normalized: the logits are computed from them.
         """
-        result = inspect_blocks(self.blocks, *self._embed(read_batch(batch)))
+        result = inspect_blocks(self.blocks, *self._embed(read_batch(batch, packed=True)))
         result["hidden_states"][-1] = self.norm(result["hidden_states"][-1])
         return result
 
@@ -195,10 +204,13 @@ class Gpt(ConfigModel):
     def _embed(self, batch, training=False):
         """Return the embeddings and the attention mask: causal, and `False` at padding."""
         token_ids, padding_mask = batch["token_ids"], batch.get("padding_mask")
+        sequence_ids, positions = batch.get("sequence_ids"), None
         mask = causal_attention_mask(ops.shape(token_ids)[1])
-        mask = combine_masks(mask, padding_attention_mask(padding_mask))  # [1 or B, S, S]
-        positions = None
-        if padding_mask is not None:  # count real tokens; 0 at padding on the left
+        if sequence_ids is not None:
+            same = sequence_attention_mask(sequence_ids)
+            mask, positions = combine_masks(mask, same), sequence_positions(same)
+        elif padding_mask is not None:  # count real tokens; 0 at padding on the left
+            mask = combine_masks(mask, padding_attention_mask(padding_mask))  # [B, S, S]
             counted = ops.cumsum(ops.cast(padding_mask, "int32"), axis=1)
             positions = ops.maximum(counted - 1, 0)
         return self.embeddings(token_ids, position_ids=positions, training=training), mask

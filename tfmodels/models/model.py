@@ -29,6 +29,8 @@ BATCH = {
     "decoder_token_ids": "int32",
     "masked_positions": "int32",
     "word_positions": "int32",
+    "sequence_ids": "int32",
+    "sequence_starts": "int32",
 }
 _RIGHT = 'give a dict, model({"token_ids": ids, "padding_mask": mask}), of arrays [batch, length]'
 _OTHER_NAMES = {
@@ -39,13 +41,14 @@ _OTHER_NAMES = {
 }
 
 
-def read_batch(batch: Any, required: Sequence[str] = ("token_ids",)) -> dict:
+def read_batch(batch: Any, required: Sequence[str] = ("token_ids",), packed: bool = False) -> dict:
     """Return a batch with the entries of `BATCH` as tensors of their types.
 
     Args:
         batch: dict of tensors, arrays or lists `[B, S]`. Ids may be floats, as Keras' own export
             casts them; nonzero values of a mask are `True`.
         required: names of the required entries.
+        packed: whether the model takes several sequences in a row, `sequence_ids`.
 
     Raises:
         InputError: if the batch is not valid.
@@ -61,6 +64,19 @@ def read_batch(batch: Any, required: Sequence[str] = ("token_ids",)) -> dict:
         if alias in batch and name not in batch:
             raise InputError(f"the batch has {alias}: it is called {name} here")
     known = {name: _typed(batch[name], name) for name in BATCH if batch.get(name) is not None}
+    if "sequence_ids" in known:
+        shape, expected = known["sequence_ids"].shape, known["token_ids"].shape
+        if not packed:
+            raise InputError(
+                "the batch has sequence_ids, and this call takes one sequence a row: leave them "
+                "out, and give each sequence a row"
+            )
+        pairs = zip(shape, expected, strict=True)
+        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            raise InputError(
+                f"sequence_ids: shape {tuple(shape)}; give one for each of token_ids, "
+                f"{tuple(expected)}"
+            )
     return {**batch, **known}
 
 
@@ -180,6 +196,7 @@ class Model(keras.Model):
     # The inputs of an exported model, and the entries that every batch must have.
     inputs_of_export: tuple[str, ...] = ("token_ids", "segment_ids", "padding_mask")
     required: tuple[str, ...] = ("token_ids",)
+    packed = False  # whether a row may hold several sequences, `sequence_ids`
     default_name: str | None = None
 
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
@@ -192,12 +209,12 @@ class Model(keras.Model):
                 layer.build((None, None, self.config.hidden_dim))
 
     def __call__(self, batch: dict, *args: Any, **kwargs: Any) -> Any:
-        return super().__call__(read_batch(batch, self.required), *args, **kwargs)
+        return super().__call__(read_batch(batch, self.required, self.packed), *args, **kwargs)
 
     def stateless_call(
         self, trainable: list, others: list, batch: dict, *args: Any, **kwargs: Any
     ) -> tuple:
-        batch = read_batch(batch, self.required)
+        batch = read_batch(batch, self.required, self.packed)
         return super().stateless_call(trainable, others, batch, *args, **kwargs)
 
     def compute_output_spec(

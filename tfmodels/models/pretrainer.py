@@ -8,8 +8,9 @@ vocabulary at these positions, and of next-sentence prediction. Devlin et al. 20
 from typing import Any
 
 import keras
-from keras import KerasTensor
+from keras import KerasTensor, ops
 
+from tfmodels.errors import InputError
 from tfmodels.layers.heads import ClassificationHead, MaskedLMHead, Pooler
 from tfmodels.layers.kernels import take_positions
 from tfmodels.models.model import EncoderModel
@@ -26,13 +27,17 @@ class BertPretrainer(EncoderModel):
 
     Call arguments:
         batch: dict, see `Bert`; also `masked_positions` int `[B, M]`, the positions to
-            predict; defaults to all.
+            predict; defaults to all. With several sequences in a row (`sequence_ids`) and
+            `next_sentence` also `sequence_starts` int `[B, K]`, where each one begins.
         training: bool.
 
     Call returns:
         dict of float32 logits: `masked_lm` `[B, M, V]` (or `[B, S, V]`), and with
-        `next_sentence` also `next_sentence` `[B, 2]`: class 0 if the second segment follows the
-        first, class 1 if not.
+        `next_sentence` also `next_sentence` `[B, 2]` (or `[B, K, 2]`): class 0 if the second
+        segment follows the first, class 1 if not.
+
+    Raises:
+        InputError: `sequence_ids` without `sequence_starts`, for the next-sentence head.
 
     Example:
         >>> model = BertPretrainer(Bert(BertConfig.of_size("tiny")))
@@ -42,6 +47,7 @@ class BertPretrainer(EncoderModel):
     """
 
     arguments = ("next_sentence",)
+    packed = True
     inputs_of_export = (*EncoderModel.inputs_of_export, "masked_positions")
 
     def __init__(self, encoder: keras.Model, next_sentence: bool = True, **kwargs: Any) -> None:
@@ -63,8 +69,20 @@ class BertPretrainer(EncoderModel):
         positions = batch.get("masked_positions")
         logits = {"masked_lm": self.masked_lm_logits(states, positions, training)}
         if self.next_sentence:
-            pooled = self.pooler(states, training=training)  # [B, H]
-            logits["next_sentence"] = self.next_sentence_head(pooled, training=training)
+            starts = batch.get("sequence_starts")
+            if starts is None and batch.get("sequence_ids") is not None:
+                raise InputError(
+                    "the batch has sequence_ids and no sequence_starts, which the next-sentence "
+                    "head reads; give them, or make the model with next_sentence=False"
+                )
+            if starts is not None:
+                states = take_positions(states, starts)  # [B, K, H]
+                states = ops.reshape(states, (-1, 1, self.config.hidden_dim))  # [B * K, 1, H]
+            pooled = self.pooler(states, training=training)  # [B, H] or [B * K, H]
+            pairs = self.next_sentence_head(pooled, training=training)
+            if starts is not None:
+                pairs = ops.reshape(pairs, (-1, ops.shape(starts)[1], 2))
+            logits["next_sentence"] = pairs
         return logits
 
     def masked_lm_logits(
@@ -78,5 +96,5 @@ class BertPretrainer(EncoderModel):
         positions = batch_shape.get("masked_positions", batch_shape["token_ids"])
         shapes = {"masked_lm": (*positions, self.encoder.config.vocabulary_size)}
         if self.next_sentence:
-            shapes["next_sentence"] = (positions[0], 2)
+            shapes["next_sentence"] = (*batch_shape.get("sequence_starts", positions[:1]), 2)
         return shapes

@@ -88,6 +88,7 @@ class MaskedLM(LanguageTask):
         mask_rate: share of the tokens to predict.
         whole_words: mask all pieces of a word or none.
         dynamic_masking: mask other words in every pass.
+        packing: train with several short examples in a row: the same steps in less time.
         started: see `Task`.
 
     `fit(texts)` trains on documents, a list of strings or `tfmodels.data.open_texts("book.txt")`.
@@ -107,7 +108,7 @@ class MaskedLM(LanguageTask):
         self, model: BertPretrainer, tokenizer: WordPieceTokenizer, *, max_length: int = MAX_LENGTH,
         task: str = OBJECTIVE, segmented: bool = False, short_share: float = 0.1,
         mask_rate: float = 0.15, whole_words: bool = True, dynamic_masking: bool = True,
-        seed: int = 0, started: str = "from scratch",
+        packing: bool = True, seed: int = 0, started: str = "from scratch",
     ) -> None:  # fmt: skip
         check_mask(tokenizer)
         check_vocabulary_size(tokenizer, model.encoder.config)
@@ -116,6 +117,7 @@ class MaskedLM(LanguageTask):
         self.backbone, self.top_k, self._seed = model.encoder, 5, seed
         self.task, self.segmented, self.short_share = task, segmented, short_share
         self.mask_rate, self.whole_words, self._dynamic = mask_rate, whole_words, dynamic_masking
+        self._packing = packing
 
     @classmethod
     def from_preset(
@@ -228,10 +230,11 @@ class MaskedLM(LanguageTask):
         return text_passes(texts, self.tokenizer, self._examples, **options)
 
     def _stream(self, one_pass, batch_size, **options):
-        dynamic = self._dynamic and "passes" not in options
+        training = "passes" not in options  # endless
         return training_batches(
             one_pass, self.tokenizer, batch_size, self._examples, seed=self._seed,
-            mask_rate=self.mask_rate, whole_words=self.whole_words, dynamic=dynamic, **options,
+            mask_rate=self.mask_rate, whole_words=self.whole_words,
+            dynamic=self._dynamic and training, packing=self._packing and training, **options,
         )  # fmt: skip
 
     def _training_data(self, x, y, sample_weight, validation_data, validation_split, *rest,

@@ -17,6 +17,7 @@ from tfmodels.errors import InputError
 from tfmodels.text.batching import mapped, no_autograph
 from tfmodels.text.examples import Example, ExampleSettings, examples
 from tfmodels.text.masking import WordMasker, hashed_int
+from tfmodels.text.packed_rows import PackedRows
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 FEW = 20  # number of first texts among which a minimum is held out
@@ -227,9 +228,9 @@ def shuffled(dataset: tf.data.Dataset, seed: int, pass_number: tf.Tensor | int) 
 def training_batches(
     one_pass: Passes, tokenizer: WordPieceTokenizer, batch_size: int, settings: ExampleSettings, *,
     seed: int = 0, passes: int | None = None, mask_rate: float = 0.15, whole_words: bool = True,
-    dynamic: bool = True, start: int = 0, drop_remainder: bool = True,
+    dynamic: bool = True, start: int = 0, drop_remainder: bool = True, packing: bool = False,
 ) -> tf.data.Dataset:  # fmt: skip
-    """Return masked batches of one shape, pass after pass.
+    """Return masked batches, pass after pass; without `packing` of one shape.
 
     Passes follow each other without a gap: a batch may contain the end of one and the beginning
     of the next.
@@ -248,6 +249,8 @@ def training_batches(
             skipped for free where a pass knows its length (records), the rest unparsed; passes
             over text are made again.
         drop_remainder: whether to drop a last batch that is not full.
+        packing: whether to put the examples of a batch into as few rows of `max_length` tokens
+            as they need: the same examples with the same masks in less time.
 
     Returns:
         dataset of `(inputs, labels)`. Inputs: `token_ids`, `segment_ids` int32 [B, S],
@@ -257,6 +260,7 @@ def training_batches(
         `masking.max_masked(max_length, mask_rate)`. Its attribute `split_by` is a function of a
         function that splits batches of strings: the dataset with each batch split before it is
         parsed and masked, for a worker that takes its rows of each batch (`models.workers`).
+        With `packing` see `_packed`.
 
     Raises:
         InputError: the vocabulary has no [MASK], or an argument does not fit.
@@ -294,7 +298,7 @@ def training_batches(
         labels = {"masked_lm": masked_lm}
         if settings.task != "mlm":
             labels["next_sentence"] = batch["label"]
-        return inputs, labels
+        return _packed(inputs, labels, tokenizer.pad_id) if packing else (inputs, labels)
 
     rows = tf.data.Dataset.range(min(first, limit), limit).flat_map(no_autograph(numbered))
     strings = rows.skip(skipped).batch(batch_size, drop_remainder=drop_remainder)
@@ -309,3 +313,28 @@ def training_batches(
     batches = split_by(lambda unchanged: unchanged)
     batches.split_by = split_by
     return batches
+
+
+def _packed(inputs, labels, pad_id):
+    """Return a batch with several examples in a row, see `PackedRows`.
+
+    Returns:
+        `(inputs, labels)`. Inputs: `token_ids`, `segment_ids`, `sequence_ids` int32 [R, S],
+        `masked_positions` int32 [R, M], and, where there are pairs, `sequence_starts` int32
+        [R, K]. Labels: `masked_lm` int32 [R, M], `next_sentence` int32 [R, K], -1 where unused.
+    """
+    mask = inputs["padding_mask"]
+    lengths = tf.reduce_sum(tf.cast(mask, tf.int32), 1)
+    rows = PackedRows(lengths, mask.shape[1])
+    positions, masked_lm = rows.positions(inputs["masked_positions"], labels["masked_lm"])
+    packed = {
+        "token_ids": rows.tokens(inputs["token_ids"], pad_id),
+        "segment_ids": rows.tokens(inputs["segment_ids"], 0),
+        "sequence_ids": rows.sequence_ids,
+        "masked_positions": positions,
+    }
+    if "next_sentence" not in labels:
+        return packed, {"masked_lm": masked_lm}
+    pairs = labels["next_sentence"][:, None]
+    packed["sequence_starts"], pairs = rows.positions(tf.zeros_like(pairs), pairs)
+    return packed, {"masked_lm": masked_lm, "next_sentence": pairs}

@@ -76,8 +76,18 @@ class Crossentropy(keras.losses.Loss):
         }
 
 
+class _LabelMean(keras.metrics.Mean):
+    """A mean over the labels that count, of batches of any width."""
+
+    def _add(self, values, labels, sample_weight):
+        # Flat: of several axes Keras takes a mean in each row first, in which a label of a
+        # wide batch counts less.
+        weights = label_weights(labels, sample_weight)
+        super().update_state(ops.reshape(values, (-1,)), ops.reshape(weights, (-1,)))
+
+
 @keras.saving.register_keras_serializable("tfmodels")
-class Accuracy(keras.metrics.Mean):
+class Accuracy(_LabelMean):
     """The share of the labels that count for which the largest logit is right.
 
     Call arguments: as `Crossentropy`.
@@ -91,11 +101,11 @@ class Accuracy(keras.metrics.Mean):
     ) -> None:
         labels = int_labels(y_true, y_pred)
         right = ops.equal(labels, ops.cast(ops.argmax(y_pred, -1), labels.dtype))
-        super().update_state(ops.cast(right, "float32"), label_weights(labels, sample_weight))
+        self._add(ops.cast(right, "float32"), labels, sample_weight)
 
 
 @keras.saving.register_keras_serializable("tfmodels")
-class MeanCrossentropy(keras.metrics.Mean):
+class MeanCrossentropy(_LabelMean):
     """The mean cross-entropy over the labels that count, in nats, over all batches.
 
     What Keras shows as the loss is the mean of the batches' means, in which a label of a
@@ -111,7 +121,7 @@ class MeanCrossentropy(keras.metrics.Mean):
         self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
     ) -> None:
         labels = int_labels(y_true, y_pred)
-        super().update_state(label_losses(labels, y_pred), label_weights(labels, sample_weight))
+        self._add(label_losses(labels, y_pred), labels, sample_weight)
 
 
 def pretraining_objective(next_sentence: bool = True) -> dict:
