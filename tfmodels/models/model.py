@@ -308,7 +308,7 @@ class Model(keras.Model):
         if y is None:
             return
         try:
-            outputs = self.compute_output_spec(read_batch(x, self.required))
+            outputs = self.compute_output_spec(read_batch(x, self.required, self.packed))
         except NotImplementedError:  # a model of a user that does not say
             return
         for measure in measures:
