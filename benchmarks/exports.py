@@ -17,18 +17,14 @@ import argparse
 import collections
 import importlib.util
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 
-from benchmarks.decoding import ask
+from benchmarks import turns
 from benchmarks.speed import SHAPES
 
 BATCHES = ((1, 16), (1, 128), (8, 32), (32, 32), (16, 128))
@@ -185,27 +181,20 @@ def run_openvino(folder, precision, threads):
     return answer
 
 
-def serve(name, folder, threads):
-    """Answer every line "BATCH LENGTH" on stdin by the median milliseconds of a pass."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not an answer
+def answers(name, folder, threads):
+    """Return a function of a question such as "8x32": the median milliseconds of a pass."""
     who, precision = name.split(" ", 1)
     answer = globals()[f"run_{who}"](folder, precision, threads)
-    expected = None
-    for line in sys.stdin:
-        shape = tuple(map(int, line.split()))
+
+    def milliseconds(question):
+        shape = tuple(map(int, question.split("x")))
         ids, mask = batch_of(*shape)
-        expected = np.load(folder / f"{shape[0]}x{shape[1]}.npy")
-        found = answer(ids, mask)
-        difference = float(np.abs(np.asarray(found, "float32") - expected).max())
+        found = np.asarray(answer(ids, mask), "float32")
+        difference = float(np.abs(found - np.load(folder / f"{question}.npy")).max())
         assert difference <= RUNNERS[name][1], (name, shape, difference)
-        answer(ids, mask)
-        taken, end = [], time.perf_counter() + SECONDS
-        while len(taken) < 3 or time.perf_counter() < end:
-            start = time.perf_counter()
-            answer(ids, mask)
-            taken.append(1000 * (time.perf_counter() - start))
-        print(statistics.median(taken), file=out, flush=True)
+        return turns.milliseconds(lambda: answer(ids, mask), seconds=SECONDS)
+
+    return milliseconds
 
 
 def optimized_nodes(folder, precision):
@@ -232,34 +221,19 @@ def optimized_nodes(folder, precision):
     return dict(nodes.most_common())
 
 
-def start(name, folder, threads):
-    command = [sys.executable, "-m", "benchmarks.exports", "--serve", name, str(folder)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [*command, "--threads", str(threads)], stdin=pipe, stdout=pipe, text=True, env=environment
-    )
-
-
 def measure(folder, rounds, threads, only):
-    """Return milliseconds of each round by runner and shape."""
+    """Return milliseconds of each round by shape and runner."""
     expect = run_torch(folder, "float32", threads)
     for shape in BATCHES:
         np.save(folder / f"{shape[0]}x{shape[1]}.npy", expect(*batch_of(*shape)))
-    there = [name for name, (module, _) in RUNNERS.items() if importlib.util.find_spec(module)]
-    names = [name for name in there if any(part in name for part in only)]
-    found = {name: collections.defaultdict(list) for name in names}
-    processes = {name: start(name, folder, threads) for name in names}
-    try:
-        for shape in BATCHES:
-            for _ in range(rounds):
-                for name, process in processes.items():
-                    found[name][shape].append(ask(process, " ".join(map(str, shape))))
-    finally:
-        for process in processes.values():
-            process.stdin.close()
-            process.wait()
-    return found
+    processes = {
+        name: turns.start(
+            "benchmarks.exports", "--serve", name, folder, "--threads", threads, threads=threads
+        )
+        for name, (module, _) in RUNNERS.items()
+        if turns.installed(module) and any(part in name for part in only)
+    }
+    return turns.rounds(processes, [f"{b}x{n}" for b, n in BATCHES], rounds)
 
 
 def main():
@@ -274,8 +248,8 @@ def main():
     options = parser.parse_args()
     if options.serve:
         name, folder = options.serve
-        return serve(name, Path(folder), options.threads)
-    result = {}
+        return turns.serve(lambda: answers(name, Path(folder), options.threads))
+    result: dict = {} if options.nodes else {"machine": turns.machine(options.threads)}
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -287,13 +261,16 @@ def main():
                                       "total": sum(nodes.values()), "nodes": nodes}))  # fmt: skip
                 continue
             found = measure(folder, options.rounds, options.threads, options.only)
-        print(f"| {size}, ms | " + " | ".join(f"{b}x{n}" for b, n in BATCHES) + " |")
-        print("|---" * (len(BATCHES) + 1) + "|")
-        for name, shapes in found.items():
-            medians = {shape: statistics.median(values) for shape, values in shapes.items()}
-            print(f"| {name} | " + " | ".join(f"{m:.1f}" for m in medians.values()) + " |")
-            result[f"{size}, {name}"] = {f"{b}x{n}": round(m, 2) for (b, n), m in medians.items()}
-        sys.stdout.flush()
+        table = turns.print_table(f"{size}, ms", found)
+        goals = {
+            "torch bfloat16": (1.0, found),
+            "openvino bfloat16": (1 / 1.3, ("8x32", "32x32", "16x128")),
+        }
+        for peer, (goal, shapes) in goals.items():
+            ratios = turns.ratios(table, ["tfmodels bfloat16"], [peer])
+            ratios = {shape: ratio for shape, ratio in ratios.items() if shape in shapes}
+            table[peer + ", goal"] = turns.print_goal(f"{size}, {peer}", ratios, round(goal, 2))
+        result[size] = table
     print(json.dumps(result))
     return None
 

@@ -1,36 +1,24 @@
 """Training and inference speed beside PyTorch `transformers` and KerasHub, as ratios.
 
-    python -m benchmarks.speed [--sizes minilm base] [--rounds 5]
+    python -m benchmarks.speed [--sizes minilm base] [--works train forward] [--rounds 5]
 
-In: nothing; random weights and ids, lengths as in film reviews' sentences. Out: a table of
-milliseconds a step and of ratios. Each peer runs in a process of its own; the processes take
-turns, round by round, and the median of the rounds' medians is printed, so that a change in the
-machine's speed falls on all of them. Nothing else should run meanwhile.
+In: nothing; random weights and ids. Out: a table of milliseconds a step, medians of the rounds by
+turns (`turns.py`), ratios beside their goals, and a last line of JSON. PyTorch takes part as it is
+and with `torch.compile`. Exit status 1 if a goal is missed. Nothing else should run meanwhile.
 """
 
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
-import time
+
+from benchmarks import turns
 
 SHAPES = {"minilm": (6, 384, 12, 1536), "base": (12, 768, 12, 3072)}
 BATCHES = {"minilm": [(32, 16), (32, 32), (32, 128)], "base": [(16, 128)]}
-PEERS = ("tfmodels", "transformers", "kerashub")
-VOCABULARY, STEPS = 30522, 8
-
-
-def timed(step):
-    """Return the median milliseconds of a step, after two that are not counted."""
-    step(), step()
-    times = []
-    for _ in range(STEPS):
-        start = time.perf_counter()
-        step()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+GOALS = {"minilm": ["train 32x32"], "base": ["train 16x128"]}
+PEERS = ("tfmodels", "transformers", "compiled", "kerashub")
+VOCABULARY = 30522
 
 
 def random_batch(batch, length):
@@ -111,7 +99,7 @@ def run_kerashub(size, batch, length):
     return keras_steps(model, inputs, labels, optimizer)
 
 
-def new_transformers_trainer(size):
+def new_transformers_trainer(size, compiled=False):
     """Return a function of ids, mask and labels that trains a new PyTorch model by one step."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
@@ -127,7 +115,9 @@ def new_transformers_trainer(size):
             num_attention_heads=heads, intermediate_size=feedforward,
         )
     )  # fmt: skip
-    optimizer = torch.optim.AdamW(model.parameters(), 5e-5)
+    optimizer = torch.optim.AdamW(model.parameters(), 5e-5, fused=True)
+    if compiled:
+        model.compile()
 
     def train(ids, mask, labels):
         model.train()
@@ -147,57 +137,59 @@ def new_transformers_trainer(size):
     return train
 
 
-def run_transformers(size, batch, length):
+def run_transformers(size, batch, length, compiled=False):
     import torch
 
     ids, labels = (torch.from_numpy(array) for array in random_batch(batch, length))
     mask = torch.ones_like(ids)
-    train = new_transformers_trainer(size)
+    train = new_transformers_trainer(size, compiled)
     return lambda: train(ids, mask, labels), lambda: train.forward(ids, mask)
 
 
-def measure(peer, size):
-    """Print, in a child process, milliseconds of train and forward for each batch."""
-    found = {}
-    for batch, length in BATCHES[size]:
-        train, forward = globals()[f"run_{peer}"](size, batch, length)
-        found[f"{batch}x{length}"] = (timed(train), timed(forward))
-    print(json.dumps(found))
+def run_compiled(size, batch, length):
+    return run_transformers(size, batch, length, compiled=True)
+
+
+def answers(peer, size):
+    """Return a function of a question such as "train 32x16": median milliseconds of a step."""
+    made = {}
+
+    def answer(question):
+        kind, shape = question.split()
+        if shape not in made:
+            steps = globals()[f"run_{peer}"](size, *map(int, shape.split("x")))
+            made[shape] = dict(zip(("train", "forward"), steps, strict=True))
+        return turns.milliseconds(made[shape][kind])
+
+    return answer
 
 
 def main():
-    """Run the peers in turn and print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["minilm"], choices=list(SHAPES))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--child", nargs=2, metavar=("PEER", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument("--works", nargs="+", default=["train", "forward"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--serve", nargs=2, metavar=("PEER", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        return measure(*options.child)
-    print(
-        "| size, batch | " + " | ".join(f"{p} train / forward, ms" for p in PEERS) + " | ratios |"
-    )
-    print("|---" * (len(PEERS) + 2) + "|")
+    if options.serve:
+        return turns.serve(lambda: answers(*options.serve))
+    result, reached = {"machine": turns.machine()}, True
     for size in options.sizes:
-        rounds = {peer: [] for peer in PEERS}
-        for _ in range(options.rounds):
-            for peer in PEERS:
-                command = [sys.executable, "-m", "benchmarks.speed", "--child", peer, size]
-                done = subprocess.run(command, capture_output=True, check=True)
-                rounds[peer].append(json.loads(done.stdout.splitlines()[-1]))
-        for name in rounds["tfmodels"][0]:
-            medians = {
-                peer: [statistics.median(r[name][kind] for r in found) for kind in (0, 1)]
-                for peer, found in rounds.items()
-            }
-            row = [f"{medians[p][0]:.0f} / {medians[p][1]:.0f}" for p in PEERS]
-            ratios = "; ".join(
-                f"{medians[p][0] / medians['tfmodels'][0]:.2f} / "
-                f"{medians[p][1] / medians['tfmodels'][1]:.2f} times {p}"
-                for p in PEERS[1:]
-            )
-            print(f"| {size} {name} | " + " | ".join(row) + f" | {ratios} |", flush=True)
-    return None
+        processes = {peer: turns.start("benchmarks.speed", "--serve", peer, size) for peer in PEERS}
+        questions = [f"{w} {b}x{n}" for w in options.works for b, n in BATCHES[size]]
+        found = turns.rounds(processes, questions, options.rounds)
+        table = turns.print_table(f"{size}, ms", found, digits=0)
+        for peers, goal in (["kerashub"], 2.5), (["transformers", "compiled"], 2.2):
+            ratios = turns.ratios(table, ["tfmodels"], peers)
+            what = f"{size}, times faster than {' and '.join(peers)}"
+            goals = {question: r for question, r in ratios.items() if question in GOALS[size]}
+            print("\n" + what + ": " + ", ".join(f"{r} ({q})" for q, r in ratios.items()))
+            table[f"beside {peers[0]}"] = turns.print_goal(what, goals, goal)
+            reached &= table[f"beside {peers[0]}"]["reached"]
+        result[size] = table
+    print(json.dumps(result))
+    return 0 if reached else 1
 
 
 if __name__ == "__main__":

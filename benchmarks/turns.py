@@ -22,16 +22,22 @@ def installed(*modules):
 
 
 def start(module, *arguments, threads=2):
-    """Start `python -m module arguments`, which calls `serve`."""
+    """Start `python -m module arguments`, which calls `serve`, and wait until it is ready."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+    _answer(process)
+    return process
 
 
 def ask(process, question):
     """Return the answer of a program; exit if it ended."""
     print(question, file=process.stdin, flush=True)
+    return _answer(process)
+
+
+def _answer(process):
     answer = process.stdout.readline()
     if not answer:
         sys.exit(f"{' '.join(process.args[2:])} ended early")
@@ -43,6 +49,7 @@ def serve(make):
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not an answer
     answer = make()
+    print(json.dumps("ready"), file=out, flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(line.strip())), file=out, flush=True)
 

@@ -102,11 +102,7 @@ def _frozen(functions):
     )
 
     size = sum(tf.size(v).numpy() * v.dtype.size for f in functions.values() for v in f.variables)
-    if size > LARGEST_GRAPH:
-        raise InputError(
-            f"weights frozen: {size / 1e9:.1f} GB in {len(functions)} signatures, and a graph "
-            f"holds {LARGEST_GRAPH / 1e9:.1f} GB; keep them as variables"
-        )
+    check_room(size, len(functions))
 
     def named(function):
         constant = convert_variables_to_constants_v2(function, lower_control_flow=False)
@@ -126,6 +122,15 @@ def _frozen(functions):
         return tf.function(call, autograph=False).get_concrete_function(**inputs)
 
     return {name: named(function) for name, function in functions.items()}
+
+
+def check_room(size: int, signatures: int) -> None:
+    """Raise `InputError` if a graph has no room for so many bytes of constants."""
+    if size > LARGEST_GRAPH:
+        raise InputError(
+            f"weights frozen: {size / 1e9:.1f} GB in {signatures} signatures, and a graph "
+            f"holds {LARGEST_GRAPH / 1e9:.1f} GB; keep them as variables"
+        )
 
 
 def next_version(root: str | Path) -> int:

@@ -90,6 +90,7 @@ class CausalLM(LanguageTask):
     """
 
     application = "gpt"
+    generates = True
     columns = ("prompt", "response")
     text_columns = 2
     kind = "blocks"

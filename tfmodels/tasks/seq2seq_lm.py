@@ -75,6 +75,7 @@ class Seq2SeqLM(Task):
     """
 
     application = "summarization"
+    generates = True
     columns = ("text", "summary")
     text_columns = 2
     monitor = "val_rougeL"

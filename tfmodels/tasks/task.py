@@ -73,6 +73,7 @@ class Task:
 
     Attributes:
         application: name of the task in `config.json`, in exports and on the command line.
+        generates: whether the model writes texts token by token.
         columns: what a row has.
         text_columns: how many of them, from the first on, are texts.
         labelled: whether the second column is a label, by which held-out rows are stratified.
@@ -82,6 +83,7 @@ class Task:
     """
 
     application: str
+    generates = False
     columns: tuple[str, ...] = ("text", "label")
     text_columns = 1
     labelled = False
@@ -343,7 +345,8 @@ class Task:
 
         Args:
             root: directory of the versions, such as `saved_models/reviews`.
-            frozen: whether the weights become constants of the graph.
+            frozen: whether the weights become constants of the graph; in a model that generates,
+                those of its steps, where the time goes.
             card: the model's card; the version gets it without examples and pictures.
 
         Returns:
@@ -353,14 +356,14 @@ class Task:
             InputError: the model cannot be exported, or `root` cannot be written.
         """
         self._check_whole()
-        signatures = self.signatures()
-        weights = self.model.count_params() * tf.as_dtype(self.model.variable_dtype).size
-        # A step of decoding has its own copy of frozen weights, if the graph has room for it.
-        room = 2 * len(signatures) * weights <= saved_model.LARGEST_GRAPH
-        with kernels.folding(frozen and room):
+        signatures, in_steps = self.signatures(), frozen and self.generates
+        if in_steps:
+            weights = self.model.count_params() * tf.as_dtype(self.model.compute_dtype).size
+            saved_model.check_room(weights * len(signatures), len(signatures))
+        with kernels.folding(in_steps):
             return saved_model.save(
                 root, signatures, tokenizer=self.tokenizer, task=self.application, card=card,
-                frozen=frozen, **self._warmup(),
+                frozen=frozen and not in_steps, **self._warmup(),
             )  # fmt: skip
 
     def freeze(self, layers: int = 0, embeddings: bool = True) -> None:
