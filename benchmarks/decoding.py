@@ -257,7 +257,7 @@ def answers(who, folder, work, precision, threads):
 
 
 def precisions(who):
-    """Return what a program computes in; CTranslate2 has no bfloat16 on some processors, but int8."""
+    """Return what a program computes in; CTranslate2 has no bfloat16 on some processors."""
     if who != "ctranslate2":
         return PRECISIONS
     import ctranslate2

@@ -75,10 +75,10 @@ def run_tfmodels(size, batch, length):
     return keras_steps(model, inputs, labels, AdamW(5e-5, global_clipnorm=1.0))
 
 
-def run_kerashub(size, batch, length):
+def new_kerashub_classifier(size):
+    """Return a new classifier of KerasHub and its optimizer."""
     import keras
     import keras_hub
-    import numpy as np
 
     from tfmodels.training.precision import dtype_policy
 
@@ -89,13 +89,19 @@ def run_kerashub(size, batch, length):
         intermediate_dim=feedforward, dropout=0.1, max_sequence_length=512,
     )  # fmt: skip
     model = keras_hub.models.BertTextClassifier(backbone, num_classes=2, preprocessor=None)
+    return model, keras.optimizers.AdamW(5e-5, global_clipnorm=1.0)
+
+
+def run_kerashub(size, batch, length):
+    import numpy as np
+
     ids, labels = random_batch(batch, length)
     inputs = {
         "token_ids": ids.astype("int32"),
         "segment_ids": np.zeros_like(ids, "int32"),
         "padding_mask": np.ones_like(ids, "int32"),
     }
-    optimizer = keras.optimizers.AdamW(5e-5, global_clipnorm=1.0)
+    model, optimizer = new_kerashub_classifier(size)
     return keras_steps(model, inputs, labels, optimizer)
 
 
