@@ -62,7 +62,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=list(BATCHES), choices=list(BATCHES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", nargs="+", default=speed.PEERS, choices=speed.PEERS)
+    parser.add_argument("--peers", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES))
     parser.add_argument("--child", nargs=3, metavar=("PEER", "SIZE", "START"),
                         help=argparse.SUPPRESS)  # fmt: skip
     options = parser.parse_args()
