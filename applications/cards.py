@@ -36,7 +36,7 @@ def write_card(
     values = {key: public(key, value) for key, value in vars(settings).items()}
     chinese = is_chinese(rows)
     text = kind.examples[chinese]
-    data = _files(values, "train_file", "text_files", "records_dir")
+    data = _files(values, "train_file", "dataset", "text_files", "records_dir")
     held_out = _files(values, "eval_file", "eval_files")
     drawn = f"{settings.held_out:.0%} of it, drawn at random"
     drawn += ", stratified by label" if application.labelled else ""

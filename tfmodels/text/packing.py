@@ -1,8 +1,9 @@
 """Token ids as the batches that models read: `[CLS] text [SEP]`, `[CLS] text [SEP] pair [SEP]`, or
 prompts padded on the left.
 
-In: ragged ids of one text or a pair a row. Out: the batch dictionary, truncated like by Hugging Face's
-`tokenizers` and padded to the longest row. Ops only, so it runs in `tf.data` and in a SavedModel.
+In: ragged ids of one text or a pair a row. Out: the batch dictionary, truncated as by Hugging
+Face's `tokenizers` and padded to the longest row. Ops only, so it runs in `tf.data` and in a
+SavedModel.
 
 B = texts, T = tokens of a text, S, P = padded lengths.
 """
@@ -67,7 +68,8 @@ def truncated(texts: list[tf.RaggedTensor], room: int) -> list[tf.RaggedTensor]:
     """
     if len(texts) == 1:
         return [texts[0][:, :room]]
-    first, second = (ids.row_lengths() for ids in texts)  # [B]
+    first, second = (ids.row_lengths() for ids in texts)  # int64 [B]
+    room = tf.cast(room, tf.int64)
     shorter, longer = tf.minimum(first, second), tf.maximum(first, second)
     # As the reference counts: a shorter text above the room leaves the longer one as many.
     longer = tf.where(shorter > room, shorter, tf.maximum(shorter, room - shorter))
