@@ -129,6 +129,7 @@ class Classification(Application):
         "For texts like those of the training data, with their labels. A text is read up to the "
         "maximum length. A text of another kind gets an answer as well. Do not decide about people "
         "by its answers alone.",
+        ("I liked it a lot.", "我很喜欢它。"),
     )  # fmt: skip
     summary = ("examples", "accuracy", "micro_f1", "macro_f1", "jaccard", "pearson", "spearman")
 
@@ -164,11 +165,22 @@ class Classification(Application):
         name = getattr(settings, "dataset", None)
         return settings.target or (named_set(name).target if name is not None else None)
 
+    def _found(self, rows: Any) -> str:
+        """Return the kind of target that labels are plainly of; else it is a question."""
+        from tfmodels.tasks.targets import find_target
+
+        column = rows.columns[-1]
+        counts = rows.scan(column).label_counts
+        return find_target(counts, f"{rows.name}: column {column!r}")[0]
+
     def rows(self, settings: TrainOnFile) -> tuple:
         from tfmodels.data.split import split
 
         rows = self._rows_of(settings, "train", settings.train_file)
         target = self._target(settings)
+        if target is None and not rows.several:
+            # Before rows are held out: of a column of scores there is nothing to stratify by.
+            target = self._found(rows)
         if settings.eval_file is not None:
             return rows, self.open(settings, settings.eval_file)
         self.labelled = target in (None, "class") and not rows.several

@@ -37,6 +37,7 @@ class Kind(NamedTuple):
     examples: tuple[str, str]  # texts to answer, in English and in Chinese
     what: str
     use: str  # and limits
+    pairs: tuple[str, str] = ("", "")  # second texts, where pairs are answered
 
 
 class Application:

@@ -185,7 +185,8 @@ class TextClassifier(EncoderTask):
         if not deviation:
             raise InputError(f"{rows.name}: all scores are {numbers[0]:g}; give rows that differ")
         self._units, self._range = (mean, deviation), (min(numbers), max(numbers))
-        self._take_labels([SCORE])
+        if self.labels is None:  # a published head keeps its name
+            self._take_labels([SCORE])
 
     def _label_counts(self, rows: Source) -> dict[str, int]:
         """Return the number of rows of each label."""
@@ -266,10 +267,8 @@ class TextClassifier(EncoderTask):
         number = "endless" if rows.endless else self._scan(rows).rows
         limit = f"max_length {self.max_length}"
         cut = self._describe_cut(rows, self._chunks(rows), self._longer, limit)
-        labels, texts = (
-            ", ".join(self.labels[:20]),
-            "training pairs" if self.pair else "training rows",
-        )
+        labels = ", ".join(self.labels[:20])
+        texts = "training pairs" if self.pair else "training rows"
         if self.target == "class":
             return f"{number} {texts}, labels {labels}{cut}"
         if self.target == "labels":
@@ -379,12 +378,14 @@ class TextClassifier(EncoderTask):
         if thresholds not in ("each", "one"):
             raise InputError(f"thresholds {thresholds}: give each or one")
         rows = self._read(x, y)
+        if self.target == "score":
+            return {}
         logits, true = [], []
         with source_errors(rows):
             for *texts, label in self._labelled_chunks(rows):
                 logits.append(self._outputs("logits", self._joined(texts), batch_size)[0])
                 true.append(label)
-        if self.target == "score" or sum(map(len, true)) < ENOUGH:
+        if sum(map(len, true)) < ENOUGH:
             return {}
         each = {"each": thresholds == "each"} if self.target == "labels" else {}
         found = self._kind.chosen(np.concatenate(logits), np.concatenate(true), **each)
