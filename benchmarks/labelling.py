@@ -291,7 +291,48 @@ def peer(options, train, reported, chosen):
     return {"value": round(100 * best[1], 2), "seconds": seconds}
 
 
-FIGURES = {name: figure(name) for name in SETS}
+# Folders of the pair sets of `tfmodels.data.named`, and their split and vocabulary.
+PAIR_SETS = {
+    "mrpc": ("mrpc", "train", "uncased"), "stsb": ("stsb", "train", "uncased"),
+    "rte": ("rte", "train", "uncased"), "qnli": ("qnli", "validation", "uncased"),
+    "snli": ("snli", "validation", "uncased"), "sick": ("sick", "train", "uncased"),
+    "lcqmc": ("lcqmc_zh", "validation", "chinese"), "afqmc": ("afqmc_zh", "train", "chinese"),
+    "pawsx": ("pawsx_zh", "validation", "chinese"), "ocnli": ("ocnli_zh", "train", "chinese"),
+    "stsb_zh": ("stsb_zh", "train", "chinese"),
+}  # fmt: skip
+
+
+def pairs(options, work):
+    """Compare the tokens of all pairs of all pair sets with those of `tokenizers`."""
+    import tensorflow as tf
+    import tokenizers
+
+    from tfmodels.data.named import open_named
+    from tfmodels.text.batching import encode
+    from tfmodels.text.wordpiece import WordPieceTokenizer
+
+    number, differing = 0, 0
+    for name, (folder, split, kind) in PAIR_SETS.items():
+        vocabulary = str(options.data / "vocab" / f"bert-base-{kind}" / "vocab.txt")
+        tokenizer = WordPieceTokenizer.from_file(vocabulary)
+        reference = tokenizers.BertWordPieceTokenizer(vocabulary)
+        reference.enable_padding()
+        rows = [values[:2] for _, values in open_named(name, split, options.data / folder).rows()]
+        for length in (32, LONGEST):
+            reference.enable_truncation(length, strategy="longest_first")
+            for first in range(0, len(rows), 512):
+                part = rows[first : first + 512]
+                text, pair = (tf.constant([*side]) for side in zip(*part, strict=True))
+                batch = encode(tokenizer, text, length, pair)
+                sides = (batch[key].numpy().tolist() for key in ("token_ids", "segment_ids"))
+                found = zip(*sides, reference.encode_batch([*part]), strict=True)
+                for ids, segments, wanted in found:
+                    number += 1
+                    differing += (ids, segments) != (wanted.ids, wanted.type_ids)
+    return {"figure": "pairs", "pairs": number, "differing": differing, "held": not differing}
+
+
+FIGURES = {"pairs": pairs, **{name: figure(name) for name in SETS}}
 
 
 def further_flags(parser):
