@@ -18,7 +18,7 @@ from applications.settings import Settings
 from tfmodels.errors import InputError, LostWorker, first_line
 
 LOST = 75  # sysexits.h: a failure that passes; try again
-APPLICATIONS = ("sentiment", "ner", "summarization", "bert", "gpt")
+APPLICATIONS = ("classification", "sentiment", "ner", "summarization", "bert", "gpt")
 HELP = ("-h", "--help", "--help-all")
 EXTRA = ("matplotlib", "rouge_score", "safetensors", "tokenizers", "yaml")
 

@@ -35,8 +35,9 @@ def write_card(
     kind, name = application.kind, Path(settings.output_dir).name
     values = {key: public(key, value) for key, value in vars(settings).items()}
     chinese = is_chinese(rows)
-    text = kind.examples[chinese]
-    data = _files(values, "train_file", "text_files", "records_dir")
+    texts = [kind.examples[chinese], *([kind.pairs[chinese]] if getattr(task, "pair", 0) else [])]
+    in_python = [json.dumps(text, ensure_ascii=False) for text in texts]
+    data = _files(values, "train_file", "dataset", "text_files", "records_dir")
     held_out = _files(values, "eval_file", "eval_files")
     drawn = f"{settings.held_out:.0%} of it, drawn at random"
     drawn += ", stratified by label" if application.labelled else ""
@@ -55,7 +56,8 @@ def write_card(
         ended=task.history.ended, settings=json.dumps(shown, indent=2, ensure_ascii=False),
         stays=STAYS, ends=ENDS, application=application.name,
         name_in_python=json.dumps(name, ensure_ascii=False), name_in_shell=shlex.quote(name),
-        text_in_python=json.dumps(text, ensure_ascii=False), text_in_shell=shlex.quote(text),
+        text_in_python=in_python[0] if len(texts) == 1 else f"({', '.join(in_python)})",
+        text_in_shell=" --pair ".join(map(shlex.quote, texts)),
     )  # fmt: skip
     (directory / "README.md").write_text(card, encoding="utf-8")
 

@@ -37,6 +37,7 @@ class Kind(NamedTuple):
     examples: tuple[str, str]  # texts to answer, in English and in Chinese
     what: str
     use: str  # and limits
+    pairs: tuple[str, str] = ("", "")  # second texts, where pairs are answered
 
 
 class Application:
@@ -119,6 +120,22 @@ class Application:
         """Return further arguments of `fit`."""
         return {}
 
+    def fitted(self, task: "Task", held_out: Any, settings: Any) -> dict:
+        """Finish a trained task before it is measured; return what belongs into its metrics."""
+        return {}
+
+    def rows_to_measure(self, settings: Any) -> tuple:
+        """Return the rows of `evaluate`, and further arguments of the task's `evaluate`."""
+        file = getattr(settings, "eval_file", None) or settings.text_files
+        return self.open(settings, file), {}
+
+    def measured(self, metrics: dict, settings: Any) -> None:
+        """Say to people what the metrics of `evaluate` show."""
+
+    def checked(self, task: "Task", texts: list) -> list:
+        """Return the texts to answer as the task takes them."""
+        return texts
+
     def evaluate_options(self, settings: Any) -> dict:
         """Return further arguments of the task's `evaluate`."""
         return {}
@@ -175,7 +192,8 @@ class Application:
                 rows, validation_data=held_out, states=folder / "states",
                 **given(settings, FIT, RENAMED), **self.fit_options(settings, task),
             )  # fmt: skip
-            metrics = self.measure(task, held_out, settings)
+            metrics = {**self.fitted(task, held_out, settings)}
+            metrics |= self.measure(task, held_out, settings)
             with whole_directory(output_dir, "another --output_dir") as directory:
                 task.write(directory)
                 shutil.copytree(folder / "logs", directory / "logs", dirs_exist_ok=True)
@@ -209,12 +227,13 @@ class Application:
         """Measure a model; the last line printed is one JSON object; return the metrics."""
         from applications import report
 
-        rows = self.open(settings, getattr(settings, "eval_file", None) or settings.text_files)
+        rows, further = self.rows_to_measure(settings)
         task = self.load(settings)
         metrics = task.evaluate(
             rows, batch_size=settings.batch_size, mistakes=WORST_MISTAKES,
-            **self.evaluate_options(settings),
+            **self.evaluate_options(settings), **further,
         )  # fmt: skip
+        self.measured(metrics, settings)
         mistakes = metrics.pop("worst_mistakes")
         numbers = report.print_measured(metrics, mistakes)
         report_dir = getattr(settings, "report_dir", None)
@@ -228,6 +247,7 @@ class Application:
         """Answer texts: one JSON object a line."""
         chunks, task = self.texts(settings), self.load(settings)
         for texts in chunks:
+            texts = self.checked(task, texts)
             answers = task.answers(texts, settings.batch_size)
             for text, answer in zip(texts, answers, strict=True):
                 print(json.dumps(self.line(text, answer), ensure_ascii=False))

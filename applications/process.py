@@ -92,7 +92,7 @@ def training_of(settings: Training, rows: Any, held_out: Any) -> Iterator[tuple]
     """
     # Fingerprints of the data instead of their paths: files may be moved.
     data = {}
-    for part, flags in ((rows, ("train_file", "text_files", "records_dir")),
+    for part, flags in ((rows, ("train_file", "dataset", "text_files", "records_dir")),
                         (held_out, ("eval_file", "eval_files"))):  # fmt: skip
         flag = next((name for name in flags if getattr(settings, name, None) is not None), None)
         if flag is not None:

@@ -53,7 +53,8 @@ def write(
         application: `Application` that trained it.
         task, rows, settings, metrics: see `cards.write_card`.
     """
-    history, metric = task.history, next(iter(application.kind.metrics))
+    history = task.history
+    metric = (task.monitor or next(iter(application.kind.metrics))).removeprefix("val_")
     pictures = plots.draw(directory / "plots", history, metric, **application.plots(task, metrics))
     cards.write_card(directory, application, task, rows, settings, metrics, pictures)
     numbers = {key: value for key, value in metrics.items() if key not in OF_REPORTS}

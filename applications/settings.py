@@ -57,6 +57,7 @@ OF_RECORDS = ("text_column", "encoding", "delimiter", "vocabulary", "vocabulary_
 INPUTS = {
     "model_dir": "directory; give that of a model, trained here or published",
     "records_dir": "directory; give one that prepare wrote",
+    "data_dir": "directory; give that of the files of the dataset",
     "directory": "directory; give one that export wrote",
     **dict.fromkeys(("train_file", "eval_file", "input_file", "text_files", "eval_files",
                      "vocabulary"), "file; correct the path"),
@@ -132,9 +133,15 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("revision",), "there is no checkpoint"
     if given.get("records_dir") is not None:
         yield OF_RECORDS, "the records in --records_dir have their own"
+    if given.get("dataset") is not None:
+        yield (("text_column", "pair_column", "label_column", "label_separator", "column_names",
+                "group_column", "encoding", "delimiter", "missing"),
+               "the --dataset has its own columns and files")  # fmt: skip
+    elif "dataset" in given:
+        yield ("data_dir",), "it has the files of a --dataset"
     if given.get("text"):
         yield (
-            ("input_file", "encoding", "delimiter", "missing"),
+            ("input_file", "encoding", "delimiter", "missing", "pair_column"),
             "texts are given, and only these are answered",
         )
     files = _files_of(given)

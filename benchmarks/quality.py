@@ -90,6 +90,7 @@ FIGURES = {
         "BERT-mini pretrained here 5 points above random weights", "pretraining", "data", "seeds"
     ),
     "ner": command("entities", "ner", "data", "checkpoint"),
+    "labelling": command("every labelling of texts", "labelling", "data", "checkpoint"),
     "generation": command("GPT on Shakespeare and Penn Treebank", "generation", "data"),
     "summarization": command("texts written for texts", "summarization", "data", "checkpoint"),
     "chnsenticorp": chnsenticorp,

@@ -96,7 +96,7 @@ _SERIALIZABLE = {
     "models.pretrainer": "BertPretrainer",
     "models.tagger": "Tagger",
     "models.transformer": "Transformer",
-    "training.losses": "Crossentropy Accuracy MeanCrossentropy",
+    "training.losses": "Crossentropy BinaryCrossentropy SquaredError Accuracy MeanCrossentropy",
     "training.optimizer": "WarmupLinear WarmupInverseSqrt AdamW LossScale",
     "training.sequence": "SequenceLoss",
 }

@@ -33,6 +33,25 @@ def test_as_the_reference(max_length, texts):
     assert batch["padding_mask"].dtype == tf.bool
 
 
+@pytest.mark.parametrize("max_length", [5, 6, 9, 12, 40])
+def test_pairs_as_the_reference(max_length):
+    """The longest text is cut first, token by token as `tokenizers` does it, for all lengths."""
+    ids = {token: number for number, token in enumerate(TOKENIZER.vocabulary)}
+    reference = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="[UNK]"))
+    reference.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    reference.post_processor = BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
+    reference.enable_truncation(max_length, strategy="longest_first")
+    reference.enable_padding()
+    texts = [" ".join(map(str, range(n))) for n in range(14)]
+    pairs = [(one, other) for one in texts for other in reversed(texts)]
+    expected = reference.encode_batch(pairs)
+    first, second = (TOKENIZER.tokenize([*side]) for side in zip(*pairs, strict=True))
+    batch = pack(TOKENIZER, first, max_length, second)
+    np.testing.assert_array_equal(batch["token_ids"], [e.ids for e in expected])
+    np.testing.assert_array_equal(batch["segment_ids"], [e.type_ids for e in expected])
+    np.testing.assert_array_equal(batch["padding_mask"], [e.attention_mask for e in expected])
+
+
 def test_no_texts_in_a_graph():
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
     def graph(ids):
@@ -45,6 +64,8 @@ def test_no_texts_in_a_graph():
 def test_no_room():
     with pytest.raises(InputError, match="max_length=2 leaves no room.*give at least 3"):
         pack(TOKENIZER, TOKENIZER.tokenize(TEXTS), 2)
+    with pytest.raises(InputError, match="max_length=4 leaves no room.*give at least 5"):
+        pack(TOKENIZER, TOKENIZER.tokenize(TEXTS), 4, TOKENIZER.tokenize(TEXTS))
 
 
 def test_prompts_are_padded_left():

@@ -153,3 +153,21 @@ def test_a_label_counts_the_same_in_a_wide_batch(metric):
     parts.update_state(labels[:1], logits[:1])
     parts.update_state(wide, np.pad(logits[1:], [[0, 0], [0, 8], [0, 0]]))
     np.testing.assert_allclose(float(parts.result()), float(whole.result()), rtol=1e-6)
+
+
+def test_several_labels_and_scores_as_keras():
+    """The losses of rows with several labels, and with a number, equal those of Keras."""
+    from tfmodels.training.losses import BinaryCrossentropy, SquaredError
+
+    rng = np.random.default_rng(0)
+    there, logits = (rng.random((6, 4)) < 0.3).astype("float32"), rng.normal(size=(6, 4))
+    weights = rng.random(6).astype("float32")
+    for smoothing in (0.0, 0.1):
+        reference = keras.losses.BinaryCrossentropy(True, smoothing, reduction=None)
+        each = np.asarray(reference(there, logits.astype("float32")))
+        found = BinaryCrossentropy(smoothing)(there, logits, weights)
+        assert float(found) == pytest.approx((each * weights).sum() / weights.sum(), rel=1e-5)
+    true, predicted = rng.normal(size=6).astype("float32"), rng.normal(size=(6, 1))
+    for y in (true, true[:, None]):
+        error = ((predicted[:, 0] - true) ** 2).mean()
+        assert float(SquaredError()(y, predicted)) == pytest.approx(error, rel=1e-5)

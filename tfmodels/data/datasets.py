@@ -27,15 +27,17 @@ _CHUNK_CHARACTERS = 4 << 20  # a chunk of this size gets no more rows
 def chunk_dataset(
     source: Source,
     convert: Callable[[Row], tuple] = operator.attrgetter("values"),
-    types: tuple[tf.DType, ...] | None = None,
+    types: tuple[tf.DType | tf.TensorSpec, ...] | None = None,
     seed: int | None = None,
 ) -> tf.data.Dataset:
     """Return a dataset of chunks of converted rows.
 
     Args:
         source: the rows.
-        convert: function from a row to a tuple of scalars. Defaults to the values of the row.
-        types: types of the scalars. Defaults to a string for each column.
+        convert: function from a row to a tuple of scalars or lists. Defaults to the values of the
+            row.
+        types: type of each scalar, or spec of the values of a chunk `[C, ...]`. Defaults to a
+            string for each column.
         seed: None reads in the order of the source; an integer shuffles. Each pass over the
             dataset has a different order; the n-th pass has the same order in every run.
 
@@ -57,7 +59,9 @@ def chunk_dataset(
             source.failure = error  # tf.data raises an error of its own
             raise
 
-    signature = tuple(tf.TensorSpec([None], dtype) for dtype in types)
+    signature = tuple(
+        kind if isinstance(kind, tf.TensorSpec) else tf.TensorSpec([None], kind) for kind in types
+    )
     return tf.data.Dataset.from_generator(chunks, output_signature=signature)
 
 

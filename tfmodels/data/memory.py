@@ -22,10 +22,12 @@ class MemorySource(Source):
 
     Args:
         columns: the values of each column by name.
+        several: see `Source`.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence]) -> None:
+    def __init__(self, columns: Mapping[str, Sequence], several: Sequence[str] = ()) -> None:
         super().__init__("the rows", tuple(columns))
+        self.several = frozenset(several)
         lengths = {len(values) for values in columns.values()}
         if lengths == {0}:
             raise InputError("no rows; give one or more")
@@ -49,10 +51,11 @@ class DatasetSource(Source):
 
     Args:
         dataset: a dataset of texts, or of tuples of a text, a label and optionally a weight.
-        columns: names of the parts of an element; with one name only the texts are read.
+        columns: names of the parts of an element; with names of texts only these are read.
+        texts: how many of the columns, from the first on, are texts.
     """
 
-    def __init__(self, dataset: Any, columns: Sequence[str]) -> None:
+    def __init__(self, dataset: Any, columns: Sequence[str], texts: int = 1) -> None:
         import tensorflow as tf
 
         if not isinstance(dataset, tf.data.Dataset):
@@ -79,9 +82,10 @@ class DatasetSource(Source):
             )
         if not len(columns) <= len(parts) <= max(3, len(columns) + 1):
             raise InputError(f"the dataset has elements of {len(parts)} parts; {remedy}")
-        columns = (*columns, WEIGHT)[: len(parts)] if columns[1:] else columns
+        columns = (*columns, WEIGHT)[: len(parts)] if columns[texts:] else columns
         super().__init__("the dataset", columns)
         self.endless = int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
+        self._texts = texts
         self._dataset = dataset if parts[0].shape.rank else dataset.batch(256)
 
     def place(self, line: int) -> str:
@@ -92,9 +96,10 @@ class DatasetSource(Source):
         for batch in self._dataset.as_numpy_iterator():
             batch = batch if isinstance(batch, tuple) else (batch,)
             for values in zip(*(part.tolist() for part in batch[: len(self.columns)]), strict=True):
-                named = zip(values[1:], self.columns[1:], strict=True)
+                read = (check_text(value, number) for value in values[: self._texts])
+                named = zip(values[self._texts :], self.columns[self._texts :], strict=True)
                 others = (_value(value, number, column) for value, column in named)
-                yield Row(number, number, (check_text(values[0], number), *others))
+                yield Row(number, number, (*read, *others))
                 number += 1
 
     def _in_block_order(self, rng: random.Random) -> Iterator[Row]:
@@ -102,15 +107,19 @@ class DatasetSource(Source):
 
 
 def as_source(
-    x: Any, y: Any = None, sample_weight: Any = None, columns: Sequence[str] = ("text", "label")
-) -> Source:
+    x: Any, y: Any = None, sample_weight: Any = None, columns: Sequence[str] = ("text", "label"),
+    texts: int = 1, several: bool = False,
+) -> Source:  # fmt: skip
     """Return the arguments of `fit`, `evaluate` or `predict` as rows.
 
     Args:
-        x: rows of `tfmodels.data`, a list or array of texts, or a `tf.data.Dataset`.
-        y: the second column, if `x` is a list or array.
+        x: rows of `tfmodels.data`, a list or array of texts (or of pairs of texts), or a
+            `tf.data.Dataset`.
+        y: the column after the texts, if `x` is a list or array.
         sample_weight: weights of the rows, which become a column `weight`.
-        columns: names of the columns; with one name, `y` is not used.
+        columns: names of the columns; with names of texts only, `y` is not used.
+        texts: how many of the columns are texts: 2 for pairs.
+        several: whether a label may be a list of labels, or an array of 0 and 1 `[labels]`.
 
     Raises:
         InputError: an argument has another type, or a value is invalid.
@@ -123,36 +132,83 @@ def as_source(
                 raise InputError(
                     f"{argument}: {kind} are a column of {name} already; remove {argument}"
                 )
-        return _with_columns(x, columns) if isinstance(x, Source) else DatasetSource(x, columns)
+        if isinstance(x, Source):
+            return _with_columns(x, columns, texts, several)
+        return DatasetSource(x, columns, texts)
     if isinstance(x, tuple) and len(x) == 2 and not any(isinstance(part, str) for part in x):
         raise InputError("a tuple (x, y); give texts and labels as two arguments, fit(x, y)")
-    texts = as_list(x, _TEXTS)
-    values = {columns[0]: [check_text(text, number) for number, text in enumerate(texts)]}
-    if len(columns) == 1:
+    items = as_list(x, _TEXTS)
+    values = _texts_of(items, columns[:texts])
+    if len(columns) == texts:
         return MemorySource(values)
+    label = columns[texts]
     if y is None:
-        raise InputError(
-            f"{columns[1]}s are missing: give fit(texts, {columns[1]}s), or rows that have them"
-        )
-    given = {columns[1]: y, **({} if sample_weight is None else {WEIGHT: sample_weight})}
+        raise InputError(f"{label}s are missing: give fit(texts, {label}s), or rows that have them")
+    given = {label: y, **({} if sample_weight is None else {WEIGHT: sample_weight})}
+    lists = []
     for column, values_given in given.items():
         remedy = f"give a list of {column}s, one for each text"
-        items = as_list(values_given, remedy)
-        if len(items) != len(texts):
+        found = as_list(values_given, remedy)
+        if len(found) != len(items):
             name = "y" if column != WEIGHT else "sample_weight"
-            raise InputError(f"x has {len(texts)} rows and {name} {len(items)}; {remedy}")
-        values[column] = [_value(value, number, column) for number, value in enumerate(items)]
-    return MemorySource(values)
+            raise InputError(f"x has {len(items)} rows and {name} {len(found)}; {remedy}")
+        if several and column == label and found and isinstance(found[0], list | tuple):
+            values[column] = _label_lists(found, column)
+            lists.append(column)
+        else:
+            values[column] = [_value(value, number, column) for number, value in enumerate(found)]
+    return MemorySource(values, lists)
 
 
-def _with_columns(source: Source, columns: Sequence[str]) -> Source:
-    """Return the source after checking the number of its columns."""
+def _texts_of(items: list, columns: Sequence[str]) -> dict[str, list]:
+    """Return texts, or pairs of texts, as columns."""
+    if len(columns) == 1:
+        return {columns[0]: [check_text(text, number) for number, text in enumerate(items)]}
+    for number, item in enumerate(items):
+        if not isinstance(item, list | tuple) or len(item) != len(columns):
+            raise InputError(
+                f"row {number}: {item!r:.60} instead of a pair of texts; give (text, pair) for each"
+            )
+    sides = zip(*items, strict=True) if items else ([] for _ in columns)
+    return {
+        column: [check_text(text, number) for number, text in enumerate(side)]
+        for column, side in zip(columns, sides, strict=True)
+    }
+
+
+def _label_lists(items: list, column: str) -> list[tuple[str, ...]]:
+    """Return lists of labels, or of 0 and 1, as tuples of labels."""
+    for number, item in enumerate(items):
+        if not isinstance(item, list | tuple):
+            raise InputError(
+                f"row {number}: the {column} is {item!r:.60}, no list as in row 0; give a list "
+                "of labels for each text"
+            )
+    widths = {len(item) for item in items}
+    numbers = all(type(value) in (int, float, bool) for item in items for value in item)
+    if numbers and widths != {1} and len(widths) == 1 and {v for i in items for v in i} <= {0, 1}:
+        if all(sum(item) == 1 for item in items):
+            _value(items[0], 0, column)  # one-hot: refused with the remedy
+        return [tuple(str(n) for n, value in enumerate(item) if value) for item in items]
+    return [
+        tuple(canonical_label(_value(value, number, column)) for value in item)
+        for number, item in enumerate(items)
+    ]
+
+
+def _with_columns(source: Source, columns: Sequence[str], texts: int, several: bool) -> Source:
+    """Return the source after checking its columns."""
     names = source.columns
-    extra = names[len(columns) :] if columns[1:] else ()
+    extra = names[len(columns) :] if columns[texts:] else ()
     if len(names) < len(columns) or extra not in ((), (WEIGHT,)):
         raise InputError(
             f"{source.name}: opened with the columns {', '.join(names)}; open it with columns "
             f"for {' and '.join(columns)}, and optionally {WEIGHT}"
+        )
+    lists = source.several - ({names[texts]} if several and columns[texts:] else set())
+    if lists and columns[texts:]:
+        raise InputError(
+            f"{source.name}: column {min(lists)!r} has lists; give a column of single values"
         )
     return source
 

@@ -99,9 +99,11 @@ class Source:
         columns: names of the columns, in the order of a row's values.
         failure: the error that ended a dataset of this source; see `datasets.source_errors`.
         endless: whether the number of rows is infinite.
+        several: names of the columns whose values are tuples of labels, not texts.
     """
 
     endless = False
+    several: frozenset[str] = frozenset()
 
     def __init__(self, name: str, columns: Sequence[str]) -> None:
         self.name = name
@@ -187,7 +189,7 @@ class Source:
             raise InputError(
                 f"{self.place(line)}: column {column!r} does not look like labels "
                 f"({len(spellings) + 1} distinct values, here {brief.repr(label)}); "
-                "give the label column"
+                "give the label column, or --target score if these are numbers to predict"
             )
         spellings[raw] = label
         return label

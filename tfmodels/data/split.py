@@ -21,6 +21,7 @@ class Subset(Source):
     def __init__(self, source: Source, numbers: frozenset[int], inside: bool, scan: Scan) -> None:
         super().__init__(source.name, source.columns)
         self._source, self._numbers, self._inside = source, numbers, inside
+        self.several = source.several
         rows = len(numbers) if inside else scan.rows - len(numbers)
         self._scan = dataclasses.replace(scan, rows=rows, held_out=frozenset())
 

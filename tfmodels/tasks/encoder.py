@@ -76,6 +76,7 @@ class EncoderTask(Task):
     """
 
     head: type[EncoderModel]  # the Keras model of encoder and head
+    older_names: tuple[str, ...] = ()  # further names of the application in `config.json`
     labels: list[str]  # None until they are known
 
     def __init__(
@@ -127,7 +128,7 @@ class EncoderTask(Task):
         config = dataclasses.replace(read_bert_config(directory), **dropout_fields(dropout))
         if dropout is None:
             dropout = head_dropout(directory)
-        options = {**cls._options_of(directory, labels), **options}
+        options = cls._merged(cls._options_of(directory, labels), options)
         if num_classes is not None:
             options["labels"] = [str(number) for number in range(num_classes)]
         elif labels is not None:
@@ -164,7 +165,8 @@ class EncoderTask(Task):
             InputError: there is no such size, or nothing to learn from.
         """
         check_size(size)
-        tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase)
+        columns = 2 if options.get("pair") else 1
+        tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns)
         config = BertConfig.of_size(
             size, vocabulary_size=tokenizer.vocabulary_size, max_length=max(max_length, 512),
             **dropout_fields(dropout),
@@ -185,8 +187,9 @@ class EncoderTask(Task):
         """
         task = cls.from_preset(directory, dtype=dtype)
         name = saved_settings(task._preset or directory).get("application", cls.application)
-        if name != cls.application:
+        if name not in (cls.application, *cls.older_names):
             raise InputError(f"{directory}: a model of `{name}`, not of `{cls.application}`")
+        task.application = name
         if task._model is None or task._loaded.new:
             raise InputError(
                 f"{directory}: has no trained head of a {cls.__name__}; train one with "
@@ -199,13 +202,18 @@ class EncoderTask(Task):
     def _options_of(cls, directory: Path, labels: Sequence[str] | None) -> dict:
         """Return the arguments of the class that a directory names, labels included."""
         settings = saved_settings(directory)
-        if settings.get("application") != cls.application:
+        if settings.get("application") not in (cls.application, *cls.older_names):
             if labels is not None or not cls._is_published(directory):
                 return {}
             found, config = read_labels(directory), read_bert_config(directory)
             return {"labels": found, "max_length": config.max_length} if found else {}
         names = ("labels", *cls._saved_options())
         return {name: settings[name] for name in names if name in settings}
+
+    @classmethod
+    def _merged(cls, saved: dict, options: dict) -> dict:
+        """Return the arguments of a directory, with those of the caller in their place."""
+        return {**saved, **options}
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:

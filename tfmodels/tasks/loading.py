@@ -10,6 +10,7 @@ from tfmodels.tasks.task import Task
 
 # By the application that wrote the directory, or the class of `transformers`.
 TASKS = {
+    "classification": ("text_classifier", "TextClassifier"),
     "sentiment": ("text_classifier", "TextClassifier"),
     "ner": ("token_classifier", "TokenClassifier"),
     "summarization": ("seq2seq_lm", "Seq2SeqLM"),

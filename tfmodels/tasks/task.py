@@ -8,6 +8,7 @@ and signatures of Keras. What differs between tasks stands in the file of each.
 Nothing here changes the process: no seed, no dtype policy, no strategy is set.
 """
 
+import contextlib
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +77,8 @@ class Task:
         generates: whether the model writes texts token by token.
         columns: what a row has.
         text_columns: how many of them, from the first on, are texts.
-        labelled: whether the second column is a label, by which held-out rows are stratified.
+        labelled: whether the column after the texts is a label, by which held-out rows are
+            stratified.
         monitor: name in the logs of the value that decides which weights are kept.
         default_epochs: epochs of `fit` if none are given.
         history: Keras' `History` of the last `fit`, or None.
@@ -228,7 +230,7 @@ class Task:
                 print(f"{data.line}; {self.started}", file=sys.stderr)
                 if unknown := describe_unknown(self.tokenizer, self._sources[0], self.text_columns):
                     print(unknown, file=sys.stderr)
-            with source_errors(*self._sources):
+            with source_errors(*self._sources), self._training():
                 history = loop.fit(
                     self.model,
                     data.batches,
@@ -362,7 +364,7 @@ class Task:
             saved_model.check_room(weights * len(signatures), len(signatures))
         with kernels.folding(in_steps):
             return saved_model.save(
-                root, signatures, tokenizer=self.tokenizer, task=self.application, card=card,
+                root, signatures, tokenizer=self.tokenizer, task=self._contract(), card=card,
                 frozen=frozen and not in_steps, **self._warmup(),
             )  # fmt: skip
 
@@ -406,6 +408,10 @@ class Task:
         """Return the loss and the metrics of the task, as arguments of `compile`."""
         raise NotImplementedError
 
+    def _training(self) -> contextlib.AbstractContextManager:
+        """Return what to enter for the steps of a training."""
+        return contextlib.nullcontext()
+
     def _measuring(self, rows: Source, batch_size: int) -> tuple:
         """Return callbacks that put more into the logs of each evaluation."""
         return ()
@@ -426,10 +432,14 @@ class Task:
         """Return `max_length` and `max_words` of the warm-up; see `serving.saved_model.save`."""
         return {"max_length": self.max_length}
 
+    def _contract(self) -> str:
+        """Return the name in `serving.contracts` of what the signatures promise."""
+        return self.application
+
     # Shared by all tasks.
 
     def _label_column(self, rows: Source) -> str | None:
-        return rows.columns[1] if self.labelled else None
+        return rows.columns[self.text_columns] if self.labelled else None
 
     def _scan(self, rows: Source) -> Scan:
         """Return the number of rows and of each label; the rows are read for it once."""
@@ -530,12 +540,28 @@ class Task:
 
 
 def batches_by_length(texts: list, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield texts in batches of similar length, with the rows where they stand in the list."""
-    encoded = np.asarray([t.encode() if isinstance(t, str) else t for t in texts], object)
-    order = np.argsort([len(text) for text in encoded], kind="stable")
+    """Yield texts in batches of similar length, with the rows where they stand in the list.
+
+    Args:
+        texts: str, bytes, or tuples of these.
+        batch_size: texts of a batch.
+
+    Yields:
+        `(rows, batch)`: int `[B]`, and bytes `[B]`, or `[B, N]` of tuples of N texts.
+    """
+
+    def encoded(text):
+        return text.encode() if isinstance(text, str) else text
+
+    tuples = bool(texts) and isinstance(texts[0], tuple)
+    encoded_texts = np.empty((len(texts), len(texts[0])) if tuples else len(texts), object)
+    for row, text in enumerate(texts):
+        encoded_texts[row] = [*map(encoded, text)] if tuples else encoded(text)
+    sizes = [sum(map(len, text)) if tuples else len(text) for text in encoded_texts]
+    order = np.argsort(sizes, kind="stable")
     for first in range(0, len(texts), batch_size):
         rows = order[first : first + batch_size]
-        yield rows, encoded[rows]
+        yield rows, encoded_texts[rows]
 
 
 def _as_pair(data: Any) -> tuple:

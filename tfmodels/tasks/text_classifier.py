@@ -1,10 +1,13 @@
-"""`TextClassifier`: one label for a text.
+"""`TextClassifier`: one class, several labels or a score for a text or a pair of texts.
 
-In: texts with labels. Out: `{"label": "positive", "probabilities": {"negative": 0.1, ...}}`, and
-a SavedModel that answers strings with the same. Preprocessing, head, answers, in that order.
+In: texts with labels. Out: `{"label": "positive", "probabilities": {"negative": 0.1, ...}}`,
+`{"labels": [...], "probabilities": {...}}` or `{"value": 3.8}`, and a SavedModel that answers
+strings with the same. Preprocessing, head, answers, in that order; what differs between the three
+kinds of targets is in `targets.py`.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +17,61 @@ import tensorflow as tf
 
 from tfmodels.checkpoints.bert import activation_of, head_of
 from tfmodels.data.datasets import chunk_dataset, source_errors
+from tfmodels.data.labels import separated
+from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Row, Source, canonical_label
 from tfmodels.errors import InputError
-from tfmodels.metrics.classification import classification_metrics
 from tfmodels.models.classifier import Classifier
 from tfmodels.tasks.encoder import EncoderTask
-from tfmodels.tasks.signatures import BATCH, TEXT
-from tfmodels.tasks.task import batches_by_length
+from tfmodels.tasks.parts import Parts, length_groups
+from tfmodels.tasks.signatures import BATCH, PAIR, TEXT
+from tfmodels.tasks.targets import (
+    ENOUGH,
+    SCORE,
+    TARGET_OF,
+    TARGETS,
+    OneClass,
+    Score,
+    SeveralLabels,
+    count_labels,
+    find_target,
+    number_of,
+)
+from tfmodels.tasks.task import TrainingData, batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
-from tfmodels.text.packing import longer_than
+from tfmodels.text.packing import longer_than, pack
 from tfmodels.text.wordpiece import WordPieceTokenizer
-from tfmodels.training.losses import Accuracy, Crossentropy
 
 
 class TextClassifier(EncoderTask):
-    """Give each text one label.
+    """Label texts, or pairs of texts: with one class, several labels or a score.
 
     Args:
         backbone: an encoder such as `Bert`, or a `Classifier`.
         tokenizer: its `WordPieceTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
             Integer labels of rows are numbers of these.
+        target: "class", one class for each text; "labels", any number of labels; "score", a
+            number. If not given, it is found in the rows of `fit`: lists of labels, or labels
+            that are joined by a separator, are several.
+        pair: whether what is labelled is a pair of texts: `fit([(text, pair), ...], labels)`, or
+            rows whose first two columns are texts.
         pooling: "first" (BERT's pooler) or "mean" (of all tokens).
-        activation: of the head, see `Classifier`: what answers and export make of the logits.
+        activation: of the head, see `Classifier`; that of the target, if not given.
         word_dropout: share of the words that are hidden in training, others every time, in texts
             of four and more.
-        **options: see `EncoderTask`; what is beyond the `max_length` tokens of a text is cut.
+        label_separator: between several labels in one text.
+        thresholds: of several labels, the probability of each from which on a text gets it; see
+            `calibrate`.
+        out_of_scope: the label of texts of none of the other classes, for its own metrics and
+            for texts of which the model is not sure; see `calibrate`.
+        least_probability: of a class, below which a text is out of scope.
+        **options: see `EncoderTask`. What is beyond the `max_length` tokens of a row is cut, of a
+            pair from the longer text first.
 
     `fit(texts, labels)` trains on two lists, `fit(tfmodels.data.open_table("reviews.csv", "text",
     "label"))` on two columns of a file. `predict(texts)` returns for each a dict of `label` and
-    `probabilities`.
+    `probabilities`, of `labels` and `probabilities`, or of `value`.
 
     Example:
         >>> task = TextClassifier.from_preset("google-bert/bert-base-uncased")
@@ -51,24 +79,80 @@ class TextClassifier(EncoderTask):
         >>> task.predict(["what a joy"])
     """
 
-    application = "sentiment"
+    application = "classification"
+    older_names = ("sentiment",)
     labelled = True
-    monitor = "val_accuracy"
     head = Classifier
 
     def __init__(
         self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
-        labels: Sequence[str] | None = None, *, pooling: str = "mean", activation: str = "softmax",
-        word_dropout: float = 0.0, **options: Any,
+        labels: Sequence[str] | None = None, *, target: str | None = None, pair: bool = False,
+        pooling: str = "mean", activation: str | None = None, word_dropout: float = 0.0,
+        label_separator: str | None = None, thresholds: Sequence[float] | None = None,
+        out_of_scope: str | None = None, least_probability: float = 0.0, **options: Any,
     ) -> None:  # fmt: skip
         if isinstance(backbone, Classifier):
             pooling, activation = backbone.pooling, backbone.activation
             if labels is None:
                 labels = [str(number) for number in range(backbone.num_classes)]
-        self.pooling, self.activation, self.word_dropout = pooling, activation, word_dropout
+        if target not in (None, *TARGETS):
+            raise InputError(f"target {target}: give one of {', '.join(TARGETS)}")
+        self._target_given = target is not None
+        if target == "score" and labels is None:
+            labels = [SCORE]
+        if target is None and (labels is not None or activation is not None):
+            target = TARGET_OF[activation or "softmax"]
+        self.pooling, self.word_dropout, self.pair = pooling, word_dropout, pair
+        self.label_separator, self.thresholds = label_separator, thresholds
+        self.out_of_scope, self.least_probability = out_of_scope, least_probability
+        self.columns = ("text", "pair", "label") if pair else ("text", "label")
+        self.text_columns = len(self.columns) - 1
+        self._new_head, self._units = False, (0.0, 1.0)
+        self._set_target(target)
         super().__init__(backbone, tokenizer, labels, **options)
+        if pair and getattr(self.backbone.config, "num_segments", 2) < 2:
+            raise InputError("pair: the encoder has one segment; give one with num_segments=2")
+
+    def _set_target(self, target: str | None) -> None:
+        self.target = target
+        kind = TARGETS[target or "class"]
+        self.activation, self.monitor = kind.activation, kind.monitor
+        self.labelled = target in (None, "class")
 
     # Preprocessing: rows to batches.
+
+    def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> Source:
+        rows = as_source(x, y, sample_weight, self.columns, self.text_columns, several=True)
+        if self.target is None:
+            self._find_target(rows)
+        column, several = rows.columns[self.text_columns], bool(rows.several)
+        if several and self.target != "labels":
+            raise InputError(
+                f"{rows.name}: column {column!r} has lists of labels; make the task with "
+                "target='labels' (--target labels)"
+            )
+        if self.target == "labels" and not several:
+            return separated(rows, column, self.label_separator or ",")
+        return rows
+
+    def _find_target(self, rows: Source) -> None:
+        """Find in the rows of a training what texts are labelled with."""
+        target = "labels" if rows.several or self.label_separator else "class"
+        if target == "class" and not rows.endless:
+            place = f"{rows.name}: column {rows.columns[self.text_columns]!r}"
+            target, self.label_separator = find_target(self._scan(rows).label_counts, place)
+        if target != self.target:
+            self._model = None if self.target is not None else self._model
+            self.labels = None if self.target is not None else self.labels
+            self._set_target(target)
+
+    def _training_data(self, x, y, sample_weight, *others, **options) -> TrainingData:
+        # Of a checkpoint with one class a text, the rows may have another kind of target.
+        if not self._target_given and self.target == "class" and not self._labels_given:
+            rows = as_source(x, y, sample_weight, self.columns, self.text_columns, several=True)
+            self._find_target(rows)
+            x, y, sample_weight = rows, None, None
+        return super()._training_data(x, y, sample_weight, *others, **options)
 
     def _learn(self, rows: Source) -> None:
         if rows.endless:
@@ -77,82 +161,138 @@ class TextClassifier(EncoderTask):
                     "an endless dataset: give labels=[...] or num_classes= when the task is made"
                 )
             return
-        counts = self._scan(rows).label_counts
-        if len(counts) < 2 and not self._labels_given:
+        if self.target == "score":
+            self._learn_units(rows)
+            return
+        counts = self._label_counts(rows)
+        least = 1 if self.target == "labels" else 2
+        if len(counts) < least and not self._labels_given:
             raise InputError(
-                f"{rows.name}: column {rows.columns[1]!r} has one class only "
+                f"{rows.name}: column {rows.columns[self.text_columns]!r} has one class only "
                 f"({next(iter(counts), '')!r}); give rows of two or more"
             )
         self._take_labels(list(counts))
 
-    def _ids(self) -> dict[str, int]:
-        """Return the number of each label; numbers stand for themselves."""
-        ids = {canonical_label(label): number for number, label in enumerate(self.labels)}
-        return {**{str(number): number for number in range(len(ids))}, **ids}
+    def _learn_units(self, rows: Source) -> None:
+        """Take the mean and the deviation of scores from the training rows."""
+        numbers = []
+        for row in rows.stream(None):
+            try:
+                numbers.append(number_of(row.values[self.text_columns]))
+            except KeyError:
+                raise self._no_label(rows, row) from None
+        mean, deviation = float(np.mean(numbers)), float(np.std(numbers))
+        if not deviation:
+            raise InputError(f"{rows.name}: all scores are {numbers[0]:g}; give rows that differ")
+        self._units, self._range = (mean, deviation), (min(numbers), max(numbers))
+        if self.labels is None:  # a published head keeps its name
+            self._take_labels([SCORE])
+
+    def _label_counts(self, rows: Source) -> dict[str, int]:
+        """Return the number of rows of each label."""
+        if self.target == "class":
+            return self._scan(rows).label_counts
+        return count_labels(rows, self.text_columns)
+
+    def _no_label(self, rows: Source, row: Row) -> InputError:
+        """Return the error about a label that cannot be used."""
+        label, column = row.values[self.text_columns], rows.columns[self.text_columns]
+        if self.target == "score":
+            return InputError(
+                f"{rows.place(row.line)}: {label!r:.60} in column {column!r} is no number; correct "
+                "the row, or give --target class"
+            )
+        if not isinstance(label, str):
+            label = next(one for one in label if canonical_label(one) not in self._kind.ids)
+        return InputError(
+            f"{rows.place(row.line)}: unknown label {label[:60]!r} in column "
+            f"{column!r}; the labels are {', '.join(self.labels[:20])}"
+        )
 
     def _chunks(self, rows: Source, seed: int | None = None) -> tf.data.Dataset:
-        ids, weighted = self._ids(), "weight" in rows.columns
+        weighted, texts = "weight" in rows.columns, self.text_columns
         # Bounds the memory for rows of megabytes; only spaces or words of hundreds of
         # characters could make a difference. Evaluation reads all.
         longest = None if seed is None else 100 * self.max_length
 
         def convert(row: Row) -> tuple:
-            text, label, *weight = row.values
-            number = ids.get(label, ids.get(canonical_label(label)))
-            if number is None:
-                raise InputError(
-                    f"{rows.place(row.line)}: unknown label {label[:60]!r} in column "
-                    f"{rows.columns[1]!r}; the labels are {', '.join(self.labels[:20])}"
-                )
-            return text[:longest], number, *map(float, weight)
+            label, *weight = row.values[texts:]
+            try:
+                number = self._kind.number(label)  # of scores in the units of a training, in one
+            except KeyError:
+                raise self._no_label(rows, row) from None
+            return *(text[:longest] for text in row.values[:texts]), number, *map(float, weight)
 
-        types = (tf.string, tf.int32, *((tf.float32,) if weighted else ()))
-        return chunk_dataset(rows, convert, types, seed)
+        types = ((tf.string,) * texts, (self._kind.spec,), (tf.float32,) * weighted)
+        return chunk_dataset(rows, convert, sum(types, ()), seed)
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         chunks = self._chunks(rows, seed)
         number = None if rows.endless else self._scan(rows).rows
+        options = {"rows": number, "texts": self.text_columns}
         if in_order:
-            return in_order_batches(
-                chunks, self.tokenizer, batch_size, self.max_length, rows=number
-            )
+            return in_order_batches(chunks, self.tokenizer, batch_size, self.max_length, **options)
         dropout = 0.0 if seed is None else self.word_dropout
         return length_bucketed(
-            chunks, self.tokenizer, batch_size, self.max_length, seed, dropout, rows=number
+            chunks, self.tokenizer, batch_size, self.max_length, seed, dropout, **options
         )
 
     def _batches_of_texts(self, texts, batch_size):
         texts = list(texts)
-        chunks = tf.data.Dataset.from_tensor_slices((texts,)).batch(256)
+        sides = tuple(map(list, zip(*texts, strict=True))) if self.pair else (texts,)
+        chunks = tf.data.Dataset.from_tensor_slices(sides).batch(256)
         batches = in_order_batches(
-            chunks, self.tokenizer, batch_size, self.max_length, rows=len(texts)
+            chunks, self.tokenizer, batch_size, self.max_length, len(texts), self.text_columns
         )
         return batches.map(lambda batch: batch)
 
+    def _texts(self, x):
+        source = as_source(x, columns=self.columns[:-1], texts=self.text_columns)
+        with source_errors(source):
+            for row in source.stream(None):
+                yield row.values[:2] if self.pair else row.values[0]
+
     def _check(self, rows):
-        unknown = [label for label in self._scan(rows).label_counts
-                   if label not in self._ids()]  # fmt: skip
+        if self.target != "class":
+            return  # such labels are checked as they are read
+        unknown = [label for label in self._scan(rows).label_counts if label not in self._kind.ids]
         if unknown:
             raise InputError(
-                f"{rows.name}: label {unknown[0]!r} in column {rows.columns[1]!r} does not occur "
-                f"in the training rows, whose labels are {', '.join(self.labels[:20])}"
+                f"{rows.name}: label {unknown[0]!r} in column {rows.columns[self.text_columns]!r} "
+                f"does not occur in the training rows, whose labels are "
+                f"{', '.join(self.labels[:20])}"
             )
 
     def _describe(self, rows):
         number = "endless" if rows.endless else self._scan(rows).rows
         limit = f"max_length {self.max_length}"
         cut = self._describe_cut(rows, self._chunks(rows), self._longer, limit)
-        return f"{number} training rows, labels {', '.join(self.labels[:20])}{cut}"
+        labels = ", ".join(self.labels[:20])
+        texts = "training pairs" if self.pair else "training rows"
+        if self.target == "class":
+            return f"{number} {texts}, labels {labels}{cut}"
+        if self.target == "labels":
+            joined = f", separated by {self.label_separator!r}" if self.label_separator else ""
+            return f"{number} {texts}, several labels a text{joined}: {labels}{cut}"
+        low, high = self._range
+        return f"{number} {texts}, scores from {low:g} to {high:g}{cut}"
 
-    def _longer(self, text, *_):
-        return longer_than(self.max_length - 2, self.tokenizer, text)
+    def _longer(self, text, *others):
+        if not self.pair:
+            return longer_than(self.max_length - 2, self.tokenizer, text)
+        lengths = [self.tokenizer.tokenize(side).row_lengths() for side in (text, others[0])]
+        return sum(lengths) > self.max_length - 3
 
     def _class_weight(self, given):
         if given is None:
             return None
-        ids = self._ids()
+        if self.target != "class":
+            raise InputError(
+                f"class_weight: of one class a text, not of target {self.target!r}; leave it out"
+            )
+        ids = self._kind.ids
         if given == "balanced":
-            counts = self._scan(self._sources[0]).label_counts
+            counts = self._label_counts(self._sources[0])
             mean = sum(counts.values()) / len(counts)
             given = {label: mean / count for label, count in counts.items()}
         return {ids[canonical_label(str(label))]: weight for label, weight in given.items()}
@@ -164,104 +304,263 @@ class TextClassifier(EncoderTask):
             self.backbone, len(self.labels), self._dropout, self.pooling, self.activation
         )
 
+    def _make(self):
+        made = self._model is None
+        super()._make()
+        # A head that was loaded, or trained here, gives scores in their own units.
+        self._new_head = made and (self._preset is None or bool(self._loaded.new))
+        self._set_kind()
+
+    def _set_kind(self) -> None:
+        """Make the object that knows the target, from what it consists of."""
+        if self.target == "labels":
+            self._kind: Any = SeveralLabels(self.labels, self.thresholds)
+        elif self.target == "score":
+            self._kind = Score()
+        else:
+            if self.out_of_scope is not None and self.out_of_scope not in self.labels:
+                raise InputError(
+                    f"out_of_scope {self.out_of_scope}: no label of the rows; give one of "
+                    f"{', '.join(self.labels[:20])}"
+                )
+            self._kind = OneClass(self.labels, self.out_of_scope, self.least_probability)
+
     def _objective(self):
-        return {"loss": Crossentropy(self._label_smoothing), "metrics": [Accuracy()]}
+        return self._kind.objective(self._label_smoothing)
+
+    @contextlib.contextmanager
+    def _training(self) -> Iterator[None]:
+        """Train on scores in units of their deviation from the mean, whatever their size."""
+        if self.target != "score":
+            yield
+            self._new_head = False
+            return
+        mean, deviation = self._units
+        if not self._new_head:
+            self._scale_head(1 / deviation, -mean / deviation)
+        self._kind = Score(mean, deviation)
+        try:
+            yield
+        finally:
+            self._scale_head(deviation, mean)
+            self._new_head = False
+            self._set_kind()
+
+    def _scale_head(self, factor: float, shift: float = 0.0) -> None:
+        """Multiply the logits by a factor and add a number to them."""
+        logits = self.model.head.logits
+        logits.kernel.assign(logits.kernel * factor)
+        logits.bias.assign(logits.bias * factor + shift)
+
+    def calibrate(
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, thresholds: str = "each"
+    ) -> dict:
+        """Choose on held-out rows what makes of outputs answers; it is saved and exported.
+
+        Of one class: the temperature of the softmax, which is multiplied into the head, so that
+        probabilities are as often right as they say; and, with `out_of_scope`, the probability
+        below which a text is out of scope. Of several labels: their thresholds. Metrics should
+        not be measured on the same rows.
+
+        Args:
+            x: as of `fit`.
+            y: as of `fit`.
+            batch_size: texts of a step.
+            thresholds: "each" label has its own, or "one" for all.
+
+        Returns:
+            dict of what was chosen: `temperature`, `least_probability`, `thresholds`; empty for
+            a score, and with fewer than 100 rows, which are too few.
+
+        Raises:
+            InputError: the data cannot be read or used.
+        """
+        if thresholds not in ("each", "one"):
+            raise InputError(f"thresholds {thresholds}: give each or one")
+        rows = self._read(x, y)
+        if self.target == "score":
+            return {}
+        logits, true = [], []
+        with source_errors(rows):
+            for *texts, label in self._labelled_chunks(rows):
+                logits.append(self._outputs("logits", self._joined(texts), batch_size)[0])
+                true.append(label)
+        if sum(map(len, true)) < ENOUGH:
+            return {}
+        each = {"each": thresholds == "each"} if self.target == "labels" else {}
+        found = self._kind.chosen(np.concatenate(logits), np.concatenate(true), **each)
+        if "temperature" in found:
+            self._scale_head(1 / found["temperature"])
+        self.thresholds = found.get("thresholds", self.thresholds)
+        self.least_probability = found.get("least_probability", self.least_probability)
+        self._set_kind()
+        return found
 
     # Answers.
 
     def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
-        return [
-            {
-                "label": self.labels[int(row.argmax())],
-                "probabilities": {
-                    label: round(float(p), 6) for label, p in zip(self.labels, row, strict=True)
-                },
-            }
-            for row in self.probabilities(texts, batch_size)
-        ]
+        return [self._kind.answer(row) for row in self.probabilities(texts, batch_size)]
 
     def probabilities(self, texts: list, batch_size: int = 32) -> np.ndarray:
-        """Return float32 `[C, classes]` for a list of str or bytes, in their order."""
-        answer = self._function("answer", self._answer)
-        result = np.zeros((len(texts), len(self.labels)), "float32")
+        """Return float32 `[C, classes]` for C str or bytes, or pairs of these, in their order.
+
+        Of a score it is the value: `[C, 1]`.
+        """
+        return self._outputs("answer", texts, batch_size)[0]
+
+    def _outputs(self, name: str, texts: list, batch_size: int) -> list[np.ndarray]:
+        """Return the outputs of one of the functions below for texts, in their order."""
+        function = self._function(name, getattr(self, f"_{name}"))
+        result: list[np.ndarray] = []
         for rows, part in batches_by_length(texts, batch_size):
-            result[rows] = answer(part).numpy()
-        return result
+            outputs = function(*(part.T if self.pair else (part,)))
+            for place, output in enumerate(outputs):
+                values = output.numpy()
+                if len(result) == place:
+                    result.append(np.zeros((len(texts), *values.shape[1:]), values.dtype))
+                result[place][rows] = values
+        return result or [np.zeros((0, len(self.labels)), "float32")]
+
+    def _of_texts(self, compute):
+        """Return a traced function of texts, or of texts and pairs."""
+        specs = list((PAIR if self.pair else TEXT).values())
+        return tf.function(compute, input_signature=specs, autograph=False)
 
     def _answer(self):
-        @tf.function(input_signature=list(TEXT.values()), autograph=False)
-        def answer(text):
-            return self._probabilities(encode(self.tokenizer, text, self.max_length))
+        def answer(*texts):
+            return (self._probabilities(encode(self.tokenizer, *_around(texts, self.max_length))),)
 
-        return answer
+        return self._of_texts(answer)
+
+    def _logits(self):
+        def logits(*texts):
+            batch = encode(self.tokenizer, *_around(texts, self.max_length))
+            return (tf.cast(self.model(batch, training=False), tf.float32),)
+
+        return self._of_texts(logits)
+
+    def _measured(self):
+        """Return a function that gives outputs, number of tokens and number of unknown ones."""
+
+        def measured(*texts):
+            ids = [self.tokenizer.tokenize(text) for text in texts]
+            batch = pack(self.tokenizer, *_around(ids, self.max_length))
+            unknown = [
+                tf.reduce_sum(tf.cast(side == self.tokenizer.unk_id, tf.int64), 1) for side in ids
+            ]
+            lengths = sum(side.row_lengths() for side in ids)
+            return self._probabilities(batch), lengths, sum(unknown)
+
+        return self._of_texts(measured)
 
     def _probabilities(self, batch):
         return self.model.probabilities(self.model(batch, training=False))
 
+    def _joined(self, columns):
+        """Return columns of texts as a list of texts, or of pairs."""
+        return list(zip(*columns, strict=True)) if self.pair else list(columns[0])
+
+    def _labelled_chunks(self, rows):
+        """Yield `(text, [pair,] label)`, arrays of C rows each, in their order."""
+        for values in self._chunks(rows).as_numpy_iterator():
+            yield values[: self.text_columns + 1]
+
     def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
-    ) -> dict:
-        """Measure: `accuracy`, `macro_f1` and, by class, precision, recall and F1.
+        self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0,
+        groups: Sequence[str] | None = None,
+    ) -> dict:  # fmt: skip
+        """Measure the model on labelled texts.
 
         Args, errors: as of `Task.evaluate`.
+            groups: the name of the group of each row, to measure side by side.
 
         Returns:
-            dict; see `classification_metrics`. `truncated`: texts of which the beginning was read.
-            With `mistakes` also `confusion`, the matrix as
-            lists (rows: true classes), and `worst_mistakes`, the surest wrong answers.
+            dict; see `ClassOutcomes`, `LabelOutcomes` or `ScoreOutcomes` for the metrics of the
+            target. `truncated`: rows of which the beginning was read; `unknown_tokens`: the share
+            of [UNK]; `by_length`, and with `groups` `by_group`: the main metrics of parts of the
+            rows. With `mistakes` also `worst_mistakes`, the surest wrong answers, and of one class
+            `confusion`, the matrix as lists (rows: true classes).
         """
         rows = self._read(x, y)
         if self._model is None:
             self._learn(rows)
-        confusion = np.zeros((len(self.labels), len(self.labels)), int)
-        worst = []
+        total, parts = self._kind.outcomes(), Parts(self._kind)
+        worst: list = []
+        tokens = unknown = cut = number = 0
+        special = 1 + self.text_columns
         with source_errors(rows):
-            for text, label, *_ in self._chunks(rows).as_numpy_iterator():
-                probabilities = self.probabilities(text, batch_size)
-                predicted = probabilities.argmax(-1)
-                np.add.at(confusion, (label, predicted), 1)
-                for i in np.flatnonzero(label != predicted):
-                    p, shown = probabilities[i, label[i]], text[i].decode("utf-8", "replace")[:500]
-                    worst.append((float(p), int(label[i]), int(predicted[i]), shown))
-                worst = sorted(worst)[:mistakes]
-        metrics = classification_metrics(confusion, self.labels)
-        metrics["truncated"] = self._truncated(rows, self._chunks(rows), self._longer)
+            for *columns, label in self._labelled_chunks(rows):
+                texts = self._joined(columns)
+                outputs, lengths, unknowns = self._outputs("measured", texts, batch_size)
+                self._kind.add(total, label, outputs)
+                parts.add("by_length", length_groups(lengths), label, outputs)
+                if groups is not None:
+                    of_rows = groups[number : number + len(texts)]
+                    parts.add("by_group", of_rows, label, outputs)
+                tokens, unknown = tokens + int(lengths.sum()), unknown + int(unknowns.sum())
+                cut += int((lengths > self.max_length - special).sum())
+                number += len(texts)
+                if mistakes:
+                    found = self._mistakes(texts, label, outputs)
+                    worst = sorted([*worst, *found], key=lambda item: item[0])[:mistakes]
+        metrics = total.result()
+        metrics |= {"truncated": cut, "unknown_tokens": unknown / max(tokens, 1)}
+        metrics |= parts.results()
         if mistakes:
-            metrics["confusion"] = confusion.tolist()
-            metrics["worst_mistakes"] = [
-                {"text": text, "true": self.labels[true], "predicted": self.labels[wrong],
-                 "probability": p}
-                for p, true, wrong, text in worst
-            ]  # fmt: skip
+            if self.target == "class":
+                metrics["confusion"] = total.confusion.tolist()
+            metrics["worst_mistakes"] = [mistake for _, mistake in worst]
         return metrics
+
+    def _mistakes(self, texts, labels, outputs):
+        """Yield `(rank, mistake)` of the texts that are answered wrongly."""
+        for text, true, output in zip(texts, labels, outputs, strict=True):
+            mistake = self._kind.mistake(true, output)
+            if mistake is not None:
+                sides = text if self.pair else (text,)
+                shown = (side.decode("utf-8", "replace")[:500] for side in sides)
+                named = dict(zip(self.columns, shown, strict=False))
+                yield mistake[0], {**named, **mistake[1]}
 
     def signatures(self) -> dict:
         """Return the signatures of a classifier.
 
-        `serving_default` on `text` string `[B]`; `token_ids` on `token_ids`, `segment_ids` int32
-        `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label` string `[B]` and
-        `probabilities` float32 `[B, C]`.
+        `serving_default` on `text`, and of pairs `pair`, string `[B]`; `token_ids` on `token_ids`,
+        `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label` string
+        `[B]` and `probabilities` float32 `[B, C]`; or `labels` string `[B, N]`, those of a row
+        first and then "", and `probabilities`; or `value` float32 `[B]`.
         """
-        labels = tf.constant(self.labels)
 
-        def classify(batch):
-            probabilities = self._probabilities(batch)  # [B, C]
-            label = tf.gather(labels, tf.argmax(probabilities, -1))
-            return {"label": label, "probabilities": probabilities}
-
-        def from_text(text):
-            return classify(encode(self.tokenizer, text, self.max_length))
+        def from_text(text, pair=None):
+            return self._kind.served(
+                self._probabilities(encode(self.tokenizer, text, self.max_length, pair))
+            )
 
         def from_ids(**batch):
-            return classify(batch)
+            return self._kind.served(self._probabilities(batch))
 
-        return {"serving_default": (from_text, TEXT), "token_ids": (from_ids, BATCH)}
+        texts = PAIR if self.pair else TEXT
+        return {"serving_default": (from_text, texts), "token_ids": (from_ids, BATCH)}
+
+    def _contract(self):
+        name = self.application if self.target == "class" else str(self.target)
+        return f"{name} of pairs" if self.pair else name
 
     # What stays with a saved task.
 
     @classmethod
     def _saved_options(cls) -> tuple[str, ...]:
-        return ("max_length", "pooling", "activation")
+        return ("max_length", "pooling", "activation", "target", "pair", "label_separator",
+                "thresholds", "out_of_scope", "least_probability")  # fmt: skip
+
+    @classmethod
+    def _merged(cls, saved: dict, options: dict) -> dict:
+        target = saved.pop("target", TARGET_OF[saved.get("activation", "softmax")])
+        if "labels" in saved and options.get("target", target) not in (None, target):
+            # The head is of another target.
+            kept = ("max_length", "pooling", "pair")
+            saved = {name: value for name, value in saved.items() if name in kept}
+        return {**saved, **options}
 
     @classmethod
     def _is_published(cls, directory: Path) -> bool:
@@ -274,3 +573,9 @@ class TextClassifier(EncoderTask):
             options["pooling"] = head_of(directory)
             options["activation"] = activation_of(directory)
         return options
+
+
+def _around(texts, max_length):
+    """Return the arguments of `encode` and `pack` behind the tokenizer."""
+    text, *pair = texts
+    return text, max_length, *pair

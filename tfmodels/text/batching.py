@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.packing import pack
+from tfmodels.text.packing import pack, truncated
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 # Number of batches that are sorted by length together. More make batches more even and the order
@@ -29,16 +29,19 @@ MIN_STEP = 4
 MIN_WORDS = 4
 
 
-def encode(tokenizer: WordPieceTokenizer, text: tf.Tensor, max_length: int) -> dict[str, tf.Tensor]:
-    """Return texts, string `[B]`, as the batch of an encoder; see `pack`."""
-    return pack(tokenizer, tokenizer.tokenize(text), max_length)
+def encode(
+    tokenizer: WordPieceTokenizer, text: tf.Tensor, max_length: int, pair: tf.Tensor | None = None
+) -> dict[str, tf.Tensor]:
+    """Return texts, string `[B]`, or pairs of them, as the batch of an encoder; see `pack`."""
+    pair_ids = None if pair is None else tokenizer.tokenize(pair)
+    return pack(tokenizer, tokenizer.tokenize(text), max_length, pair_ids)
 
 
 def length_bucketed(
     chunks: tf.data.Dataset, tokenizer: WordPieceTokenizer, batch_size: int, max_length: int,
-    seed: int | None = None, word_dropout: float = 0.0, rows: int | None = None,
+    seed: int | None = None, word_dropout: float = 0.0, rows: int | None = None, texts: int = 1,
 ) -> tf.data.Dataset:  # fmt: skip
-    """Return batches of texts of similar length.
+    """Return batches of texts, or pairs of texts, of similar length.
 
     Rows are taken in their order, `WINDOW` batches at a time, sorted by length there
     and cut into batches, so every row is used once and every batch but the last is
@@ -56,6 +59,7 @@ def length_bucketed(
             and a vocabulary with `[MASK]`.
         rows: number of rows, which Keras needs to know the length of the dataset; if not given,
             `chunks` of a known number are counted.
+        texts: 2 if the first two parts of a row are the texts of a pair.
 
     Returns:
         dataset of `(batch dict, *others)`; see `encode` for the dict.
@@ -66,11 +70,15 @@ def length_bucketed(
     if word_dropout and tokenizer.mask_id is None:
         raise InputError(f"word_dropout {word_dropout}: the vocabulary has no [MASK]; use 0")
 
-    def tokenized(text, *others):
-        return (tokenizer.tokenize(text)[:, : max_length - 2], *others)
+    def tokenized(*row):
+        ids = [tokenizer.tokenize(text) for text in row[:texts]]
+        return (*truncated(ids, max_length - 1 - texts), *row[texts:])
 
-    def packed_row(ids, *others):
-        return (packed_to_few_lengths(tokenizer, ids, max_length), *others)
+    def packed_row(*row):
+        return (packed_to_few_lengths(tokenizer, row[0], max_length, *row[1:texts]), *row[texts:])
+
+    def shortest_first(*row):
+        return tf.argsort(sum(ids.row_lengths() for ids in row[:texts]), stable=True)
 
     def with_words_dropped(number, row):
         batch, *others = row
@@ -83,7 +91,8 @@ def length_bucketed(
         return ({**batch, "token_ids": ids}, *others)
 
     rows = number_of_rows(chunks) if rows is None else rows
-    batches = by_length(mapped(chunks, tokenized).unbatch(), batch_size, seed, rows)
+    examples = mapped(chunks, tokenized).unbatch()
+    batches = by_length(examples, batch_size, seed, rows, shortest_first)
     batches = mapped(batches, packed_row)
     if word_dropout:
         # Each pass has its own numbers, which follow from the seed.
@@ -94,7 +103,7 @@ def length_bucketed(
 
 def in_order_batches(
     chunks: tf.data.Dataset, tokenizer: WordPieceTokenizer, batch_size: int, max_length: int,
-    rows: int | None = None,
+    rows: int | None = None, texts: int = 1,
 ) -> tf.data.Dataset:  # fmt: skip
     """Return batches of texts in their order, each padded to its longest: for predictions.
 
@@ -102,7 +111,8 @@ def in_order_batches(
     """
 
     def encoded(text, *others):
-        return (encode(tokenizer, text, max_length), *others)
+        pair, others = others[: texts - 1], others[texts - 1 :]
+        return (encode(tokenizer, text, max_length, *pair), *others)
 
     rows = number_of_rows(chunks) if rows is None else rows
     return of_length(mapped(chunks.unbatch().batch(batch_size), encoded), rows, batch_size)
@@ -164,10 +174,11 @@ def no_autograph(function: Callable) -> Callable:
 
 
 def packed_to_few_lengths(
-    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, max_length: int
-) -> dict[str, tf.Tensor]:
+    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, max_length: int,
+    pair_ids: tf.RaggedTensor | None = None,
+) -> dict[str, tf.Tensor]:  # fmt: skip
     """Return `pack`, padded up to the next of the few lengths that batches have."""
-    batch = pack(tokenizer, ids, max_length)
+    batch = pack(tokenizer, ids, max_length, pair_ids)
     length = tf.shape(batch["token_ids"])[1]
     missing = tf.minimum(rounded_up(length), max_length) - length
     for name, filler in (("token_ids", tokenizer.pad_id), ("segment_ids", 0)):

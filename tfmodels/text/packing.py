@@ -1,7 +1,9 @@
-"""Token ids as the batches that models read: `[CLS] text [SEP]`, or prompts padded on the left.
+"""Token ids as the batches that models read: `[CLS] text [SEP]`, `[CLS] text [SEP] pair [SEP]`, or
+prompts padded on the left.
 
-In: ragged ids of one text a row. Out: the batch dictionary, truncated like by Hugging Face's
-`tokenizers` and padded to the longest row. Ops only, so it runs in `tf.data` and in a SavedModel.
+In: ragged ids of one text or a pair a row. Out: the batch dictionary, truncated as by Hugging
+Face's `tokenizers` and padded to the longest row. Ops only, so it runs in `tf.data` and in a
+SavedModel.
 
 B = texts, T = tokens of a text, S, P = padded lengths.
 """
@@ -16,29 +18,34 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
 def pack(
-    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, max_length: int
-) -> dict[str, tf.Tensor]:
+    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, max_length: int,
+    pair_ids: tf.RaggedTensor | None = None,
+) -> dict[str, tf.Tensor]:  # fmt: skip
     """Return texts with their special tokens, truncated and padded.
 
     Args:
         tokenizer: a `WordPieceTokenizer`.
         ids: int32 `[B, (T)]`, of its `tokenize`.
-        max_length: maximum number of tokens of a text, with the special ones; the rest is cut.
+        max_length: maximum number of tokens of a row, with the special ones; the rest is cut, see
+            `truncated`.
+        pair_ids: int32 `[B, (T)]`, of the second texts of pairs.
 
     Returns:
-        dict of `token_ids`, `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`
-        (True: a token).
+        dict of `token_ids`, `segment_ids` int32 `[B, S]` (1: of a second text) and `padding_mask`
+        bool `[B, S]` (True: a token).
 
     Raises:
         InputError: `max_length` leaves no room for text.
     """
-    if max_length < 3:
+    texts = [ids] if pair_ids is None else [ids, pair_ids]
+    room = max_length - 1 - len(texts)
+    if room < len(texts):
         raise InputError(
             f"pack: max_length={max_length} leaves no room for text beside the special tokens; "
-            "give at least 3"
+            f"give at least {1 + 2 * len(texts)}"
         )
     token_ids, segment_ids = tf_text.combine_segments(
-        [ids[:, : max_length - 2]], tokenizer.cls_id, tokenizer.sep_id
+        truncated(texts, room), tokenizer.cls_id, tokenizer.sep_id
     )  # [B, (S)]
     length = tf.maximum(token_ids.bounding_shape(axis=1), 1)
     shape = tf.stack([-1, tf.cast(length, tf.int64)])
@@ -47,6 +54,42 @@ def pack(
         "segment_ids": segment_ids.to_tensor(0, shape=shape),
         "padding_mask": tf.sequence_mask(token_ids.row_lengths(), length),
     }
+
+
+def truncated(texts: list[tf.RaggedTensor], room: int) -> list[tf.RaggedTensor]:
+    """Return one text or a pair cut at the end, so that together they have at most `room` tokens.
+
+    Of a pair the longer text is cut first; where both are longer than half of the room, they get
+    half each and the longer one the odd token, as by `longest_first` of `tokenizers`.
+
+    Args:
+        texts: one or two of int32 `[B, (T)]`.
+        room: maximum number of tokens.
+    """
+    if len(texts) == 1:
+        return [texts[0][:, :room]]
+    first, second = (ids.row_lengths() for ids in texts)  # int64 [B]
+    room = tf.cast(room, tf.int64)
+    shorter, longer = tf.minimum(first, second), tf.maximum(first, second)
+    # As the reference counts: a shorter text above the room leaves the longer one as many.
+    longer = tf.where(shorter > room, shorter, tf.maximum(shorter, room - shorter))
+    both = shorter + longer > room
+    shorter = tf.where(both, room // 2, shorter)
+    longer = tf.where(both, room // 2 + room % 2, longer)
+    swapped = first > second
+    keep = tf.where(swapped, longer, shorter), tf.where(swapped, shorter, longer)
+    whole = first + second <= room
+    return [
+        _beginning(ids, tf.where(whole, ids.row_lengths(), number))
+        for ids, number in zip(texts, keep, strict=True)
+    ]
+
+
+def _beginning(ids, number):
+    """Return the first tokens of each row, `number` int64 `[B]` of them at most."""
+    places = tf.ragged.range(tf.minimum(ids.row_lengths(), number))
+    starts = tf.cast(ids.row_starts(), places.dtype)
+    return tf.gather(ids.flat_values, places + starts[:, None])
 
 
 def longer_than(room: int, tokenizer: Any, text: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,5 @@
-"""The one loss and its metrics: cross-entropy over the labels that count.
+"""The losses and their metrics: cross-entropy over the labels that count, and those of texts with
+several labels or a number.
 
 In: int labels `[...]`, where a negative one (`IGNORED`) does not count, and float logits
 `[..., C]`. Out: means over the labels that count, of the whole global batch or of all
@@ -84,6 +85,75 @@ class _LabelMean(keras.metrics.Mean):
         # wide batch counts less.
         weights = label_weights(labels, sample_weight)
         super().update_state(ops.reshape(values, (-1,)), ops.reshape(weights, (-1,)))
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class BinaryCrossentropy(keras.losses.Loss):
+    """The mean cross-entropy of independent labels, each there or not, of all replicas together.
+
+    Args:
+        label_smoothing: share by which 0 and 1 move towards 0.5.
+
+    Call arguments:
+        y_true: 0 or 1, `[B, C]`.
+        y_pred: float `[B, C]`, logits.
+        sample_weight: float `[B]`.
+
+    Call returns:
+        float32 scalar: the mean over the rows of the mean over the labels.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "binary_crossentropy") -> None:
+        super().__init__(name=name, reduction=None)
+        self.label_smoothing = label_smoothing
+
+    def __call__(
+        self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
+    ) -> KerasTensor:
+        logits, there = ops.cast(y_pred, "float32"), ops.cast(y_true, "float32")
+        there = there * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        losses = ops.softplus(logits) - there * logits  # [B, C]
+        return row_mean(self, ops.mean(losses, -1), sample_weight)
+
+    def get_config(self) -> dict:
+        return {"label_smoothing": self.label_smoothing, "name": self.name}
+
+
+@keras.saving.register_keras_serializable("tfmodels")
+class SquaredError(keras.losses.Loss):
+    """The mean squared error of one number a row, of all replicas together.
+
+    Call arguments:
+        y_true: float `[B]` or `[B, 1]`.
+        y_pred: float `[B, 1]`.
+        sample_weight: float `[B]`.
+
+    Call returns:
+        float32 scalar.
+    """
+
+    def __init__(self, name: str = "squared_error") -> None:
+        super().__init__(name=name, reduction=None)
+
+    def __call__(
+        self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: KerasTensor | None = None
+    ) -> KerasTensor:
+        error = ops.cast(ops.reshape(y_pred, (-1,)), "float32")
+        error = error - ops.cast(ops.reshape(y_true, (-1,)), "float32")
+        return row_mean(self, ops.square(error), sample_weight)
+
+    def get_config(self) -> dict:
+        return {"name": self.name}
+
+
+def row_mean(
+    loss: keras.losses.Loss, losses: KerasTensor, sample_weight: KerasTensor | None
+) -> KerasTensor:
+    """Return `global_mean` of the losses of rows, float32 `[B]`, with the weights of the rows."""
+    weights = ops.ones_like(losses)
+    if sample_weight is not None:
+        weights = ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
+    return global_mean(loss, ops.sum(losses * weights), ops.sum(weights))
 
 
 @keras.saving.register_keras_serializable("tfmodels")
