@@ -60,8 +60,8 @@ class Bert(ConfigModel):
 
     Call arguments:
         batch: dict with `token_ids` int `[B, S]`, and optionally `segment_ids` int
-            `[B, S]` (defaults to all 0) and `padding_mask` bool `[B, S]` (defaults to all
-            `True`). If a row holds several sequences, `sequence_ids` int `[B, S]` says to
+            `[B, S]` (defaults to all 0), `padding_mask` bool `[B, S]` (defaults to all
+            `True`) and `token_embeddings`, see `Embeddings`. If a row holds several sequences, `sequence_ids` int `[B, S]` says to
             which one a token belongs, from 1 on, and 0 at padding, in place of the mask:
             a token attends to its own sequence only, whose positions start at 0.
         training: bool.
@@ -120,7 +120,10 @@ class Bert(ConfigModel):
             mask = sequence_attention_mask(sequence_ids)
             positions = sequence_positions(mask)
         ids, segment_ids = batch["token_ids"], batch.get("segment_ids")
-        x = self.embeddings(ids, segment_ids, position_ids=positions, training=training)
+        x = self.embeddings(
+            ids, segment_ids, position_ids=positions,
+            token_embeddings=batch.get("token_embeddings"), training=training,
+        )  # fmt: skip
         return x, mask
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:

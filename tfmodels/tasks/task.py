@@ -498,10 +498,18 @@ class Task:
     def _default_rate(self) -> float:
         return RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
 
-    def _compile_for(self, total_steps: int) -> float:
-        """Compile the model for a number of steps; return the maximum learning rate."""
+    def _compile_for(
+        self, total_steps: int, model: keras.Model | None = None, objective: dict | None = None
+    ) -> float:
+        """Compile a model for a number of steps; return the maximum learning rate.
+
+        Args:
+            total_steps: of the training.
+            model: that of the task, if not given.
+            objective: see `_objective`; that of the task, if not given.
+        """
         recipe, arguments = dict(self._recipe), dict(self._compiling)
-        objective = self._objective()
+        model, objective = model or self.model, objective or self._objective()
         for name in ("loss", "metrics"):
             if arguments[name] == "auto":
                 arguments[name] = objective[name]
@@ -513,11 +521,11 @@ class Task:
                 total_steps,
                 learning_rate=rate,
                 layers=self._layers(),
-                float16=self.model.dtype_policy.compute_dtype == "float16",
+                float16=model.dtype_policy.compute_dtype == "float16",
                 **recipe,
             )
-        self.model.rematerialize(self._remat)
-        self.model.compile(**arguments)
+        model.rematerialize(self._remat)
+        model.compile(**arguments)
         self._functions.clear()
         return rate
 
