@@ -63,7 +63,8 @@ class Bert(ConfigModel):
             `[B, S]` (defaults to all 0), `padding_mask` bool `[B, S]` (defaults to all
             `True`) and `token_embeddings`, see `Embeddings`. If a row holds several
             sequences, `sequence_ids` int `[B, S]` says to which one a token belongs, from 1
-            on, and 0 at padding, in place of the mask: a token attends to its own sequence only, whose positions start at 0.
+            on, and 0 at padding, in place of the mask: a token attends to its own sequence
+            only, whose positions start at 0.
         training: bool.
 
     Call returns:
