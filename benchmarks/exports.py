@@ -55,7 +55,7 @@ def batch_of(batch, length):
     return ids, mask
 
 
-def write_models(folder, size):
+def write_models(folder, size, names):
     """Write the checkpoint, our exports and the ONNX files."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
@@ -64,10 +64,10 @@ def write_models(folder, size):
 
     layers, hidden, heads, feedforward = SHAPES[size]
     torch.manual_seed(0)
-    names = {0: "negative", 1: "positive"}
+    labels = {0: "negative", 1: "positive"}
     model = BertForSequenceClassification(
         BertConfig(
-            vocab_size=VOCABULARY, num_hidden_layers=layers, hidden_size=hidden, id2label=names,
+            vocab_size=VOCABULARY, num_hidden_layers=layers, hidden_size=hidden, id2label=labels,
             num_attention_heads=heads, intermediate_size=feedforward, initializer_range=0.05,
         )
     ).eval()  # fmt: skip
@@ -82,10 +82,11 @@ def write_models(folder, size):
     (folder / "model" / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True})
     )
-    for precision in ("float32", "bfloat16"):
+    forms = {name.removeprefix("tfmodels ").split(",")[0] for name in names if "tfmodels" in name}
+    for form in sorted(forms):
+        precision, _, frozen = form.partition(" ")
         task = TextClassifier.load(folder / "model", dtype=precision)
-        for frozen in (False, True):
-            task.export(folder / f"{precision}{' frozen' * frozen}", frozen=frozen)
+        task.export(folder / form, frozen=bool(frozen))
     if importlib.util.find_spec("onnxruntime"):
         _write_onnx(model, folder)
 
@@ -221,7 +222,7 @@ def optimized_nodes(folder, precision):
     return dict(nodes.most_common())
 
 
-def measure(folder, rounds, threads, only):
+def measure(folder, rounds, threads, names):
     """Return milliseconds of each round by shape and runner."""
     expect = run_torch(folder, "float32", threads)
     for shape in BATCHES:
@@ -230,8 +231,7 @@ def measure(folder, rounds, threads, only):
         name: turns.start(
             "benchmarks.exports", "--serve", name, folder, "--threads", threads, threads=threads
         )
-        for name, (module, _) in RUNNERS.items()
-        if turns.installed(module) and any(part in name for part in only)
+        for name in names
     }
     return turns.rounds(processes, [f"{b}x{n}" for b, n in BATCHES], rounds)
 
@@ -249,18 +249,23 @@ def main():
     if options.serve:
         name, folder = options.serve
         return turns.serve(lambda: answers(name, Path(folder), options.threads))
+    names = [
+        name
+        for name, (module, _) in RUNNERS.items()
+        if turns.installed(module) and any(part in name for part in options.only)
+    ]
     result: dict = {} if options.nodes else {"machine": turns.machine(options.threads)}
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_models(folder, size)
+            write_models(folder, size, names)
             if options.nodes:
                 for precision in ("float32", "bfloat16", "bfloat16 frozen"):
                     nodes = optimized_nodes(folder, precision)
                     print(json.dumps({"size": size, "export": precision,
                                       "total": sum(nodes.values()), "nodes": nodes}))  # fmt: skip
                 continue
-            found = measure(folder, options.rounds, options.threads, options.only)
+            found = measure(folder, options.rounds, options.threads, names)
         table = turns.print_table(f"{size}, ms", found)
         goals = {
             "torch bfloat16": (1.0, found),
