@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.layers.contract import CLAUSES, B, Case, H, S, integers, real_tokens
+from tfmodels.models.baselines import ARCHITECTURES, BaselineConfig, BaselineEncoder
 from tfmodels.models.bert import Bert, BertConfig
 from tfmodels.models.classifier import Classifier
 from tfmodels.models.gpt import Gpt, GptConfig
@@ -41,6 +42,18 @@ transformer = functools.partial(
 def classifier(pooling):
     def make(dropout=0.0, dtype=None):
         return Classifier(bert(dropout, dtype), num_classes=3, dropout=dropout, pooling=pooling)
+
+    return make
+
+
+def baseline(architecture):
+    def make(dropout=0.0, dtype=None):
+        config = BaselineConfig(
+            architecture=architecture, vocabulary_size=11, embedding_dim=H, max_length=9,
+            dropout=dropout,
+        )  # fmt: skip
+        encoder = BaselineEncoder(config, dtype=dtype)
+        return Classifier(encoder, num_classes=3, dropout=dropout, pooling=config.pooling)
 
     return make
 
@@ -97,7 +110,16 @@ CASES = {
             output_dtype="float32",
             **FIELDS,
         )
-        for pooling in ("first", "mean")
+        for pooling in ("first", "mean", "max")
+    },
+    **{
+        architecture: Case(
+            baseline(architecture),
+            custom_objects=(BaselineEncoder, Classifier),
+            output_dtype="float32",
+            **{**FIELDS, "inputs": {name: BATCH[name] for name in ("token_ids", "padding_mask")}},
+        )
+        for architecture in ARCHITECTURES
     },
     # Each output of the pretrainer; the other head gets no gradient from it.
     "masked_lm": Case(

@@ -34,14 +34,14 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 
 POOLER, MASKED_LM, NEXT_SENTENCE = "pooler.dense", "cls.predictions", "cls.seq_relationship"
 HEAD, CRF = "classifier.", "crf."
-# Under the name of `HEAD`, `transformers` would read a head on the mean of all states as one on
-# the first.
-MEAN_HEAD = "mean_classifier."
+# Under the name of `HEAD`, `transformers` would read a head on the mean or the maximum of all
+# states as one on the first.
+MEAN_HEAD, OWN_HEADS = "mean_classifier.", ("mean", "max")
 # Field of config.json: the pooler is the identity, written for readers that require one.
 NO_POOLER = "pooler_is_identity"
 # Tensors that an encoder does not use: a constant, and the heads of other tasks.
 IGNORED = ("embeddings.position_ids", "cls.", "qa_outputs.", f"{POOLER}.", HEAD, CRF)
-# Kind of head, see `head_of`: class in `transformers`, which has none for "mean".
+# Kind of head, see `head_of`: class in `transformers`, which has none for "mean" and "max".
 HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification"}
 # `problem_type` of config.json: `activation` of a `Classifier`.
 PROBLEMS = {"regression": "linear", "single_label_classification": "softmax",
@@ -137,7 +137,7 @@ class BertFamily(Family):
         return fits and same and head_of(directory) == _head_kind(model)
 
     def name_in_file(self, name: str, model: keras.Model) -> str:
-        if name.startswith(HEAD) and _head_kind(model) == "mean":
+        if name.startswith(HEAD) and _head_kind(model) in OWN_HEADS:
             return name.replace(HEAD, MEAN_HEAD)
         without_prefix = name.startswith(("cls.", HEAD, CRF)) or _class_name(model) == "BertModel"
         return name if without_prefix else self.prefix + name
@@ -168,10 +168,11 @@ def load_pretrainer(directory: str | Path, dtype: Any = None) -> tuple[BertPretr
 
 
 def head_of(directory: str | Path) -> str | None:
-    """Return the kind of head of a checkpoint: `"first"`, `"mean"`, `"tokens"` or None.
+    """Return the kind of head of a checkpoint: `"first"`, `"mean"`, `"max"`, `"tokens"` or None.
 
-    `"first"` is that of a classifier on the pooled first state, `"mean"` that of one on the mean of
-    all states, which only this package writes, `"tokens"` that of a tagger.
+    `"first"` is that of a classifier on the pooled first state, `"mean"` and `"max"` those of one
+    on the mean or the maximum of all states, which only this package writes, `"tokens"` that of a
+    tagger.
     """
     if settings := saved_settings(directory):
         return settings.get("pooling")
@@ -233,20 +234,8 @@ def write_bert(
     entries: dict = {"architectures": [_class_name(model)]}
     head = _head_kind(model)
     if head is not None:
-        labels = list(labels or ())
-        number = model.num_labels if isinstance(model, Tagger) else model.num_classes
-        if len(labels) != number or len(set(labels)) != number:
-            raise InputError(
-                f"the labels are {listed(labels) or 'missing'}; give {number} different names, one "
-                "for each class"
-            )
-        entries["id2label"] = {str(number): label for number, label in enumerate(labels)}
-        entries["label2id"] = {label: number for number, label in enumerate(labels)}
-        entries["classifier_dropout"] = model.dropout
-        problems = {activation: problem for problem, activation in PROBLEMS.items()}
-        if (activation := getattr(model, "activation", "softmax")) != "softmax":
-            entries["problem_type"] = problems[activation]
-        if settings or head == "mean":
+        entries |= label_entries(model, labels)
+        if settings or head in OWN_HEADS:
             settings = {**(settings or {}), "pooling": head}
     pooler: dict = {}
     if entries["architectures"] == ["BertModel"]:
@@ -255,6 +244,30 @@ def write_bert(
         pooler[f"{POOLER}.bias"] = np.zeros(width, "float32")
         entries[NO_POOLER] = True
     BERT.write(model, directory, tokenizer, entries, settings, pooler)
+
+
+def label_entries(model: keras.Model, labels: Sequence[str] | None) -> dict:
+    """Return the fields of `config.json` about the head of a `Classifier` or a `Tagger`.
+
+    Raises:
+        InputError: a wrong number of labels.
+    """
+    labels = list(labels or ())
+    number = model.num_labels if isinstance(model, Tagger) else model.num_classes
+    if len(labels) != number or len(set(labels)) != number:
+        raise InputError(
+            f"the labels are {listed(labels) or 'missing'}; give {number} different names, one "
+            "for each class"
+        )
+    entries = {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "classifier_dropout": model.dropout,
+    }
+    problems = {activation: problem for problem, activation in PROBLEMS.items()}
+    if (activation := getattr(model, "activation", "softmax")) != "softmax":
+        entries["problem_type"] = problems[activation]
+    return entries
 
 
 def _head_kind(model):

@@ -413,7 +413,7 @@ def check_only(path: Path, entries: dict, only: dict) -> None:
 
 
 def read_fields(
-    path: Path, entries: dict, names: dict, required: Iterable[str], config_type: type[Config]
+    path: Path, entries: dict, names: dict, required: Iterable[str], config_type: Any
 ) -> dict:
     """Return the numbers among the fields of a config, checked; tables as of `Family`."""
     fields = {}
@@ -427,7 +427,7 @@ def read_fields(
         if isinstance(value, bool) or not isinstance(value, kinds) or value < minimum:
             raise InputError(f"{path}: {name} is {value!r}; it must be a number from {minimum} up")
         fields[field] = value
-    if fields["hidden_dim"] % fields["num_heads"]:
+    if "num_heads" in fields and fields["hidden_dim"] % fields["num_heads"]:
         raise InputError(
             f"{path}: {names['num_heads']} {fields['num_heads']} does not divide "
             f"{names['hidden_dim']} {fields['hidden_dim']}; copy or download the file again"

@@ -42,6 +42,8 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # `model_type` in config.json: the family.
 KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart"}
+# Of `models.baselines`, with the architecture behind it: no class of `transformers` reads these.
+BASELINE_TYPE = "tfmodels-"
 # Where `model_type` is missing, as in old files: the fields that tell the family.
 TELLING = {
     "bert": ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",

@@ -28,7 +28,7 @@ class Embeddings(Layer):
         epsilon: added to the variance in the normalization; `None` for no normalization.
         dropout: fraction of the result to drop in training.
         initializer_range: standard deviation of the initializer of the tables.
-        positions: `"learned"`, or `"sinusoidal"` (see `sinusoids`).
+        positions: `"learned"`, `"sinusoidal"` (see `sinusoids`) or `"none"`.
         scale: factor of the token embeddings.
 
     Call arguments:
@@ -36,6 +36,8 @@ class Embeddings(Layer):
         segment_ids: int `[B, S]`; defaults to all 0.
         position_ids: int `[B or 1, S]`, 0 <= position < max_length; defaults to 0, 1, ...
         token_table: float `[V, H]`, needed if the layer has no token table.
+        token_embeddings: float `[B, S, H]` in place of those of `token_ids`, for gradients with
+            respect to them.
         training: bool.
 
     Call returns:
@@ -51,8 +53,10 @@ class Embeddings(Layer):
         positions: str = "learned", scale: float = 1.0, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
-        if positions not in ("learned", "sinusoidal"):
-            raise ValueError(f"positions must be 'learned' or 'sinusoidal', got {positions!r}")
+        if positions not in ("learned", "sinusoidal", "none"):
+            raise ValueError(
+                f"positions must be 'learned', 'sinusoidal' or 'none', got {positions!r}"
+            )
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.max_length = max_length
@@ -73,9 +77,10 @@ class Embeddings(Layer):
             return self.add_weight((rows, self.hidden_dim), initializer=initializer, name=name)
 
         self.token = table(self.vocabulary_size, "token") if self.vocabulary_size else None
+        self.position = None
         if self.positions == "learned":
             self.position = table(self.max_length, "position")
-        else:
+        elif self.positions == "sinusoidal":
             self.position = sinusoids(self.max_length, self.hidden_dim)
         self.segment = table(self.num_segments, "segment") if self.num_segments else None
         if self.norm is not None:
@@ -84,23 +89,24 @@ class Embeddings(Layer):
     def call(
         self, token_ids: KerasTensor, segment_ids: KerasTensor | None = None,
         position_ids: KerasTensor | None = None, token_table: KerasTensor | None = None,
-        training: bool = False,
+        token_embeddings: KerasTensor | None = None, training: bool = False,
     ) -> KerasTensor:  # fmt: skip
         length = token_ids.shape[1]
         if length is not None and length > self.max_length:
             raise ValueError(
                 f"token_ids has {length} positions, the model has max_length={self.max_length}"
             )
-        table = self.token if token_table is None else token_table
-        x = ops.take(table, token_ids, axis=0)  # [B, S, H]
+        x = token_embeddings  # [B, S, H]
+        if x is None:
+            x = ops.take(self.token if token_table is None else token_table, token_ids, axis=0)
         if self.scale != 1:
             x = x * self.scale
         position = self.position
         if self.positions == "sinusoidal":
             position = ops.convert_to_tensor(position, x.dtype)
-        if position_ids is None:
+        if position_ids is None and position is not None:
             x = x + position[: ops.shape(token_ids)[1]]
-        else:
+        elif position is not None:
             x = x + ops.take(position, position_ids, axis=0)
         if self.segment is not None:
             if segment_ids is None:

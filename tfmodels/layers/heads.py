@@ -12,7 +12,7 @@ from keras import KerasTensor, ops
 from tfmodels.layers import kernels
 from tfmodels.layers.dense import Layer, LayerNorm, dense
 
-POOLINGS = ("first", "mean")
+POOLINGS = ("first", "mean", "max")
 
 
 @keras.saving.register_keras_serializable("tfmodels")
@@ -23,7 +23,8 @@ class Pooler(Layer):
         hidden_dim: H.
         pooling: `"first"`: the state of the first token through a dense layer and tanh
             (Devlin et al. 2018); `"mean"`: the mean of the states of the real tokens
-            (Reimers and Gurevych 2019), without weights.
+            (Reimers and Gurevych 2019); `"max"`: their maximum (Kim 2014). The last two have no
+            weights.
         initializer_range: standard deviation of the kernel initializer.
 
     Call arguments:
@@ -65,6 +66,10 @@ class Pooler(Layer):
             return self.dense(states[:, 0], training=training)
         if padding_mask is None:
             padding_mask = ops.ones(ops.shape(states)[:2], "bool")
+        if self.pooling == "max":
+            real = ops.expand_dims(padding_mask, -1)  # [B, S, 1]
+            least = ops.min(states, axis=1, keepdims=True)  # [B, 1, H]
+            return ops.max(ops.where(real, states, least), axis=1)
         real = ops.expand_dims(ops.cast(padding_mask, "float32"), -1)  # [B, S, 1]
         total = ops.sum(ops.cast(states, "float32") * real, axis=1)  # [B, H]
         # A row of padding only (a partial batch under a strategy) must not divide by 0.

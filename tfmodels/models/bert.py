@@ -56,8 +56,8 @@ class Bert(ConfigModel):
 
     Call arguments:
         batch: dict with `token_ids` int `[B, S]`, and optionally `segment_ids` int
-            `[B, S]` (defaults to all 0) and `padding_mask` bool `[B, S]` (defaults to all
-            `True`).
+            `[B, S]` (defaults to all 0), `padding_mask` bool `[B, S]` (defaults to all
+            `True`) and `token_embeddings`, see `Embeddings`.
         training: bool.
 
     Call returns:
@@ -92,7 +92,10 @@ class Bert(ConfigModel):
     def call(self, batch: dict, training: bool = False) -> KerasTensor:
         padding_mask = batch.get("padding_mask")
         mask = padding_attention_mask(padding_mask)
-        x = self.embeddings(batch["token_ids"], batch.get("segment_ids"), training=training)
+        x = self.embeddings(
+            batch["token_ids"], batch.get("segment_ids"),
+            token_embeddings=batch.get("token_embeddings"), training=training,
+        )  # fmt: skip
         return run_blocks(self.blocks, x, padding_mask, attention_mask=mask, training=training)
 
     def inspect(self, batch: dict) -> dict:

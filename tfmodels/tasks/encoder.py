@@ -11,17 +11,21 @@ from typing import Any, TypeVar
 
 import keras
 
-from tfmodels.checkpoints.bert import head_dropout, load_weights, read_bert_config, write_bert
+from tfmodels.checkpoints.baselines import BASELINES, TYPES, write_baseline
+from tfmodels.checkpoints.bert import BERT, head_dropout, read_bert_config, write_bert
+from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
+    model_type,
     read_labels,
     saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.data.rows import Source, canonical_label
 from tfmodels.errors import InputError
-from tfmodels.models.bert import SIZES, Bert, BertConfig
+from tfmodels.models.baselines import BaselineEncoder
+from tfmodels.models.bert import SIZES, Bert
 from tfmodels.models.model import Config, EncoderModel
 from tfmodels.tasks.task import Task
 from tfmodels.text.vocabulary import learn_wordpiece
@@ -30,9 +34,15 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 _T = TypeVar("_T", bound="EncoderTask")
 
 
-def dropout_fields(dropout: float | None) -> dict:
+def dropout_fields(dropout: float | None, config: type = Config) -> dict:
     """Return the fields of a config that one dropout stands for; none if it is not given."""
-    return {} if dropout is None else {"dropout": dropout, "attention_dropout": dropout}
+    names = {field.name for field in dataclasses.fields(config)} & {"dropout", "attention_dropout"}
+    return {} if dropout is None else dict.fromkeys(names, dropout)
+
+
+def family_of(directory: Path) -> Family:
+    """Return the family of the encoder in a directory; of BERT if it is neither."""
+    return BASELINES if model_type(directory) in TYPES else BERT
 
 
 def check_size(size: str, sizes: Collection[str] = SIZES) -> None:
@@ -77,6 +87,7 @@ class EncoderTask(Task):
 
     head: type[EncoderModel]  # the Keras model of encoder and head
     older_names: tuple[str, ...] = ()  # further names of the application in `config.json`
+    architectures: tuple[str, ...] = ("transformer",)  # of encoders that it may stand on
     labels: list[str]  # None until they are known
 
     def __init__(
@@ -87,6 +98,12 @@ class EncoderTask(Task):
         model = backbone if isinstance(backbone, self.head) else None
         self.backbone = model.encoder if model else backbone
         config = self.backbone.config
+        architecture = getattr(config, "architecture", "transformer")
+        if architecture not in self.architectures:
+            raise InputError(
+                f"architecture {architecture}: a {type(self).__name__} has one of "
+                f"{', '.join(self.architectures)}"
+            )
         check_vocabulary_size(tokenizer, config)
         super().__init__(
             model, tokenizer, max_length=min(max_length, config.max_length), started=started
@@ -125,7 +142,9 @@ class EncoderTask(Task):
             InputError: the checkpoint cannot be found, read or used.
         """
         directory = find_checkpoint(preset, revision)
-        config = dataclasses.replace(read_bert_config(directory), **dropout_fields(dropout))
+        family = family_of(directory)
+        config = family.read_config(directory)
+        config = dataclasses.replace(config, **dropout_fields(dropout, type(config)))
         if dropout is None:
             dropout = head_dropout(directory)
         options = cls._merged(cls._options_of(directory, labels), options)
@@ -133,8 +152,8 @@ class EncoderTask(Task):
             options["labels"] = [str(number) for number in range(num_classes)]
         elif labels is not None:
             options["labels"] = labels
-        backbone = Bert(config, dtype=dtype, name="encoder")
-        started = str(load_weights(backbone, directory))
+        backbone = family.model_class(config, dtype=dtype, name="encoder")
+        started = str(family.load_weights(backbone, directory))
         task = cls(
             backbone, read_tokenizer(directory), dropout=dropout, preset=directory,
             started=started, **options,
@@ -146,7 +165,8 @@ class EncoderTask(Task):
     def from_scratch(
         cls: type[_T], texts: Iterable[str] | Source, labels: Sequence[str] | None = None, *,
         size: str = "mini", vocabulary_size: int = 16000, lowercase: bool = True,
-        max_length: int = 128, dropout: float | None = None, dtype: Any = None, **options: Any,
+        max_length: int = 128, dropout: float | None = None, dtype: Any = None,
+        architecture: str = "transformer", **options: Any,
     ) -> _T:  # fmt: skip
         """Start from random weights, with a vocabulary learned from texts.
 
@@ -159,19 +179,30 @@ class EncoderTask(Task):
             max_length: see the class.
             dropout: see `from_preset`.
             dtype: see `from_preset`.
+            architecture: "transformer" or, of a `TextClassifier`, "bag", "cnn", "lstm" or "gru";
+                see `tfmodels.models.baselines`.
             **options: see `from_preset`.
 
         Raises:
-            InputError: there is no such size, or nothing to learn from.
+            InputError: there is no such size or architecture, or nothing to learn from.
         """
         check_size(size)
+        if architecture not in cls.architectures:
+            raise InputError(
+                f"architecture {architecture}: give one of {', '.join(cls.architectures)}"
+            )
         columns = 2 if options.get("pair") else 1
         tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns)
-        config = BertConfig.of_size(
-            size, vocabulary_size=tokenizer.vocabulary_size, max_length=max(max_length, 512),
-            **dropout_fields(dropout),
-        )  # fmt: skip
-        backbone = Bert(config, dtype=dtype, name="encoder")
+        sizes: dict[str, Any] = {
+            "vocabulary_size": tokenizer.vocabulary_size, "max_length": max(max_length, 512),
+        }  # fmt: skip
+        model: Any = Bert
+        if architecture != "transformer":
+            model, sizes["architecture"] = BaselineEncoder, architecture
+        dropouts = dropout_fields(dropout, model.config_type)
+        backbone = model(
+            model.config_type.of_size(size, **sizes, **dropouts), dtype=dtype, name="encoder"
+        )
         return cls(backbone, tokenizer, labels, max_length=max_length, dropout=dropout, **options)
 
     @classmethod
@@ -235,7 +266,7 @@ class EncoderTask(Task):
             with self._strategy.scope():
                 self._model = self._new_model()
                 if self._preset is not None:
-                    self._loaded = load_weights(self._model, self._preset)
+                    self._loaded = family_of(self._preset).load_weights(self._model, self._preset)
                     self.started = str(self._loaded)
         self._check_whole()
         self._functions.clear()
@@ -261,7 +292,8 @@ class EncoderTask(Task):
         return [self.backbone.embeddings, *self.backbone.blocks]
 
     def write(self, directory: Path) -> None:
-        write_bert(self.model, directory, self.tokenizer, self.labels, self._settings())
+        write = write_baseline if isinstance(self.backbone, BaselineEncoder) else write_bert
+        write(self.model, directory, self.tokenizer, self.labels, self._settings())
 
     def _settings(self) -> dict:
         """Return what `config.json` keeps for `load`."""
