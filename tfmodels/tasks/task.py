@@ -490,10 +490,18 @@ class Task:
     def _default_rate(self) -> float:
         return RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
 
-    def _compile_for(self, total_steps: int) -> float:
-        """Compile the model for a number of steps; return the maximum learning rate."""
+    def _compile_for(
+        self, total_steps: int, model: keras.Model | None = None, objective: dict | None = None
+    ) -> float:
+        """Compile a model for a number of steps; return the maximum learning rate.
+
+        Args:
+            total_steps: of the training.
+            model: that of the task, if not given.
+            objective: see `_objective`; that of the task, if not given.
+        """
         recipe, arguments = dict(self._recipe), dict(self._compiling)
-        objective = self._objective()
+        model, objective = model or self.model, objective or self._objective()
         for name in ("loss", "metrics"):
             if arguments[name] == "auto":
                 arguments[name] = objective[name]
@@ -505,10 +513,10 @@ class Task:
                 total_steps,
                 learning_rate=rate,
                 layers=self._layers(),
-                float16=self.model.dtype_policy.compute_dtype == "float16",
+                float16=model.dtype_policy.compute_dtype == "float16",
                 **recipe,
             )
-        self.model.compile(**arguments)
+        model.compile(**arguments)
         self._functions.clear()
         return rate
 

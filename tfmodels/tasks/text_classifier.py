@@ -7,6 +7,7 @@ kinds of targets is in `targets.py`.
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ from tfmodels.data.labels import separated
 from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Row, Source, canonical_label
 from tfmodels.errors import InputError
+from tfmodels.layers.heads import POOLINGS
+from tfmodels.models.baselines import ARCHITECTURES
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.sentence_encoder import SentenceEncoder
+from tfmodels.tasks import explanation, few_shot
 from tfmodels.tasks.encoder import EncoderTask
 from tfmodels.tasks.parts import Parts, length_groups
 from tfmodels.tasks.signatures import BATCH, PAIR, TEXT
@@ -41,6 +46,7 @@ from tfmodels.tasks.task import TrainingData, batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
 from tfmodels.text.packing import longer_than, pack
 from tfmodels.text.wordpiece import WordPieceTokenizer
+from tfmodels.training.contrastive import SimilarityLoss
 
 
 class TextClassifier(EncoderTask):
@@ -56,7 +62,8 @@ class TextClassifier(EncoderTask):
             that are joined by a separator, are several.
         pair: whether what is labelled is a pair of texts: `fit([(text, pair), ...], labels)`, or
             rows whose first two columns are texts.
-        pooling: "first" (BERT's pooler) or "mean" (of all tokens).
+        pooling: "first" (BERT's pooler), "mean" or "max" (of all tokens); "max" of a "cnn" and
+            "mean" of the others, if not given.
         activation: of the head, see `Classifier`; that of the target, if not given.
         word_dropout: share of the words that are hidden in training, others every time, in texts
             of four and more.
@@ -83,11 +90,12 @@ class TextClassifier(EncoderTask):
     older_names = ("sentiment",)
     labelled = True
     head = Classifier
+    architectures = ("transformer", *ARCHITECTURES)
 
     def __init__(
         self, backbone: keras.Model, tokenizer: WordPieceTokenizer,
         labels: Sequence[str] | None = None, *, target: str | None = None, pair: bool = False,
-        pooling: str = "mean", activation: str | None = None, word_dropout: float = 0.0,
+        pooling: str | None = None, activation: str | None = None, word_dropout: float = 0.0,
         label_separator: str | None = None, thresholds: Sequence[float] | None = None,
         out_of_scope: str | None = None, least_probability: float = 0.0, **options: Any,
     ) -> None:  # fmt: skip
@@ -102,7 +110,8 @@ class TextClassifier(EncoderTask):
             labels = [SCORE]
         if target is None and (labels is not None or activation is not None):
             target = TARGET_OF[activation or "softmax"]
-        self.pooling, self.word_dropout, self.pair = pooling, word_dropout, pair
+        self.pooling = pooling or getattr(backbone.config, "pooling", "mean")
+        self.word_dropout, self.pair = word_dropout, pair
         self.label_separator, self.thresholds = label_separator, thresholds
         self.out_of_scope, self.least_probability = out_of_scope, least_probability
         self.columns = ("text", "pair", "label") if pair else ("text", "label")
@@ -239,8 +248,7 @@ class TextClassifier(EncoderTask):
 
     def _batches_of_texts(self, texts, batch_size):
         texts = list(texts)
-        sides = tuple(map(list, zip(*texts, strict=True))) if self.pair else (texts,)
-        chunks = tf.data.Dataset.from_tensor_slices(sides).batch(256)
+        chunks = tf.data.Dataset.from_tensor_slices(tuple(self._sides(texts))).batch(256)
         batches = in_order_batches(
             chunks, self.tokenizer, batch_size, self.max_length, len(texts), self.text_columns
         )
@@ -396,6 +404,76 @@ class TextClassifier(EncoderTask):
         self._set_kind()
         return found
 
+    # Training on few rows.
+
+    def fit(
+        self, x: Any = None, y: Any = None, *args: Any, method: str = "fine_tuning", **options: Any
+    ) -> keras.callbacks.History:
+        """Train, as `Task.fit`.
+
+        Args:
+            x: as of `Task.fit`, as are `y` and all others.
+            method: "fine_tuning", or "few_shot" for 8 to 32 rows of each class and a sentence
+                encoder as the preset; see `tfmodels.tasks.few_shot`. That has `batch_size`,
+                `epochs` (each reads every row ten times), `validation_data`, `validation_split`,
+                `callbacks`, `verbose`, `seed`, `states`, `save_every` and `nonfinite`; the
+                validation data are measured at the end.
+
+        Raises:
+            InputError: as `Task.fit`; or there is no such method, or it is not for this task.
+        """
+        if method == "fine_tuning":
+            return super().fit(x, y, *args, **options)
+        if method != "few_shot":
+            raise InputError(f"method {method}: give one of fine_tuning, few_shot")
+        with self._strategy.scope():
+            return self._fit_few_shot(x, y, *args, **options)
+
+    def _fit_few_shot(
+        self, x, y, batch_size=32, epochs=None, verbose="auto", callbacks=(), validation_split=0.0,
+        validation_data=None, *, seed=0, states=None, save_every=None, nonfinite="stop", **others,
+    ):  # fmt: skip
+        """Train the encoder, then the head."""
+        for name in ("class_weight", "sample_weight", "steps", "steps_per_epoch"):
+            if others.get(name) is not None:
+                raise InputError(f"{name}: has no effect with method few_shot; leave it out")
+        data = self._training_data(
+            x, y, None, validation_data, validation_split, batch_size, seed, 1
+        )
+        if self.target != "class" or self.pooling == "first":
+            raise InputError(
+                "method few_shot: is for one class a text, from the mean or maximum of the states, "
+                f"not for target {self.target} with pooling {self.pooling}"
+            )
+        chunks = list(self._labelled_chunks(self._sources[0]))
+        texts = [text for *columns, _ in chunks for text in self._joined(columns)]
+        classes = np.concatenate([labels for *_, labels in chunks])
+        if len(np.unique(classes)) < 2:
+            raise InputError("method few_shot: the rows are of one class; give rows of two or more")
+        epochs = self.default_epochs if epochs is None else epochs
+        steps = few_shot.encoder_steps(len(texts), batch_size, epochs)
+        encoder = SentenceEncoder(self.backbone, self.pooling)
+        rate = self._compile_for(steps, encoder, {"loss": SimilarityLoss(), "metrics": []})
+        if verbose != 0:
+            print(f"{data.line}; {self.started}", file=sys.stderr)
+        history = few_shot.train_encoder(
+            encoder, self.tokenizer, self._sides(texts), classes, max_length=self.max_length,
+            batch_size=batch_size, steps=steps, seed=seed, epochs=epochs, callbacks=callbacks,
+            states=states, save_every=save_every, verbose=verbose, nonfinite=nonfinite,
+            advice=f"give a smaller learning rate than {rate:g}",
+        )  # fmt: skip
+        self._functions.clear()
+        (states,) = self._outputs("states", texts, batch_size)
+        head = self.model.head.logits
+        kernel, bias = few_shot.fitted_head(states, classes, len(self.labels))
+        head.kernel.assign(kernel)
+        head.bias.assign(bias)
+        if len(self._sources) > 1:
+            measured = self.evaluate(self._sources[1], batch_size=batch_size)["accuracy"]
+            history.history["val_accuracy"] = [measured]
+        history.data, self.history = data.line, history
+        return history
+
     # Answers.
 
     def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
@@ -439,6 +517,16 @@ class TextClassifier(EncoderTask):
 
         return self._of_texts(logits)
 
+    def _states(self):
+        """Return a function that gives the pooled states, float32 `[B, H]`."""
+
+        def states(*texts):
+            batch = encode(self.tokenizer, *_around(texts, self.max_length))
+            pooled = self.model.pooler(self.backbone(batch), batch["padding_mask"])
+            return (tf.cast(pooled, tf.float32),)
+
+        return self._of_texts(states)
+
     def _measured(self):
         """Return a function that gives outputs, number of tokens and number of unknown ones."""
 
@@ -455,6 +543,56 @@ class TextClassifier(EncoderTask):
 
     def _probabilities(self, batch):
         return self.model.probabilities(self.model(batch, training=False))
+
+    def explain(self, x: Any, label: str | None = None, batch_size: int = 32) -> list[dict]:
+        """Answer texts, and say how much each word speaks for a label.
+
+        The score of a label is its log odds, log p / (1 - p); where the target is a score it is
+        the value. The parts of the words add up to what the score gains over the same text with
+        every word masked, up to 1 %; see `tfmodels.tasks.explanation`.
+
+        Args:
+            x: as of `predict`.
+            label: to explain; of each text the one it was given, or of several labels the
+                likeliest one, if not given.
+            batch_size: texts of a step.
+
+        Returns:
+            for each text the answer of `predict` with its `text` (and `pair`) and an
+            `explanation`: dict of `label`, `score`, `baseline` (the score without the words),
+            `complete` (whether the parts add up) and `words` (and `pair_words`), each a dict of
+            `word`, `start`, `end` (its characters in the text) and `part`.
+
+        Raises:
+            InputError: no texts, or an unknown label.
+        """
+        if label is not None and label not in self.labels:
+            raise InputError(f"label {label!r}: give one of {', '.join(self.labels[:20])}")
+        texts = list(self._texts(x))
+        answers = self.answers(texts, batch_size)
+        score = self._function("score", lambda: explanation.score_of(self.model))
+        table = self.backbone.embeddings.token
+        for rows, _ in batches_by_length(texts, batch_size):
+            sides = self._sides([texts[row] for row in rows])
+            named = [label or self._explained_label(answers[row]) for row in rows]
+            chosen = [self.labels.index(name) for name in named]
+            found = explanation.explained(
+                score, table, self.tokenizer, sides, self.max_length, chosen
+            )
+            for row, name, parts in zip(rows, named, found, strict=True):
+                own = dict(zip(self.columns, (side[0] for side in self._sides([texts[row]])),
+                               strict=False))  # fmt: skip
+                answers[row] = {**own, **answers[row], "explanation": {"label": name, **parts}}
+        return answers
+
+    def _explained_label(self, answer):
+        """Return the label to explain of an answer."""
+        probabilities = answer.get("probabilities", {SCORE: 1.0})
+        return answer.get("label") or max(probabilities, key=probabilities.__getitem__)
+
+    def _sides(self, texts):
+        """Return texts, or pairs of them, as one list or two."""
+        return [list(side) for side in zip(*texts, strict=True)] if self.pair else [texts]
 
     def _joined(self, columns):
         """Return columns of texts as a list of texts, or of pairs."""
@@ -564,7 +702,7 @@ class TextClassifier(EncoderTask):
 
     @classmethod
     def _is_published(cls, directory: Path) -> bool:
-        return head_of(directory) in ("first", "mean")
+        return head_of(directory) in POOLINGS
 
     @classmethod
     def _options_of(cls, directory: Path, labels: Sequence[str] | None) -> dict:

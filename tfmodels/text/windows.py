@@ -220,6 +220,25 @@ def tagged_batches(
     return batching.mapped(batches, packed).prefetch(tf.data.AUTOTUNE)
 
 
+def word_begins(
+    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, starts: tf.RaggedTensor
+) -> tf.Tensor:
+    """Return which tokens of texts begin a word: bool [tokens of all texts].
+
+    Args:
+        tokenizer: a `WordPieceTokenizer`.
+        ids: int32 [B, (T)], of its `tokenize_with_offsets`.
+        starts: int32 [B, (T)], likewise.
+    """
+    row = ids.value_rowids()
+    if tokenizer.words_are_characters:
+        begins = starts.values != shifted(starts.values, -1)
+    else:
+        begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])
+        begins = tf.gather(begins, ids.values)
+    return begins | (row != shifted(row, -1))
+
+
 class _Cut(NamedTuple):
     """Texts cut into windows. Tokens and words are counted over all texts of the batch."""
 
@@ -237,12 +256,7 @@ def _cut(tokenizer, text, max_length, stride):
     _check(max_length, stride)
     ids, starts, ends = tokenizer.tokenize_with_offsets(text)
     row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
-    if tokenizer.words_are_characters:
-        begins = starts.values != shifted(starts.values, -1)
-    else:
-        begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])
-        begins = tf.gather(begins, ids.values)
-    begins |= row != shifted(row, -1)  # [tokens]
+    begins = word_begins(tokenizer, ids, starts)  # [tokens]
     pieces = tf.where(begins)[:, 0]  # [words]: first piece of each
     before = tf.concat([[0], tf.cumsum(tf.cast(begins, tf.int64))], 0)  # words before a token
     word = before[1:] - 1  # [tokens]
