@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tfmodels
-from applications import deployment, parsing
+from applications import comparison, deployment, parsing
 from applications.settings import Settings
 from tfmodels.errors import InputError, LostWorker, first_line
 
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> tuple[Settings | str, Any]:
     words, command = [*arguments], "tfmodels"
     if words == ["--version"]:
         return f"tfmodels {tfmodels.__version__}", None
-    choices = {**dict.fromkeys(APPLICATIONS), **deployment.VERBS}
+    choices = {**dict.fromkeys(APPLICATIONS), **comparison.VERBS, **deployment.VERBS}
     while isinstance(choices, dict):
         if not words or words[0] in HELP:
             return _overview(command, choices), None

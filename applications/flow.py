@@ -102,6 +102,10 @@ class Application:
             settings.text, settings.input_file, settings.text_column, **given(settings, READING)
         )
 
+    def answers(self, task: "Task", texts: list[str], settings: Any) -> list:
+        """Return the answers to some texts."""
+        return task.answers(texts, settings.batch_size)
+
     def line(self, text: str, answer: Any) -> dict:
         """Return the JSON object that `predict` prints for a text."""
         return {"text": text, **answer}
@@ -143,6 +147,10 @@ class Application:
     def measure(self, task: "Task", held_out: Any, settings: Any) -> dict:
         """Return the metrics of a trained task."""
         raise NotImplementedError
+
+    def compared(self, task: "Task", rows: Any, held_out: Any, settings: Any) -> dict:
+        """Return what else is measured on the held-out rows, for the card."""
+        return {}
 
     def last_measured(self, task: "Task") -> dict:
         """Return the metrics of the last evaluation of the training."""
@@ -194,6 +202,7 @@ class Application:
             )  # fmt: skip
             metrics = {**self.fitted(task, held_out, settings)}
             metrics |= self.measure(task, held_out, settings)
+            metrics |= self.compared(task, rows, held_out, settings)
             with whole_directory(output_dir, "another --output_dir") as directory:
                 task.write(directory)
                 shutil.copytree(folder / "logs", directory / "logs", dirs_exist_ok=True)
@@ -240,17 +249,23 @@ class Application:
         if report_dir is not None:
             with whole_directory(report_dir, "another --report_dir") as directory:
                 self.write_report(directory, metrics)
-                report.write_mistakes(directory, mistakes)
+                report.write_lines(directory / "mistakes.jsonl", mistakes)
         return numbers
 
     def predict(self, settings: Predicting) -> None:
         """Answer texts: one JSON object a line."""
+        for _ in self.printed(settings):
+            pass
+
+    def printed(self, settings: Predicting) -> Iterator[Any]:
+        """Print the answers to texts, and yield each of them."""
         chunks, task = self.texts(settings), self.load(settings)
         for texts in chunks:
             texts = self.checked(task, texts)
-            answers = task.answers(texts, settings.batch_size)
+            answers = self.answers(task, texts, settings)
             for text, answer in zip(texts, answers, strict=True):
                 print(json.dumps(self.line(text, answer), ensure_ascii=False))
+                yield answer
             sys.stdout.flush()
 
     def export(self, settings: Exporting) -> Path:

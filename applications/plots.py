@@ -118,6 +118,28 @@ def plot_confusion(path: Path, confusion: Any, labels: Sequence[str]) -> None:
     figure.savefig(path, dpi=120)
 
 
+def plot_comparison(path: Path, models: Sequence[dict], panels: dict[str, str]) -> None:
+    """Write the numbers of several models as bars, a panel for each number.
+
+    Args:
+        path: of the PNG file.
+        models: dicts of `model`, a name, and the numbers.
+        panels: dict of the name of a number to the title of its panel.
+    """
+    figure = _figure(3 + 2.5 * len(panels), 1.5 + 0.4 * len(models))
+    names = [_short(model["model"]) for model in models]
+    for place, (key, title) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), place)
+        values = [model[key] for model in models]
+        bars = axes.barh(range(len(models)), values, color=f"C{place - 1}")
+        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=2)
+        axes.set_yticks(range(len(models)), names if place == 1 else [""] * len(models))
+        axes.invert_yaxis()
+        axes.margins(x=0.25)
+        axes.set_title(title)
+    figure.savefig(path, dpi=120)
+
+
 def _figure(width, height):
     # The object interface: pyplot would start a window system and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

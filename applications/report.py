@@ -24,10 +24,10 @@ def exported(version: Path) -> Path:
     return version
 
 
-def write_mistakes(directory: Path, mistakes: Iterable) -> None:
-    """Write `mistakes.jsonl`: a JSON object a line."""
-    lines = (json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
-    (directory / "mistakes.jsonl").write_text("".join(lines), encoding="utf-8")
+def write_lines(path: Path, objects: Iterable) -> None:
+    """Write a JSON object a line."""
+    lines = (json.dumps(value, ensure_ascii=False) + "\n" for value in objects)
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def print_measured(metrics: dict, mistakes: Iterable) -> dict:

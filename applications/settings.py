@@ -163,5 +163,10 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
         yield flags, "without --sample true the most likely token is taken"
     if given.get("num_beams") == 1:
         yield ("length_penalty",), "without --num_beams there is no beam search"
+    if given.get("method") == "few_shot":
+        flags = ("evaluations", "patience", "class_weights", "label_smoothing", "word_dropout")
+        yield flags, "--method few_shot trains the encoder on pairs, then the head"
+    if given.get("explain") is False:
+        yield ("html_file",), "without --explain true no words are explained"
     if given.get("crf") is False:
         yield ("emission_loss",), "there is no CRF"

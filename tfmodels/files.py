@@ -141,14 +141,18 @@ def read_json(
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write indented JSON in UTF-8, atomically.
+    """Write indented JSON in UTF-8, atomically; raises as `write_text`."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text in UTF-8, atomically.
 
     Raises:
         OSError: the file cannot be written.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)

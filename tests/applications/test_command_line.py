@@ -9,7 +9,7 @@ import typing
 import pytest
 
 import tfmodels
-from applications import deployment
+from applications import comparison, deployment
 from applications.__main__ import APPLICATIONS, main, parse
 from applications.settings import GROUPS
 from tests.applications.verbs import refused
@@ -17,7 +17,7 @@ from tests.applications.verbs import refused
 VERBS = [
     *((name, verb) for name in APPLICATIONS
       for verb in importlib.import_module(f"applications.{name}").VERBS),
-    *((verb,) for verb in deployment.VERBS),
+    *((verb,) for verb in (*comparison.VERBS, *deployment.VERBS)),
 ]  # fmt: skip
 EVALUATE = ["sentiment", "evaluate", "--model_dir", "m", "--eval_file"]
 TAGGED = ["ner", "evaluate", "--model_dir", "m", "--eval_file"]
@@ -38,8 +38,9 @@ def test_help(words, columns, monkeypatch, capsys):
     assert len(lines) < 60 and max(map(len, lines)) <= 120
     assert any(line.rstrip(":") in GROUPS for line in lines)
     text, everything = "\n".join(lines), "\n".join(printed(capsys, *words, "--help-all"))
-    kind, _ = (deployment if len(words) == 1 else importlib.import_module(
-        f"applications.{words[0]}")).VERBS[words[-1]]  # fmt: skip
+    room = importlib.import_module(f"applications.{words[0]}") if len(words) > 1 else None
+    verbs = {**comparison.VERBS, **deployment.VERBS} if room is None else room.VERBS
+    kind, _ = verbs[words[-1]]
     for name in kind.__dataclass_fields__:
         flag = f"--{name}" if f"--{name}" in text else name.upper()
         assert flag in text and f"  {flag}" in everything, name
@@ -67,7 +68,7 @@ def test_overview(words, capsys):
     rows = [line.split(None, 1) for line in lines if line.startswith("  ")]
     described = {name: about for name, about in rows if len(about) > 15 and name != "tfmodels"}
     assert described.keys() == verbs
-    assert len(lines) < 20 and any(line.startswith("  tfmodels ") for line in lines)
+    assert len(lines) <= 20 and any(line.startswith("  tfmodels ") for line in lines)
 
 
 def test_version(capsys):
@@ -202,6 +203,8 @@ WRONG_USE = {
     "prepare": ["--shards", "0", "--text_files", "t", "--output_dir", "o"],
     "evaluate": ["--batch_sise", "4"], "predict": ["--model_dir", "nowhere", "a text"],
     "export": ["--model_dir", "nowhere"], "check": ["nowhere"], "query": ["--timeout", "soon"],
+    "baseline": ["--train_file", "nowhere.tsv", "--output_dir", "o"],
+    "compare": ["--epochs", "two"],
     "smoke": ["http://host:8501/v1/models/m", "nowhere"],
 }  # fmt: skip
 

@@ -160,7 +160,7 @@ class TestMistakes:
             (["--size", "huge"], "--size huge"),
             (["--epochs", "0"], "--epochs 0"),
             (["--epochs", "many"], "--epochs many: give a whole number"),
-            (["--pooling", "max"], "--pooling max: give first or mean"),
+            (["--pooling", "last"], "--pooling last: give first, mean or max"),
             (["--held_out", "0.9"], "--held_out 0.9"),
             (["--xla", "on", "--strategy", "mirrored"], "--xla on: works on one device"),
             (["--seed", str(2**32)], f"--seed {2**32}: give a number from 0 to"),
@@ -236,3 +236,25 @@ def run_cli(verb, *arguments, **options):
     return subprocess.run(
         cli(verb, *arguments), capture_output=True, env=environment, timeout=300, **options
     )
+
+
+class TestExplain:
+    def test_words_as_json_and_as_a_page(self, model_dir, tmp_path, capsys):
+        page = tmp_path / "why.html"
+        flags = ["--model_dir", model_dir, "--explain", "true", "--html_file", page]
+        answers = predicted(capsys, *flags, "I loved every minute", "<i>很难看的电影</i>")
+        assert [answer["label"] for answer in answers] == ["pos", "neg"]
+        for answer in answers:
+            explained = answer["explanation"]
+            total = sum(word["part"] for word in explained["words"])
+            assert total == pytest.approx(explained["score"] - explained["baseline"], rel=0.02)
+            assert "probabilities" in answer
+        text = page.read_text(encoding="utf-8")
+        assert ">loved</span>" in text and "<i>" not in text and ">难</span>" in text
+
+    def test_refused(self, model_dir, tmp_path, capsys):
+        page = tmp_path / "why.html"
+        flags = ["sentiment", "predict", "--model_dir", model_dir, "a film", "--html_file", page]
+        assert "without --explain true" in refused(capsys, *flags)
+        page.write_text("mine")
+        assert "another --html_file" in refused(capsys, *flags, "--explain", "true")
