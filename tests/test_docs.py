@@ -33,7 +33,7 @@ OUTSIDE = {"cd", "curl", "docker"}  # programs that the tests do not start
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 OLD = ROOT / "tests" / "golden" / "written_0_1" / "sentiment_mean"
 # `tfmodels` commands of each page; that a block is not found would pass unseen.
-COMMANDS = {"README.md": 3, "docs/command_line.md": 35, "docs/serving.md": 5}
+COMMANDS = {"README.md": 3, "docs/command_line.md": 40, "docs/serving.md": 5}
 TRANSLATED = {"README.md": "README.zh-CN.md", "docs/command_line.md": "docs/zh/command_line.md",
               "docs/scripts.md": "docs/zh/scripts.md"}  # fmt: skip
 COMMANDS |= {TRANSLATED[page]: COMMANDS[page] for page in TRANSLATED if page in COMMANDS}
