@@ -152,6 +152,21 @@ SETS = {
                   "accuracy", None, "TF-IDF 59.9",
                   lambda d: objects(d / "fewclue/csldcp/dev_few_all.json", "content", "label"),
                   (*CHINESE, "--max_length", 256), checkpoint=False),
+    # 16 rows of each class: fine-tuned, and trained on pairs.
+    **{
+        f"{name}_{method}": Set(
+            rows, "accuracy", None, f"few_shot: {name}_fine_tuning and 10 points", reported,
+            (*ENGLISH, "--method", method, "--epochs", epochs), examples=16,
+        )
+        for name, (rows, reported) in {
+            "banking77": (lambda d: table(d / "banking77/train.csv", "text", "category"), None),
+            "eprstmt": (
+                lambda d: objects(d / "fewclue/eprstmt/train_0.json", "sentence", "label"),
+                lambda d: objects(d / "fewclue/eprstmt/dev_few_all.json", "sentence", "label"),
+            ),
+        }.items()
+        for method, epochs in (("fine_tuning", 10), ("few_shot", 1))
+    },
 }  # fmt: skip
 
 
