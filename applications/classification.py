@@ -320,8 +320,7 @@ class Classification(Application):
         except InputError as error:
             print(f"tfmodels: warning: no baseline ({error})", file=sys.stderr)
             return {}
-        costs = {"rows": found.rows, "seconds": round(found.seconds, 2)}
-        return {"baseline": {**main_metrics(found.metrics), **costs}}
+        return {"baseline": {**main_metrics(found.metrics), "rows": found.rows}}
 
     def measured(self, metrics: dict, settings: Settings) -> None:
         from tfmodels.data.named import named_set
@@ -381,7 +380,7 @@ def _beside(metrics: dict) -> list[str]:
     numbers = (f"{name.replace('_', ' ')} {x:.4f}" for name, x in main_metrics(found).items())
     return [
         f"For comparison, a linear model on TF-IDF of words and characters, trained on "
-        f"{found['rows']} of the rows in {found['seconds']:.1f} s: {', '.join(numbers)}."
+        f"{found['rows']} of the rows: {', '.join(numbers)}."
     ]
 
 

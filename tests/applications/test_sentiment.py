@@ -160,7 +160,7 @@ class TestMistakes:
             (["--size", "huge"], "--size huge"),
             (["--epochs", "0"], "--epochs 0"),
             (["--epochs", "many"], "--epochs many: give a whole number"),
-            (["--pooling", "max"], "--pooling max: give first or mean"),
+            (["--pooling", "last"], "--pooling last: give first, mean or max"),
             (["--held_out", "0.9"], "--held_out 0.9"),
             (["--xla", "on", "--strategy", "mirrored"], "--xla on: works on one device"),
             (["--seed", str(2**32)], f"--seed {2**32}: give a number from 0 to"),

@@ -125,7 +125,7 @@ CASES = {
             {"states": STATES, "padding_mask": real_tokens(5, 3, 1)},
             {"states": (1,), "padding_mask": (1,)},
         )
-        for pooling in ("first", "mean")
+        for pooling in ("first", "mean", "max")
     },
     "classification_head": case(
         layer(ClassificationHead, 3),

@@ -152,10 +152,10 @@ def test_every_kernel_starts_from_its_own_numbers():
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match=r"hidden_dim=8 and num_heads=3"):
         Attention(3, 8)
-    with pytest.raises(ValueError, match=r"pooling must be one of .*, got 'max'"):
-        CASES["pooler_first"].make(pooling="max")
-    with pytest.raises(ValueError, match=r"positions must be .*, got 'none'"):
-        CASES["embeddings_of_waves"].make(positions="none")
+    with pytest.raises(ValueError, match=r"pooling must be one of .*, got 'last'"):
+        CASES["pooler_first"].make(pooling="last")
+    with pytest.raises(ValueError, match=r"positions must be .*, got 'rotary'"):
+        CASES["embeddings_of_waves"].make(positions="rotary")
 
 
 def test_too_long_a_sequence_is_refused():
@@ -172,6 +172,8 @@ def test_pooler_by_hand():
     np.testing.assert_allclose(found, [[2.0, 3.0]])
     nothing = ops.convert_to_numpy(pooler(states, padding_mask=np.zeros((1, 3), bool)))
     np.testing.assert_array_equal(nothing, [[0.0, 0.0]])
+    found = CASES["pooler_max"].make()(-states, padding_mask=padding_mask)
+    np.testing.assert_array_equal(ops.convert_to_numpy(found), [[-1.0, -2.0]])
 
 
 def test_embeddings_by_hand():
