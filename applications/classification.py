@@ -244,7 +244,7 @@ class Classification(Application):
         )  # fmt: skip
         return rows, {"groups": [values[place] for _, values in with_group.rows()]}
 
-    def texts(self, settings: Predict) -> Iterator[list]:
+    def texts(self, settings: Any) -> Iterator[list]:
         from tfmodels.data import open_table
         from tfmodels.data.datasets import text_chunks
         from tfmodels.data.tables import is_table
@@ -263,9 +263,7 @@ class Classification(Application):
             return
         chunks = text_chunks(settings.text, file, settings.text_column, **reading)
         for texts in chunks:
-            if pair:
-                texts = list(zip(texts, pair, strict=True))
-            yield texts
+            yield list(zip(texts, pair, strict=True)) if pair else texts
 
     def checked(self, task: Any, texts: list) -> list:
         if not task.pair:

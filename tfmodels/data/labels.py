@@ -5,7 +5,7 @@ tuples of labels, named in `Source.several`. JSON lists and lists in memory are 
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tfmodels.data.rows import Row, Source, canonical_label
@@ -27,7 +27,7 @@ class Converted(Source):
 
     def __init__(
         self, source: Source, columns: Sequence[str], convert: Callable[[Row], tuple | None],
-        several: Sequence[str] = (), options: tuple = (),
+        several: Iterable[str] = (), options: tuple = (),
     ) -> None:  # fmt: skip
         super().__init__(source.name, columns)
         self.several, self.endless = frozenset(several), source.endless

@@ -245,7 +245,7 @@ class Score:
         return {}
 
 
-TARGETS = {"class": OneClass, "labels": SeveralLabels, "score": Score}
+TARGETS: dict[str, Any] = {"class": OneClass, "labels": SeveralLabels, "score": Score}
 TARGET_OF = {kind.activation: name for name, kind in TARGETS.items()}
 
 

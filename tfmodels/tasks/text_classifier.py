@@ -151,11 +151,13 @@ class TextClassifier(EncoderTask):
             place = f"{rows.name}: column {rows.columns[self.text_columns]!r}"
             target, self.label_separator = find_target(self._scan(rows).label_counts, place)
         if target != self.target:
-            self._model = None if self.target is not None else self._model
-            self.labels = None if self.target is not None else self.labels
+            if self.target is not None:  # of a checkpoint, whose head is of another target
+                self._model = self.labels = None  # type: ignore[assignment]
             self._set_target(target)
 
-    def _training_data(self, x, y, sample_weight, *others, **options) -> TrainingData:
+    def _training_data(
+        self, x: Any, y: Any, sample_weight: Any, *others: Any, **options: Any
+    ) -> TrainingData:
         # Of a checkpoint with one class a text, the rows may have another kind of target.
         if not self._target_given and self.target == "class" and not self._labels_given:
             rows = as_source(x, y, sample_weight, self.columns, self.text_columns, several=True)
