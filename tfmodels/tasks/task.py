@@ -561,7 +561,7 @@ def batches_by_length(texts: list, batch_size: int) -> Iterator[tuple[np.ndarray
     def encoded(text):
         return text.encode() if isinstance(text, str) else text
 
-    tuples = bool(texts) and isinstance(texts[0], tuple)
+    tuples = len(texts) > 0 and isinstance(texts[0], tuple)
     encoded_texts = np.empty((len(texts), len(texts[0])) if tuples else len(texts), object)
     for row, text in enumerate(texts):
         encoded_texts[row] = [*map(encoded, text)] if tuples else encoded(text)

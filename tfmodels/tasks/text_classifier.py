@@ -279,7 +279,7 @@ class TextClassifier(EncoderTask):
         cut = self._describe_cut(rows, self._chunks(rows), self._longer, limit)
         labels = ", ".join(self.labels[:20])
         texts = "training pairs" if self.pair else "training rows"
-        if self.target == "class":
+        if self.target in (None, "class"):
             return f"{number} {texts}, labels {labels}{cut}"
         if self.target == "labels":
             joined = f", separated by {self.label_separator!r}" if self.label_separator else ""
