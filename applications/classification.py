@@ -45,6 +45,11 @@ class Named(Settings):
     dataset: str | None = data("set of GLUE or CLUE such as mrpc, in place of a file", None)
     data_dir: str | None = data("files of the dataset, if not those of TensorFlow Datasets", None)
 
+    def check_one(self, flag: str) -> None:
+        """Refuse rows of both a file and a set, and of neither."""
+        if (getattr(self, flag) is None) == (self.dataset is None):
+            raise InputError(f"--{flag}: give it, or the name of a --dataset")
+
 
 @dataclass(kw_only=True)
 class TrainOnFile(Columns, FineTuning):
@@ -81,8 +86,7 @@ class Train(Named, TrainOnFile):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.train_file is None) == (self.dataset is None):
-            raise InputError("--train_file: give it, or the name of a --dataset")
+        self.check_one("train_file")
         if self.dataset is not None and self.eval_file is not None:
             raise InputError(
                 "--eval_file: a --dataset has its own rows to measure on; leave it out"
@@ -104,8 +108,7 @@ class Evaluate(Named, EvaluateOnFile):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.eval_file is None) == (self.dataset is None):
-            raise InputError("--eval_file: give it, or the name of a --dataset")
+        self.check_one("eval_file")
 
 
 @dataclass(kw_only=True)

@@ -38,8 +38,7 @@ class Rows(Named, Columns):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.train_file is None) == (self.dataset is None):
-            raise InputError("--train_file: give it, or the name of a --dataset")
+        self.check_one("train_file")
 
 
 @dataclass(kw_only=True)

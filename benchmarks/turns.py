@@ -124,8 +124,8 @@ def ratios(result, ours, peers, smaller_is_better=True):
             ]
             sides.append(best(values) if values else None)
         if None not in sides:
-            mine, theirs = sides
-            found[question] = round(theirs / mine if smaller_is_better else mine / theirs, 2)
+            mine, best_peer = sides
+            found[question] = round(best_peer / mine if smaller_is_better else mine / best_peer, 2)
     return found
 
 

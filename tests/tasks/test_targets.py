@@ -61,6 +61,17 @@ def test_scores_are_learned_in_their_own_units(tasks):
         assert other["value"] == pytest.approx(one["value"], abs=0.5)
 
 
+def test_scores_without_end():
+    """Of an endless dataset the range of the scores is not known."""
+    texts, scores = tf.constant(TEXTS[:12]), tf.constant([0.0, 1.0] * 6)
+    rows = tf.data.Dataset.from_tensor_slices((texts, scores)).repeat()
+    task = tfmodels.TextClassifier.from_scratch(
+        TEXTS, size="tiny", vocabulary_size=80, max_length=16, target="score"
+    )
+    history = task.fit(rows, batch_size=4, steps_per_epoch=2, epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
 def test_pairs_are_read_in_both_parts(tasks):
     task = tasks["pairs"]
     assert task.evaluate(PAIRS, RED)["accuracy"] > 0.9

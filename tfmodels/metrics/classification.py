@@ -76,27 +76,40 @@ def classification_metrics(confusion: np.ndarray, labels: Sequence[str]) -> dict
         and `examples` for each label. A class that is never predicted has precision 0; a class
         without examples has recall 0.
     """
-    correct = np.diag(confusion).astype(float)
-    true, predicted = confusion.sum(1), confusion.sum(0)
-    precision = correct / np.maximum(predicted, 1)
-    recall = correct / np.maximum(true, 1)
-    f1 = 2 * correct / np.maximum(true + predicted, 1)
-    examples = int(confusion.sum())
+    correct, examples = np.diag(confusion), int(confusion.sum())
+    classes = metrics_by_label(labels, correct, confusion.sum(0), confusion.sum(1))
+    f1 = [of_label["f1"] for of_label in classes.values()]
     return {
         "examples": examples,
         "accuracy": float(correct.sum() / max(examples, 1)),
-        "macro_f1": float(f1.mean()),
-        **({"f1": float(f1[1])} if len(labels) == 2 else {}),
+        "macro_f1": float(np.mean(f1)),
+        **({"f1": f1[1]} if len(labels) == 2 else {}),
         "matthews": matthews(confusion),
-        "classes": {
-            label: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "examples": int(true[i]),
-            }
-            for i, label in enumerate(labels)
-        },
+        "classes": classes,
+    }
+
+
+def metrics_by_label(
+    labels: Sequence[str], right: np.ndarray, predicted: np.ndarray, true: np.ndarray
+) -> dict[str, dict]:
+    """Return `precision`, `recall`, `f1` and `examples` of each label, 0 where nothing is there.
+
+    Args:
+        labels: names of the C labels.
+        right: numbers of texts that rightly got each of them, `[C]`.
+        predicted: that got it, `[C]`.
+        true: that have it, `[C]`.
+    """
+    precision, recall = right / np.maximum(predicted, 1), right / np.maximum(true, 1)
+    f1 = 2 * right / np.maximum(predicted + true, 1)
+    return {
+        label: {
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+            "examples": int(true[i]),
+        }
+        for i, label in enumerate(labels)
     }
 
 

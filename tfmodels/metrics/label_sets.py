@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfmodels.metrics.calibration import Calibration
+from tfmodels.metrics.classification import metrics_by_label
 
 
 class LabelOutcomes:
@@ -45,23 +46,14 @@ class LabelOutcomes:
             `exact`, the share of texts with all labels right; `calibration_error`, of the
             probabilities of all labels; `classes`, as in `classification_metrics`.
         """
-        right, predicted, true = self._counts.astype(float)
-        f1 = 2 * right / np.maximum(predicted + true, 1)
-        precision, recall = right / np.maximum(predicted, 1), right / np.maximum(true, 1)
+        right, predicted, true = self._counts
+        classes = metrics_by_label(self._labels, right, predicted, true)
         return {
             "examples": self._rows,
             "micro_f1": float(2 * right.sum() / max(predicted.sum() + true.sum(), 1)),
-            "macro_f1": float(f1.mean()),
+            "macro_f1": float(np.mean([of_label["f1"] for of_label in classes.values()])),
             "jaccard": self._jaccard / max(self._rows, 1),
             "exact": self._exact / max(self._rows, 1),
             "calibration_error": self._calibration.error(),
-            "classes": {
-                label: {
-                    "precision": float(precision[i]),
-                    "recall": float(recall[i]),
-                    "f1": float(f1[i]),
-                    "examples": int(true[i]),
-                }
-                for i, label in enumerate(self._labels)
-            },
+            "classes": classes,
         }

@@ -31,7 +31,7 @@ from tfmodels.text.wordpiece import WordPieceTokenizer
 TOLERANCE, SMALL = 0.01, 0.1
 FIRST_STEPS, MAXIMUM_STEPS = 16, 1024
 NAMES = ("words", "pair_words")  # of the explanation of a text, of a second one
-# Colours of words that speak for the label and against it; also told apart by colour-blind people.
+# Of words that speak for the label and against it; colour-blind people can distinguish them.
 FOR, AGAINST = "37, 99, 235", "234, 88, 12"
 
 

@@ -43,10 +43,7 @@ class OneClass:
     def __init__(
         self, labels: Sequence[str], out_of_scope: str | None = None, least: float = 0.0
     ) -> None:
-        self.labels = list(labels)
-        ids = {canonical_label(label): number for number, label in enumerate(labels)}
-        # Numbers stand for themselves.
-        self.ids = {**{str(number): number for number in range(len(ids))}, **ids}
+        self.labels, self.ids = list(labels), _ids(labels)
         self.out_of_scope, self._least = out_of_scope, least
 
     def number(self, label: Any) -> int:
@@ -55,7 +52,7 @@ class OneClass:
         Raises:
             KeyError: an unknown label.
         """
-        return self.ids[label if label in self.ids else canonical_label(label)]
+        return _id(self.ids, label)
 
     def objective(self, label_smoothing: float) -> dict:
         """Return the loss and the metrics of a training."""
@@ -116,9 +113,7 @@ class OneClass:
         temperature = best_temperature(logits, true)
         found = {"temperature": temperature}
         if self.out_of_scope is not None:
-            scaled = logits.astype(float) / temperature
-            weights = np.exp(scaled - scaled.max(-1, keepdims=True))
-            probabilities = weights / weights.sum(-1, keepdims=True)
+            probabilities = tf.nn.softmax(logits.astype(float) / temperature).numpy()
             outside = self.labels.index(self.out_of_scope)
             found["least_probability"] = least_probability(probabilities, true, outside)
         return found
@@ -135,15 +130,13 @@ class SeveralLabels:
     activation, monitor = "sigmoid", "val_average_precision"
 
     def __init__(self, labels: Sequence[str], thresholds: Sequence[float] | None = None) -> None:
-        self.labels = list(labels)
-        self.ids = OneClass(labels).ids
+        self.labels, self.ids = list(labels), _ids(labels)
         self.thresholds = [0.5] * len(labels) if thresholds is None else list(thresholds)
         self.spec = tf.TensorSpec([None, len(labels)], tf.float32)
 
     def number(self, labels: Any) -> list[float]:
         """Return 1 for each label of a text and 0 for the others: `[C]`; raises KeyError."""
-        there = {self.ids[label if label in self.ids else canonical_label(label)]
-                 for label in labels}  # fmt: skip
+        there = {_id(self.ids, label) for label in labels}
         return [float(number in there) for number in range(len(self.labels))]
 
     def objective(self, label_smoothing: float) -> dict:
@@ -313,6 +306,16 @@ def count_labels(rows: Source, place: int) -> dict[str, int]:
 
 MANY_CLASSES = 1000  # more values of a column than these are hardly classes
 SEPARATORS = (",", "|", ";")  # that are looked for between several labels
+
+
+def _ids(labels):
+    """Return the number of each label; numbers stand for themselves."""
+    ids = {canonical_label(label): number for number, label in enumerate(labels)}
+    return {**{str(number): number for number in range(len(ids))}, **ids}
+
+
+def _id(ids, label):
+    return ids[label if label in ids else canonical_label(label)]
 
 
 def _is_number(label):

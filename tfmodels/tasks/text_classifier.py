@@ -117,6 +117,7 @@ class TextClassifier(EncoderTask):
         self.columns = ("text", "pair", "label") if pair else ("text", "label")
         self.text_columns = len(self.columns) - 1
         self._new_head, self._units = False, (0.0, 1.0)
+        self._range: tuple[float, float] | None = None
         self._set_target(target)
         super().__init__(backbone, tokenizer, labels, **options)
         if pair and getattr(self.backbone.config, "num_segments", 2) < 2:
@@ -284,8 +285,8 @@ class TextClassifier(EncoderTask):
         if self.target == "labels":
             joined = f", separated by {self.label_separator!r}" if self.label_separator else ""
             return f"{number} {texts}, several labels a text{joined}: {labels}{cut}"
-        low, high = self._range
-        return f"{number} {texts}, scores from {low:g} to {high:g}{cut}"
+        known = "" if self._range is None else " from {:g} to {:g}".format(*self._range)
+        return f"{number} {texts}, scores{known}{cut}"
 
     def _longer(self, text, *others):
         if not self.pair:
