@@ -30,8 +30,10 @@ def serve(checkout):
 
     if Path(tfmodels.__file__).parent.parent != Path(checkout):
         sys.exit(f"{checkout}: {tfmodels.__file__} was imported instead")
-    import decoding  # these two are of this checkout in both processes
-    import speed
+    import benchmarks
+
+    benchmarks.__path__ = [str(HERE / "benchmarks")]  # of this checkout in both processes
+    from benchmarks import decoding, speed
 
     generate = decoding.tfmodels("bfloat16")
     works = {"decode": lambda: generate(1)}

@@ -12,13 +12,11 @@ Nothing else should run meanwhile.
 import argparse
 import importlib
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 
-from benchmarks import speed
+from benchmarks import speed, turns
 
 BATCHES = {"base": (16, 128), "minilm": (32, 32)}
 PARTS = ("imports", "model", "first step", "second step")
@@ -51,11 +49,7 @@ def measure(peer, size, start):
 
 def seconds(peer, size):
     """Return the seconds after which each of `PARTS` has ended in a new process."""
-    command = [sys.executable, "-m", "benchmarks.first_step", "--child", peer, size]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    command.append(str(time.time()))
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
-    return json.loads(done.stdout.splitlines()[-1])
+    return turns.run_once("benchmarks.first_step", "--child", peer, size, time.time())
 
 
 def main():

@@ -13,12 +13,12 @@ import argparse
 import itertools
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import turns
 from benchmarks.speed import new_encoder, new_kerashub_classifier, new_transformers_trainer
 
 BATCH, BATCHES, WARM_UP = 32, 100, 40
@@ -133,10 +133,9 @@ def main():
         file.flush()
         for _ in range(options.rounds):
             for peer in PEERS:
-                command = [sys.executable, "-m", "benchmarks.pace", "--train_file", "-"]
-                command += ["--vocabulary", options.vocabulary, "--child", peer, file.name]
-                done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-                found[peer].append(float(done.stdout.splitlines()[-1]))
+                call = ("--train_file", "-", "--vocabulary", options.vocabulary)
+                taken = turns.run_once("benchmarks.pace", *call, "--child", peer, file.name)
+                found[peer].append(taken)
     medians = {peer: statistics.median(times) for peer, times in found.items()}
     ratios = {peer: medians[peer] / medians["tfmodels"] for peer in GOALS}
     reached = all(ratios[peer] >= goal for peer, goal in GOALS.items())

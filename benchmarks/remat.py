@@ -12,9 +12,10 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import time
+
+from benchmarks import turns
 
 MODELS = {"bert": (16, 128), "gpt": (2, 1024)}
 
@@ -68,10 +69,8 @@ def main():
         runs = {"no": [], "yes": []}
         for _ in range(options.rounds):
             for remat, found in runs.items():
-                command = [sys.executable, "-m", "benchmarks.remat", "--steps", str(options.steps)]
-                command += ["--child", name, remat]
-                done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-                found.append(json.loads(done.stdout.splitlines()[-1]))
+                call = ("--steps", options.steps, "--child", name, remat)
+                found.append(turns.run_once("benchmarks.remat", *call))
         medians = {
             f"remat: {remat}": {
                 part: round(statistics.median(values), 2)

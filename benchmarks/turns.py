@@ -72,6 +72,14 @@ def rounds(processes, questions, number):
     return found
 
 
+def run_once(module, *arguments):
+    """Run `python -m module arguments` to its end; return the JSON of its last line."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def milliseconds(step, least=3, seconds=0.4):
     """Return the median time of a step; it runs `least` times, and for so many seconds."""
     taken, end = [], time.perf_counter() + seconds
