@@ -17,6 +17,7 @@ import argparse
 import collections
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -56,7 +57,7 @@ def batch_of(batch, length):
 
 
 def write_models(folder, size, names):
-    """Write the checkpoint, our exports and the ONNX files."""
+    """Write the checkpoint, our exports, the ONNX files and what PyTorch answers in float32."""
     import torch
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -89,6 +90,10 @@ def write_models(folder, size, names):
         task.export(folder / form, frozen=bool(frozen))
     if importlib.util.find_spec("onnxruntime"):
         _write_onnx(model, folder)
+    expect = run_torch(folder, "float32", os.cpu_count())
+    for shape in BATCHES:
+        np.save(folder / f"{shape[0]}x{shape[1]}.npy", expect(*batch_of(*shape)))
+    print(json.dumps("written"))
 
 
 def _write_onnx(model, folder):
@@ -224,9 +229,6 @@ def optimized_nodes(folder, precision):
 
 def measure(folder, rounds, threads, names):
     """Return milliseconds of each round by shape and runner."""
-    expect = run_torch(folder, "float32", threads)
-    for shape in BATCHES:
-        np.save(folder / f"{shape[0]}x{shape[1]}.npy", expect(*batch_of(*shape)))
     processes = {
         name: turns.start(
             "benchmarks.exports", "--serve", name, folder, "--threads", threads, threads=threads
@@ -245,7 +247,11 @@ def main():
     parser.add_argument("--only", nargs="+", default=[""], help="parts of names of runners")
     parser.add_argument("--nodes", action="store_true")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--write", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write:
+        folder, size, *names = options.write
+        return write_models(Path(folder), size, names)
     if options.serve:
         name, folder = options.serve
         return turns.serve(lambda: answers(name, Path(folder), options.threads))
@@ -258,7 +264,8 @@ def main():
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            write_models(folder, size, names)
+            # In a process of its own, whose memory is free again when the others are measured.
+            turns.run_once("benchmarks.exports", "--write", folder, size, *names)
             if options.nodes:
                 for precision in ("float32", "bfloat16", "bfloat16 frozen"):
                     nodes = optimized_nodes(folder, precision)
