@@ -123,15 +123,20 @@ def test_ends_when_nothing_better_can_come():
     assert not numpy(decoding.result(carry)).mask[:, 5:].any()
 
 
-def test_what_is_fixed_is_repeated_once():
-    """Logits of each prompt's own: the same found as if they were put into order."""
+def test_what_is_fixed_is_shared():
+    """Logits of each prompt's own: the same found as if they were repeated and put into order."""
     toy = Toy(SIZE, seed=4, scale=1.0)
     own = 2 * np.random.default_rng(0).normal(size=(len(IDS), SIZE)).astype("float32")
 
     def searched(key):
         def step(token_ids, index, state):
+            added, beams = state[key]["own"], 1
+            if key == "fixed":
+                beams = token_ids.shape[1]
+                token_ids, added = ops.reshape(token_ids, (-1,)), ops.repeat(added, beams, 0)
+            assert beams == (3 if key == "fixed" else 1)
             logits, new = toy.step(token_ids, index, state["toy"])
-            return logits + state[key]["own"], {**state, "toy": new}
+            return logits + added, {**state, "toy": new}
 
         logits, state = toy.prompt(IDS, MASK)
         state = {"toy": state, key: {"own": ops.convert_to_tensor(own)}}
@@ -145,9 +150,35 @@ def test_what_is_fixed_is_repeated_once():
     assert len(carries) > 2
     for carry in carries:
         assert carry.state["fixed"]["own"] is carries[0].state["fixed"]["own"]
-    np.testing.assert_array_equal(numpy(carry.state["fixed"]["own"]), np.repeat(own, 3, 0))
+    np.testing.assert_array_equal(numpy(carry.state["fixed"]["own"]), own)
     expected = searched("moved")[1]
     np.testing.assert_array_equal(found.token_ids, expected.token_ids)
     np.testing.assert_array_equal(found.scores, expected.scores)
     alone = run(toy, Generation(max_new_tokens=4, num_beams=3, stop_ids=(STOP,)))
     assert (found.token_ids != alone.token_ids).any()
+
+
+def test_a_large_vocabulary():
+    """Twelve tokens far apart among thousands that never come: as if there were twelve."""
+    toy, apart = Toy(SIZE, seed=4, scale=1.0), 300
+    never = np.full((1, SIZE * apart), -np.inf, "float32")
+    place = np.arange(SIZE) * apart
+
+    def spread(logits):
+        logits = ops.expand_dims(logits, -1)
+        rest = ops.broadcast_to(never[0, : apart - 1], (*logits.shape[:2], apart - 1))
+        return ops.reshape(ops.concatenate([logits, rest], -1), (-1, SIZE * apart))
+
+    def step(token_ids, index, state):
+        logits, state = toy.step(token_ids // apart, index, state)
+        return spread(logits), state
+
+    def searched(step, first, stop, prompt_ids):
+        logits, state = toy.prompt(IDS, MASK)
+        settings = Generation(max_new_tokens=8, num_beams=3, stop_ids=(stop,))
+        return numpy(generate(step, first(logits), state, prompt_ids, MASK, settings))
+
+    few = searched(toy.step, lambda logits: logits, STOP, IDS)
+    many = searched(step, spread, STOP * apart, IDS * apart)
+    np.testing.assert_array_equal(many.token_ids, place[few.token_ids])
+    np.testing.assert_allclose(many.scores, few.scores, rtol=1e-5)

@@ -1,7 +1,8 @@
 """Beam search: an approximation of the most likely continuation.
 
 In: the logits of the first new token and a `step` that returns those of the next; its state is
-repeated and reordered along the first axis. Out: the best sequence of each row and its score.
+repeated and reordered along the first axis, but for what the beams of a row share. Out: the best
+sequence of each row and its score.
 Follows `transformers`' beam search: it keeps the `num_beams` best ended sequences besides the
 running ones, and stops if the score of the best running one, at its current length, does not
 exceed the worst of these; with `early_stopping`, as soon as `num_beams` sequences have ended.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from tfmodels.generation.filters import penalize
@@ -21,6 +23,7 @@ from tfmodels.generation.settings import Generation
 
 # Added to the score of forbidden candidates; finite as in `transformers`.
 NEVER = -1e9
+PART = 128  # of a vocabulary, see `_highest`
 
 
 class BeamCarry(NamedTuple):
@@ -35,7 +38,7 @@ class BeamCarry(NamedTuple):
     is_ended: Any  # bool [B, n], `False` in empty slots
     open: Any  # bool [B], whether the row may still improve
     rows: Rows
-    state: Any  # every leaf [R, ...]
+    state: Any  # every leaf [R, ...]; of "fixed" [B, ...]
 
 
 class BeamSearch:
@@ -65,7 +68,7 @@ class BeamSearch:
                 is_ended=ops.zeros((num_rows, beams), "bool"),
                 open=ops.ones((num_rows,), "bool"),
                 rows=rows,
-                state=keras.tree.map_structure(lambda x: ops.repeat(x, beams, axis=0), state),
+                state=_changed(state, lambda x: ops.repeat(x, beams, axis=0)),
             ),
         )
 
@@ -76,7 +79,9 @@ class BeamSearch:
     def advance(self, carry: BeamCarry) -> BeamCarry:
         index = carry.count - 1
         newest = ops.take(carry.token_ids, index, axis=2)  # [B, n]
-        logits, state = self.step(ops.reshape(newest, (-1,)), index, carry.state)
+        if not _has_fixed(carry.state):
+            newest = ops.reshape(newest, (-1,))
+        logits, state = self.step(newest, index, carry.state)
         return self._extended(logits, carry._replace(state=state))
 
     def result(self, carry: BeamCarry) -> Generated:
@@ -98,7 +103,7 @@ class BeamSearch:
             count=count,
             token_ids=_pick(token_ids, chosen),
             log_probs=running,
-            state=_reordered(carry.state, source),
+            state=_changed(carry.state, lambda x: ops.take(x, source, axis=0)),
         )
         extended = self._with_ended(extended, token_ids, log_probs, ended)
 
@@ -121,12 +126,13 @@ class BeamSearch:
         prompt_ids, prompt_mask, max_tokens = (ops.repeat(x, beams, axis=0) for x in own)
         flat_ids = ops.reshape(carry.token_ids, (-1, self.settings.max_new_tokens))
         given = (prompt_ids, prompt_mask, flat_ids, carry.count, max_tokens)
-        scores = penalize(scores, self.settings, *given)
-        scores = ops.reshape(scores, (ops.shape(carry.log_probs)[0], beams, size))
-        scores = scores + ops.expand_dims(carry.log_probs, -1)
         number = beams * min(max(2, 1 + len(self.settings.stop_ids)), size)
-        log_probs, place = ops.top_k(ops.reshape(scores, (-1, beams * size)), number)
-        return log_probs, place // size, place % size
+        few = min(number, size)
+        scores, token = _highest(penalize(scores, self.settings, *given), few)  # [R, few]
+        scores = scores + ops.reshape(carry.log_probs, (-1, 1))
+        log_probs, place = ops.top_k(ops.reshape(scores, (-1, beams * few)), number)
+        token = _pick(ops.reshape(token, (-1, beams * few)), place)
+        return log_probs, place // few, token
 
     def _ended(self, token_ids, count, rows):
         """Return `has_ended` of candidates `[B, K, T]`: bool `[B, K]`."""
@@ -161,16 +167,34 @@ class BeamSearch:
         return ops.power(ops.cast(count, "float32"), self.settings.length_penalty)
 
 
-def _reordered(state, source):
-    """Return the state reordered by row indices `source` int `[R]`, except `"fixed"`: the beams
-    of a row share it."""
+def _has_fixed(state):
+    return isinstance(state, dict) and "fixed" in state
 
-    def taken(part):
-        return keras.tree.map_structure(lambda x: ops.take(x, source, axis=0), part)
 
-    if not isinstance(state, dict):
-        return taken(state)
-    return {name: part if name == "fixed" else taken(part) for name, part in state.items()}
+def _changed(state, change):
+    """Return the state with every leaf changed, except `"fixed"`: the beams of a row share it."""
+    if not _has_fixed(state):
+        return keras.tree.map_structure(change, state)
+    others = {name: part for name, part in state.items() if name != "fixed"}
+    return {**keras.tree.map_structure(change, others), "fixed": state["fixed"]}
+
+
+def _highest(scores, number):
+    """Return what `ops.top_k` does of scores `[R, V]`, in a fraction of the time.
+
+    The highest of all are among those of the `number` parts with the highest maxima.
+    """
+    size = scores.shape[-1]
+    parts = -(-size // PART)
+    if parts <= number:
+        return ops.top_k(scores, number)
+    filled = ops.pad(scores, ((0, 0), (0, parts * PART - size)), constant_values=-np.inf)
+    filled = ops.reshape(filled, (-1, parts, PART))
+    _, chosen = ops.top_k(ops.max(filled, -1), number)
+    chosen = ops.sort(chosen, -1)  # of equal scores the first comes first
+    among = ops.reshape(_pick(filled, chosen), (-1, number * PART))
+    found, place = ops.top_k(among, number)
+    return found, _pick(chosen, place // PART) * PART + place % PART
 
 
 def _flat(index, number):

@@ -33,9 +33,9 @@ def generate(
         logits: float `[B, V]`, of the first new token.
         state: nested tuples and dicts of tensors whose first axis is rows. Beam search repeats
             the rows, the beams of a row next to each other, and reorders them after each
-            token. If the state is a dict, the entry `"fixed"` is repeated but not reordered,
-            which saves copies: it must depend on the prompt only, and `step` must return it
-            unchanged.
+            token. If the state is a dict, its entry `"fixed"` must depend on the prompt only, and
+            `step` must return it unchanged: it is neither repeated nor reordered. Beam search then
+            calls `step` with `token_ids` `[B, num_beams]`; the beams of a row share what is fixed.
         prompt_ids: int32 `[B, P]`, padding left.
         prompt_mask: bool `[B, P]`, `True` = a real token. Repetition penalty and n-grams count
             the real tokens of the prompt only (`transformers` also counts padding).

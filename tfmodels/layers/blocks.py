@@ -195,6 +195,8 @@ class DecoderBlock(_Block):
         cache_index: scalar int, position in the cache of the first input.
         encoded_cache: pair of float `[B, N, S, D]`, `cross_attention.project(encoded)`,
             to give instead of `encoded`.
+        sharing: number of rows of `inputs` that share a row of `encoded_cache` and of
+            `encoded_mask`; they are next to each other.
         length: T, an int or a scalar int tensor, if `inputs` is flat.
         return_attention_scores: whether to return the weights of the self-attention too.
         training: bool.
@@ -221,8 +223,9 @@ class DecoderBlock(_Block):
         self, inputs: KerasTensor, attention_mask: KerasTensor | None = None,
         encoded: KerasTensor | None = None, encoded_mask: KerasTensor | None = None,
         cache: tuple | None = None, cache_index: int | KerasTensor | None = None,
-        encoded_cache: tuple | None = None, length: int | KerasTensor | None = None,
-        return_attention_scores: bool = False, training: bool = False,
+        encoded_cache: tuple | None = None, sharing: int = 1,
+        length: int | KerasTensor | None = None, return_attention_scores: bool = False,
+        training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x = self.attention(
@@ -246,7 +249,8 @@ class DecoderBlock(_Block):
                 value=encoded,
                 attention_mask=encoded_mask,
                 cache=encoded_cache,
-                length=length,
+                # Rows that share keys and values are as more queries to them.
+                length=length if sharing == 1 else length * sharing,
                 training=training,
             )
             x = self._after(x, attended, self.cross_attention_norm, training)

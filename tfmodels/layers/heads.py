@@ -171,7 +171,7 @@ class MaskedLMHead(Layer):
 
     def call(self, states: KerasTensor, table: KerasTensor, training: bool = False) -> KerasTensor:
         x = self.norm(self.dense(states, training=training), training=training)
-        return ops.cast(kernels.product_with_rows(x, table), "float32") + self.bias
+        return kernels.product_with_rows(x, table, self.bias)
 
     def compute_output_shape(self, states_shape: tuple, table_shape: tuple | None = None) -> tuple:
         return (*states_shape[:-1], self.vocabulary_size)

@@ -285,25 +285,34 @@ def masked_softmax(
     return weights
 
 
-def product_with_rows(x: KerasTensor, table: KerasTensor) -> KerasTensor:
-    """Compute `x @ table^T`: the similarity of every state to every row of the table.
+def product_with_rows(
+    x: KerasTensor, table: KerasTensor, bias: KerasTensor | None = None
+) -> KerasTensor:
+    """Compute `x @ table^T + bias`: the similarity of every state to every row of the table.
 
     Args:
         x: float `[..., H]`.
         table: float `[V, H]`.
+        bias: float32 `[V]`.
 
     Returns:
-        float `[..., V]`, of the dtype of `x`.
+        float32 `[..., V]`; the product is of the dtype of `x`.
     """
     if tf is None:
-        return ops.matmul(x, ops.transpose(ops.cast(table, x.dtype)))
+        y = ops.cast(ops.matmul(x, ops.transpose(ops.cast(table, x.dtype))), "float32")
+        return y if bias is None else y + bias
     constant = _is_one_token(frozen=True)
     table = _constant(table, x.dtype) if constant else ops.cast(table, x.dtype)
     # Two-dimensional as in `dense`, and without a transposed copy of the table.
     y = tf.matmul(tf.reshape(x, [-1, table.shape[1]]), table, transpose_b=True)
-    if constant:
+    if bias is not None and y.dtype != tf.float32:
+        y = tf.cast(y, tf.float32) + bias
+    elif bias is not None:
+        y = tf.nn.bias_add(y, _constant(bias, y.dtype) if constant else tf.cast(bias, y.dtype))
+    elif constant:
         # oneDNN keeps the weights of products with a bias only, and a bias of zeros is removed.
         y = tf.nn.bias_add(y, tf.fill([table.shape[0]], tf.constant(1e-37, y.dtype)))
+    y = tf.cast(y, tf.float32)
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 

@@ -217,7 +217,7 @@ class Gpt(ConfigModel):
 
     def _logits(self, x, training=False):
         x = self.norm(x, training=training)
-        return ops.cast(kernels.product_with_rows(x, self.embeddings.token), "float32")
+        return kernels.product_with_rows(x, self.embeddings.token)
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["token_ids"], self.config.vocabulary_size)

@@ -226,17 +226,19 @@ class Transformer(ConfigModel):
         """Process one more token of each row.
 
         Args:
-            token_ids: int `[R]`.
+            token_ids: int `[R]`; or `[B, n]`, R = B * n, if n rows share what is `"fixed"`.
             index: scalar int, number of previous calls of `step`.
             state: the state from `prompt` or the previous `step`.
 
         Returns:
             pair of float32 `[R, V]`, the logits of the next token, and the new state.
         """
+        sharing = token_ids.shape[1] if len(token_ids.shape) == 2 else 1
+        token_ids = ops.reshape(token_ids, (-1, 1))
         with kernels.one_token():
-            return self._read(ops.expand_dims(token_ids, 1), state["num_slots"][0] + index, state)
+            return self._read(token_ids, state["num_slots"][0] + index, state, sharing)
 
-    def _read(self, token_ids, slot, state):
+    def _read(self, token_ids, slot, state, sharing=1):
         """Process tokens int `[R, T]`, written to the cache from position `slot` on."""
         length, num_slots = ops.shape(token_ids)[1], ops.shape(state["caches"][0][0])[2]
         fixed = state["fixed"]
@@ -255,6 +257,7 @@ class Transformer(ConfigModel):
                 cache=cache,
                 cache_index=places,
                 encoded_cache=encoded,
+                sharing=sharing,
                 length=length,
             )
             caches.append(cache)
@@ -272,8 +275,7 @@ class Transformer(ConfigModel):
     def _logits(self, x, training=False):
         if self.decoder_norm is not None:
             x = self.decoder_norm(x, training=training)
-        logits = kernels.product_with_rows(x, self.embeddings.token)
-        return ops.cast(logits, "float32") + self.output_bias
+        return kernels.product_with_rows(x, self.embeddings.token, self.output_bias)
 
     def compute_output_shape(self, batch_shape: dict) -> tuple:
         return (*batch_shape["decoder_token_ids"], self.config.vocabulary_size)
