@@ -305,14 +305,15 @@ def product_with_rows(
     table = _constant(table, x.dtype) if constant else ops.cast(table, x.dtype)
     # Two-dimensional as in `dense`, and without a transposed copy of the table.
     y = tf.matmul(tf.reshape(x, [-1, table.shape[1]]), table, transpose_b=True)
-    if bias is not None and y.dtype != tf.float32:
-        y = tf.cast(y, tf.float32) + bias
-    elif bias is not None:
-        y = tf.nn.bias_add(y, _constant(bias, y.dtype) if constant else tf.cast(bias, y.dtype))
-    elif constant:
+    own = bias is not None and y.dtype == tf.float32  # else it is added in float32, below
+    if constant:
         # oneDNN keeps the weights of products with a bias only, and a bias of zeros is removed.
-        y = tf.nn.bias_add(y, tf.fill([table.shape[0]], tf.constant(1e-37, y.dtype)))
+        added = _constant(bias, y.dtype) if own else tf.zeros([table.shape[0]], y.dtype)
+        y = tf.nn.bias_add(y, tf.where(added == 0, tf.constant(1e-37, y.dtype), added))
+    elif own:
+        y = tf.nn.bias_add(y, tf.cast(bias, y.dtype))
     y = tf.cast(y, tf.float32)
+    y = y if own or bias is None else y + bias
     return tf.reshape(y, tf.concat([tf.shape(x)[:-1], [table.shape[0]]], 0))
 
 
