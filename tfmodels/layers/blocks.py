@@ -195,7 +195,7 @@ class DecoderBlock(_Block):
         cache_index: scalar int, position in the cache of the first input.
         encoded_cache: pair of float `[B, N, S, D]`, `cross_attention.project(encoded)`,
             to give instead of `encoded`.
-        sharing: number of rows of `inputs` that share a row of `encoded_cache` and of
+        sharing: number of rows of flat `inputs` that share a row of `encoded_cache` and of
             `encoded_mask`; they are next to each other.
         length: T, an int or a scalar int tensor, if `inputs` is flat.
         return_attention_scores: whether to return the weights of the self-attention too.
@@ -250,7 +250,7 @@ class DecoderBlock(_Block):
                 attention_mask=encoded_mask,
                 cache=encoded_cache,
                 # Rows that share keys and values are as more queries to them.
-                length=length if sharing == 1 else length * sharing,
+                length=None if length is None else length * sharing,
                 training=training,
             )
             x = self._after(x, attended, self.cross_attention_norm, training)
