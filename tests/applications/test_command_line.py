@@ -203,6 +203,7 @@ WRONG_USE = {
     "prepare": ["--shards", "0", "--text_files", "t", "--output_dir", "o"],
     "evaluate": ["--batch_sise", "4"], "predict": ["--model_dir", "nowhere", "a text"],
     "export": ["--model_dir", "nowhere"], "check": ["nowhere"], "query": ["--timeout", "soon"],
+    "preset": ["--model_dir", "nowhere", "--preset_dir", "p"],
     "baseline": ["--train_file", "nowhere.tsv", "--output_dir", "o"],
     "compare": ["--epochs", "two"],
     "smoke": ["http://host:8501/v1/models/m", "nowhere"],
