@@ -79,7 +79,7 @@ class EncoderTask(Task):
 
     Args:
         backbone: an encoder such as `Bert`, or a model with its head.
-        tokenizer: its `WordPieceTokenizer`.
+        tokenizer: its `WordPieceTokenizer` or `SubwordTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
         max_length: maximum number of tokens of a text; as many as there are positions at most.
             A published fine-tuned preset has as many, if not given.

@@ -55,7 +55,7 @@ class TextClassifier(EncoderTask):
 
     Args:
         backbone: an encoder such as `Bert`, or a `Classifier`.
-        tokenizer: its `WordPieceTokenizer`.
+        tokenizer: its `WordPieceTokenizer` or `SubwordTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
             Integer labels of rows are numbers of these.
         target: "class", one class for each text; "labels", any number of labels; "score", a
