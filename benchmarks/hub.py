@@ -143,7 +143,7 @@ def converted(options, folder):
 
     sizes = {"vocab_size": len(hub_presets.ROBERTA), "hidden_size": 32, "num_hidden_layers": 2,
              "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 50,
-             "type_vocab_size": 1}  # fmt: skip
+             "type_vocab_size": 1, "layer_norm_eps": 1e-5}  # fmt: skip
     bert = {"vocab_size": len(hub_presets.WORD_PIECES), "dim": 32, "n_layers": 2, "n_heads": 2,
             "hidden_dim": 64, "max_position_embeddings": 48}  # fmt: skip
     for name, config in (
@@ -161,7 +161,7 @@ def converted(options, folder):
         task = TextClassifier.from_preset(directory, labels=["a", "b", "c"], pooling="first")
         pooler, logits = heads_of(name, theirs)
         if name == "DistilBert":  # whose pooler has a ReLU
-            task.model.pooler.dense.activation = "relu"
+            task.model.pooler.dense.activation_name = "relu"
         copy_dense(pooler, task.model.pooler.dense)
         copy_dense(logits, task.model.head.logits)
         ids = np.random.default_rng(0).integers(5, 60, (4, 12))

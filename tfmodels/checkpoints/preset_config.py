@@ -18,7 +18,7 @@ GENERAL = ("name", "trainable", "dtype")  # arguments that change no output
 SERIALIZED = ("module", "class_name", "config", "registered_name", "build_config", "compile_config")
 
 
-class Family(NamedTuple):
+class Translation(NamedTuple):
     """A backbone of KerasHub that is one of our models.
 
     Attributes:
@@ -39,7 +39,7 @@ class Family(NamedTuple):
 
 # Its BERT and GPT-2 have the GELU's tanh approximation, its BART the exact one.
 FAMILIES = {
-    "BertBackbone": Family(
+    "BertBackbone": Translation(
         "bert",
         {
             "vocabulary_size": ("vocab_size",),
@@ -55,7 +55,7 @@ FAMILIES = {
         "BertModel",
         {"BertTextClassifier": "BertForSequenceClassification"},
     ),
-    "GPT2Backbone": Family(
+    "GPT2Backbone": Translation(
         "gpt2",
         {
             "vocabulary_size": ("vocab_size",),
@@ -70,7 +70,7 @@ FAMILIES = {
         "GPT2LMHeadModel",
         {},
     ),
-    "BartBackbone": Family(
+    "BartBackbone": Translation(
         "bart",
         {
             "vocabulary_size": ("vocab_size",),
