@@ -67,7 +67,7 @@ def encoders(options, folder):
         states = np.abs(np.array(task.backbone(batch)) - wanted)[mask].max()
         x, y = rows()
         task.compile(learning_rate=3e-3, ema=0)
-        task.fit(x, y, batch_size=16, epochs=25, verbose=0)
+        task.fit(x, y, batch_size=16, epochs=50, verbose=0)
         accuracy = task.evaluate(x, y)["accuracy"]
         version = task.export(folder / f"served_{family}")
         check(version)

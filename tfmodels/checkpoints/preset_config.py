@@ -99,10 +99,12 @@ ENCODERS = {
     "ElectraBackbone": ("vocab_size", "num_heads", *_SHAPE, "embedding_dim", "num_segments"),
     "FNetBackbone": ("vocabulary_size", *_SHAPE, "num_segments"),
 }  # fmt: skip
+# Positions of RoBERTa start behind the id of the padding.
+_ROBERTA = {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "pad_token_id": 1}
 # Types of Hugging Face that KerasHub converts to one of these, with what these compute with.
 CONVERTED: dict[str, tuple[str, dict]] = {
-    "roberta": ("RobertaBackbone", {"hidden_act": "gelu", "layer_norm_eps": 1e-5}),
-    "xlm-roberta": ("XLMRobertaBackbone", {"hidden_act": "gelu", "layer_norm_eps": 1e-5}),
+    "roberta": ("RobertaBackbone", _ROBERTA),
+    "xlm-roberta": ("XLMRobertaBackbone", _ROBERTA),
     "distilbert": ("DistilBertBackbone", {"activation": "gelu", "sinusoidal_pos_embds": False}),
     "albert": ("AlbertBackbone", {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12}),
 }

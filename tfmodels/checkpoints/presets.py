@@ -20,8 +20,10 @@ from tfmodels.checkpoints.family import Family, Weight, named
 from tfmodels.checkpoints.files import (
     CONFIG,
     PRESET_WEIGHTS,
+    TensorFiles,
     check_vocabulary_size,
     is_preset,
+    model_type,
     read_entries,
 )
 from tfmodels.checkpoints.gpt2 import GPT2
@@ -35,6 +37,7 @@ from tfmodels.models.hub import HubEncoder, keras_hub, make_backbone
 TASK_WEIGHTS = "task.weights.h5"
 HEAD_FILE = "head.safetensors"  # a head of ours beside an encoder of KerasHub
 AGAIN = "copy or download the directory again"
+SEGMENT = "embeddings.token_type_embeddings.weight"
 
 # Plain name: path in KerasHub's layer; several are the parts of one tensor.
 FEEDFORWARD = ("_feedforward_intermediate_dense", "_feedforward_output_dense")
@@ -207,7 +210,10 @@ def load_backbone(directory: Path, weights: bool = True) -> keras.Model:
     """
     if not is_preset(directory):
         models, options = keras_hub().models, {"load_weights": weights, "dtype": "float32"}
-        return _loaded(directory, lambda path: models.Backbone.from_preset(path, **options))
+        backbone = _loaded(directory, lambda path: models.Backbone.from_preset(path, **options))
+        if weights and model_type(directory) == "roberta":
+            _add_segment(backbone, directory)
+        return backbone
     read_entries(directory)  # refuses what is unknown
     content = read_json(directory / CONFIG)
     file = next((file for file in PRESET_WEIGHTS if (directory / file).is_file()), None)
@@ -222,6 +228,18 @@ def load_backbone(directory: Path, weights: bool = True) -> keras.Model:
     backbone = make_backbone(content["class_name"], arguments, "float32")
     _loaded(directory / file, backbone.load_weights)
     return backbone
+
+
+def _add_segment(backbone, directory):
+    """Add the embedding of the one segment of a RoBERTa, which KerasHub drops, to the positions.
+
+    It is 0 in the published ones, and need not be in others.
+    """
+    files = TensorFiles(directory)
+    name = next((name for name in files.shapes if name.endswith(SEGMENT)), None)
+    if name is not None:
+        table = backbone.embeddings.position_embedding.position_embeddings
+        table.assign(table + files.read(name)[0])
 
 
 def _loaded(path: Path, load: Callable[[str], Any]) -> Any:
