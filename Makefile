@@ -61,7 +61,7 @@ $(VENV)/.applications: $(VENV)/bin/python setup.cfg
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python setup.cfg
-	$(PIP) --editable '.[applications,tfds,test]'
+	$(PIP) --editable '.[applications,tfds,hub,test]'
 	touch $(VENV)/.applications $@
 
 $(VENV)/.docs: $(VENV)/bin/python setup.cfg
@@ -70,11 +70,11 @@ $(VENV)/.docs: $(VENV)/bin/python setup.cfg
 
 $(VENV)/.peers: $(VENV)/.test
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[applications,tfds,test,peers]'
+	$(PIP) --editable '.[applications,tfds,hub,test,peers]'
 	touch $@
 
 $(VENV)/.engines: $(VENV)/.peers
-	$(PIP) --editable '.[applications,tfds,test,peers,engines]'
+	$(PIP) --editable '.[applications,tfds,hub,test,peers,engines]'
 	touch $@
 
 $(VENV)-2.20/.done: $(VENV)/bin/python

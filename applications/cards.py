@@ -94,12 +94,13 @@ def _header(kind, name, data, checkpoint, metrics, chinese):
     """Return the YAML that the hub reads."""
     import yaml
 
-    from tfmodels.checkpoints.files import HUB_NAME
+    from tfmodels.checkpoints.files import HUB_NAME, HUB_PRESET
 
     header = {"library_name": "keras", "tags": ["tfmodels"], "pipeline_tag": kind.pipeline}
     if chinese:
         header["language"] = ["zh"]
-    if checkpoint != "none" and not Path(checkpoint).exists() and HUB_NAME.fullmatch(checkpoint):
+    on_hub = HUB_NAME.fullmatch(checkpoint) and not HUB_PRESET.fullmatch(checkpoint)
+    if checkpoint != "none" and not Path(checkpoint).exists() and on_hub:
         header["base_model"] = checkpoint
     results = [
         {"type": kind.metrics[key], "name": key, "value": round(float(metrics[key]), 4)}

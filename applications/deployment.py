@@ -1,7 +1,7 @@
-"""The verbs that know no application: `tfmodels export`, `check`, `query` and `smoke`.
+"""The verbs that know no application: `tfmodels export`, `preset`, `check`, `query` and `smoke`.
 
-In: a model directory, a version or a server. Out: a version, or JSON lines; one line about a
-mistake. TensorFlow is imported when a verb runs, not before.
+In: a model directory, a version or a server. Out: a version, a preset of KerasHub, or JSON lines;
+one line about a mistake. TensorFlow is imported when a verb runs, not before.
 """
 
 import importlib
@@ -9,10 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from applications.flags import Encoded, Exporting
+from applications.flags import Encoded, Exporting, UsingAModel
 from applications.parsing import settings_of
 from applications.settings import Settings, data, output, server
 from tfmodels.errors import InputError
+from tfmodels.files import refuse_existing
 
 
 @dataclass(kw_only=True)
@@ -21,6 +22,20 @@ class Export(Exporting):
 
     export_dir: str | None = output("of the versions, if not saved_models/APPLICATION", None)  # type: ignore[assignment]
     options: dict = output("""other flags of the application's export, as '{"top_k": 3}'""", {})
+
+
+@dataclass(kw_only=True)
+class Preset(UsingAModel):
+    """Write any model directory as a preset that KerasHub's from_preset loads."""
+
+    EXAMPLE = "{} --model_dir runs/model --preset_dir presets/model"
+
+    preset_dir: str = output("new directory of the preset")
+    approximate_gelu: bool = output("also a BERT of exact GELU, which KerasHub lacks", False)
+
+    def check_files(self) -> None:
+        super().check_files()
+        refuse_existing(self.preset_dir, "another --preset_dir")
 
 
 @dataclass(kw_only=True)
@@ -76,6 +91,16 @@ def export(settings: Export) -> Path:
     except InputError as error:
         raise InputError(f"--options: {error}") from error
     return start(further)
+
+
+def preset(settings: Preset) -> Path:
+    """Run `Preset`; return the path of the preset."""
+    from tfmodels.tasks.loading import load
+
+    task = load(settings.model_dir)
+    task.save_to_preset(settings.preset_dir, approximate_gelu=settings.approximate_gelu)
+    print(json.dumps({"preset_dir": settings.preset_dir}))
+    return Path(settings.preset_dir)
 
 
 def check(settings: Check) -> list:
@@ -140,5 +165,5 @@ def _client(settings):
     return Client(settings.url, settings.timeout, settings.retries)
 
 
-VERBS = {"export": (Export, export), "check": (Check, check), "query": (Query, query),
-         "smoke": (Smoke, smoke)}  # fmt: skip
+VERBS = {"export": (Export, export), "preset": (Preset, preset), "check": (Check, check),
+         "query": (Query, query), "smoke": (Smoke, smoke)}  # fmt: skip

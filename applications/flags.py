@@ -46,7 +46,7 @@ class Training(Settings):
     """Settings of every training."""
 
     output_dir: str = output("model directory to write; must not exist")
-    checkpoint: str = model("directory or Hugging Face Hub name to start from; or none", "none")
+    checkpoint: str = model("directory, or Hugging Face Hub or KerasHub name; or none", "none")
     dropout: float | None = model("that of the checkpoint, or 0.1, if not given", None)
     epochs: int = training("passes over the training data", 3)
     batch_size: int = training("rows in a step, over all devices", 32)

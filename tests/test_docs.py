@@ -25,17 +25,19 @@ PAGES = (
     *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))),
 )  # fmt: skip
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
-# Languages of the blocks of a page: those that are run here or in `test_jobs`, and a picture.
+# Languages of the blocks of a page: those that are run here, in `test_jobs` or `test_coming_from`.
 LANGUAGES = {"python": {*READMES, "docs/distributed.md", "docs/serving.md", "docs/scripts.md",
-                        "docs/zh/scripts.md"},
+                        "docs/zh/scripts.md", "docs/kerashub.md", "docs/zh/kerashub.md",
+                        "docs/from_transformers.md", "docs/zh/from_transformers.md"},
              "js": {"docs/serving.md"}, "json": {"docs/distributed.md"}}  # fmt: skip
 OUTSIDE = {"cd", "curl", "docker"}  # programs that the tests do not start
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 OLD = ROOT / "tests" / "golden" / "written_0_1" / "sentiment_mean"
 # `tfmodels` commands of each page; that a block is not found would pass unseen.
-COMMANDS = {"README.md": 3, "docs/command_line.md": 40, "docs/serving.md": 5}
+COMMANDS = {"README.md": 3, "docs/command_line.md": 40, "docs/serving.md": 5, "docs/kerashub.md": 2}
 TRANSLATED = {"README.md": "README.zh-CN.md", "docs/command_line.md": "docs/zh/command_line.md",
-              "docs/scripts.md": "docs/zh/scripts.md"}  # fmt: skip
+              "docs/scripts.md": "docs/zh/scripts.md", "docs/kerashub.md": "docs/zh/kerashub.md",
+              "docs/from_transformers.md": "docs/zh/from_transformers.md"}  # fmt: skip
 COMMANDS |= {TRANSLATED[page]: COMMANDS[page] for page in TRANSLATED if page in COMMANDS}
 
 
@@ -121,7 +123,7 @@ def test_python_of_the_workflow(tmp_path, monkeypatch):
     metadata.read(ROOT / "setup.cfg")
     assert "safetensors" in metadata["options"]["install_requires"]
     hidden = ["tokenizers", "huggingface_hub", "tensorflow_serving", "matplotlib", "jsonargparse",
-              "scipy", "rouge_score", "tensorflow_datasets"]  # fmt: skip
+              "scipy", "rouge_score", "tensorflow_datasets", "keras_hub"]  # fmt: skip
     code = f"import sys\nsys.modules.update(dict.fromkeys({hidden}))\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,

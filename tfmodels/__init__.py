@@ -94,6 +94,7 @@ _SERIALIZABLE = {
     "models.bert": "Bert",
     "models.classifier": "Classifier",
     "models.gpt": "Gpt",
+    "models.hub": "HubEncoder",
     "models.pretrainer": "BertPretrainer",
     "models.sentence_encoder": "SentenceEncoder",
     "models.tagger": "Tagger",

@@ -68,7 +68,7 @@ def test_overview(words, capsys):
     rows = [line.split(None, 1) for line in lines if line.startswith("  ")]
     described = {name: about for name, about in rows if len(about) > 15 and name != "tfmodels"}
     assert described.keys() == verbs
-    assert len(lines) <= 20 and any(line.startswith("  tfmodels ") for line in lines)
+    assert len(lines) <= 21 and any(line.startswith("  tfmodels ") for line in lines)
 
 
 def test_version(capsys):
@@ -203,6 +203,7 @@ WRONG_USE = {
     "prepare": ["--shards", "0", "--text_files", "t", "--output_dir", "o"],
     "evaluate": ["--batch_sise", "4"], "predict": ["--model_dir", "nowhere", "a text"],
     "export": ["--model_dir", "nowhere"], "check": ["nowhere"], "query": ["--timeout", "soon"],
+    "preset": ["--model_dir", "nowhere", "--preset_dir", "p"],
     "baseline": ["--train_file", "nowhere.tsv", "--output_dir", "o"],
     "compare": ["--epochs", "two"],
     "smoke": ["http://host:8501/v1/models/m", "nowhere"],

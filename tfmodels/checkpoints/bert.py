@@ -141,10 +141,10 @@ class BertFamily(Family):
         stored = read_labels(directory) or []
         unnamed = all(re.fullmatch(r"LABEL_\d+", label) for label in stored)
         same = labels is None or list(labels) == stored or unnamed
-        return fits and same and head_of(directory) == _head_kind(model)
+        return fits and same and head_of(directory) == head_kind(model)
 
     def name_in_file(self, name: str, model: keras.Model) -> str:
-        if name.startswith(HEAD) and _head_kind(model) in OWN_HEADS:
+        if name.startswith(HEAD) and head_kind(model) in OWN_HEADS:
             return name.replace(HEAD, MEAN_HEAD)
         without_prefix = name.startswith(("cls.", HEAD, CRF)) or _class_name(model) == "BertModel"
         return name if without_prefix else self.prefix + name
@@ -239,7 +239,7 @@ def write_bert(
             "a published BERT has segment embeddings; save a model with num_segments of 1 or more"
         )
     entries: dict = {"architectures": [_class_name(model)]}
-    head = _head_kind(model)
+    head = head_kind(model)
     if head is not None:
         entries |= label_entries(model, labels)
         if settings or head in OWN_HEADS:
@@ -277,7 +277,7 @@ def label_entries(model: keras.Model, labels: Sequence[str] | None) -> dict:
     return entries
 
 
-def _head_kind(model):
+def head_kind(model: keras.Model) -> str | None:
     """Return as `head_of` of a model."""
     return "tokens" if isinstance(model, Tagger) else getattr(model, "pooling", None)
 
@@ -286,4 +286,4 @@ def _class_name(model):
     """Return the name of the class of `transformers` that reads a model."""
     if isinstance(model, BertPretrainer):
         return "BertForPreTraining" if model.next_sentence else "BertForMaskedLM"
-    return HEAD_CLASS.get(_head_kind(model), "BertModel")
+    return HEAD_CLASS.get(head_kind(model), "BertModel")

@@ -24,6 +24,7 @@ from tfmodels.checkpoints.files import (
     TensorFiles,
     check_vocabulary_size,
     config_path,
+    is_preset,
     listed,
     model_type,
     read_entries,
@@ -130,8 +131,12 @@ class Family:
         """Return fields of the config that are in no table, given `config.json` and the others."""
         return {}
 
-    def open(self, directory: Path) -> Tensors:
+    def open(self, directory: Path) -> Any:
         """Return the tensors of a directory by plain names."""
+        if is_preset(directory):
+            from tfmodels.checkpoints.presets import PresetTensors
+
+            return PresetTensors(directory, self)
         return Tensors(directory, self)
 
     def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:

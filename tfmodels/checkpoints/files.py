@@ -19,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tfmodels.checkpoints import preset_config
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import read_json
 from tfmodels.models.model import Config
@@ -30,15 +31,21 @@ GENERATION = "generation_config.json"
 # Weights as PyTorch and TensorFlow wrote them before safetensors.
 PICKLED, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 H5 = "tf_model.h5"
+PRESET_WEIGHTS = ("model.weights.h5", "model.weights.json")  # of a KerasHub preset, and of shards
 # Files to fetch from the Hub: no code, and no pickles where there are safetensors.
 FETCHED: tuple = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
-FETCHED += ("special_tokens_map.json", "added_tokens.json")
+FETCHED += ("special_tokens_map.json", "added_tokens.json", "spiece.model")
+FETCHED += ("sentencepiece.bpe.model", "task.json", "metadata.json", "assets/tokenizer/*")
+FETCHED += (*PRESET_WEIGHTS, "model_*.weights.h5", "task.weights.h5", "head.safetensors")
 FETCHED_PICKLES = (PICKLED, PICKLED_INDEX, "pytorch_model-*.bin", H5)
 CONFIG, GOOGLE_CONFIGS = "config.json", "bert_config*.json"
 # Files of one of Google's checkpoints: its path with these endings.
 GOOGLE_FILES = re.compile(r"\.(index|meta|data-\d+-of-\d+)$")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+# Names of KerasHub's presets; those of Hugging Face without a slash have no underscore.
+HUB_PRESET = re.compile(r"[a-z0-9]+_[a-z0-9_.]+")
+HF, KAGGLE = "hf://", "kaggle://"
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # `model_type` in config.json: the family.
 KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart"}
@@ -87,7 +94,9 @@ def find_checkpoint(source: str | Path, revision: str | None = None, weights: bo
 
     Args:
         source: a directory; the path of one of Google's checkpoints, such as
-            `"chinese/bert_model.ckpt"`; or a name such as `"google-bert/bert-base-uncased"`.
+            `"chinese/bert_model.ckpt"`; a name such as `"google-bert/bert-base-uncased"`, also
+            with `hf://` before it; a name of KerasHub such as `"roberta_base_en"`, or
+            `"kaggle://keras/roberta/keras/roberta_base_en"`.
         revision: branch, tag or commit on the Hub; its newest state if not given.
         weights: whether weights are needed, and not only the tokenizer.
 
@@ -95,7 +104,7 @@ def find_checkpoint(source: str | Path, revision: str | None = None, weights: bo
         Path of the directory, or of the one of Google's checkpoints in it: without `.index`.
 
     Raises:
-        InputError: there is no such directory, and the model cannot be fetched from the Hub.
+        InputError: there is no such directory, and the model cannot be fetched.
     """
     path = Path(source)
     prefix = path.with_name(GOOGLE_FILES.sub("", path.name)) if path.name else path
@@ -106,27 +115,60 @@ def find_checkpoint(source: str | Path, revision: str | None = None, weights: bo
         return found
     if path.is_file():
         raise InputError(f"{source}: no such directory, but a file; give {path.parent}")
-    if path.exists() or not HUB_NAME.fullmatch(str(source)):
+    name = str(source)
+    if name.startswith(HF):
+        return _from("the Hugging Face Hub", "huggingface_hub", name, revision,
+                     lambda: _fetched(name.removeprefix(HF), revision, weights))  # fmt: skip
+    if name.startswith(KAGGLE) or HUB_PRESET.fullmatch(name):
+        if revision is not None:
+            raise InputError(f"{source}: is of Kaggle and has no revision; end it with /VERSION")
+        return _from("Kaggle", "keras-hub", name, None, lambda: _from_kaggle(name))
+    if path.exists() or not HUB_NAME.fullmatch(name):
         raise InputError(
             f"{source}: no such directory; give one that holds config.json and {WEIGHTS}"
         )
+    return _from("the Hugging Face Hub", "huggingface_hub", name, revision,
+                 lambda: _fetched(name, revision, weights))  # fmt: skip
+
+
+def _from(
+    place: str, package: str, name: str, revision: str | None, fetch: Callable[[], Path]
+) -> Path:
+    """Return the directory that `fetch` gives; its errors in one line."""
     try:
-        return _fetched(str(source), revision, weights)
+        return fetch()
     except InputError:
         raise
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{source}: no such directory, and fetching from the Hugging Face Hub needs "
-            "huggingface_hub; run: pip install huggingface_hub, or give a local directory"
+            f"{name}: no such directory, and fetching from {place} needs {package}; run: pip "
+            f"install {package}, or give a local directory"
         ) from error
-    # Exceptions of its own, of its HTTP library or of the file system.
+    # Exceptions of the package, of its HTTP library or of the file system.
     except Exception as error:
         at = "" if revision is None else f" (revision {revision})"
         raise InputError(
-            f"{source}{at}: no such directory, and fetching it from the Hugging Face Hub failed "
+            f"{name}{at}: no such directory, and fetching it from {place} failed "
             f"({type(error).__name__}: {first_line(error)}); check the name and the network, "
             "or download it elsewhere and give the path of the local directory"
         ) from error
+
+
+def _from_kaggle(name):
+    """Return the local directory of a preset on Kaggle, by its handle or by KerasHub's name."""
+    import kagglehub  # of keras-hub
+
+    if not name.startswith(KAGGLE):
+        import keras_hub
+
+        presets = keras_hub.models.Backbone.presets
+        if name not in presets:
+            raise InputError(
+                f"{name}: no such directory, and no preset of keras-hub {keras_hub.__version__}; "
+                "give the path of a directory"
+            )
+        name = presets[name]["kaggle_handle"]
+    return Path(kagglehub.model_download(name.removeprefix(KAGGLE)))
 
 
 def _fetched(name, revision, weights):
@@ -135,7 +177,8 @@ def _fetched(name, revision, weights):
 
     fetch = functools.partial(huggingface_hub.snapshot_download, name, revision=revision)
     directory = Path(fetch(allow_patterns=list(FETCHED)))
-    if not weights or any((directory / file).exists() for file in (WEIGHTS, INDEX)):
+    whole = (WEIGHTS, INDEX, *PRESET_WEIGHTS)
+    if not weights or any((directory / file).exists() for file in whole):
         return directory
     directory = Path(fetch(allow_patterns=[*FETCHED, *(FETCHED_PICKLES if _torch() else (H5,))]))
     if not any((directory / file).exists() for file in (PICKLED, PICKLED_INDEX, H5)):
@@ -197,7 +240,19 @@ def read_entries(directory: str | Path) -> dict:
             f"{path.parent}: has a checkpoint of TensorFlow but no bert_config.json; copy that of "
             "the model that its training started from there, and vocab.txt"
         )
-    return read_json(path)
+    return _entries(path)
+
+
+def _entries(path):
+    """Return the fields of a `config.json`, also of that of a KerasHub preset."""
+    content = read_json(path)
+    return preset_config.as_entries(path, content) if preset_config.is_preset(content) else content
+
+
+def is_preset(directory: str | Path) -> bool:
+    """Return whether a directory is a preset of KerasHub."""
+    path = config_path(directory)
+    return path.is_file() and preset_config.is_preset(read_json(path))
 
 
 def model_type(directory: str | Path) -> str | None:
@@ -205,7 +260,7 @@ def model_type(directory: str | Path) -> str | None:
     path = config_path(directory)
     if path.name != CONFIG:
         return "bert"
-    entries = read_json(path) if path.is_file() else {}
+    entries = _entries(path) if path.is_file() else {}
     given = entries.get("model_type")
     return _type_of_fields(entries) if given is None else given
 
@@ -233,9 +288,14 @@ def kind_of(directory: str | Path) -> str:
 
 def wrong_type(directory: str | Path, kind: str | None, wanted: Sequence[str] = ()) -> str:
     """Return what is wrong with a checkpoint of a type that is not wanted, and what to do."""
-    path, names = config_path(directory), ", ".join(map(repr, wanted) if wanted else KINDS)
+    path, types = config_path(directory), wanted or tuple(KINDS)
+    names = ", ".join(map(repr, wanted) if wanted else KINDS)
     if kind is None:
         return f'{path}: has no model_type; if it is one of {names}, add it: "model_type": "..."'
+    if is_preset(directory):
+        families = preset_config.FAMILIES.items()
+        takes = [name for name, family in families if family.model_type in types]
+        return f"{path}: a preset of {read_json(path)['class_name']}; give one of {listed(takes)}"
     return f"{path}: model_type is {kind!r}; give a checkpoint of type {names}"
 
 

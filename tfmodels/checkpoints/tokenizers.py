@@ -1,9 +1,9 @@
 """The tokenizer of a published model, of any kind, and back.
 
-In: a directory with `vocab.txt`, with `vocab.json` and `merges.txt`, with `tokenizer.json`, or with
-`characters.json`. Out: `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`. Files and
-fields as `transformers` and `tokenizers` document them; Google's directories have the same
-`vocab.txt`.
+In: a directory with `vocab.txt`, with `vocab.json` and `merges.txt`, with `tokenizer.json`, with
+`characters.json`, or a preset of KerasHub (see `preset_tokenizers`). Out: `WordPieceTokenizer`,
+`BytePairTokenizer`, `CharacterTokenizer` or `SubwordTokenizer`. Files and fields as `transformers`
+and `tokenizers` document them; Google's directories have the same `vocab.txt`.
 """
 
 import dataclasses
@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfmodels.checkpoints.files import find_checkpoint, folder_of
+from tfmodels.checkpoints import preset_tokenizers
+from tfmodels.checkpoints.files import find_checkpoint, folder_of, is_preset
 from tfmodels.checkpoints.tokenizer_files import (
     BART_TOKENS,
     BYTE_PAIR_CLASSES,
@@ -27,6 +28,7 @@ from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.text.bpe import BytePairTokenizer, split_merges
 from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.subwords import SubwordTokenizer
 from tfmodels.text.whole_tokens import AddedToken
 from tfmodels.text.wordpiece import (
     CONTINUATION,
@@ -38,10 +40,15 @@ from tfmodels.text.wordpiece import (
     split_vocabulary,
 )
 
-Tokenizer = WordPieceTokenizer | BytePairTokenizer | CharacterTokenizer
+Tokenizer = WordPieceTokenizer | BytePairTokenizer | CharacterTokenizer | SubwordTokenizer
 
 VOCABULARY, IDS, MERGES = "vocab.txt", "vocab.json", "merges.txt"
 CHARACTERS = "characters.json"  # of a `CharacterTokenizer`, unknown to `transformers`
+# Model type: class of KerasHub's tokenizer, and file of the SentencePiece model.
+SENTENCE_PIECE = {
+    "albert": ("AlbertTokenizer", "spiece.model"),
+    "xlm-roberta": ("XLMRobertaTokenizer", "sentencepiece.bpe.model"),
+}
 AGAIN = "copy or download the file again"
 # Options of WordPiece: name in tokenizer_config.json, name in tokenizer.json, and default.
 WORD_PIECE = {
@@ -61,8 +68,9 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
         revision: branch, tag or commit on the Hub.
 
     Returns:
-        `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`. That of a BART is a
-        `BytePairTokenizer` whose `end_of_text` is `</s>`.
+        `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`; of RoBERTa and of
+        SentencePiece `SubwordTokenizer`. That of a BART is a `BytePairTokenizer` whose
+        `end_of_text` is `</s>`.
 
     Raises:
         InputError: the files are missing, contradict each other, or are of another kind of
@@ -71,7 +79,12 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
     directory = folder_of(find_checkpoint(source, revision, weights=False))
     if (directory / CHARACTERS).is_file():
         return _read_characters(directory / CHARACTERS)
+    if is_preset(directory):
+        return preset_tokenizers.read_preset_tokenizer(directory)
     files = TokenizerFiles(directory)
+    if files.model_type in SENTENCE_PIECE:
+        name, file = SENTENCE_PIECE[files.model_type]
+        return preset_tokenizers.sentence_pieces(name, directory / file)
     kind = files.model.get("type")
     pairs = (directory / IDS).is_file() and (directory / MERGES).is_file()
     if (directory / VOCABULARY).is_file() and not (pairs and files.is_class(BYTE_PAIR_CLASSES)):
@@ -103,6 +116,8 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
         InputError: a token that does not fit on one line.
         OSError: a file cannot be written.
     """
+    if isinstance(tokenizer, SubwordTokenizer):
+        raise InputError("a tokenizer of KerasHub's encoders is written with its preset")
     directory, options = Path(directory), dict[str, Any](tokenizer.get_config())
     entries: dict = {"model_max_length": max_length}
     if isinstance(tokenizer, CharacterTokenizer):
@@ -284,7 +299,7 @@ def _byte_pairs(directory, files, pairs):
         tokens = _in_order(path, files.model.get("vocab"))
         merges = _merges(path, files.model)
     tokens = _with_rows(tokens, merges, files.rows)
-    defaults = {"bart": BART_TOKENS, "transformer": {"eos_token": "</s>"}}
+    defaults = {"bart": BART_TOKENS, "roberta": BART_TOKENS, "transformer": {"eos_token": "</s>"}}
     defaults = defaults.get(files.model_type, GPT_TOKENS)
     special = {role: token for role, token in defaults.items()
                if token in tokens and not files.names_no(role)}  # fmt: skip
@@ -297,7 +312,12 @@ def _byte_pairs(directory, files, pairs):
     end = special.get("eos_token")
     added = [dataclasses.replace(token, normalized=False) for token in added]
     added = [token for token in added if token != AddedToken(end or "", special=True)]
-    return BytePairTokenizer(tokens, merges, end_of_text=end, added_tokens=added)
+    tokenizer = BytePairTokenizer(tokens, merges, end_of_text=end, added_tokens=added)
+    if files.model_type == "roberta":
+        special = {role: special.get(f"{role}_token", token)
+                   for role, token in preset_tokenizers.ROBERTA.items()}  # fmt: skip
+        return SubwordTokenizer(tokenizer, special, separators=2)
+    return tokenizer
 
 
 def _with_rows(tokens, merges, rows):

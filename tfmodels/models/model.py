@@ -235,6 +235,7 @@ class Model(keras.Model):
             InputError: the model has no blocks of this package, or the backend is not TensorFlow.
         """
         stacks = [layer for layer in self._flatten_layers() if isinstance(layer, ConfigModel)]
+        stacks = [layer for layer in stacks if layer.own_blocks]
         if on and (not stacks or keras.backend.backend() != "tensorflow"):
             raise InputError(
                 "remat: works for blocks of tfmodels.layers on the TensorFlow backend; leave it out"
@@ -384,9 +385,10 @@ class ConfigModel(Model):
 
     Attributes:
         remat: see `Model.rematerialize`.
+        own_blocks: whether its blocks are of `tfmodels.layers`.
     """
 
-    remat = False
+    remat, own_blocks = False, True
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(**kwargs)

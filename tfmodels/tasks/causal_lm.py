@@ -117,7 +117,8 @@ class CausalLM(LanguageTask):
         """Start from a GPT-2.
 
         Args:
-            preset: directory, or name on the Hugging Face Hub.
+            preset: directory (of Hugging Face's or KerasHub's layout), name on the Hugging Face
+                Hub, name of KerasHub or `kaggle://...`.
             max_length: see the class.
             separator: see the class.
             dropout: in all blocks; the checkpoint's if not given.

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import keras
 
+from tfmodels.checkpoints import hub
 from tfmodels.checkpoints.baselines import BASELINES, TYPES, write_baseline
-from tfmodels.checkpoints.bert import BERT, head_dropout, read_bert_config, write_bert
+from tfmodels.checkpoints.bert import BERT, head_dropout, write_bert
 from tfmodels.checkpoints.family import Family
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
@@ -26,6 +27,7 @@ from tfmodels.data.rows import Source, canonical_label
 from tfmodels.errors import InputError
 from tfmodels.models.baselines import BaselineEncoder
 from tfmodels.models.bert import SIZES, Bert
+from tfmodels.models.hub import HubEncoder
 from tfmodels.models.model import Config, EncoderModel
 from tfmodels.tasks.task import Task
 from tfmodels.text.vocabulary import learn_wordpiece
@@ -41,8 +43,9 @@ def dropout_fields(dropout: float | None, config: type = Config) -> dict:
 
 
 def family_of(directory: Path) -> Family:
-    """Return the family of the encoder in a directory; of BERT if it is neither."""
-    return BASELINES if model_type(directory) in TYPES else BERT
+    """Return the family of the encoder in a directory; BERT if it is no other."""
+    kind = model_type(directory)
+    return BASELINES if kind in TYPES else hub.HUB if kind in hub.TYPES else BERT
 
 
 def check_size(size: str, sizes: Collection[str] = SIZES) -> None:
@@ -76,7 +79,7 @@ class EncoderTask(Task):
 
     Args:
         backbone: an encoder such as `Bert`, or a model with its head.
-        tokenizer: its `WordPieceTokenizer`.
+        tokenizer: its `WordPieceTokenizer` or `SubwordTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
         max_length: maximum number of tokens of a text; as many as there are positions at most.
             A published fine-tuned preset has as many, if not given.
@@ -126,8 +129,8 @@ class EncoderTask(Task):
         """Start from a checkpoint.
 
         Args:
-            preset: directory (of Hugging Face's or Google's layout, or one that `save` wrote) or
-                name on the Hugging Face Hub.
+            preset: directory (of Hugging Face's, Google's or KerasHub's layout, or one that `save`
+                wrote), name on the Hugging Face Hub, name of KerasHub or `kaggle://...`.
             labels: names of the classes; those of the preset's own head, or those of the rows
                 that `fit` is given, if not given.
             num_classes: number of classes, in place of their names.
@@ -236,7 +239,7 @@ class EncoderTask(Task):
         if settings.get("application") not in (cls.application, *cls.older_names):
             if labels is not None or not cls._is_published(directory):
                 return {}
-            found, config = read_labels(directory), read_bert_config(directory)
+            found, config = read_labels(directory), family_of(directory).read_config(directory)
             return {"labels": found, "max_length": config.max_length} if found else {}
         names = ("labels", *cls._saved_options())
         return {name: settings[name] for name in names if name in settings}
@@ -291,8 +294,12 @@ class EncoderTask(Task):
     def _layers(self):
         return [self.backbone.embeddings, *self.backbone.blocks]
 
+    def _whole_model(self):
+        return self._model or self.backbone
+
     def write(self, directory: Path) -> None:
-        write = write_baseline if isinstance(self.backbone, BaselineEncoder) else write_bert
+        kinds = {BaselineEncoder: write_baseline, HubEncoder: hub.write_hub}
+        write = kinds.get(type(self.backbone), write_bert)
         write(self.model, directory, self.tokenizer, self.labels, self._settings())
 
     def _settings(self) -> dict:

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from tfmodels.models.classifier import Classifier
 from tfmodels.text.batching import encode
-from tfmodels.text.packing import truncated
+from tfmodels.text.packing import special_tokens, truncated
 from tfmodels.text.windows import word_begins
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
@@ -162,7 +162,8 @@ def words_of(
         characters `start` and `end` in the text, and `part`. Words that were cut off are not in it.
     """
     tokens = [tokenizer.tokenize_with_offsets(tf.constant(side, tf.string)) for side in sides]
-    read = truncated([ids for ids, *_ in tokens], max_length - 1 - len(sides))
+    room = max_length - special_tokens(tokenizer, len(sides))
+    read = truncated([ids for ids, *_ in tokens], room)
     answers: list[dict] = [{} for _ in parts]
     at = np.ones(len(parts), int)  # after [CLS]
     for name, texts, (ids, *places), kept in zip(NAMES, sides, tokens, read, strict=False):

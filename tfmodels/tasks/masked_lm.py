@@ -127,7 +127,9 @@ class MaskedLM(LanguageTask):
         """Start from a BERT, whose heads are new where it has none.
 
         Args:
-            preset: directory (of Hugging Face's or Google's layout), or name on the Hub.
+            preset: directory (of Hugging Face's, Google's or KerasHub's layout), name on the
+                Hugging Face Hub, name of KerasHub or `kaggle://...`. KerasHub's masked-LM head
+                computes something else, so that a preset's is not read.
             task: see the class; as in the preset if not given.
             dropout: in the encoder; the checkpoint's if not given.
             revision: branch, tag or commit on the Hub.

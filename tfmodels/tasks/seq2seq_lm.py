@@ -115,7 +115,8 @@ class Seq2SeqLM(Task):
         """Start from a BART, or from a BERT, whose weights then start encoder and decoder.
 
         Args:
-            preset: directory, or name on the Hugging Face Hub.
+            preset: directory (of Hugging Face's or KerasHub's layout), name on the Hugging Face
+                Hub, name of KerasHub or `kaggle://...`.
             num_decoder_layers: decoder blocks, where the preset is a BERT.
             max_length: see the class.
             max_target_length: see the class.

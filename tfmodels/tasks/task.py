@@ -336,6 +336,33 @@ class Task:
         """Write the files of `save` into an existing directory."""
         raise NotImplementedError
 
+    def save_to_preset(self, directory: str | Path, *, approximate_gelu: bool = False) -> None:
+        """Write a preset that KerasHub's `from_preset` loads, whole or not at all.
+
+        It has the backbone and the tokenizer. Of heads it has that of a `TextClassifier` with
+        `pooling="first"` on a BERT, as a `BertTextClassifier`; KerasHub has none of the others.
+
+        Args:
+            directory: must not exist yet, or be empty.
+            approximate_gelu: whether a BERT with the exact GELU may be written. KerasHub's BERT
+                computes the tanh approximation, whose states differ by some 2e-3.
+
+        Raises:
+            InputError: keras-hub is not installed, has no such model or tokenizer, or would
+                compute something else; or the directory exists or cannot be written.
+        """
+        from tfmodels.checkpoints.presets import write_preset
+
+        with whole_directory(directory, "another directory") as path:
+            write_preset(
+                self._whole_model(), path, self.tokenizer, approximate_gelu=approximate_gelu,
+                labels=getattr(self, "labels", None),
+            )  # fmt: skip
+
+    def _whole_model(self) -> keras.Model:
+        """Return the model, or the encoder if it has no head yet."""
+        return self.model
+
     def signatures(self) -> dict:
         """Return the functions of an export with their inputs; see `serving.saved_model.save`."""
         raise NotImplementedError

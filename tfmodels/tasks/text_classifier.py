@@ -25,6 +25,7 @@ from tfmodels.errors import InputError
 from tfmodels.layers.heads import POOLINGS
 from tfmodels.models.baselines import ARCHITECTURES
 from tfmodels.models.classifier import Classifier
+from tfmodels.models.hub import HubEncoder
 from tfmodels.models.sentence_encoder import SentenceEncoder
 from tfmodels.tasks import explanation, few_shot
 from tfmodels.tasks.encoder import EncoderTask
@@ -44,7 +45,7 @@ from tfmodels.tasks.targets import (
 )
 from tfmodels.tasks.task import TrainingData, batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
-from tfmodels.text.packing import longer_than, pack
+from tfmodels.text.packing import longer_than, pack, special_tokens
 from tfmodels.text.wordpiece import WordPieceTokenizer
 from tfmodels.training.contrastive import SimilarityLoss
 
@@ -54,7 +55,7 @@ class TextClassifier(EncoderTask):
 
     Args:
         backbone: an encoder such as `Bert`, or a `Classifier`.
-        tokenizer: its `WordPieceTokenizer`.
+        tokenizer: its `WordPieceTokenizer` or `SubwordTokenizer`.
         labels: names of the classes; those of the rows that `fit` is given, if not given.
             Integer labels of rows are numbers of these.
         target: "class", one class for each text; "labels", any number of labels; "score", a
@@ -290,9 +291,14 @@ class TextClassifier(EncoderTask):
 
     def _longer(self, text, *others):
         if not self.pair:
-            return longer_than(self.max_length - 2, self.tokenizer, text)
+            return longer_than(self._room, self.tokenizer, text)
         lengths = [self.tokenizer.tokenize(side).row_lengths() for side in (text, others[0])]
-        return sum(lengths) > self.max_length - 3
+        return sum(lengths) > self._room
+
+    @property
+    def _room(self) -> int:
+        """Maximum number of tokens of a row beside the special ones."""
+        return self.max_length - special_tokens(self.tokenizer, self.text_columns)
 
     def _class_weight(self, given):
         if given is None:
@@ -533,12 +539,12 @@ class TextClassifier(EncoderTask):
     def _measured(self):
         """Return a function that gives outputs, number of tokens and number of unknown ones."""
 
+        unk_id = -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id
+
         def measured(*texts):
             ids = [self.tokenizer.tokenize(text) for text in texts]
             batch = pack(self.tokenizer, *_around(ids, self.max_length))
-            unknown = [
-                tf.reduce_sum(tf.cast(side == self.tokenizer.unk_id, tf.int64), 1) for side in ids
-            ]
+            unknown = [tf.reduce_sum(tf.cast(side == unk_id, tf.int64), 1) for side in ids]
             lengths = sum(side.row_lengths() for side in ids)
             return self._probabilities(batch), lengths, sum(unknown)
 
@@ -571,6 +577,11 @@ class TextClassifier(EncoderTask):
         """
         if label is not None and label not in self.labels:
             raise InputError(f"label {label!r}: give one of {', '.join(self.labels[:20])}")
+        if isinstance(self.backbone, HubEncoder):
+            raise InputError(
+                f"explain: needs the embeddings, and {self.backbone.config.backbone} takes token "
+                "ids only; use a BERT"
+            )
         texts = list(self._texts(x))
         answers = self.answers(texts, batch_size)
         score = self._function("score", lambda: explanation.score_of(self.model))
@@ -628,7 +639,6 @@ class TextClassifier(EncoderTask):
         total, parts = self._kind.outcomes(), Parts(self._kind)
         worst: list = []
         tokens = unknown = cut = number = 0
-        special = 1 + self.text_columns
         with source_errors(rows):
             for *columns, label in self._labelled_chunks(rows):
                 texts = self._joined(columns)
@@ -639,7 +649,7 @@ class TextClassifier(EncoderTask):
                     of_rows = groups[number : number + len(texts)]
                     parts.add("by_group", of_rows, label, outputs)
                 tokens, unknown = tokens + int(lengths.sum()), unknown + int(unknowns.sum())
-                cut += int((lengths > self.max_length - special).sum())
+                cut += int((lengths > self._room).sum())
                 number += len(texts)
                 if mistakes:
                     found = self._mistakes(texts, label, outputs)

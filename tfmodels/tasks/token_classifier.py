@@ -45,7 +45,7 @@ class TokenClassifier(EncoderTask):
 
     Args:
         backbone: an encoder such as `Bert`, or a `Tagger`.
-        tokenizer: its `WordPieceTokenizer`.
+        tokenizer: its `WordPieceTokenizer` or `SubwordTokenizer`.
         labels: the tags, "O", "B-PER", "I-PER", ...; those of the rows of `fit`, if not given.
         split: "words", or "characters": every character has a tag, for entities that begin or end
             inside of a word (Korean particles, "10kg", scripts without spaces).

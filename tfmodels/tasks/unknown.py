@@ -11,8 +11,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmodels.text.wordpiece import WordPieceTokenizer
-
 TEXTS, CHARACTERS = 1000, 2000  # number of texts that are counted, and of characters of each
 WARNED = 0.02  # share of unknown tokens above which to warn
 
@@ -32,7 +30,7 @@ def describe_unknown(tokenizer: Any, rows: Any, columns: int) -> str | None:
     name, tokens, unknown = tokenizer.vocabulary[unk_id], 0, Counter[str]()
     for first in range(0, len(texts), 100):
         part = texts[first : first + 100]
-        if isinstance(tokenizer, WordPieceTokenizer):
+        if hasattr(tokenizer, "tokenize_with_offsets"):
             ids, *spans = tokenizer.tokenize_with_offsets(tf.constant(part))
             rows_of = zip(part, ids.to_list(), *(side.to_list() for side in spans), strict=True)
             for text, *row in rows_of:

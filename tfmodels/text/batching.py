@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.packing import pack, truncated
+from tfmodels.text.packing import pack, special_tokens, truncated
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 # Number of batches that are sorted by length together. More make batches more even and the order
@@ -72,7 +72,8 @@ def length_bucketed(
 
     def tokenized(*row):
         ids = [tokenizer.tokenize(text) for text in row[:texts]]
-        return (*truncated(ids, max_length - 1 - texts), *row[texts:])
+        room = max_length - special_tokens(tokenizer, texts)
+        return (*truncated(ids, room), *row[texts:])
 
     def packed_row(*row):
         return (packed_to_few_lengths(tokenizer, row[0], max_length, *row[1:texts]), *row[texts:])

@@ -38,14 +38,17 @@ def pack(
         InputError: `max_length` leaves no room for text.
     """
     texts = [ids] if pair_ids is None else [ids, pair_ids]
-    room = max_length - 1 - len(texts)
-    if room < len(texts):
+    special = special_tokens(tokenizer, len(texts))
+    if max_length - special < len(texts):
         raise InputError(
             f"pack: max_length={max_length} leaves no room for text beside the special tokens; "
-            f"give at least {1 + 2 * len(texts)}"
+            f"give at least {special + len(texts)}"
         )
+    first, *second = truncated(texts, max_length - special)
+    for _ in range(tokenizer.separators - 1):  # RoBERTa has two
+        second = [tf.concat([tf.fill([ids.nrows(), 1], tokenizer.sep_id), i], 1) for i in second]
     token_ids, segment_ids = tf_text.combine_segments(
-        truncated(texts, room), tokenizer.cls_id, tokenizer.sep_id
+        [first, *second], tokenizer.cls_id, tokenizer.sep_id
     )  # [B, (S)]
     length = tf.maximum(token_ids.bounding_shape(axis=1), 1)
     shape = tf.stack([-1, tf.cast(length, tf.int64)])
@@ -54,6 +57,11 @@ def pack(
         "segment_ids": segment_ids.to_tensor(0, shape=shape),
         "padding_mask": tf.sequence_mask(token_ids.row_lengths(), length),
     }
+
+
+def special_tokens(tokenizer: Any, texts: int) -> int:
+    """Return the number of special tokens of a row of one text or two."""
+    return 1 + texts + (texts - 1) * (tokenizer.separators - 1)
 
 
 def truncated(texts: list[tf.RaggedTensor], room: int) -> list[tf.RaggedTensor]:

@@ -231,7 +231,7 @@ def word_begins(
         starts: int32 [B, (T)], likewise.
     """
     row = ids.value_rowids()
-    if tokenizer.words_are_characters:
+    if tokenizer.words_by_place:
         begins = starts.values != shifted(starts.values, -1)
     else:
         begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])

@@ -82,7 +82,8 @@ class WordPieceTokenizer(tf.Module):
         pad_id, unk_id, cls_id, sep_id: ids of the special tokens.
         mask_id: id of [MASK], None where the vocabulary has none.
         special_ids: frozenset of the ids that are no text.
-        words_are_characters: whether every character is a word; see `by_characters`.
+        words_by_place: whether the tokens of a word are those with the same place, and not those
+            with "##"; see `by_characters`.
 
     Raises:
         InputError: a special token is missing.
@@ -93,6 +94,8 @@ class WordPieceTokenizer(tf.Module):
         [[1037, 2200, 3048, 2143, 1012]]
     """
 
+    separators = 1  # between the texts of a pair
+
     def __init__(
         self, vocabulary: Sequence[str], *, lowercase: bool = True,
         strip_accents: bool | None = None, split_cjk: bool = True, split_characters: bool = False,
@@ -100,7 +103,7 @@ class WordPieceTokenizer(tf.Module):
         added_tokens: Sequence[AddedToken | Mapping] = (),
     ):  # fmt: skip
         super().__init__()
-        self.words_are_characters = False
+        self.words_by_place = False
         names = {**SPECIAL_NAMES, **(special_tokens or {})}
         self._names, self._added = tuple(names.items()), as_added(added_tokens)
         check_vocabulary([*vocabulary, *(t.content for t in self._added)], special_tokens=names)
@@ -210,7 +213,7 @@ class WordPieceTokenizer(tf.Module):
             ids.get(CONTINUATION + token, number) for number, token in enumerate(self.vocabulary)
         ]
         tokenizer = copy.copy(self)
-        tokenizer.words_are_characters = True
+        tokenizer.words_by_place = True
         with tf.init_scope(), tf.device("CPU:0"):
             tokenizer._inner = tf.constant(inner)  # [V]
         return tokenizer
@@ -260,6 +263,30 @@ class WordPieceTokenizer(tf.Module):
         with tf.device("CPU:0"):
             return self._encode(text, with_offsets=True)
 
+    def split_words(
+        self, text: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Split each text into the words that are then split into tokens.
+
+        Args:
+            text: string [B], UTF-8.
+
+        Returns:
+            `(words, starts, ends)`: string [B, (W)] and their places, int32 [B, (W)] each, as of
+            `tokenize_with_offsets`.
+        """
+        with tf.device("CPU:0"):
+            words = self._split(tf.convert_to_tensor(text, tf.string))
+            letters = tf.RaggedTensor.from_row_splits(words.characters, words.limit, validate=False)
+            edges = words.limit[:-1], words.limit[1:] - 1
+            first, last = (tf.gather(words.source, edge) for edge in edges)
+            places = _places(words, words.row, words.token, first, last)
+            number = tf.size(words.starts, tf.int64)
+            return tuple(
+                tf.RaggedTensor.from_value_rowids(values, words.row, number, validate=False)
+                for values in (tf.strings.unicode_encode(letters, "UTF-8"), *places)
+            )
+
     def detokenize(self, ids: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
         """Write ids as text.
 
@@ -297,7 +324,7 @@ class WordPieceTokenizer(tf.Module):
         whole = token >= 0  # its place is the whole word
         if not self._characters:
             whole |= ids == self.unk_id
-        if self.words_are_characters:
+        if self.words_by_place:
             inner = tf.gather(words.inner, word) & (word != shifted(word, -1))
             ids = tf.where(inner, tf.gather(self._inner, ids), ids)
         ids = tf.where(token >= 0, token, ids)
@@ -324,14 +351,8 @@ class WordPieceTokenizer(tf.Module):
         # Characters of the words -> characters of the texts. The end is the next
         # character that is not a stripped accent; accents after "[MASK]" do not belong to it.
         start, last = tf.gather(words.source, start), tf.gather(words.source, last)
-        base = words.kind != characters.STRIPPED  # [N]
-        size = tf.size(base, tf.int64)
-        bases = tf.concat([tf.where(base)[:, 0], [size]], 0)
-        end = tf.gather(bases, tf.gather(tf.cumsum(tf.cast(base, tf.int32)), last))
-        end = tf.where(token >= 0, last + 1, end)
-        origin = tf.gather(words.starts, row)
-        end = tf.minimum(end, tf.gather(tf.concat([words.starts, [size]], 0), row + 1))
-        return tuple(map(by_text, (ids, *(tf.cast(i - origin, tf.int32) for i in (start, end)))))
+        start, end = _places(words, row, token, start, last)
+        return by_text(ids), by_text(start), by_text(end)
 
     def _split(self, text):
         """Normalize texts, string [B], and split them into `Words`."""
@@ -357,7 +378,7 @@ class WordPieceTokenizer(tf.Module):
         breaks = cut | alone | shifted(alone, False) | (kind == characters.WHITE_SPACE)
         source = tf.where(keep)[:, 0]  # [C]
         whole = group = tf.gather(tf.cumsum(tf.cast(breaks, tf.int32)), source)
-        if self.words_are_characters:
+        if self.words_by_place:
             group = tf.gather(tf.cumsum(tf.cast(breaks | (token < 0), tf.int32)), source)
         new = new[keep]  # [C]
         first = tf.where(group != shifted(group, -1))[:, 0]  # [W]
@@ -448,6 +469,25 @@ class Words(NamedTuple):
     kind: tf.Tensor  # int32 [N]: as in `characters.character_table`
     inner: tf.Tensor  # bool [W]: whether it continues a word that `by_characters` has split
     starts: tf.Tensor  # int64 [B]: the first character, among N, of each text
+
+
+def _places(words, row, token, start, last):
+    """Return first and last character, exclusive, in their text of what begins and ends there.
+
+    Args:
+        words: `Words`.
+        row: int64 [K], the text of each.
+        token: int32 [K], see `Words`.
+        start, last: int64 [K], the characters among N.
+    """
+    base = words.kind != characters.STRIPPED  # [N]
+    size = tf.size(base, tf.int64)
+    bases = tf.concat([tf.where(base)[:, 0], [size]], 0)
+    end = tf.gather(bases, tf.gather(tf.cumsum(tf.cast(base, tf.int32)), last))
+    end = tf.where(token >= 0, last + 1, end)
+    end = tf.minimum(end, tf.gather(tf.concat([words.starts, [size]], 0), row + 1))
+    origin = tf.gather(words.starts, row)
+    return tuple(tf.cast(place - origin, tf.int32) for place in (start, end))
 
 
 def _replaced(record, code):
