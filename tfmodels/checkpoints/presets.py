@@ -354,8 +354,8 @@ def _check_same(name, entries, approximate_gelu):
             if approximate_gelu:
                 continue
             remedy = (
-                "states would differ by some 2e-3. Give approximate_gelu=True (--approximate_gelu) "
-                "if that is near enough, else save it with task.save(...)"
+                "states would differ by some 2e-3. Give approximate_gelu=True (--approximate_gelu "
+                "true) if that is near enough, else save it with task.save(...)"
             )
         raise InputError(
             f"{field} is {entries[field]!r}, and KerasHub's {name} computes with {value!r}; "
