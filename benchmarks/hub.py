@@ -60,7 +60,7 @@ def encoders(options, folder):
         backbone, tokenizer = hub_presets.write_preset(family, directory)
         task = TextClassifier.from_preset(directory, max_length=48, dropout=0.0)
         texts = [*hub_presets.TEXTS, *shared_texts(options.data)]
-        ours, theirs = ids_of(task.tokenizer.tokenize, texts), ids_of(tokenizer, texts)
+        ours, of_hub = ids_of(task.tokenizer.tokenize, texts), ids_of(tokenizer, texts)
         batch = encode(task.tokenizer, tf.constant(hub_presets.TEXTS), 48)
         mask = batch["padding_mask"].numpy()
         wanted = states_of_hub(backbone, batch, task.tokenizer.pad_id)
@@ -73,7 +73,7 @@ def encoders(options, folder):
         check(version)
         _, (answer,) = ask(version, ("serving_default", {"text": ("string", x)}))
         served = np.abs(np.array(answer["probabilities"]) - task.probabilities(x)).max()
-        equal = sum(one == other for one, other in zip(ours, theirs, strict=True))
+        equal = sum(one == other for one, other in zip(ours, of_hub, strict=True))
         held = bool(states < LIMIT and accuracy == 1 and served < LIMIT)
         yield {
             "figure": f"{family} under our heads", "states": float(states), "texts": len(texts),
@@ -125,8 +125,8 @@ def round_trips(options, folder):
         difference = max(float(np.abs(one - other).max()) for one, other in pairs)
         texts = [*hub_presets.TEXTS, *shared_texts(options.data)]
         ours, back = (ids_of(one.tokenizer.tokenize, texts) for one in (task, again))
-        theirs = ids_of(tokenizer, texts)
-        equal = sum(one == other for one, other in zip(ours, theirs, strict=True))
+        of_hub = ids_of(tokenizer, texts)
+        equal = sum(one == other for one, other in zip(ours, of_hub, strict=True))
         yield {
             "figure": f"{family}: ours, preset, KerasHub, preset, ours", "difference": difference,
             "texts": len(texts), "equal_tokens_of_kerashub": equal,
@@ -151,15 +151,15 @@ def converted(options, folder):
         ("DistilBert", transformers.DistilBertConfig(**bert, num_labels=3)),
     ):
         torch.manual_seed(0)
-        theirs = getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+        peer = getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
         with torch.no_grad():
-            for weight in theirs.parameters():
+            for weight in peer.parameters():
                 weight.add_(torch.randn_like(weight) * 0.1)
         directory = folder / f"converted_{name}"
-        theirs.save_pretrained(directory)
+        peer.save_pretrained(directory)
         write_tokenizer_files(name, directory)
         task = TextClassifier.from_preset(directory, labels=["a", "b", "c"], pooling="first")
-        pooler, logits = heads_of(name, theirs)
+        pooler, logits = heads_of(name, peer)
         if name == "DistilBert":  # whose pooler has a ReLU
             task.model.pooler.dense.activation_name = "relu"
         copy_dense(pooler, task.model.pooler.dense)
@@ -169,7 +169,7 @@ def converted(options, folder):
         ids = np.where(mask, ids, 1)
         ours = np.array(task.model({"token_ids": ids, "padding_mask": mask}))
         with torch.no_grad():
-            wanted = theirs(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask * 1))
+            wanted = peer(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask * 1))
         wanted = wanted.logits.numpy()
         difference, largest = float(np.abs(ours - wanted).max()), float(np.abs(wanted).max())
         yield {"figure": f"{name}: logits of PyTorch's class", "difference": difference,

@@ -1,5 +1,7 @@
 """What has to be set before a backend starts: two logical CPUs, full float32 products."""
 
+import functools
+
 import keras
 import pytest
 
@@ -26,6 +28,19 @@ def mirrored():
     from tfmodels.training.distribution import choose_strategy
 
     return choose_strategy("mirrored")
+
+
+@pytest.fixture(scope="session")
+def presets(tmp_path_factory):
+    """Function of a family: its directory, and KerasHub's backbone and tokenizer."""
+    from tests.checkpoints import hub_presets
+
+    @functools.cache
+    def preset(family):
+        directory = tmp_path_factory.mktemp(family)
+        return directory, *hub_presets.write_preset(family, directory)
+
+    return preset
 
 
 @pytest.fixture(autouse=True)

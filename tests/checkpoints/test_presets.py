@@ -18,16 +18,6 @@ TASKS = {"Bert": TextClassifier, "GPT2": CausalLM, "Bart": Seq2SeqLM}
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module")
-def presets(tmp_path_factory):
-    """Dict of family to its directory, and KerasHub's backbone and tokenizer."""
-    found = {}
-    for family in (*TASKS, "Roberta"):
-        directory = tmp_path_factory.mktemp(family)
-        found[family] = (directory, *hub_presets.write_preset(family, directory))
-    return found
-
-
 def numpy_of(values):
     return keras.ops.convert_to_numpy(values)
 
@@ -40,14 +30,14 @@ def batch_of(family):
     ids = np.where(mask, ids, 1)
     if family != "Bart":
         ours = {"token_ids": ids, "padding_mask": mask}
-        theirs = {"token_ids": ids, "padding_mask": mask.astype("int32")}
+        given = {"token_ids": ids, "padding_mask": mask.astype("int32")}
         if family == "Bert":
-            ours["segment_ids"] = theirs["segment_ids"] = np.where(np.arange(9) > 3, 1, 0) * mask
-        return ours, theirs, mask
+            ours["segment_ids"] = given["segment_ids"] = np.where(np.arange(9) > 3, 1, 0) * mask
+        return ours, given, mask
     target = random.integers(5, 40, (3, 5))
-    theirs = {"encoder_token_ids": ids, "encoder_padding_mask": mask.astype("int32")}
-    theirs |= {"decoder_token_ids": target, "decoder_padding_mask": np.ones_like(target)}
-    return {"token_ids": ids, "padding_mask": mask, "decoder_token_ids": target}, theirs, None
+    given = {"encoder_token_ids": ids, "encoder_padding_mask": mask.astype("int32")}
+    given |= {"decoder_token_ids": target, "decoder_padding_mask": np.ones_like(target)}
+    return {"token_ids": ids, "padding_mask": mask, "decoder_token_ids": target}, given, None
 
 
 def outputs_of_hub(family, backbone, batch):
@@ -66,10 +56,10 @@ def outputs_of(task, batch):
 
 @pytest.mark.parametrize("family", TASKS)
 def test_a_preset_becomes_a_model_with_the_same_outputs_and_tokens(family, presets):
-    directory, backbone, tokenizer = presets[family]
+    directory, backbone, tokenizer = presets(family)
     task = TASKS[family].from_preset(directory)
-    ours, theirs, mask = batch_of(family)
-    mine, wanted = outputs_of(task, ours), outputs_of_hub(family, backbone, theirs)
+    ours, given, mask = batch_of(family)
+    mine, wanted = outputs_of(task, ours), outputs_of_hub(family, backbone, given)
     if family == "GPT2":  # whose attention to padding is never looked at
         mask = np.where(mask[:, :1], mask, False)
     at = slice(None) if mask is None else mask
@@ -84,13 +74,13 @@ def test_a_preset_becomes_a_model_with_the_same_outputs_and_tokens(family, prese
 
 @pytest.mark.parametrize("family", TASKS)
 def test_ours_become_presets_and_come_back_without_a_difference(family, presets, tmp_path):
-    directory, _, tokenizer = presets[family]
+    directory, _, tokenizer = presets(family)
     task = TASKS[family].from_preset(directory)
     task.save_to_preset(tmp_path / "out")
     of_hub = keras_hub.models.Backbone.from_preset(str(tmp_path / "out"))
     written = keras_hub.models.Tokenizer.from_preset(str(tmp_path / "out"))
-    ours, theirs, mask = batch_of(family)
-    mine, wanted = outputs_of(task, ours), outputs_of_hub(family, of_hub, theirs)
+    ours, given, mask = batch_of(family)
+    mine, wanted = outputs_of(task, ours), outputs_of_hub(family, of_hub, given)
     at = slice(None) if mask is None else mask
     np.testing.assert_allclose(mine[at], wanted[at], atol=TOLERANCE, rtol=0)
     texts = hub_presets.TEXTS
@@ -104,13 +94,13 @@ def test_ours_become_presets_and_come_back_without_a_difference(family, presets,
 
 
 def test_a_text_classifier_of_kerashub_keeps_its_head_both_ways(presets, tmp_path):
-    _, backbone, tokenizer = presets["Bert"]
+    _, backbone, tokenizer = presets("Bert")
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=16)
-    theirs = keras_hub.models.BertTextClassifier(backbone, 3, preprocessor)
-    theirs.save_to_preset(str(tmp_path / "theirs"))
+    classifier = keras_hub.models.BertTextClassifier(backbone, 3, preprocessor)
+    classifier.save_to_preset(str(tmp_path / "classifier"))
     texts = hub_presets.TEXTS[:4]
-    wanted = np.asarray(theirs.predict(texts, verbose=0))
-    task = TextClassifier.load(tmp_path / "theirs")
+    wanted = np.asarray(classifier.predict(texts, verbose=0))
+    task = TextClassifier.load(tmp_path / "classifier")
     logits = task._outputs("logits", texts, 4)[0]
     np.testing.assert_allclose(logits, wanted, atol=TOLERANCE, rtol=0)
     task.labels = ["bad", "fair", "good"]
@@ -123,7 +113,7 @@ def test_a_text_classifier_of_kerashub_keeps_its_head_both_ways(presets, tmp_pat
 
 
 def test_a_model_on_the_mean_becomes_a_backbone(presets, tmp_path):
-    task = TextClassifier.from_preset(presets["Bert"][0], labels=["a", "b"])
+    task = TextClassifier.from_preset(presets("Bert")[0], labels=["a", "b"])
     assert task.pooling == "mean"
     task.save_to_preset(tmp_path / "out")
     keras_hub.models.Backbone.from_preset(str(tmp_path / "out"))
@@ -148,7 +138,7 @@ def test_what_kerashub_computes_in_another_way_is_refused(presets, tmp_path):
 
 
 def test_a_preset_of_another_task_or_of_an_unknown_backbone_is_refused(presets, tmp_path):
-    bert, gpt = presets["Bert"][0], presets["GPT2"][0]
+    bert, gpt = presets("Bert")[0], presets("GPT2")[0]
     assert "a preset of GPT2Backbone; give one of BertBackbone" in message(
         TextClassifier.from_preset, gpt
     )
@@ -156,14 +146,14 @@ def test_a_preset_of_another_task_or_of_an_unknown_backbone_is_refused(presets, 
         CausalLM.from_preset, bert
     )
     assert "a preset of RobertaBackbone; give one of BertBackbone" in message(
-        MaskedLM.from_preset, presets["Roberta"][0]
+        MaskedLM.from_preset, presets("Roberta")[0]
     )
     other = changed(bert, tmp_path / "other", class_name="LlamaBackbone")
     assert "a preset of 'LlamaBackbone'" in message(TextClassifier.from_preset, other)
 
 
 def test_a_preset_of_a_newer_keras_hub_is_refused(presets, tmp_path):
-    newer = changed(presets["Bert"][0], tmp_path / "newer", rotary=2)
+    newer = changed(presets("Bert")[0], tmp_path / "newer", rotary=2)
     metadata = json.loads((newer / "metadata.json").read_text())
     (newer / "metadata.json").write_text(json.dumps({**metadata, "keras_hub_version": "0.99.0"}))
     refused = message(TextClassifier.from_preset, newer)
@@ -177,16 +167,16 @@ def test_missing_and_damaged_files_are_named(presets, tmp_path):
         "assets/tokenizer/vocabulary.txt": "copy or download the directory of the preset again",
     }.items():
         directory = tmp_path / file.replace("/", "_")
-        shutil.copytree(presets["Bert"][0], directory)
+        shutil.copytree(presets("Bert")[0], directory)
         (directory / file).unlink()
         assert words in message(TextClassifier.from_preset, directory)
     directory = tmp_path / "damaged"
-    shutil.copytree(presets["Bert"][0], directory)
+    shutil.copytree(presets("Bert")[0], directory)
     (directory / "model.weights.h5").write_bytes(b"no weights")
     assert "KerasHub cannot load its weights" in message(TextClassifier.from_preset, directory)
-    other = changed(presets["Bert"][0], tmp_path / "shape", hidden_dim=32)
+    other = changed(presets("Bert")[0], tmp_path / "shape", hidden_dim=32)
     assert "KerasHub cannot load its weights" in message(TextClassifier.from_preset, other)
-    text = changed(presets["Bert"][0], tmp_path / "text", num_layers="two")
+    text = changed(presets("Bert")[0], tmp_path / "text", num_layers="two")
     assert "num_layers is 'two' and must be a number" in message(TextClassifier.from_preset, text)
 
 
@@ -196,10 +186,10 @@ def test_names_of_kerashub_are_fetched_where_there_is_a_network(monkeypatch, pre
 
     def download(handle):
         asked.append(handle)
-        return str(presets["Bert"][0])
+        return str(presets("Bert")[0])
 
     monkeypatch.setattr(kagglehub, "model_download", download)
-    assert find_checkpoint("bert_base_en_uncased") == presets["Bert"][0]
+    assert find_checkpoint("bert_base_en_uncased") == presets("Bert")[0]
     find_checkpoint("kaggle://someone/bert/keras/own")
     assert asked[0].startswith("keras/bert/keras/bert_base_en_uncased")
     assert asked[1] == "someone/bert/keras/own"

@@ -1,7 +1,5 @@
 """KerasHub's encoders under our heads: states, tokens, entities, training, export, directories."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -24,18 +22,6 @@ SENTENCES = [
     "",
     "…ﬁ ﷺ ①２ｋｇ x",
 ]
-
-
-@pytest.fixture(scope="module")
-def presets(tmp_path_factory):
-    """Function of a family: its directory, and KerasHub's backbone and tokenizer."""
-
-    @functools.cache
-    def preset(family):
-        directory = tmp_path_factory.mktemp(family)
-        return directory, *hub_presets.write_preset(family, directory)
-
-    return preset
 
 
 def states_of_hub(backbone, batch, pad_id):

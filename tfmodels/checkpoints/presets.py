@@ -71,7 +71,7 @@ PLACES: dict[str, tuple[dict, dict]] = {
         {
             "embeddings.word_embeddings.weight": "token_embedding.embeddings",
             "embeddings.position_embeddings.weight": "position_embedding.position_embeddings",
-            "embeddings.token_type_embeddings.weight": "segment_embedding.embeddings",
+            SEGMENT: "segment_embedding.embeddings",
             "embeddings.LayerNorm": "embeddings_layer_norm",
             POOLER: "pooled_dense",
         },
