@@ -57,11 +57,11 @@ $(VENV)/bin/python:
 
 # Each set of packages is installed once, and again when setup.cfg changes.
 $(VENV)/.applications: $(VENV)/bin/python setup.cfg
-	$(PIP) --editable '.[applications]'
+	$(PIP) --editable '.[applications,server]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python setup.cfg
-	$(PIP) --editable '.[applications,tfds,hub,test]'
+	$(PIP) --editable '.[applications,server,tfds,hub,test]'
 	touch $(VENV)/.applications $@
 
 $(VENV)/.docs: $(VENV)/bin/python setup.cfg
@@ -70,11 +70,11 @@ $(VENV)/.docs: $(VENV)/bin/python setup.cfg
 
 $(VENV)/.peers: $(VENV)/.test
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[applications,tfds,hub,test,peers]'
+	$(PIP) --editable '.[applications,server,tfds,hub,test,peers]'
 	touch $@
 
 $(VENV)/.engines: $(VENV)/.peers
-	$(PIP) --editable '.[applications,tfds,hub,test,peers,engines]'
+	$(PIP) --editable '.[applications,server,tfds,hub,test,peers,engines]'
 	touch $@
 
 $(VENV)-2.20/.done: $(VENV)/bin/python

@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import tfmodels
-from applications import comparison, deployment, parsing
+from applications import comparison, deployment, parsing, server
 from applications.settings import Settings
 from tfmodels.errors import InputError, LostWorker, first_line
 
 LOST = 75  # sysexits.h: a failure that passes; try again
-APPLICATIONS = ("classification", "sentiment", "ner", "summarization", "bert", "gpt")
+APPLICATIONS = (
+    "classification", "sentiment", "ner", "roles", "qa", "summarization", "translation", "bert",
+    "gpt",
+)  # fmt: skip
 HELP = ("-h", "--help", "--help-all")
 EXTRA = ("matplotlib", "rouge_score", "safetensors", "tokenizers", "yaml")
 
@@ -66,6 +69,7 @@ def parse(arguments: Sequence[str]) -> tuple[Settings | str, Any]:
     if words == ["--version"]:
         return f"tfmodels {tfmodels.__version__}", None
     choices = {**dict.fromkeys(APPLICATIONS), **comparison.VERBS, **deployment.VERBS}
+    choices |= server.VERBS
     while isinstance(choices, dict):
         if not words or words[0] in HELP:
             return _overview(command, choices), None

@@ -35,7 +35,10 @@ def write_card(
     kind, name = application.kind, Path(settings.output_dir).name
     values = {key: public(key, value) for key, value in vars(settings).items()}
     chinese = is_chinese(rows)
-    texts = [kind.examples[chinese], *([kind.pairs[chinese]] if getattr(task, "pair", 0) else [])]
+    texts = [
+        kind.examples[chinese],
+        *([kind.pairs[chinese]] if kind.pairs[chinese] and task.text_columns == 2 else []),
+    ]
     in_python = [json.dumps(text, ensure_ascii=False) for text in texts]
     data = _files(values, "train_file", "dataset", "text_files", "records_dir")
     held_out = _files(values, "eval_file", "eval_files")
@@ -57,7 +60,7 @@ def write_card(
         stays=STAYS, ends=ENDS, application=application.name,
         name_in_python=json.dumps(name, ensure_ascii=False), name_in_shell=shlex.quote(name),
         text_in_python=in_python[0] if len(texts) == 1 else f"({', '.join(in_python)})",
-        text_in_shell=" --pair ".join(map(shlex.quote, texts)),
+        text_in_shell=f" --{application.second_flag} ".join(map(shlex.quote, texts)),
     )  # fmt: skip
     (directory / "README.md").write_text(card, encoding="utf-8")
 

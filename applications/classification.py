@@ -69,8 +69,11 @@ class TrainOnFile(Columns, FineTuning):
         "state of the first token, or of all; max of a cnn and mean of others if not given", None
     )
     epochs: int = 2
+    learning_rate: float | None = training(
+        "maximum; checkpoint 1e-4 (few_shot 2e-5), new 5e-4, bag to gru 2e-3", None
+    )
     class_weights: Literal["none", "balanced"] = training("in the loss", "none")
-    thresholds: Literal["each", "one"] = training("of several labels: each its own, or one", "each")
+    thresholds: Literal["each", "one"] = rare("of several labels: each its own, or one", "each")
     labels: list[str] | None = rare("names of the labels 0, 1, ... of the rows, if not these", None)
     out_of_scope: str | None = rare("the label of texts of none of the other labels", None)
     baseline: bool = rare("measure TF-IDF with a linear model too, for the model card", True)
@@ -192,18 +195,22 @@ class Classification(Application):
         return find_target(counts, f"{rows.name}: column {column!r}")
 
     def rows(self, settings: TrainOnFile) -> tuple:
-        from tfmodels.data.split import split
-
         rows = self._rows_of(settings, "train", settings.train_file)
         target = self.target_of(settings)
         if target is None and not rows.several:
             # Before rows are held out: of a column of scores there is nothing to stratify by.
             target, _ = self.found(rows)
+        self.labelled = target in (None, "class") and not rows.several
         if settings.eval_file is not None:
             return rows, self.open(settings, settings.eval_file)
-        self.labelled = target in (None, "class") and not rows.several
+        return self.held_out_of(rows, settings.held_out, settings.seed)
+
+    def held_out_of(self, rows: Any, share: float, seed: int) -> tuple:
+        """Return the rows to train on, and a share that is held out."""
+        from tfmodels.data.split import split
+
         column = rows.columns[-1] if self.labelled else None
-        return split(rows, settings.held_out, column, self.held_out_maximum, settings.seed)
+        return split(rows, share, column, self.held_out_maximum, seed)
 
     def options(self, settings: TrainOnFile, rows: Any) -> dict:
         names = ("labels", "max_length", "pooling", "word_dropout", "label_separator",
@@ -316,6 +323,7 @@ class Classification(Application):
         if not settings.baseline or find_spec("sklearn") is None:
             return {}
         separator = task.label_separator
+        print("measuring the TF-IDF baseline; --baseline false leaves it out", file=sys.stderr)
         try:
             found = tfidf.measure(rows, held_out, task.target, separator, quick=True)
         except InputError as error:

@@ -2,28 +2,39 @@
 
 In: the rows of a classifier. Out: the metrics and predictions of a linear model on TF-IDF; or model
 directories, and a table and a plot of score, time to train, latency and size, on the same held-out
-rows.
+rows. On these nothing is chosen: the best weights, a temperature or thresholds are those for a
+tenth of the other rows.
 """
 
 import dataclasses
 import itertools
 import json
+import shutil
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.classification import APPLICATION, Columns, Named, Train, main_metrics
+from applications.classification import (
+    APPLICATION,
+    Classification,
+    Columns,
+    Named,
+    Train,
+    main_metrics,
+)
 from applications.parsing import settings_of
 from applications.settings import data, model, output, training
 from tfmodels.errors import InputError
 from tfmodels.files import read_json, refuse_existing, whole_directory, write_json, write_text
 
 TFIDF, CHECKPOINT = "tfidf", "checkpoint"
+SETTINGS = "settings.json"
 MODELS = (TFIDF, "bag", "cnn", "lstm", "gru", "transformer")
 COSTS = {"seconds": "time to train, s", "latency_ms": "latency, ms", "megabytes": "size, MB"}
 LATENCY_TEXTS = 50  # answered one by one, for the latency
+CHOOSING = 0.1  # of the rows to train on, which weights are chosen on
 
 
 @dataclass(kw_only=True)
@@ -98,14 +109,23 @@ def compare(settings: Compare) -> list[dict]:
     from tfmodels.metrics.tables import table
 
     directory = Path(settings.output_dir)
-    _resume(directory, settings)
     names = [*settings.models, *([CHECKPOINT] if settings.checkpoint != "none" else [])]
+    trainings = {name: _training(name, settings) for name in names if name != TFIDF}
+    _resume(directory, settings)
     models = []
     for name in names:
         result = directory / f"{name}.json"
         if not result.exists():
             print(f"{name}:", file=sys.stderr)
-            measured = _measured_tfidf(settings) if name == TFIDF else _trained(name, settings)
+            try:
+                measured = (
+                    _measured_tfidf(settings) if name == TFIDF
+                    else _trained(trainings[name], settings)
+                )  # fmt: skip
+            except InputError:
+                if [path.name for path in directory.iterdir()] == [SETTINGS]:
+                    shutil.rmtree(directory)  # nothing was measured, so nothing is to be resumed
+                raise
             write_json(result, {"model": name, **measured})
         models.append(read_json(result))
     scores = list(main_metrics(models[0]))
@@ -123,7 +143,7 @@ def compare(settings: Compare) -> list[dict]:
 
 def _resume(directory, settings):
     """Make the directory, or refuse one of other settings."""
-    path, values = directory / "settings.json", json.loads(json.dumps(vars(settings)))
+    path, values = directory / SETTINGS, json.loads(json.dumps(vars(settings)))
     values = {name: value for name, value in values.items() if name not in ("output_dir", "models")}
     if not path.exists():
         refuse_existing(directory, "another --output_dir")
@@ -153,9 +173,16 @@ def _measured_tfidf(settings):
     return {**main_metrics(found.metrics), **_costs(found.seconds, found.latency, found.size)}
 
 
-def _trained(name, settings):
-    """Train a model into a directory of its own; return its numbers."""
-    directory = Path(settings.output_dir) / name
+class _Compared(Classification):
+    """The training of a model that is compared: without the rows that all are measured on."""
+
+    def rows(self, settings: Any) -> tuple:
+        rows, _ = super().rows(settings)
+        return self.held_out_of(rows, CHOOSING, settings.seed)
+
+
+def _training(name, settings):
+    """Return the settings of the training of a model, into a directory of its own."""
     shared = [*(field.name for field in dataclasses.fields(Rows)), "epochs", "max_length"]
     given = {key: _as_text(getattr(settings, key)) for key in shared
              if getattr(settings, key) is not None}  # fmt: skip
@@ -166,18 +193,25 @@ def _trained(name, settings):
         **given,
         **settings.options,
         **start,
-        "output_dir": str(directory),
+        "output_dir": str(Path(settings.output_dir) / name),
         "baseline": "false",
     }
     try:
-        train = settings_of(Train, values, "tfmodels classification train")
+        return settings_of(Train, values, "tfmodels classification train")
     except InputError as error:
         raise InputError(f"--options: {error}") from error
+
+
+def _trained(train, settings):
+    """Train a model; return its numbers."""
     begun = time.perf_counter()
-    metrics = APPLICATION.train(train)  # type: ignore[arg-type]
-    seconds = time.perf_counter() - begun
+    _Compared().train(train)
+    seconds, directory = time.perf_counter() - begun, Path(train.output_dir)
     size = (directory / "model.safetensors").stat().st_size
-    return {**main_metrics(metrics), **_costs(seconds, _latency(directory, settings), size)}
+    task: Any = APPLICATION.task().load(directory)
+    _, held_out = APPLICATION.rows(settings)
+    metrics = main_metrics(task.evaluate(held_out))
+    return {**metrics, **_costs(seconds, _latency(task, held_out), size)}
 
 
 def _as_text(value):
@@ -185,10 +219,8 @@ def _as_text(value):
     return value if isinstance(value, str | list) else json.dumps(value)
 
 
-def _latency(directory, settings):
+def _latency(task, held_out):
     """Return the seconds for one text, of the texts that were measured on."""
-    task: Any = APPLICATION.task().load(directory)
-    _, held_out = APPLICATION.rows(settings)
     rows = [values for _, values in itertools.islice(held_out.rows(), LATENCY_TEXTS)]
     texts = [values[:2] if task.pair else values[0] for values in rows]
     for text in texts:  # traces a function

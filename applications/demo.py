@@ -1,10 +1,12 @@
 """`make demo`: from published weights to a SavedModel that answers; existing steps are kept.
 
 In: the two packages of `demo-requirements.txt`. Out: `runs/demo` (model directory),
-`saved_models/sentiment/<version>`, and three answers from a process with TensorFlow alone.
+`saved_models/sentiment/<version>`, three answers from a process with TensorFlow alone, and a server
+with a page, until Ctrl-C; it is not started with DEMO_SERVE=0 and where nobody is at a terminal.
 """
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +71,7 @@ def main() -> int:
         print(done.stderr, file=sys.stderr)
         return 1
 
-    print("4. Serve it:")
+    print("4. Serve it, elsewhere with TF Serving:")
     print(
         f"   docker run -p 8501:8501 -v {SERVED}:/models/sentiment -e MODEL_NAME=sentiment "
         "tensorflow/serving:2.20.0"
@@ -78,7 +80,19 @@ def main() -> int:
         '   curl -d \'{"instances": ["A warm, funny film."]}\' '
         "http://localhost:8501/v1/models/sentiment:predict"
     )
+    serve_here()
     return 0
+
+
+def serve_here() -> None:
+    """Become the server, at a terminal; else say how it is started."""
+    served = SERVED.parent.relative_to(ROOT)
+    if os.environ.get("DEMO_SERVE") == "0" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(f"   or here, with a page to try it in: .venv/bin/tfmodels serve {served}")
+        return
+    print(f"   and here, as `tfmodels serve {served}` does:", flush=True)
+    # In the place of this process, with what a training holds in memory.
+    os.execv(sys.executable, [sys.executable, "-m", "applications", "serve", str(SERVED.parent)])
 
 
 if __name__ == "__main__":

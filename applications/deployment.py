@@ -42,9 +42,9 @@ class Preset(UsingAModel):
 class Check(Settings):
     """Check that TF Serving 2.20 can run a SavedModel, without loading it."""
 
-    EXAMPLE = "{} saved_models/sentiment"
+    EXAMPLE = "{} saved_models"
 
-    directory: str = data("version, or directory of several versions to check")
+    directory: str = data("version, or folder of versions, or of models, to check")
 
 
 @dataclass(kw_only=True)

@@ -49,6 +49,7 @@ class Application:
         kind: further texts of the cards.
         labelled: whether held-out rows are stratified by the second column, the label.
         summary: metrics that `train` prints.
+        second_flag: flag of the second texts of `predict`, where pairs are answered.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Application:
     kind: Kind
     labelled = False
     summary: tuple[str, ...] = ()
+    second_flag = "pair"
     held_out_maximum = HELD_OUT_MAXIMUM
 
     # What differs.
@@ -257,15 +259,16 @@ class Application:
         for _ in self.printed(settings):
             pass
 
-    def printed(self, settings: Predicting) -> Iterator[Any]:
-        """Print the answers to texts, and yield each of them."""
+    def printed(self, settings: Predicting) -> Iterator[dict]:
+        """Print the answers to texts, and yield what is printed."""
         chunks, task = self.texts(settings), self.load(settings)
         for texts in chunks:
             texts = self.checked(task, texts)
             answers = self.answers(task, texts, settings)
             for text, answer in zip(texts, answers, strict=True):
-                print(json.dumps(self.line(text, answer), ensure_ascii=False))
-                yield answer
+                line = self.line(text, answer)
+                print(json.dumps(line, ensure_ascii=False))
+                yield line
             sys.stdout.flush()
 
     def export(self, settings: Exporting) -> Path:

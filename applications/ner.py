@@ -13,8 +13,6 @@ from applications.flags import Encoded, Evaluating, Exporting, FineTuning, Predi
 from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, model, rare, training
 
-COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
-
 
 @dataclass(kw_only=True)
 class Columns(Encoded):
@@ -107,6 +105,8 @@ class Ner(Application):
 
     def line(self, text: str, answer: Any) -> dict:
         if sys.stdout.isatty():
+            from applications.report import coloured
+
             print(coloured(text, answer, self._types))
         return {"text": text, "entities": answer}
 
@@ -126,29 +126,10 @@ class Ner(Application):
         ]
 
 
-def coloured(text: str, entities: list[dict], types: list[str]) -> str:
-    """Return a text with its entities in the colours of a terminal, each followed by its type."""
-    parts, at = [], 0
-    for span in entities:
-        colour = COLOURS[types.index(span["type"]) % len(COLOURS)]
-        parts += [text[at : span["start"]], f"\x1b[{colour};1m{text[span['start']:span['end']]}",
-                  f"\x1b[0m\x1b[{colour}m/{span['type']}\x1b[0m"]  # fmt: skip
-        at = span["end"]
-    return "".join([*parts, text[at:]])
-
-
 def _tables(metrics):
-    from tfmodels.metrics.tables import table
+    from applications.report import span_tables
 
-    names = ("precision", "recall", "f1", "support")
-    rows = [(kind, *(row[name] for name in names)) for kind, row in metrics["types"].items()]
-    rows.append(("all", *(metrics[name] for name in names)))
-    wrong = [(row["error"], row["gold"] or "", row["predicted"] or "", row["count"])
-             for row in metrics["confusions"][:10]]  # fmt: skip
-    return [
-        table(("type", "precision", "recall", "F1", "entities"), rows),
-        table(("mistake", "gold", "predicted", "times"), wrong) if wrong else "No mistakes.",
-    ]
+    return span_tables("type", metrics["types"], metrics, metrics["confusions"])
 
 
 APPLICATION = Ner()

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from applications.settings import GROUPS, Settings
 from tfmodels.errors import InputError
 
-POSITIONAL = ("url", "text", "directory")  # given without a name
+POSITIONAL = ("url", "text", "directory", "directories")  # given without a name
 # Type: its name in the help and in messages.
 TYPES = {
     str: ("TEXT", "a text"), int: ("INT", "a whole number"), float: ("NUMBER", "a number"),
@@ -124,7 +124,7 @@ def _parser(kind, command, groups):
             if field.metadata["group"] == title:
                 name, more = f"--{field.name}", {"metavar": _named_type(field)[0]}
                 if field.name in POSITIONAL:
-                    name, nargs = field.name, "*" if field.name == "text" else "?"
+                    name, nargs = field.name, "*" if _is_list(field) else "?"
                     more = {"metavar": name.upper(), "nargs": nargs}
                 group.add_argument(name, help=_help(field), **more)
     parser.add_argument_group("Other").add_argument(
@@ -141,6 +141,10 @@ def _fields(kind):
         for name, field in vars(base).get("__dataclass_fields__", {}).items():
             metadata[name] = field.metadata = field.metadata or metadata[name]
     return {field.name: field for field in dataclasses.fields(kind)}
+
+
+def _is_list(field):
+    return typing.get_origin(field.type) is list
 
 
 def _is_required(field):
@@ -238,7 +242,8 @@ def _converted(kind, given):
             given = _loaded(given)
         if not isinstance(given, origin):
             raise TypeError
-        return [_converted(str, part) for part in given] if origin is list else given
+        part_type = (typing.get_args(kind) or (str,))[0]
+        return [_converted(part_type, part) for part in given] if origin is list else given
     if not isinstance(given, str) or kind is float and not math.isfinite(float(given)):
         raise TypeError
     if kind is bool:

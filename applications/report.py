@@ -12,6 +12,7 @@ from typing import Any
 from applications import cards, plots
 from tfmodels.files import read_json, write_json
 
+COLOURS = (36, 33, 35, 32, 34, 31)  # of a terminal, one a type
 OF_REPORTS = ("confusion", "table")  # metrics that have a file of their own
 
 
@@ -63,3 +64,37 @@ def write(
         "input_wait_share": history.input_wait_share,
     }  # fmt: skip
     write_json(directory / "metrics.json", {**numbers, **measured})
+
+
+def coloured(text: str, spans: list[dict], types: list[str]) -> str:
+    """Return a text with spans in the colours of a terminal, each followed by its type."""
+    parts, at = [], 0
+    for span in spans:
+        colour = COLOURS[types.index(span["type"]) % len(COLOURS)]
+        parts += [text[at : span["start"]], f"\x1b[{colour};1m{text[span['start']:span['end']]}",
+                  f"\x1b[0m\x1b[{colour}m/{span['type']}\x1b[0m"]  # fmt: skip
+        at = span["end"]
+    return "".join([*parts, text[at:]])
+
+
+def span_tables(name: str, types: dict, overall: dict, confusions: list[dict]) -> list[str]:
+    """Return the tables of spans by type and of the kinds of mistakes.
+
+    Args:
+        name: of the types.
+        types: metrics of each type.
+        overall: metrics of all.
+        confusions: see `metrics.entities.confusions`.
+    """
+    from tfmodels.metrics.tables import table
+
+    names = ("precision", "recall", "f1", "support")
+    rows = [(kind, *(row[key] for key in names)) for kind, row in types.items()]
+    rows.append(("all", *(overall[key] for key in names)))
+    wrong = [(row["error"], row["gold"] or "", row["predicted"] or "", row["count"])
+             for row in confusions[:10]]  # fmt: skip
+    number = "entities" if name == "type" else "number"
+    return [
+        table((name, "precision", "recall", "F1", number), rows),
+        table(("mistake", "gold", "predicted", "times"), wrong) if wrong else "No mistakes.",
+    ]

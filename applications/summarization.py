@@ -1,4 +1,4 @@
-"""Summarize and translate, or write any other text for a text: `tfmodels summarization VERB`.
+"""Summarize, or write any other text for a text: `tfmodels summarization VERB`.
 
 In: a table with a source and a target column: articles and summaries, e-mails and subjects,
 sentences and translations. Out: a model directory (a `Transformer`, laid out as BART is), ROUGE
@@ -61,7 +61,7 @@ class Evaluate(Columns, Searching, Evaluating):
 
 @dataclass(kw_only=True)
 class Predict(Searching, Predicting):
-    """Summarize or translate texts; print one JSON object a text."""
+    """Summarize texts; print one JSON object a text."""
 
 
 @dataclass(kw_only=True)
@@ -72,7 +72,7 @@ class Export(Searching, Exporting):
 
 
 class Summarization(Application):
-    """Summarize or translate texts."""
+    """Summarize texts, or learn to write any other text for a text."""
 
     name = "summarization"
     title = "Text to text"

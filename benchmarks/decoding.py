@@ -130,12 +130,27 @@ def gpt2_function(model):
     return function
 
 
+def search_function(model, settings, start_id):
+    """Return a function of ids int32 `[B, S]` to what an encoder-decoder writes, a dict."""
+    import tensorflow as tf
+
+    from tfmodels.generation.decoding import generate
+
+    def search(ids):
+        start = tf.fill([tf.shape(ids)[0], 1], start_id)
+        batch = {"token_ids": ids, "decoder_token_ids": start}
+        logits, state = model.prompt(batch, 1 + settings.max_new_tokens)
+        real = tf.ones_like(start, tf.bool)
+        return {"ids": generate(model.step, logits, state, start, real, settings).token_ids}
+
+    return search
+
+
 def run_tfmodels(folder, work, precision, threads):
     import tensorflow as tf
 
     from tfmodels.checkpoints.bart import BART
     from tfmodels.checkpoints.gpt2 import GPT2
-    from tfmodels.generation.decoding import generate
     from tfmodels.generation.settings import Generation
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -145,14 +160,7 @@ def run_tfmodels(folder, work, precision, threads):
         max_new_tokens=SUMMARY, num_beams=BEAMS, min_new_tokens=SUMMARY, stop_ids=(2,), pad_id=1
     )
 
-    def summarize(ids):
-        start = tf.fill([tf.shape(ids)[0], 1], 2)
-        batch = {"token_ids": ids, "decoder_token_ids": start}
-        logits, state = model.prompt(batch, 1 + SUMMARY)
-        real = tf.ones_like(start, tf.bool)
-        return {"ids": generate(model.step, logits, state, start, real, settings).token_ids}
-
-    function = gpt2_function(model) if work == "gpt2" else summarize
+    function = gpt2_function(model) if work == "gpt2" else search_function(model, settings, 2)
     return session_of(function, model, folder / f"export {precision}", threads)
 
 

@@ -3,13 +3,14 @@
     python -m benchmarks.labelling --data DIR [--only trec mrpc ...] [--peer] [--results FILE]
 
 In: DIR with the folders that `SETS` names; the MiniLM weights of `make demo`, from which English
-starts, while Chinese starts from scratch. Out: a line of JSON for each figure, which is also added
+starts, while Chinese starts from scratch, or for few examples from a BERT-mini that is pretrained
+here on reviews without labels. Out: a line of JSON for each figure, which is also added
 to the file `--results`; exit status 1 if one misses its goal.
 
 Rows that are reported are a set's dev part or 20 % of its training rows, and are read by `evaluate`
 alone: the weights, temperatures and thresholds are chosen on a tenth of the other rows. With
-`--peer`, PyTorch `transformers` is trained on the same rows (learning rate 1e-4, bfloat16
-autocast, batches padded to their longest, AdamW, 6 % warm-up, clipping at 1.0; weights chosen on
+`--peer`, PyTorch `transformers` is trained on the same rows (learning rate 1e-4, in bfloat16 where
+ours is, batches padded to their longest, AdamW, 6 % warm-up, clipping at 1.0; weights chosen on
 the same tenth).
 """
 
@@ -18,15 +19,18 @@ import csv
 import gzip
 import json
 import random
+import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.commands import evaluated, print_figures, run, trained
+from benchmarks.commands import evaluated, print_figures, run, tfmodels, trained
 
 SHARE = 0.2  # of the training rows, where a set has no dev part
 LONGEST = 128
+PRETRAINING_STEPS = 3000  # of the Chinese encoder, for the few examples
 
 
 def lines(path):
@@ -91,7 +95,8 @@ class Set(NamedTuple):
         to_beat: what others reach, for the reader.
         reported: function that gives the rows to report, or None for a share of the others.
         flags: of `tfmodels classification train`.
-        checkpoint: whether the training starts from MiniLM.
+        checkpoint: what the training starts from: "minilm", "none", or "chinese", which is
+            pretrained here.
         further: other metrics that are reported.
         examples: number of training rows of each class, for few examples.
     """
@@ -102,13 +107,13 @@ class Set(NamedTuple):
     to_beat: str
     reported: object = None
     flags: tuple = ()
-    checkpoint: bool = True
+    checkpoint: str = "minilm"
     further: tuple = ("macro_f1",)
     examples: int | None = None
 
 
 ENGLISH = ("--epochs", 5, "--batch_size", 32, "--max_length", LONGEST)
-PAIRS = (*ENGLISH, "--pair_column", "pair")
+PAIRS = (*ENGLISH, "--epochs", 3, "--pair_column", "pair")
 CHINESE = ("--size", "mini", "--epochs", 12, "--max_length", 64, "--learning_rate", "5e-4")
 SETS = {
     "trec": Set(trec, "accuracy", 96.5, "PyTorch 96.0, TF-IDF 90.8", flags=ENGLISH),
@@ -118,20 +123,21 @@ SETS = {
                    89.5, "TF-IDF 87.1",
                    lambda d: table(d / "ag_news_sample/dev.csv", "text", "label"), ENGLISH),
     "banking77": Set(lambda d: table(d / "banking77/train.csv", "text", "category"), "accuracy",
-                     94.0, "PyTorch 93.5, TF-IDF 87.6", flags=(*ENGLISH, "--epochs", 8)),
+                     94.0, "PyTorch 93.5, TF-IDF 87.6", flags=(*ENGLISH, "--epochs", 6)),
     "clinc150": Set(lambda d: clinc(d, "train", "oos_train"), "in_scope_accuracy", 96.0,
                     "TF-IDF 91.0; BERT 96.9 with recall 40.3",
-                    lambda d: clinc(d, "val", "oos_val"), (*ENGLISH, "--out_of_scope", "oos"),
+                    lambda d: clinc(d, "val", "oos_val"),
+                    (*ENGLISH, "--epochs", 4, "--out_of_scope", "oos"),
                     further=("out_of_scope_recall", "accuracy")),
     "go_emotions": Set(lambda d: emotions(d / "go_emotions/train.tsv.gz", d), "macro_f1", 48.0,
                        "TF-IDF 43.7 macro, 52.0 micro; BERT 46 macro",
-                       lambda d: emotions(d / "go_emotions/dev.tsv", d), (*ENGLISH, "--epochs", 3),
+                       lambda d: emotions(d / "go_emotions/dev.tsv", d), (*ENGLISH, "--epochs", 2),
                        further=("micro_f1",)),
     "semeval": Set(tweets, "jaccard", 54.0, "TF-IDF 45.3",
-                   flags=(*ENGLISH, "--thresholds", "one", "--epochs", 6),
+                   flags=(*ENGLISH, "--thresholds", "one", "--epochs", 5),
                    further=("micro_f1", "macro_f1")),
     "mrpc": Set(lambda d: columns(d / "mrpc/msr_paraphrase_train.txt", 3, 4, 0, header=True),
-                "accuracy", 80.4, "PyTorch 80.4", flags=PAIRS, further=("f1",)),
+                "accuracy", 80.4, "PyTorch 80.4", flags=(*PAIRS, "--epochs", 5), further=("f1",)),
     "stsb": Set(lambda d: scored(columns(d / "stsb/sts-train.csv", 5, 6, 4)), "spearman", 83.3,
                 "PyTorch 83.3", lambda d: scored(columns(d / "stsb/sts-dev.csv", 5, 6, 4)),
                 (*PAIRS, "--target", "score"), further=("pearson",)),
@@ -145,24 +151,27 @@ SETS = {
     "toutiao": Set(lambda d: table(d / "toutiao_news_sample/train.csv", "text", "label"),
                    "accuracy", 75.4, "TF-IDF 75.4, macro F1 69.0",
                    lambda d: table(d / "toutiao_news_sample/dev.csv", "text", "label"), CHINESE,
-                   checkpoint=False),
+                   checkpoint="none"),
     "thucnews": Set(lambda d: columns(d / "thucnews_titles/dev.txt", 0, 1), "accuracy", 87.8,
-                    "TF-IDF 87.8", flags=CHINESE, checkpoint=False),
+                    "TF-IDF 87.8", flags=CHINESE, checkpoint="none"),
     "csldcp": Set(lambda d: objects(d / "fewclue/csldcp/train_few_all.json", "content", "label"),
                   "accuracy", None, "TF-IDF 59.9",
                   lambda d: objects(d / "fewclue/csldcp/dev_few_all.json", "content", "label"),
-                  (*CHINESE, "--max_length", 256), checkpoint=False),
+                  (*CHINESE, "--max_length", 256), checkpoint="none"),
     # 16 rows of each class: fine-tuned, and trained on pairs.
     **{
         f"{name}_{method}": Set(
             rows, "accuracy", None, f"few_shot: {name}_fine_tuning and 10 points", reported,
-            (*ENGLISH, "--method", method, "--epochs", epochs), examples=16,
+            (*ENGLISH, "--method", method, "--epochs", epochs), start, examples=16,
         )
-        for name, (rows, reported) in {
-            "banking77": (lambda d: table(d / "banking77/train.csv", "text", "category"), None),
+        for name, (rows, reported, start) in {
+            "banking77": (
+                lambda d: table(d / "banking77/train.csv", "text", "category"), None, "minilm",
+            ),
             "eprstmt": (
                 lambda d: objects(d / "fewclue/eprstmt/train_0.json", "sentence", "label"),
                 lambda d: objects(d / "fewclue/eprstmt/dev_few_all.json", "sentence", "label"),
+                "chinese",
             ),
         }.items()
         for method, epochs in (("fine_tuning", 10), ("few_shot", 1))
@@ -198,16 +207,84 @@ def prepared(options, work, name):
     return paths
 
 
+def chinese_encoder(options, work):
+    """Pretrain a BERT-mini on reviews without their labels, unless it is there; return it."""
+    texts = work / "reviews.jsonl"
+    if not texts.exists():
+        found = reviews(options.data)
+        rows = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in found)
+        texts.write_text("".join(rows), encoding="utf-8")
+        tfmodels("bert", "prepare", "--text_files", texts, "--output_dir", work / "records",
+                 "--vocabulary_size", 6000, "--max_length", 32, "--task", "mlm")  # fmt: skip
+    directory, _, seconds = trained(
+        work, "chinese", "bert", "pretrain", "--records_dir", work / "records", "--size", "mini",
+        "--steps", PRETRAINING_STEPS, "--save_steps", 500, "--batch_size", 32, "--dropout", 0.0,
+        "--learning_rate", "4e-4", "--warmup", 0.05, "--initial_embeddings", "counts",
+    )  # fmt: skip
+    print(f"{directory}: pretrained in {seconds} s", file=sys.stderr)
+    return directory
+
+
+def reviews(data):
+    yield from (text for (text,) in objects(data / "fewclue/eprstmt/unlabeled.json.gz", "sentence"))
+    yield from (text for (text,) in columns(data / "chnsenticorp/train.tsv", 1, header=True))
+
+
+def compared(name):
+    """Return the function of a figure: `tfmodels compare` on the rows of a set from scratch."""
+
+    def measured(options, work):
+        chosen = SETS[name]
+        train, reported = prepared(options, work, name)
+        flags = dict(zip(chosen.flags[::2], chosen.flags[1::2], strict=True))
+        output = tfmodels(
+            "compare", "--train_file", train, "--eval_file", reported, "--output_dir",
+            work / f"compare_{name}", "--epochs", flags["--epochs"], "--max_length",
+            flags["--max_length"], "--options", json.dumps({"size": flags["--size"]}),
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        models = json.loads(output.splitlines()[-1])["models"]
+        linear = next(row for row in models if row["model"] == "tfidf")
+        best = next(row for row in models if row["model"] != "tfidf")
+        row = {
+            "figure": f"compare_{name}", "best": best["model"], "value": best[chosen.metric],
+            "goal": linear[chosen.metric], "models": models,
+            "held": best[chosen.metric] > linear[chosen.metric],
+        }  # fmt: skip
+        add_result(options, row)
+        return row
+
+    return measured
+
+
+def _processor_seconds():
+    """Return the seconds of all cores in processes that have ended, to compare beside others."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def add_result(options, row):
+    if options.results:
+        with open(options.results, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
 def figure(name):
     """Return the function of a figure: a set, trained and reported."""
 
     def measured(options, work):
         chosen = SETS[name]
         train, reported = prepared(options, work, name)
-        start = ["--checkpoint", options.checkpoint] if chosen.checkpoint else []
+        starts = {"minilm": lambda *_: options.checkpoint, "chinese": chinese_encoder}
+        start = []
+        if chosen.checkpoint != "none":
+            start = ["--checkpoint", starts[chosen.checkpoint](options, work)]
+        before = _processor_seconds()
         model, _, seconds = trained(
-            work, name, "classification", "train", "--train_file", train, *start, *chosen.flags
-        )
+            work, name, "classification", "train", "--train_file", train, *start, *chosen.flags,
+            "--baseline", "false",
+        )  # fmt: skip
+        processor = round(_processor_seconds() - before)
         pair = ["--pair_column", "pair"] if "--pair_column" in chosen.flags else []
         metrics = evaluated(
             "classification", "--model_dir", model, "--eval_file", reported, *pair
@@ -216,6 +293,7 @@ def figure(name):
         row = {
             "figure": name, "metric": chosen.metric, "value": value, "goal": chosen.goal,
             "to_beat": chosen.to_beat, "examples": metrics["examples"], "seconds": seconds,
+            "processor_seconds": processor,
             **{key: round(100 * metrics[key], 2) for key in chosen.further},
             "held": chosen.goal is None or value >= chosen.goal,
         }  # fmt: skip
@@ -229,9 +307,7 @@ def figure(name):
             row["tfidf"]["seconds"] = round(taken)
         if options.peer:
             row["pytorch"] = peer(options, train, reported, chosen)
-        if options.results:
-            with open(options.results, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        add_result(options, row)
         return row
 
     return measured
@@ -243,9 +319,11 @@ def peer(options, train, reported, chosen):
     import torch
     import transformers
 
-    from benchmarks.ner import peer_optimizer
+    from benchmarks.peer import peer_epoch, peer_optimizer
+    from tfmodels.training.precision import dtype_policy
 
     torch.manual_seed(0)
+    half = dtype_policy("auto") == "mixed_bfloat16"
     read = [[*map(json.loads, lines(path))] for path in (train, reported)]
     score = "--target" in chosen.flags
     names = sorted({str(row["label"]) for row in read[0]})
@@ -267,7 +345,7 @@ def peer(options, train, reported, chosen):
 
     def outputs(rows):
         model.eval()
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
             found = [model(**batch).logits.float().numpy()
                      for batch in batches(rows, 64, range(len(rows)))]  # fmt: skip
         return np.concatenate(found)
@@ -286,24 +364,18 @@ def peer(options, train, reported, chosen):
     dev, rows = rows[:tenth], rows[tenth:]
     epochs = chosen.flags[len(chosen.flags) - 1 - chosen.flags[::-1].index("--epochs") + 1]
     optimizer, schedule = peer_optimizer(model, epochs * -(-len(rows) // 32))
-    start, spent = time.perf_counter(), 0.0
+    start, spent, processor = time.perf_counter(), 0.0, time.process_time()
     for epoch in range(epochs):
-        model.train()
         order = random.Random(epoch).sample(range(len(rows)), len(rows))
-        for batch in batches(rows, 32, order):
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = model(**batch).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
+        peer_epoch(model, batches(rows, 32, order), optimizer, schedule, half)
         on_dev = measured(dev)
-        stop = time.perf_counter()
+        stop, used = time.perf_counter(), time.process_time()
         best = max(best, (on_dev, measured(read[1])))
         spent += time.perf_counter() - stop  # of the reported rows, which ours reads afterwards
+        processor += time.process_time() - used
     seconds = round(time.perf_counter() - start - spent)
-    return {"value": round(100 * best[1], 2), "seconds": seconds}
+    return {"value": round(100 * best[1], 2), "seconds": seconds,
+            "processor_seconds": round(time.process_time() - processor)}  # fmt: skip
 
 
 # Folders of the pair sets of `tfmodels.data.named`, and their split and vocabulary.
@@ -347,7 +419,10 @@ def pairs(options, work):
     return {"figure": "pairs", "pairs": number, "differing": differing, "held": not differing}
 
 
-FIGURES = {"pairs": pairs, **{name: figure(name) for name in SETS}}
+FIGURES = {
+    "pairs": pairs, **{name: figure(name) for name in SETS},
+    **{f"compare_{name}": compared(name) for name in ("toutiao", "thucnews", "csldcp")},
+}  # fmt: skip
 
 
 def further_flags(parser):

@@ -16,12 +16,12 @@ Out: a line of JSON each; exit status 1 if one of them misses its goal.
 import gzip
 import random
 import sys
-import time
 
 from benchmarks.commands import print_figures, tfmodels, trained
+from benchmarks.peer import peer_epoch, peer_optimizer
 
 MSRA = "msra_ner_zh/train_dh_minus_test.txt.gz"
-EPOCHS, BATCH, PEER_RATE, LONGEST = 3, 32, 1e-4, 128
+EPOCHS, BATCH, LONGEST = 3, 32, 128
 NOISE = ["\t", "  ", "\u3000", " 👩\u200d👧 ", "e\u0301", "Ｆｕｌｌ", " שלום ", " مرحبا ", "\u00a0",
          "…"]  # fmt: skip
 
@@ -51,29 +51,16 @@ def strict_spans(tags):
     return to_spans(kept[1:], "iob2")
 
 
-def peer_optimizer(model, total):
-    """Return AdamW of PyTorch for so many steps, and its schedule."""
-    import torch
-
-    decayed = [p for n, p in model.named_parameters() if "bias" not in n and "LayerNorm" not in n]
-    rest = [p for n, p in model.named_parameters() if "bias" in n or "LayerNorm" in n]
-    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=PEER_RATE)
-    warm = int(0.06 * total)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / max(warm, 1), (total - s) / (total - warm))
-    )
-    return optimizer, schedule
-
-
 def peer(data, checkpoint):
     """Return the entity F1 of `transformers` after each epoch, and its seconds."""
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     from tfmodels.metrics.entities import entity_metrics
+    from tfmodels.training.precision import dtype_policy
 
     torch.manual_seed(0)
+    half = dtype_policy("auto") == "mixed_bfloat16"
     training = list(sentences(data / "conll2003" / "train.txt"))
     held_out = list(sentences(data / "conll2003" / "valid.txt"))
     names = sorted({tag for _, tags in training for tag in tags})
@@ -97,19 +84,10 @@ def peer(data, checkpoint):
     optimizer, schedule = peer_optimizer(model, EPOCHS * -(-len(training) // BATCH))
     order, scores, seconds = random.Random(0), [], []
     for _ in range(EPOCHS):
-        start = time.perf_counter()
-        model.train()
         rows = order.sample(training, len(training))
-        for first in range(0, len(rows), BATCH):
-            batch, labels, _ = encoded(rows[first : first + BATCH])
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = model(**batch, labels=labels).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-        seconds.append(time.perf_counter() - start)
+        encodings = (encoded(rows[n : n + BATCH]) for n in range(0, len(rows), BATCH))
+        batches = ({**batch, "labels": labels} for batch, labels, _ in encodings)
+        seconds.append(peer_epoch(model, batches, optimizer, schedule, half))
         model.eval()
         gold, predicted = [], []
         with torch.no_grad():

@@ -90,6 +90,8 @@ FIGURES = {
         "BERT-mini pretrained here 5 points above random weights", "pretraining", "data", "seeds"
     ),
     "ner": command("entities", "ner", "data", "checkpoint"),
+    "qa": command("answers", "qa", "data", "checkpoint"),
+    "roles": command("roles", "roles", "data", "checkpoint"),
     "labelling": command("every labelling of texts", "labelling", "data", "checkpoint"),
     "generation": command("GPT on Shakespeare and Penn Treebank", "generation", "data"),
     "summarization": command("texts written for texts", "summarization", "data", "checkpoint"),

@@ -211,7 +211,7 @@ def clients(version, options):
 
     Each setting has a process of its own; they take turns. `held`: 32 clients get more answers
     under what `deploy/` says than under a server's defaults. Batches are put together by the
-    scheduler that TF Serving uses, with the numbers of `deploy/batching.config`.
+    scheduler that TF Serving uses, with the numbers of `deploy/config/batching.config`.
     """
     found = {setting: {number: [] for number in (1, 8, 32)} for setting in SETTINGS}
     for _ in range(options.rounds):

@@ -20,12 +20,15 @@ def main(directory, texts):
     loaded = tf.saved_model.load(directory)
     answers = loaded.signatures["serving_default"](text=tf.constant(texts))
     for row, text in enumerate(texts):
-        values = {name: answer[row].numpy() for name, answer in answers.items()}
-        values = {
-            name: value.decode() if isinstance(value, bytes) else value.tolist()
-            for name, value in values.items()
-        }
+        values = {name: plain(answer[row].numpy()) for name, answer in answers.items()}
         print(json.dumps({"text": text, **values}, ensure_ascii=False))
+
+
+def plain(value):
+    """Returns numbers and texts of a value, or lists of them."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return [plain(part) for part in value] if value.ndim else value.item()
 
 
 if __name__ == "__main__":

@@ -27,15 +27,23 @@ PAGES = (
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 # Languages of the blocks of a page: those that are run here, in `test_jobs` or `test_coming_from`.
 LANGUAGES = {"python": {*READMES, "docs/distributed.md", "docs/serving.md", "docs/scripts.md",
+                        "docs/zh/serving.md",
                         "docs/zh/scripts.md", "docs/kerashub.md", "docs/zh/kerashub.md",
                         "docs/from_transformers.md", "docs/zh/from_transformers.md"},
-             "js": {"docs/serving.md"}, "json": {"docs/distributed.md"}}  # fmt: skip
-OUTSIDE = {"cd", "curl", "docker"}  # programs that the tests do not start
+             "js": {"docs/serving.md", "docs/zh/serving.md"},
+             "json": {"docs/distributed.md"}}  # fmt: skip
+OUTSIDE = {"cd", "curl", "docker", "kubectl"}  # programs that the tests do not start
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 OLD = ROOT / "tests" / "golden" / "written_0_1" / "sentiment_mean"
 # `tfmodels` commands of each page; that a block is not found would pass unseen.
-COMMANDS = {"README.md": 3, "docs/command_line.md": 40, "docs/serving.md": 5, "docs/kerashub.md": 2}
+COMMANDS = {
+    "README.md": 4,
+    "docs/command_line.md": 57,
+    "docs/serving.md": 11,
+    "docs/kerashub.md": 2,
+}
 TRANSLATED = {"README.md": "README.zh-CN.md", "docs/command_line.md": "docs/zh/command_line.md",
+              "docs/serving.md": "docs/zh/serving.md",
               "docs/scripts.md": "docs/zh/scripts.md", "docs/kerashub.md": "docs/zh/kerashub.md",
               "docs/from_transformers.md": "docs/zh/from_transformers.md"}  # fmt: skip
 COMMANDS |= {TRANSLATED[page]: COMMANDS[page] for page in TRANSLATED if page in COMMANDS}
@@ -85,30 +93,63 @@ def test_python_about_distribution(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    from tests.serving.server import serving
+    from tfmodels.serving.server import Server
 
     folder = tmp_path_factory.mktemp("served")
     with tarfile.open(OLD / "1.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    (version,) = {path.parent for path in folder.rglob("saved_model.pb")}
-    with serving(version, "sentiment") as server:
+        archive.extractall(folder / "sentiment", filter="data")
+    with Server([folder], port=0, grpc_port=0) as server:
+        server.folder = folder
         yield server
 
 
 def test_python_about_serving(served, capsys):
-    (code,) = blocks("docs/serving.md", "python")
+    _, code, _ = blocks("docs/serving.md", "python")
     assert "grpc://localhost:8500/sentiment" in code
-    run("docs/serving.md", 1, code.replace("grpc://localhost:8500/sentiment", served.grpc), {})
+    run(
+        "docs/serving.md",
+        1,
+        code.replace("grpc://localhost:8500/sentiment", served.url("sentiment", True)),
+        {},
+    )
     assert re.search(r"(neg|pos)\w* \[", capsys.readouterr().out)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
-def test_javascript(served):
-    (code,) = blocks("docs/serving.md", "js")
-    code = code.replace("http://localhost:8501/v1/models/sentiment", served.rest)
-    command = ["node", "--input-type=module", "--eval", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+def test_a_server_in_a_script(served, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("saved_models").symlink_to(served.folder)
+    code, _, _ = blocks("docs/serving.md", "python")
+    run("docs/serving.md", 1, code, {})
+    assert "'label': array([b'" in capsys.readouterr().out
+
+
+def in_node(code, folder):
+    (folder / "code.mjs").write_text(code, encoding="utf-8")
+    command = ["node", "code.mjs"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
     assert done.stdout.strip() in ("neg", "pos"), done.stderr
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_javascript(served, tmp_path):
+    code, _ = blocks("docs/serving.md", "js")
+    code = code.replace("http://localhost:8501/v1/models/sentiment", served.url("sentiment"))
+    in_node(code, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node.js with npm")
+def test_grpc_in_javascript(served, tmp_path, monkeypatch):
+    """The descriptors that the page has written, and Node's own gRPC."""
+    monkeypatch.chdir(tmp_path)
+    (packages,) = re.findall(r"`npm install (.*?)`", (ROOT / "docs/serving.md").read_text("utf-8"))
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", *packages.split()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        pytest.skip(f"npm cannot install {packages}: {done.stderr[-200:]}")
+    *_, code = blocks("docs/serving.md", "python")
+    run("docs/serving.md", 3, code, {})
+    _, code = blocks("docs/serving.md", "js")
+    in_node(code.replace("localhost:8500", f"127.0.0.1:{served.grpc_port}"), tmp_path)
 
 
 def test_json():
@@ -123,7 +164,8 @@ def test_python_of_the_workflow(tmp_path, monkeypatch):
     metadata.read(ROOT / "setup.cfg")
     assert "safetensors" in metadata["options"]["install_requires"]
     hidden = ["tokenizers", "huggingface_hub", "tensorflow_serving", "matplotlib", "jsonargparse",
-              "scipy", "rouge_score", "tensorflow_datasets", "keras_hub"]  # fmt: skip
+              "scipy", "rouge_score", "tensorflow_datasets", "keras_hub", "sacrebleu",
+              "sentencepiece"]  # fmt: skip
     code = f"import sys\nsys.modules.update(dict.fromkeys({hidden}))\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,

@@ -11,8 +11,10 @@ import pytest
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 PRINTED = {
-    "classify": "'label': 'positive'", "entities": "LOC Paris 12 17", "fill_mask": "'token':",
+    "answers": "{'answer': '", "roles": "left [('ARG0', 'Bo')",
+    "classify": "'label': 'positive'", "entities": "LOC Paris 10 15", "fill_mask": "'token':",
     "generate": "['", "summarize": "['",
+    "translate": "'translation': '",
 }  # fmt: skip
 
 

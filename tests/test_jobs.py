@@ -15,7 +15,7 @@ PAGE, CHINESE = "docs/scripts.md", "docs/zh/scripts.md"
 JOBS = 8
 PRINTED = (
     "[{'label': '", "[{'label': '", "[[", "['", "['", "{'token': '", "", "tive\n",
-    "accuracy", "kept evaluation", "joy", "(8, 2)",
+    "accuracy", "kept evaluation", "joy", "(8, 2)", "[{'answer': '", "[[",
 )  # fmt: skip
 TRANSLATED = {"accuracy": "准确率", "kept evaluation": "保留的评估"}
 

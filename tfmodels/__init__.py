@@ -25,21 +25,33 @@ if TYPE_CHECKING:  # what `__getattr__` gives
     from tfmodels.tasks.causal_lm import CausalLM as CausalLM
     from tfmodels.tasks.loading import load as load
     from tfmodels.tasks.masked_lm import MaskedLM as MaskedLM
+    from tfmodels.tasks.question_answerer import QuestionAnswerer as QuestionAnswerer
+    from tfmodels.tasks.role_labeler import RoleLabeler as RoleLabeler
     from tfmodels.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
     from tfmodels.tasks.text_classifier import TextClassifier as TextClassifier
     from tfmodels.tasks.token_classifier import TokenClassifier as TokenClassifier
+    from tfmodels.tasks.translator import Translator as Translator
 
 __version__ = "0.2.0"
 
 _TASKS = {
     "TextClassifier": "text_classifier",
     "TokenClassifier": "token_classifier",
+    "RoleLabeler": "role_labeler",
+    "QuestionAnswerer": "question_answerer",
     "Seq2SeqLM": "seq2seq_lm",
+    "Translator": "translator",
     "CausalLM": "causal_lm",
     "MaskedLM": "masked_lm",
     "load": "loading",
 }
 _MODULES = ("data", "metrics", "models", "tasks")
+
+# TensorFlow's own pool on the CPU: memory of a tensor is used again, where the C library gives it
+# back to the system and has it cleared anew, which can double the time of a training step. Its
+# first operation reads this. The limit, 64 GB by default, is set past any machine's memory.
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+os.environ.setdefault("TF_CPU_BFC_MEM_LIMIT_IN_MB", str(2**24))
 
 __all__ = [*_TASKS, *_MODULES, "InputError", "__version__"]
 
@@ -97,6 +109,7 @@ _SERIALIZABLE = {
     "models.hub": "HubEncoder",
     "models.pretrainer": "BertPretrainer",
     "models.sentence_encoder": "SentenceEncoder",
+    "models.span_finder": "SpanFinder",
     "models.tagger": "Tagger",
     "models.transformer": "Transformer",
     "training.losses": "Crossentropy BinaryCrossentropy SquaredError Accuracy MeanCrossentropy",

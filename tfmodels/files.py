@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -151,10 +151,22 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    with whole_file(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[TextIO]:
+    """Yield a file to write UTF-8 into, which gets its name when the block ends without error.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path = Path(path)
     partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with open(partial, "w", encoding="utf-8") as file:
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

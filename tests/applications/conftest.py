@@ -192,3 +192,124 @@ def writer_dir(pairs, tmp_path_factory):
 
 # What `tfmodels export --options` is given for the models above.
 OPTIONS = {"gpt_dir": '{"max_new_tokens": 8}', "writer_dir": '{"max_new_tokens": 8}'}
+
+
+# Questions, and what is left out of an answer in a context.
+ASKED = [("who flew to {1}?", 0), ("where did {0} fly?", 1), ("what did {0} find?", 2)]
+FOUND = ["a red house", "an old book", "two horses", "some bread"]
+
+
+def write_questions(path, contexts, seed=0, unanswered=True):
+    """Writes a file of SQuAD's form; every fourth question asks what its context does not say."""
+    rng, paragraphs = random.Random(seed), []
+    for number in range(contexts):
+        parts = rng.choice(PEOPLE), rng.choice(PLACES), rng.choice(FOUND)
+        context = "yesterday {} flew to {} and found {} there.".format(*parts)
+        questions = []
+        for turn, (question, part) in enumerate(ASKED):
+            none = unanswered and (number + turn) % 4 == 3
+            name = rng.choice([x for x in PEOPLE if x != parts[0]]) if none else parts[0]
+            place = rng.choice([x for x in PLACES if x != parts[1]]) if none else parts[1]
+            answer = {"text": parts[part], "answer_start": context.index(parts[part])}
+            questions.append(
+                {
+                    "id": f"{number}-{turn}", "question": question.format(name, place),
+                    "is_impossible": none, "answers": [] if none else [answer],
+                }
+            )  # fmt: skip
+        paragraphs.append({"context": context, "qas": questions})
+    text = json.dumps({"version": "2", "data": [{"title": "t", "paragraphs": paragraphs}]})
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def questions(tmp_path_factory):
+    """Path of 240 questions about 80 contexts."""
+    return write_questions(tmp_path_factory.mktemp("asked") / "questions.json", 80)
+
+
+@pytest.fixture(scope="session")
+def qa_dir(questions, tmp_path_factory):
+    """A model directory that `qa train` wrote."""
+    flags = ["--train_file", questions, *TRAIN_FLAGS, "--max_length", "48", "--epochs", 10]
+    return trained(tmp_path_factory, "qa", "train", *flags, "--eval_file", questions)
+
+
+def write_frames(path, sentences, seed=0):
+    """Writes PropBank's columns: who found what where, with a second predicate now and then."""
+    rng = random.Random(seed)
+    with open(path, "w", encoding="utf-8") as file:
+        for number in range(sentences):
+            who, what = rng.choice(["Ada", "Bo", "nobody"]), rng.choice(["bread", "books", "gold"])
+            rows = [[who, "-", "(ARG0*)"], ["found", "find.01", "(V*)"], [what, "-", "(ARG1*)"]]
+            if number % 2:
+                rows += [["in", "-", "(ARGM-LOC*"], [rng.choice(["Rome", "Paris"]), "-", "*)"]]
+            if number % 3 == 0:
+                cells = ["(ARG0*)", *["*"] * (len(rows) - 1), "*", "(V*)"]
+                rows += [["and", "-", "*"], ["left", "leave.01", "*"]]
+                rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
+            file.write(f"# sent-{number}\n")
+            for place, (word, sense, *columns) in enumerate(rows):
+                file.write("\t".join([str(place), word, "X", "-", sense, *columns]) + "\n")
+            file.write("\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory):
+    """Path of 160 sentences with frames."""
+    return write_frames(tmp_path_factory.mktemp("frames") / "frames.conll", 160)
+
+
+@pytest.fixture(scope="session")
+def roles_dir(frames, tmp_path_factory):
+    """A model directory that `roles train` wrote."""
+    flags = ["--train_file", frames, "--eval_file", frames, *TRAIN_FLAGS]
+    return trained(tmp_path_factory, "roles", "train", *flags, "--epochs", 5)
+
+
+GERMAN = {
+    "the old king": "der alte König", "a small dog": "ein kleiner Hund",
+    "my sister": "meine Schwester", "every child": "jedes Kind",
+    "the captain": "der Kapitän", "her friend": "ihr Freund",
+    "saw": "sah", "found": "fand", "painted": "malte", "followed": "verfolgte",
+    "forgot": "vergaß", "sold": "verkaufte",
+    "a red house": "ein rotes Haus", "the river": "den Fluss", "some bread": "etwas Brot",
+    "an old book": "ein altes Buch", "the moon": "den Mond", "two horses": "zwei Pferde",
+}  # fmt: skip
+
+
+def write_translations(folder, rows, seed=0):
+    """Writes `train.en` and `train.de`: sentences of `NAMES`, and the same in German."""
+    rng = random.Random(seed)
+    with (
+        open(folder / "train.en", "w", encoding="utf-8") as english,
+        open(folder / "train.de", "w", encoding="utf-8") as german,
+    ):
+        for _ in range(rows):
+            words = [rng.choice(part) for part in (NAMES, VERBS, THINGS)]
+            english.write(" ".join(words) + ".\n")
+            german.write(" ".join(GERMAN[word] for word in words) + ".\n")
+    return folder / "train.en", folder / "train.de"
+
+
+TRANSLATION_FLAGS = [
+    "--size", "tiny", "--vocabulary_size", "330", "--epochs", "5", "--batch_tokens", "512",
+    "--max_length", "40", "--max_target_length", "40", "--learning_rate", "3e-3",
+    "--precision", "float32", "--dropout", "0", "--bleu_examples", "16", "--ema", "0.9",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def translations(tmp_path_factory):
+    """Paths of 400 sentences and their translations."""
+    return write_translations(tmp_path_factory.mktemp("translations"), 400)
+
+
+@pytest.fixture(scope="session")
+def translator_dir(translations, tmp_path_factory):
+    """A model directory that `translation train` wrote."""
+    files = json.dumps([*map(str, translations)])
+    flags = ["--train_file", files, "--held_out", "0.05", *TRANSLATION_FLAGS]
+    return trained(tmp_path_factory, "translation", "train", *flags)

@@ -73,7 +73,11 @@ def test_several_labels(several, data, tmp_path, capsys):
     flags = ["--model_dir", several, "--export_dir", tmp_path / "served"]
     printed(capsys, "classification", "export", *flags)
     (checked,) = printed(capsys, "check", tmp_path / "served" / "1")
-    assert checked["signatures"]["serving_default"]["outputs"].keys() == {"labels", "probabilities"}
+    outputs = checked["signatures"]["serving_default"]["outputs"]
+    assert outputs.keys() == {"labels", "probabilities", "classes"}
+    described = json.loads((tmp_path / "served" / "1" / "signatures.json").read_text())
+    assert sorted(described["labels"]) == ["blue", "green", "red"]
+    assert "tensorflow-text" in described["needs"]
     card = (several / "README.md").read_text()
     assert "Jaccard" in card and "were fitted on these rows" in card
 

@@ -9,7 +9,7 @@ import typing
 import pytest
 
 import tfmodels
-from applications import comparison, deployment
+from applications import comparison, deployment, server
 from applications.__main__ import APPLICATIONS, main, parse
 from applications.settings import GROUPS
 from tests.applications.verbs import refused
@@ -17,7 +17,7 @@ from tests.applications.verbs import refused
 VERBS = [
     *((name, verb) for name in APPLICATIONS
       for verb in importlib.import_module(f"applications.{name}").VERBS),
-    *((verb,) for verb in (*comparison.VERBS, *deployment.VERBS)),
+    *((verb,) for verb in (*comparison.VERBS, *deployment.VERBS, *server.VERBS)),
 ]  # fmt: skip
 EVALUATE = ["sentiment", "evaluate", "--model_dir", "m", "--eval_file"]
 TAGGED = ["ner", "evaluate", "--model_dir", "m", "--eval_file"]
@@ -39,7 +39,7 @@ def test_help(words, columns, monkeypatch, capsys):
     assert any(line.rstrip(":") in GROUPS for line in lines)
     text, everything = "\n".join(lines), "\n".join(printed(capsys, *words, "--help-all"))
     room = importlib.import_module(f"applications.{words[0]}") if len(words) > 1 else None
-    verbs = {**comparison.VERBS, **deployment.VERBS} if room is None else room.VERBS
+    verbs = {**comparison.VERBS, **deployment.VERBS, **server.VERBS} if room is None else room.VERBS
     kind, _ = verbs[words[-1]]
     for name in kind.__dataclass_fields__:
         flag = f"--{name}" if f"--{name}" in text else name.upper()
@@ -68,7 +68,7 @@ def test_overview(words, capsys):
     rows = [line.split(None, 1) for line in lines if line.startswith("  ")]
     described = {name: about for name, about in rows if len(about) > 15 and name != "tfmodels"}
     assert described.keys() == verbs
-    assert len(lines) <= 21 and any(line.startswith("  tfmodels ") for line in lines)
+    assert len(lines) <= 26 and any(line.startswith("  tfmodels ") for line in lines)
 
 
 def test_version(capsys):
@@ -206,7 +206,9 @@ WRONG_USE = {
     "preset": ["--model_dir", "nowhere", "--preset_dir", "p"],
     "baseline": ["--train_file", "nowhere.tsv", "--output_dir", "o"],
     "compare": ["--epochs", "two"],
+    "back_translate": ["--model_dir", "nowhere", "--output_file", "o.jsonl", "a text"],
     "smoke": ["http://host:8501/v1/models/m", "nowhere"],
+    "serve": ["nowhere"], "serving_config": ["nowhere", "--config_dir", "d"],
 }  # fmt: skip
 
 

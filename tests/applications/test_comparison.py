@@ -38,6 +38,9 @@ def test_compare(reviews, tmp_path, capsys):
     assert (path / "compare.png").stat().st_size > 5000
     config = json.loads((path / "cnn" / "config.json").read_text())
     assert config["model_type"] == "tfmodels-cnn" and config["tfmodels"]["pooling"] == "max"
+    # Its weights were chosen on a tenth of the other 216 rows, not on the 24 that were measured.
+    chosen_on = json.loads((path / "cnn" / "metrics.json").read_text())["examples"]
+    assert 20 <= chosen_on <= 22
     other = [*flags, "--seed", 1]
     assert "a comparison with other settings" in refused(capsys, "compare", *other)
 
@@ -49,6 +52,18 @@ def test_compare_refuses_unknown_names(reviews, tmp_path, capsys):
     )
     options = ["--options", '{"size": "giant"}']
     assert "--options" in refused(capsys, "compare", *flags, "--models", "[bag]", *options)
+
+
+def test_a_comparison_that_cannot_begin_leaves_nothing(reviews, tmp_path, capsys):
+    """So that the corrected command runs as it stands."""
+    output = tmp_path / "compared"
+    flags = ["--output_dir", output, "--train_file"]
+    (tmp_path / "rows.bin").write_bytes(b"a\0b")
+    refused(capsys, "compare", *flags, tmp_path / "rows.bin")
+    assert not output.exists()
+    # Before TF-IDF is measured.
+    refused(capsys, "compare", *flags, reviews, "--options", '{"size": "middle"}')
+    assert not output.exists()
 
 
 def test_card_has_the_line_of_the_baseline(model_dir):

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tfmodels
-from applications.ner import coloured
+from applications.report import coloured
 from tests.applications.conftest import TRAIN_FLAGS, write_conll
 from tests.applications.verbs import printed, refused
 

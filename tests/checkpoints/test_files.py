@@ -184,8 +184,9 @@ class TestModelType:
     def test_nothing_tells(self, checkpoint, fields):
         checkpoint.set_config(model_type=None, architectures=None)
         checkpoint.set_config(**fields)
-        assert "has no model_type; if it is one of bert, gpt2, bart, transformer, add it: " in (
-            message(kind_of, checkpoint.directory)
+        assert (
+            "has no model_type; if it is one of bert, gpt2, bart, transformer, marian, add it: "
+            in (message(kind_of, checkpoint.directory))
         )
 
     def test_bert_config_beside_other_weights(self, checkpoint):

@@ -353,6 +353,16 @@ def test_exports_of_doccano_and_white_space_at_the_ends(tmp_path, row):
     assert read(write(tmp_path / "a.jsonl", as_json(row))) == wanted
 
 
+def test_exports_of_prodigy(tmp_path):
+    span = {"start": 0, "end": 4, "token_start": 0, "token_end": 0, "label": "PER"}
+    row = {"text": "Mira is", "tokens": [{"text": "Mira"}], "spans": [span], "answer": "accept"}
+    path = write(tmp_path / "a.jsonl", as_json(row))
+    assert read(path) == [("Mira is", (("PER", 0, 4),))]
+    path = write(tmp_path / "b.jsonl", as_json(row, {**row, "answer": "reject"}))
+    with pytest.raises(InputError, match="b.jsonl:2: \"answer\" is 'reject': keep the rows whose"):
+        read(path)
+
+
 def task_of(text, *results, **more):
     values = [{"type": "labels", "value": value} for value in results]
     values.append({"type": "choices", "value": {"choices": ["good"]}})

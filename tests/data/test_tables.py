@@ -373,6 +373,15 @@ def test_held_out_share_is_exact(tmp_path):
     assert len(source.scan(None, 0.1).held_out) == 2000
 
 
+def test_rows_are_held_out_of_the_rest(tmp_path):
+    source = open_source(labelled_file(tmp_path, 200), COLUMNS)
+    rest, first = split(source, 0.1, "label")
+    train, second = split(rest, 0.1, "label")
+    parts = [{row.number for row in part.stream(None)} for part in (train, second, first)]
+    assert [len(part) for part in parts] == [162, 18, 20]
+    assert set.union(*parts) == set(range(200)) and train.scan("label").rows == 162
+
+
 def test_text_taken_for_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "_MAX_LABELS", 100)
     source = open_source(labelled_file(tmp_path, 200), COLUMNS)

@@ -39,6 +39,8 @@ def prepared(written_set, monkeypatch):
         ("cnn_dailymail", ("article", "highlights"), ("id", "publisher")),
         ("samsum", ("dialogue", "summary"), ("id",)),
         ("xsum", ("document", "summary"), ()),
+        ("wmt16_translate/de-en", ("en", "de"), ()),
+        ("ted_hrlr_translate/pt_to_en", ("pt", "en"), ()),
     ],
 )
 def test_sets_that_the_applications_name(tmp_path, monkeypatch, name, columns, others):

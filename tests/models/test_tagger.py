@@ -35,6 +35,8 @@ def tagger(crf=False, labels=None):
 
 
 FIELDS = {
+    # Without bfloat16 in the processor there is one more rounding in every operation.
+    "bfloat16_tolerance": 0.1,
     "custom_objects": (Bert, Tagger, CRF),
     "dropout": {"dropout": 0.3},
     "no_gradient": ("key/bias",),

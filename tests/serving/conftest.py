@@ -11,6 +11,8 @@ from tests.applications.conftest import (  # noqa: F401 - fixtures
     model_dir,
     ner_dir,
     pairs,
+    qa_dir,
+    questions,
     reviews,
     tagged,
     writer_dir,

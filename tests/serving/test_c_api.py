@@ -86,7 +86,7 @@ SLOW = [
 ]
 
 
-@pytest.mark.parametrize("fixture", ["model_dir", "ner_dir", *SLOW])
+@pytest.mark.parametrize("fixture", ["model_dir", "ner_dir", "qa_dir", *SLOW])
 def test_the_same_answers(fixture, version_of, program):
     version = version_of(fixture)
     loaded = tf.saved_model.load(str(version))
@@ -95,8 +95,8 @@ def test_the_same_answers(fixture, version_of, program):
     for name, inputs in warmup.read(version):
         if len(next(iter(inputs.values()))) == 1:
             calls.append((name, inputs))
-    (key,) = loaded.signatures["serving_default"].structured_input_signature[1]
-    calls.append(("serving_default", {key: np.array(TEXTS, object)}))
+    keys = loaded.signatures["serving_default"].structured_input_signature[1]
+    calls.append(("serving_default", {key: np.array(TEXTS, object) for key in keys}))
     for (name, inputs), answer in zip(calls, asked(program, version, calls), strict=True):
         specs = loaded.signatures[name].structured_input_signature[1]
         tensors = {k: tf.constant(v, specs[k].dtype) for k, v in inputs.items()}

@@ -78,7 +78,7 @@ def test_without_the_serving_api(tmp_path, monkeypatch):
 
 
 def test_an_empty_batch_has_an_empty_answer(answers):
-    assert answers[0]["empty"] == {"label": [], "probabilities": []}
+    assert answers[0]["empty"] == {"label": [], "probabilities": [], "classes": []}
 
 
 def test_no_training_graph_and_no_compiled_function_inside(exported):

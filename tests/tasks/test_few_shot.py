@@ -16,19 +16,31 @@ LABELS = ["pos", "neg", "pos", "neg", "ask"] * 4
 
 
 def test_batches_have_several_texts_of_each_of_their_classes():
-    classes = np.repeat(np.arange(10), 8)
-    batches = list(class_batches(classes, 32, 20, seed=3))
+    classes, lengths = np.repeat(np.arange(10), 8), np.tile([5, 50] * 4, 10)
+    batches = list(class_batches(classes, lengths, 32, 6, seed=3))
     for rows in batches:
         _, numbers = np.unique(classes[rows], return_counts=True)
-        assert len(rows) == len(set(rows.tolist())) == 32 and (numbers == 4).all()
-    assert len(set(np.concatenate(batches).tolist())) == 80
-    again = list(class_batches(classes, 32, 20, seed=3))
+        assert len(rows) <= 32 and (numbers % 4 == 0).all()
+    first, second = np.concatenate(batches[:3]), np.concatenate(batches[3:])
+    assert sorted(first) == sorted(second) == list(range(80))
+    assert first.tolist() != second.tolist()
+    # Long texts are with long ones: nothing is padded but in the batch between.
+    assert sum(len(set(lengths[rows])) > 1 for rows in batches) == 2
+    again = list(class_batches(classes, lengths, 32, 6, seed=3))
     assert all(map(np.array_equal, batches, again))
 
 
-def test_few_rows_are_not_repeated_in_a_batch():
-    for rows in class_batches(np.array([0, 0, 0, 1, 1, 2]), 32, 9, seed=0):
-        assert len(rows) == len(set(rows.tolist()))
+def test_a_batch_has_texts_of_several_classes():
+    classes, lengths = np.repeat([0, 1], 16), np.repeat([5, 50], 16)
+    for rows in class_batches(classes, lengths, 16, 8, seed=0):
+        assert set(classes[rows]) == {0, 1}
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 32])
+def test_few_rows_are_not_repeated_in_a_batch(batch_size):
+    classes = np.array([0, 0, 0, 1, 1, 2])
+    for rows in class_batches(classes, np.arange(6), batch_size, 9, seed=0):
+        assert 0 < len(rows) == len(set(rows.tolist())) <= batch_size
 
 
 def test_loss_is_that_of_a_loop_over_pairs():

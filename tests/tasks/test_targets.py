@@ -27,7 +27,8 @@ def trained(x, y, epochs=30, **options):
         x, size="tiny", vocabulary_size=80, max_length=16, dropout=0.0, **options
     )
     task.compile(learning_rate=2e-3, ema=0.0)
-    task.fit(x, y, epochs=epochs, batch_size=12, validation_data=(x, y), verbose=0)
+    steps = epochs * len(x) // 12
+    task.fit(x, y, 12, steps=steps, evaluate_every=steps, validation_data=(x, y), verbose=0)
     return task
 
 

@@ -1,5 +1,9 @@
 """An exported GPT: continuations in a process without any of our code."""
 
+import json
+import urllib.error
+import urllib.request
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +15,8 @@ from tests.applications.verbs import printed
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.generation.settings import Generation
+from tfmodels.serving.client import Client
+from tfmodels.serving.server import Server
 from tfmodels.tasks.text_generator import TextGenerator
 
 PROMPTS = ["the old king", "", "my sister saw the moon.\nthe captain", "a", "every child painted",
@@ -64,6 +70,7 @@ def test_signatures(served):
     assert served[0] == {
         "serving_default": ["prompt"],
         "generate": sorted(["prompt", *TYPES]),
+        "stream": sorted(["prompt", *TYPES, "token_ids", "mask"]),
         "token_ids": ["padding_mask", "token_ids"],
     }
 
@@ -172,3 +179,38 @@ def test_several_texts_for_a_prompt(gpt_dir, capsys):  # noqa: F811
     flags = ["--model_dir", gpt_dir, "--max_new_tokens", 8, "--sample", "true", "--seed", 2**32 - 2]
     found = printed(capsys, "gpt", "predict", *flags, "--num_return_sequences", 3, prompt)
     assert [row["text"] for row in found] == texts
+
+
+def test_a_text_that_comes_part_by_part(root, loaded):
+    """`stream` asked until it is finished gives what `generate` gives, in rows of any length."""
+    rows = {name: tf.constant([value] * 3, TYPES[name]) for name, value in ROW.items()}
+    rows |= {"prompt": tf.constant(PROMPTS[:3]), "max_new_tokens": tf.constant([NEW, 3, 9])}
+    whole = loaded.signatures["generate"](**rows)["text"].numpy().tolist()
+    part = {"token_ids": tf.zeros([3, 0], tf.int32), "mask": tf.zeros([3, 0], tf.bool)}
+    lengths = []
+    while not lengths or not part["finished"].numpy().all():
+        so_far = {name: part[name] for name in ("token_ids", "mask")}
+        part = loaded.signatures["stream"](**rows, **so_far)
+        lengths.append(part["token_ids"].shape[1])
+    assert part["text"].numpy().tolist() == whole
+    assert lengths == [8, NEW]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"token_ids: give fewer than {NEW}"):
+        loaded.signatures["stream"](**rows, token_ids=part["token_ids"], mask=part["mask"])
+
+
+def test_a_server_sends_the_parts(root):
+    prompt = {**ROW, "prompt": PROMPTS[0]}
+    with Server([root.parent], port=0, grpc_port=None) as server:
+        url = server.url("gpt")
+        whole = {"prompt": [PROMPTS[0]], **{name: [value] for name, value in ROW.items()}}
+        text = Client(url).predict(whole, "generate")["text"][0].decode()
+        request = urllib.request.Request(f"{url}:stream", json.dumps(prompt).encode())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            events = answer.read().decode().split("\n\n")
+        found = [json.loads(event.removeprefix("data: ")) for event in events if event]
+        assert [event["finished"] for event in found] == [False] * (len(found) - 1) + [True]
+        assert found[-1]["text"] == text and len(found) == 2
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(f"{url}:stream", json.dumps({**prompt, "top_p": 2}).encode())
+        assert "top_p: give a number above 0" in json.loads(error.value.read())["error"]

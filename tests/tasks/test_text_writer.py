@@ -105,7 +105,7 @@ def test_parts_are_joined_as_the_language_does():
         ({"max_new_tokens": 32}, {}, "positions for 32 tokens"),
         ({"max_new_tokens": 5, "sample": True}, {}, "searched for, not drawn"),
         ({"max_new_tokens": 5}, {"max_length": 33}, "positions for 32 tokens"),
-        ({"max_new_tokens": 5}, {"long_texts": "both"}, "give cut or parts"),
+        ({"max_new_tokens": 5}, {"long_texts": "both"}, "give one of cut, parts"),
     ],
 )
 def test_refusals(fields, others, message, writer_dir):  # noqa: F811

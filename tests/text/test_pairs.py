@@ -15,7 +15,10 @@ from tfmodels.text.pairs import (
     pair_batches,
     pair_tokens,
     source_batch,
+    steps_of_pass,
 )
+from tfmodels.text.sentence_pieces import PieceTokenizer
+from tfmodels.text.vocabulary import learn_pieces
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 WORDS = [f"w{number}" for number in range(40)]
@@ -152,3 +155,30 @@ def test_sources_alone():
     batch = source_batch(rows, BART, 4)
     np.testing.assert_array_equal(batch["token_ids"], [[0, 7, 8, 2], [0, 2, 1, 1]])
     np.testing.assert_array_equal(batch["padding_mask"], [[1, 1, 1, 1], [1, 1, 0, 0]])
+
+
+class TestBatchesOfTokens:
+    TEXTS = [" ".join(["a small dog"] * (1 + number % 7)) for number in range(300)]
+
+    def batches(self, tokens, seed=0, number=30):
+        tokenizer = PieceTokenizer(learn_pieces(self.TEXTS, 280))
+        chunks = tf.data.Dataset.from_tensor_slices((self.TEXTS, self.TEXTS[::-1])).batch(64)
+        around = pair_tokens(tokenizer)
+        given = (chunks, tokenizer, around)
+        steps = steps_of_pass(*given, tokens, 64, 64)
+        batches = pair_batches(*given, 0, 64, 64, seed, batch_tokens=tokens)
+        return steps, list(batches.take(number).as_numpy_iterator())
+
+    def test_no_side_has_more(self):
+        steps, batches = self.batches(256)
+        sizes = [max(x["token_ids"].size, labels.size) for x, labels in batches]
+        assert max(sizes) <= 256 and np.mean(sizes) > 150
+        real = np.mean([x["padding_mask"].mean() for x, _ in batches])
+        assert real > 0.6
+        rows = np.mean([len(labels) for _, labels in batches])
+        assert steps == pytest.approx(300 / rows, rel=0.5)
+
+    def test_the_same_again(self):
+        one, other = (self.batches(256, number=5)[1] for _ in range(2))
+        for (_, first), (_, second) in zip(one, other, strict=True):
+            np.testing.assert_array_equal(first, second)

@@ -248,9 +248,9 @@ def test_progress_is_a_line_an_evaluation_in_the_users_epochs(capsys):
     assert len(history.history["tokens_per_second"]) == 2
 
 
-@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0, 0.0, 0.4), (0.06, 0.5, 1.0)])
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.0, 0.0, 0.4), (0.2, 0.5, 1.0)])
 def test_waiting_for_input_is_shown(seconds, least, most, capsys):
-    """A step of 20 ms hides the work on a batch that is prefetched, but not 60 ms of it."""
+    """A step of 20 ms hides the work on a batch that is prefetched, but not 200 ms of it."""
 
     def slow(x, y):
         return tf.numpy_function(lambda x: time.sleep(seconds) or x, [x], tf.float32), y

@@ -82,16 +82,25 @@ SEARCH = {
     "max_new_tokens": "max_length",
     "early_stopping": "early_stopping",
     "repetition_penalty": "repetition_penalty",
+    "forbidden_ids": "bad_words_ids",
+    "renormalize": "renormalize_logits",
 }
+FLAGS = ("early_stopping", "renormalize")
 # In files with the start token; under the name here, which takes precedence, without it.
 COUNTED = ("min_new_tokens", "max_new_tokens")
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
 
 
 class BartFamily(Family):
-    """See `Family`."""
+    """See `Family`.
+
+    Attributes:
+        architecture: class of `transformers`.
+        own_fields: fields of the config of a `Transformer` that is of this family.
+    """
 
     name, model_type, model_class = "BART", BART_TYPE, Transformer
+    architecture, own_fields = "BartForConditionalGeneration", BART_FIELDS
     fields = {
         "vocabulary_size": "vocab_size",
         "num_encoder_layers": "encoder_layers",
@@ -170,21 +179,24 @@ class BartFamily(Family):
         return TransformerConfig(**{name: entries[name] for name in names} | fields)
 
     def further_fields(self, path: Path, entries: dict, fields: dict) -> dict:
-        check_only(path, entries, _of_decoder(fields))
-        return {"scale_embeddings": bool(entries.get("scale_embedding", False)), **BART_FIELDS}
+        check_only(path, entries, self.of_decoder(fields))
+        return {"scale_embeddings": bool(entries.get("scale_embedding", False)), **self.own_fields}
+
+    def describes(self, config: TransformerConfig) -> bool:
+        """Return whether a config is of this family."""
+        return all(getattr(config, name) == value for name, value in self.own_fields.items())
 
     def write_config(self, config: TransformerConfig) -> dict:
-        if any(getattr(config, name) != value for name, value in BART_FIELDS.items()):
+        if not self.describes(config):
             return {"model_type": OWN_TYPE, **dataclasses.asdict(config)}
-        entries = super().write_config(config) | _of_decoder(vars(config))
-        entries |= {"architectures": ["BartForConditionalGeneration"]}
+        entries = super().write_config(config) | self.of_decoder(vars(config))
+        entries |= {"architectures": [self.architecture]}
         return entries | {"scale_embedding": config.scale_embeddings}
 
-
-def _of_decoder(fields):
-    """Return the fields of the decoder that must equal those of the encoder."""
-    names = {"decoder_attention_heads": "num_heads", "decoder_ffn_dim": "feedforward_dim"}
-    return {name: fields[field] for name, field in names.items()}
+    def of_decoder(self, fields: dict) -> dict:
+        """Return the fields of the decoder that must equal those of the encoder."""
+        names = {"decoder_attention_heads": "num_heads", "decoder_ffn_dim": "feedforward_dim"}
+        return {name: fields[field] for name, field in names.items()}
 
 
 BART = BartFamily()
@@ -193,7 +205,7 @@ read_bart_config, load_bart, load_bart_weights = BART.read_config, BART.load, BA
 
 def write_bart(
     model: Transformer, directory: str | Path, tokenizer: Tokenizer, generation: dict | None = None,
-    settings: dict | None = None,
+    settings: dict | None = None, family: BartFamily = BART,
 ) -> None:  # fmt: skip
     """Write the files of a `Transformer` into an existing directory.
 
@@ -202,12 +214,13 @@ def write_bart(
     Errors and other arguments are as of `Family.write`.
 
     Args:
-        tokenizer: `BytePairTokenizer`, `CharacterTokenizer` or `WordPieceTokenizer`.
+        tokenizer: any but a `SubwordTokenizer`.
         generation: dict as of `read_bart_generation`, all of it optional.
+        family: BART's, or that of MarianMT.
     """
     directory, generation = Path(directory), _generation_config(generation or {})
     entries = {name: generation[name] for name in TOKEN_IDS.values() if name in generation}
-    BART.write(model, directory, tokenizer, entries, settings)
+    family.write(model, directory, tokenizer, entries, settings)
     if set(BART_TOKENS.values()) - {BART_TOKENS["mask_token"]} <= set(tokenizer.vocabulary):
         path = directory / "tokenizer_config.json"
         write_json(path, read_json(path) | BART_TOKENS | {"tokenizer_class": "BartTokenizer"})
@@ -226,8 +239,8 @@ def read_bart_generation(directory: str | Path) -> dict:
         that of every source, `forced_first_id` and `forced_last_id`, the tokens that must come
         first, and last where a text is cut (ints); and under the names of `Generation`
         `stop_ids` (tuple), `pad_id`, `num_beams`, `length_penalty`, `no_repeat_ngram`,
-        `repetition_penalty`, `early_stopping` (bool), `min_new_tokens` and `max_new_tokens`, the
-        last two without the start token.
+        `repetition_penalty`, `early_stopping` and `renormalize` (bools), `forbidden_ids` (tuple),
+        `min_new_tokens` and `max_new_tokens`, the last two without the start token.
 
     Raises:
         InputError: a file cannot be read, or a field in it is not a number.
@@ -250,8 +263,11 @@ def read_bart_generation(directory: str | Path) -> dict:
         if value is None:
             continue
         values = value if field == "stop_ids" and isinstance(value, list) else [value]
-        if field == "early_stopping":
+        if field in FLAGS:
             generation[field] = value is True  # "never" in transformers searches on, as False
+            continue
+        if field == "forbidden_ids":
+            generation[field] = _forbidden(path, name, value)
             continue
         for one in values:
             if isinstance(one, bool) or not isinstance(one, (int, float)):
@@ -262,6 +278,18 @@ def read_bart_generation(directory: str | Path) -> dict:
     return generation
 
 
+def _forbidden(path, name, value):
+    """Return the ids in lists of one token each; a sequence of several is refused."""
+    if not isinstance(value, list) or not all(
+        isinstance(ids, list) and len(ids) == 1 and type(ids[0]) is int for ids in value
+    ):
+        raise InputError(
+            f"{path}: {name} is {value!r:.60}; only lists of one token each can be forbidden: "
+            "remove the others"
+        )
+    return tuple(ids[0] for ids in value)
+
+
 def _generation_config(generation):
     """Return the content of a `generation_config.json`."""
     entries = {}
@@ -270,5 +298,7 @@ def _generation_config(generation):
             value = generation[field]
             if field == "stop_ids":
                 value = value[0] if len(value) == 1 else list(value)
+            elif field == "forbidden_ids":
+                value = [[token_id] for token_id in value]
             entries[name] = value + 1 if field in COUNTED else value
     return entries

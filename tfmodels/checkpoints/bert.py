@@ -30,22 +30,24 @@ from tfmodels.checkpoints.files import (
 from tfmodels.errors import InputError
 from tfmodels.models.bert import Bert
 from tfmodels.models.pretrainer import BertPretrainer
+from tfmodels.models.span_finder import SpanFinder
 from tfmodels.models.tagger import Tagger
 
 if TYPE_CHECKING:  # needs TensorFlow, see `family`
     from tfmodels.text.wordpiece import WordPieceTokenizer
 
 POOLER, MASKED_LM, NEXT_SENTENCE = "pooler.dense", "cls.predictions", "cls.seq_relationship"
-HEAD, CRF = "classifier.", "crf."
+HEAD, CRF, SPANS = "classifier.", "crf.", "qa_outputs."
 # Under the name of `HEAD`, `transformers` would read a head on the mean or the maximum of all
 # states as one on the first.
 MEAN_HEAD, OWN_HEADS = "mean_classifier.", ("mean", "max")
 # Field of config.json: the pooler is the identity, written for readers that require one.
 NO_POOLER = "pooler_is_identity"
 # Tensors that an encoder does not use: a constant, and the heads of other tasks.
-IGNORED = ("embeddings.position_ids", "cls.", "qa_outputs.", f"{POOLER}.", HEAD, CRF)
+IGNORED = ("embeddings.position_ids", "cls.", f"{POOLER}.", HEAD, CRF, SPANS)
 # Kind of head, see `head_of`: class in `transformers`, which has none for "mean" and "max".
-HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification"}
+HEAD_CLASS = {"first": "BertForSequenceClassification", "tokens": "BertForTokenClassification",
+              "spans": "BertForQuestionAnswering"}  # fmt: skip
 # `problem_type` of config.json: `activation` of a `Classifier`.
 PROBLEMS = {"regression": "linear", "single_label_classification": "softmax",
             "multi_label_classification": "sigmoid"}  # fmt: skip
@@ -100,8 +102,9 @@ class BertFamily(Family):
         NEXT_SENTENCE: "next_sentence_head.logits",
         "classifier": "head.logits",
         "crf": "crf",
+        "qa_outputs": "span_head.logits",
     }
-    optional = (POOLER, MASKED_LM, NEXT_SENTENCE, HEAD, CRF)
+    optional = (POOLER, MASKED_LM, NEXT_SENTENCE, HEAD, CRF, SPANS)
     prefix = "bert."
     old_names = {
         "LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias", MEAN_HEAD: HEAD
@@ -135,6 +138,8 @@ class BertFamily(Family):
     def takes(self, part: str, directory: Path, model: keras.Model, fits: bool) -> bool:
         if part == POOLER:
             return not read_entries(directory).get(NO_POOLER)
+        if part == SPANS:
+            return fits
         if part not in (HEAD, CRF):
             return True
         labels = model.labels if isinstance(model, Tagger) else None
@@ -146,7 +151,8 @@ class BertFamily(Family):
     def name_in_file(self, name: str, model: keras.Model) -> str:
         if name.startswith(HEAD) and head_kind(model) in OWN_HEADS:
             return name.replace(HEAD, MEAN_HEAD)
-        without_prefix = name.startswith(("cls.", HEAD, CRF)) or _class_name(model) == "BertModel"
+        of_heads = name.startswith(("cls.", HEAD, CRF, SPANS))
+        without_prefix = of_heads or _class_name(model) == "BertModel"
         return name if without_prefix else self.prefix + name
 
 
@@ -175,11 +181,12 @@ def load_pretrainer(directory: str | Path, dtype: Any = None) -> tuple[BertPretr
 
 
 def head_of(directory: str | Path) -> str | None:
-    """Return the kind of head of a checkpoint: `"first"`, `"mean"`, `"max"`, `"tokens"` or None.
+    """Return the kind of head of a checkpoint: `"first"`, `"mean"`, `"max"`, `"tokens"`, `"spans"`
+    or None.
 
     `"first"` is that of a classifier on the pooled first state, `"mean"` and `"max"` those of one
     on the mean or the maximum of all states, which only this package writes, `"tokens"` that of a
-    tagger.
+    tagger, `"spans"` that of a `SpanFinder`.
     """
     if settings := saved_settings(directory):
         return settings.get("pooling")
@@ -218,8 +225,9 @@ def write_bert(
     """Write the files of a model with a `Bert` in it into an existing directory.
 
     `transformers` reads a `Classifier` as `BertForSequenceClassification`, a `Tagger` as
-    `BertForTokenClassification` (without its CRF), a `BertPretrainer` as `BertForPreTraining` or,
-    without `next_sentence`, as `BertForMaskedLM`, and the tokenizer as `AutoTokenizer`. It has no
+    `BertForTokenClassification` (without its CRF), a `SpanFinder` as `BertForQuestionAnswering`,
+    a `BertPretrainer` as `BertForPreTraining` or, without `next_sentence`, as `BertForMaskedLM`,
+    and the tokenizer as `AutoTokenizer`. It has no
     class for a `Classifier` with `pooling="mean"`: that is read as `BertModel`, as is a `Bert`, and
     both by KerasHub, with a pooler that is the identity.
 
@@ -254,11 +262,13 @@ def write_bert(
 
 
 def label_entries(model: keras.Model, labels: Sequence[str] | None) -> dict:
-    """Return the fields of `config.json` about the head of a `Classifier` or a `Tagger`.
+    """Return the fields of `config.json` about the head of a model.
 
     Raises:
         InputError: a wrong number of labels.
     """
+    if isinstance(model, SpanFinder):
+        return {"classifier_dropout": model.dropout}
     labels = list(labels or ())
     number = model.num_labels if isinstance(model, Tagger) else model.num_classes
     if len(labels) != number or len(set(labels)) != number:
@@ -279,7 +289,8 @@ def label_entries(model: keras.Model, labels: Sequence[str] | None) -> dict:
 
 def head_kind(model: keras.Model) -> str | None:
     """Return as `head_of` of a model."""
-    return "tokens" if isinstance(model, Tagger) else getattr(model, "pooling", None)
+    kinds = {Tagger: "tokens", SpanFinder: "spans"}
+    return kinds.get(type(model)) or getattr(model, "pooling", None)
 
 
 def _class_name(model):

@@ -36,7 +36,14 @@ PRESET_WEIGHTS = ("model.weights.h5", "model.weights.json")  # of a KerasHub pre
 FETCHED: tuple = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt", GENERATION)
 FETCHED += ("vocab.json", "merges.txt", "characters.json", WEIGHTS, INDEX, SHARDS)
 FETCHED += ("special_tokens_map.json", "added_tokens.json", "spiece.model")
-FETCHED += ("sentencepiece.bpe.model", "task.json", "metadata.json", "assets/tokenizer/*")
+FETCHED += (
+    "source.spm",
+    "target.spm",
+    "sentencepiece.bpe.model",
+    "task.json",
+    "metadata.json",
+    "assets/tokenizer/*",
+)
 FETCHED += (*PRESET_WEIGHTS, "model_*.weights.h5", "task.weights.h5", "head.safetensors")
 FETCHED_PICKLES = (PICKLED, PICKLED_INDEX, "pytorch_model-*.bin", H5)
 CONFIG, GOOGLE_CONFIGS = "config.json", "bert_config*.json"
@@ -48,7 +55,8 @@ HUB_PRESET = re.compile(r"[a-z0-9]+_[a-z0-9_.]+")
 HF, KAGGLE = "hf://", "kaggle://"
 FLOATS = {"F64", "F32", "F16", "BF16"}
 # `model_type` in config.json: the family.
-KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart"}
+KINDS = {"bert": "bert", "gpt2": "gpt2", "bart": "bart", "transformer": "bart",
+         "marian": "bart"}  # fmt: skip
 # Of `models.baselines`, with the architecture behind it: no class of `transformers` reads these.
 BASELINE_TYPE = "tfmodels-"
 # Where `model_type` is missing, as in old files: the fields that tell the family.

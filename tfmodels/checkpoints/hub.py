@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from tfmodels.checkpoints.bert import BERT, CRF, HEAD, POOLER, head_kind, label_entries
+from tfmodels.checkpoints.bert import BERT, CRF, HEAD, POOLER, SPANS, head_kind, label_entries
 from tfmodels.checkpoints.family import Family, Weight, check_only, named
 from tfmodels.checkpoints.files import (
     SETTINGS,
@@ -42,8 +42,9 @@ class HubFamily(Family):
 
     name, model_class = "KerasHub encoder", HubEncoder
     unseen = ("backbone", "arguments")
-    heads = {POOLER: "pooler.dense", "classifier": "head.logits", "crf": "crf"}
-    optional = (POOLER, HEAD, CRF)
+    heads = {POOLER: "pooler.dense", "classifier": "head.logits", "crf": "crf",
+             "qa_outputs": "span_head.logits"}  # fmt: skip
+    optional = (POOLER, HEAD, CRF, SPANS)
     transposed = False
 
     def is_ignored(self, name: str) -> bool:

@@ -1,8 +1,9 @@
 """The tokenizer of a published model, of any kind, and back.
 
 In: a directory with `vocab.txt`, with `vocab.json` and `merges.txt`, with `tokenizer.json`, with
-`characters.json`, or a preset of KerasHub (see `preset_tokenizers`). Out: `WordPieceTokenizer`,
-`BytePairTokenizer`, `CharacterTokenizer` or `SubwordTokenizer`. Files and fields as `transformers`
+`characters.json`, with MarianMT's `source.spm`, `target.spm` and `vocab.json`, or a preset of
+KerasHub (see `preset_tokenizers`). Out: `WordPieceTokenizer`, `BytePairTokenizer`,
+`CharacterTokenizer`, `PieceTokenizer` or `SubwordTokenizer`. Files and fields as `transformers`
 and `tokenizers` document them; Google's directories have the same `vocab.txt`.
 """
 
@@ -28,6 +29,7 @@ from tfmodels.errors import InputError
 from tfmodels.files import read_json, write_json
 from tfmodels.text.bpe import BytePairTokenizer, split_merges
 from tfmodels.text.character_tokens import CharacterTokenizer
+from tfmodels.text.sentence_pieces import END, PADDING, UNKNOWN, PieceTokenizer
 from tfmodels.text.subwords import SubwordTokenizer
 from tfmodels.text.whole_tokens import AddedToken
 from tfmodels.text.wordpiece import (
@@ -40,9 +42,13 @@ from tfmodels.text.wordpiece import (
     split_vocabulary,
 )
 
-Tokenizer = WordPieceTokenizer | BytePairTokenizer | CharacterTokenizer | SubwordTokenizer
+Tokenizer = (
+    WordPieceTokenizer | BytePairTokenizer | CharacterTokenizer | SubwordTokenizer | PieceTokenizer
+)
 
 VOCABULARY, IDS, MERGES = "vocab.txt", "vocab.json", "merges.txt"
+SOURCE_PIECES, TARGET_PIECES = "source.spm", "target.spm"  # of a `PieceTokenizer`
+MARIAN = "MarianTokenizer"  # its class in `transformers`
 CHARACTERS = "characters.json"  # of a `CharacterTokenizer`, unknown to `transformers`
 # Model type: class of KerasHub's tokenizer, and file of the SentencePiece model.
 SENTENCE_PIECE = {
@@ -69,8 +75,8 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
 
     Returns:
         `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`; of RoBERTa and of
-        SentencePiece `SubwordTokenizer`. That of a BART is a `BytePairTokenizer` whose
-        `end_of_text` is `</s>`.
+        encoders with SentencePiece `SubwordTokenizer`, of MarianMT `PieceTokenizer`. That of a
+        BART is a `BytePairTokenizer` whose `end_of_text` is `</s>`.
 
     Raises:
         InputError: the files are missing, contradict each other, or are of another kind of
@@ -81,6 +87,8 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
         return _read_characters(directory / CHARACTERS)
     if is_preset(directory):
         return preset_tokenizers.read_preset_tokenizer(directory)
+    if (directory / SOURCE_PIECES).is_file():
+        return _read_pieces(directory)
     files = TokenizerFiles(directory)
     if files.model_type in SENTENCE_PIECE:
         name, file = SENTENCE_PIECE[files.model_type]
@@ -109,7 +117,7 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
 
     Args:
         directory: to write into.
-        tokenizer: `WordPieceTokenizer`, `BytePairTokenizer` or `CharacterTokenizer`.
+        tokenizer: any but a `SubwordTokenizer`.
         max_length: maximum number of tokens of the model.
 
     Raises:
@@ -122,6 +130,13 @@ def write_tokenizer(directory: str | Path, tokenizer: Tokenizer, max_length: int
     entries: dict = {"model_max_length": max_length}
     if isinstance(tokenizer, CharacterTokenizer):
         write_json(directory / CHARACTERS, {"vocabulary": tokenizer.vocabulary, **options})
+        return
+    if isinstance(tokenizer, PieceTokenizer):
+        (directory / SOURCE_PIECES).write_bytes(tokenizer.source)
+        (directory / TARGET_PIECES).write_bytes(tokenizer.target)
+        write_json(directory / IDS, {t: number for number, t in enumerate(tokenizer.pieces)})
+        tokens = {"eos_token": END, "unk_token": UNKNOWN, "pad_token": PADDING}
+        write_json(directory / OPTIONS, entries | tokens | {"tokenizer_class": MARIAN})
         return
     if isinstance(tokenizer, WordPieceTokenizer):
         for number, token in enumerate(tokenizer.pieces):
@@ -160,6 +175,29 @@ def _read_characters(path):
         raise InputError(
             f"{path}: holds no vocabulary of characters; copy the file again"
         ) from error
+
+
+def _read_pieces(directory):
+    """Return the tokenizer of MarianMT's files."""
+    path = directory / OPTIONS
+    options = read_json(path) if path.is_file() else {}
+    if options.get("separate_vocabs"):
+        raise InputError(
+            f"{path}: separate_vocabs is true; give a model with one vocabulary for both sides"
+        )
+    protos = []
+    for name in (SOURCE_PIECES, TARGET_PIECES):
+        try:
+            protos.append((directory / name).read_bytes())
+        except OSError as error:
+            raise InputError(
+                f"{directory / name}: cannot be read ({error.strerror}); {AGAIN}"
+            ) from error
+    tokens = _in_order(directory / IDS, read_json(directory / IDS, AGAIN))
+    try:
+        return PieceTokenizer(*protos, vocabulary=tokens)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from error
 
 
 def _lines(path):

@@ -5,7 +5,11 @@ from tfmodels import data
 data.open_table("reviews.csv", "text", "label")      # rows of named columns
 data.open_table("tweets.tsv", "text", ["anger", "joy"])    # columns of 0 and 1: several labels
 data.open_entities("train.conll")                    # texts with named entities
+data.open_roles("train.conll")                       # predicates and their arguments
+data.open_questions("train-v1.1.json")               # questions, contexts and answers
 data.open_texts("books/*.txt")                       # documents for language models
+data.open_parallel("train.en", "train.de")           # sentences and their translations
+data.open_tmx("memory.tmx", "en", "de")              # likewise, of a translation memory
 """
 
 import os
@@ -14,10 +18,16 @@ from collections.abc import Sequence
 from tfmodels.data.documents import TextFiles
 from tfmodels.data.entities import open_entities
 from tfmodels.data.labels import joined_columns, separated
+from tfmodels.data.parallel import ParallelFiles, Tmx
+from tfmodels.data.questions import open_questions
+from tfmodels.data.roles import open_roles
 from tfmodels.data.rows import Source
 from tfmodels.data.tables import open_source
 
-__all__ = ["open_entities", "open_table", "open_texts"]
+__all__ = [
+    "open_entities", "open_parallel", "open_questions", "open_roles", "open_table", "open_texts",
+    "open_tmx",
+]  # fmt: skip
 
 
 def open_table(
@@ -62,3 +72,16 @@ def open_texts(
 ) -> TextFiles:  # fmt: skip
     """Open the documents of text files or tables; see `documents.TextFiles`."""
     return TextFiles(files, text_column, encoding=encoding, delimiter=delimiter)
+
+
+def open_parallel(
+    source: str | os.PathLike, *targets: str | os.PathLike, encoding: str | None = None,
+    missing: str = "refuse",
+) -> ParallelFiles:  # fmt: skip
+    """Open files in which the same line is the same sentence; see `parallel.ParallelFiles`."""
+    return ParallelFiles(source, *targets, encoding=encoding, missing=missing)
+
+
+def open_tmx(path: str | os.PathLike, source_language: str, target_language: str) -> Tmx:
+    """Open a translation memory; see `parallel.Tmx`."""
+    return Tmx(path, source_language, target_language)

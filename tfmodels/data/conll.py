@@ -66,7 +66,7 @@ class ColumnFile(EntitySource, LineFile):
     def _read_head(self) -> None:
         """Find the number of columns: that of the first row that cannot be a comment."""
         with self._open() as (stream, offset):
-            rows = ((line, _fields(text)) for _, line, text in self._lines(stream, offset, 1))
+            rows = ((line, fields_of(text)) for _, line, text in self._lines(stream, offset, 1))
             rows = ((line, row) for line, row in rows if row and row[0] != _DOCUMENT_START)
             first = other = None
             for line, row in rows:
@@ -130,7 +130,7 @@ class ColumnFile(EntitySource, LineFile):
         """
         between = True
         for offset, line, text in lines:
-            fields = _fields(text)
+            fields = fields_of(text)
             if fields and fields[0] == _DOCUMENT_START:
                 fields = []
             if text.startswith("#"):
@@ -349,7 +349,7 @@ def _not_tokens(tokens: list[str], others: list[list[str]]) -> str | None:
     return None
 
 
-def _fields(line: str) -> list[str]:
+def fields_of(line: str) -> list[str]:
     """Return the columns of a line, or an empty list for an empty line."""
     if line.isspace():
         return []
@@ -366,6 +366,18 @@ def joined(
     Raises:
         TagError: a tag is malformed, or violates the scheme.
     """
+    text, starts, ends = joined_tokens(tokens, join)
+    spans = (
+        (kind, *trimmed(text, starts[first], ends[end - 1]))
+        for kind, first, end in to_spans(tags, scheme, mend)
+    )
+    return text, tuple(span for span in spans if span[1] < span[2])
+
+
+def joined_tokens(
+    tokens: Sequence[str], join: str | None = None
+) -> tuple[str, list[int], list[int]]:
+    """Return the text of tokens, and the first and last character, exclusive, of each."""
     pieces: list[str] = []
     starts, ends, length, before = [], [], 0, ""
     for token in tokens:
@@ -382,12 +394,7 @@ def joined(
         ends.append(length)
         pieces += (space, token)
         before = token or before
-    text = "".join(pieces)
-    spans = (
-        (kind, *trimmed(text, starts[first], ends[end - 1]))
-        for kind, first, end in to_spans(tags, scheme, mend)
-    )
-    return text, tuple(span for span in spans if span[1] < span[2])
+    return "".join(pieces), starts, ends
 
 
 @functools.lru_cache(10_000)

@@ -30,7 +30,7 @@ from tfmodels.data.conll import (
     joined,
     separator,
 )
-from tfmodels.data.memory import MemorySource, as_list, check_text
+from tfmodels.data.memory import MemorySource, as_list, check_text, rows_or_lists
 from tfmodels.data.rows import Row, Source, visible
 from tfmodels.data.spans import COLUMNS, EntitySource, JsonArray, JsonSpans, checked_entities
 from tfmodels.errors import InputError
@@ -90,22 +90,10 @@ def as_entities(x: Any, y: Any = None) -> Source:
     Raises:
         InputError: an argument has another type, or a row is invalid.
     """
-    if isinstance(x, Source):
-        if x.columns != COLUMNS:
-            raise InputError(
-                f"{x.name}: rows of {', '.join(x.columns)}, not of texts with entities; give "
-                "tfmodels.data.open_entities(file)"
-            )
-        if y is not None:
-            raise InputError(f"y: entities are a column of {x.name} already; remove y")
-        return x
-    if hasattr(x, "element_spec"):
-        raise InputError(f"a tf.data.Dataset is not supported for entities; {_EXPECTED}")
-    if y is None:
-        raise InputError(f"entities are missing; {_EXPECTED}")
-    x, y = as_list(x, _EXPECTED), as_list(y, _EXPECTED)
-    if len(x) != len(y):
-        raise InputError(f"x has {len(x)} rows and y {len(y)}; give the same number")
+    given = rows_or_lists(x, y, COLUMNS, "entities", _EXPECTED, "open_entities")
+    if isinstance(given, Source):
+        return given
+    x, y = given
     of_words = bool(x) and not isinstance(x[0], str | bytes)
     rows = list(_of_words(x, y) if of_words else _of_spans(x, y))
     columns = zip(*rows, strict=True) if rows else ((), ())

@@ -106,6 +106,40 @@ class DatasetSource(Source):
         return self._in_order()
 
 
+def rows_or_lists(
+    x: Any, y: Any, columns: Sequence[str], what: str, expected: str, opened_by: str
+) -> Source | tuple[list, list]:
+    """Return the arguments of `fit` or `evaluate`: rows, or two lists of the same length.
+
+    Args:
+        x, y: as given.
+        columns: of rows.
+        what: the name of what `y` has, for messages.
+        expected: what to give, likewise.
+        opened_by: the function of `tfmodels.data` that opens such rows.
+
+    Raises:
+        InputError: an argument has another type, or the lists differ in length.
+    """
+    if isinstance(x, Source):
+        if x.columns != tuple(columns):
+            raise InputError(
+                f"{x.name}: rows of {', '.join(x.columns)}, not of {', '.join(columns)}; give "
+                f"tfmodels.data.{opened_by}(file)"
+            )
+        if y is not None:
+            raise InputError(f"y: {what} are a column of {x.name} already; remove y")
+        return x
+    if hasattr(x, "element_spec"):
+        raise InputError(f"a tf.data.Dataset is not supported for {what}; {expected}")
+    if y is None:
+        raise InputError(f"{what} are missing; {expected}")
+    x, y = as_list(x, expected), as_list(y, expected)
+    if len(x) != len(y):
+        raise InputError(f"x has {len(x)} rows and y {len(y)}; give the same number")
+    return x, y
+
+
 def as_source(
     x: Any, y: Any = None, sample_weight: Any = None, columns: Sequence[str] = ("text", "label"),
     texts: int = 1, several: bool = False,

@@ -2,9 +2,9 @@
 
 A line of a `.jsonl` file is such as `{"text": "Ann Lee", "entities": [{"type": "PER", "start": 0,
 "end": 7}]}`. The key of the list can be `spans`, and a span can be `{"label", "start", "end"}` or
-`[0, 7, "PER"]`. The exports of doccano (`.jsonl`) and of Label Studio (`.json`, an array of such
-objects) are read as they are. Offsets are indices into the Python string, the end exclusive; white
-space at the ends of an entity does not belong to it.
+`[0, 7, "PER"]`. The exports of doccano and Prodigy (`.jsonl`) and of Label Studio (`.json`, an
+array of such objects) are read as they are. Offsets are indices into the Python string, the end
+exclusive; white space at the ends of an entity does not belong to it.
 """
 
 import collections
@@ -122,6 +122,8 @@ def _text_and_entities(row: dict) -> tuple[str, tuple[Entity, ...]] | None:
             raise TypeError(f"{len(done)} annotations; keep one")
         values = _dicts([item.get("value") for item in _dicts(done[0].get("result"))])
         row = {**row["data"], "entities": [value for value in values if "labels" in value]}
+    if row.get("answer") in ("reject", "ignore"):  # of Prodigy
+        raise TypeError(f'"answer" is {row["answer"]!r}: keep the rows whose answer is "accept"')
     key = "text" if "text" in row else "data"  # as some versions of doccano call it
     if key not in row:
         raise TypeError(

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from tfmodels.data.rows import Row, Scan, Source
 from tfmodels.errors import InputError
@@ -29,8 +28,16 @@ class Subset(Source):
     def whole(self) -> Source:
         return self._source.whole
 
-    def scan(self, label_column: str | None = None, *_: Any, **__: Any) -> Scan:
-        """Return the number of rows, with the label counts of the whole source."""
+    def scan(
+        self, label_column: str | None = None, held_out_fraction: float = 0.0,
+        held_out_max: int = 5000, seed: int = 0,
+    ) -> Scan:  # fmt: skip
+        """Return the number of rows, with the label counts of the whole source.
+
+        If rows are held out of these rows once more, they are read, as by `Source.scan`.
+        """
+        if held_out_fraction:
+            return super().scan(label_column, held_out_fraction, held_out_max, seed)
         return self._scan
 
     def stream(self, seed: int | None) -> Iterator[Row]:

@@ -129,15 +129,20 @@ class TfdsSource(Source):
         """Yield the number of each row in a range, and its values as TFDS returns them."""
         import tensorflow as tf
 
-        columns = self._columns_of_set()
+        columns, decode = self._columns_of_set(), self._tfds.decode
+        # Only the columns are decoded. The sets of translations have a type of their own, with
+        # which TFDS decodes all languages.
+        partly = type(self._features) is self._tfds.features.FeaturesDict
         dataset = self._builder.as_dataset(
             split=f"{split}[{first}:{end}]",
-            decoders=self._tfds.decode.PartialDecoding(dict.fromkeys(columns, True)),
+            decoders=decode.PartialDecoding(dict.fromkeys(columns, True)) if partly else None,
             # Reading one shard after the other keeps row numbers the same in every pass; a cache
             # would hold the data set in memory.
             read_config=self._tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
-        batches = dataset.map(lambda row: tuple(row[column] for column in columns)).ragged_batch(64)
+        # The parts of a feature that has several are values of their own, in the order of names.
+        parts = dataset.map(lambda row: tuple(tf.nest.flatten([row[column] for column in columns])))
+        batches = parts.ragged_batch(64)
         try:
             for batch in batches.as_numpy_iterator():
                 arrays = (a.tolist() if hasattr(a, "tolist") else a.to_list() for a in batch)

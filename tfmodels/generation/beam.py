@@ -23,7 +23,7 @@ from tfmodels.generation.settings import Generation
 
 # Added to the score of forbidden candidates; finite as in `transformers`.
 NEVER = -1e9
-PART = 128  # of a vocabulary, see `_highest`
+PART = 128  # of a vocabulary, see `highest`
 
 
 class BeamCarry(NamedTuple):
@@ -68,7 +68,7 @@ class BeamSearch:
                 is_ended=ops.zeros((num_rows, beams), "bool"),
                 open=ops.ones((num_rows,), "bool"),
                 rows=rows,
-                state=_changed(state, lambda x: ops.repeat(x, beams, axis=0)),
+                state=changed(state, lambda x: ops.repeat(x, beams, axis=0)),
             ),
         )
 
@@ -86,33 +86,45 @@ class BeamSearch:
 
     def result(self, carry: BeamCarry) -> Generated:
         place = ops.arange(self.settings.max_new_tokens, dtype="int32")
-        mask = place < carry.ended_lengths[:, :1]
-        return Generated(carry.ended_ids[:, 0], mask, carry.ended_scores[:, 0])
+        best = self.settings.num_return
+        mask = place < carry.ended_lengths[:, :best, None]  # [B, best, T]
+        found = (carry.ended_ids[:, :best], mask, carry.ended_scores[:, :best])
+        return Generated(*(ops.reshape(x, (-1, *x.shape[2:])) for x in found))
 
     def _extended(self, logits, carry):
         """Return the carry with one more token in every running sequence."""
         beams = self.settings.num_beams
         log_probs, beam, token = self._candidates(logits, carry)  # [B, K]
-        token_ids = put(_pick(carry.token_ids, beam), carry.count, token)  # [B, K, T]
+        token_ids = put(pick(carry.token_ids, beam), carry.count, token)  # [B, K, T]
         count = carry.count + 1
         ended = self._ended(token_ids, count, carry.rows)  # [B, K]
 
         running, chosen = ops.top_k(log_probs + ops.where(ended, NEVER, 0.0), beams)  # [B, n]
-        source = _flat(_pick(beam, chosen), beams)  # [R]
+        source = flat(pick(beam, chosen), beams)  # [R]
         extended = carry._replace(
             count=count,
-            token_ids=_pick(token_ids, chosen),
+            token_ids=pick(token_ids, chosen),
             log_probs=running,
-            state=_changed(carry.state, lambda x: ops.take(x, source, axis=0)),
+            state=changed(carry.state, lambda x: ops.take(x, source, axis=0)),
         )
-        extended = self._with_ended(extended, token_ids, log_probs, ended)
+        # Candidates after the first n may only continue.
+        new = ops.logical_and(ended, ops.arange(log_probs.shape[1]) < beams)
+        extended = self._with_ended(extended, token_ids, log_probs, new)
+        return self._closed(extended, running[:, 0] / self._divisor(count), ops.all(ended, 1))
 
-        possible = running[:, 0] / self._divisor(count)
-        worst = ops.where(ops.all(extended.is_ended, 1), ops.min(extended.ended_scores, 1), NEVER)
-        still = ops.logical_and(possible > worst, ops.logical_not(ops.all(ended, 1)))
+    def _closed(self, carry, possible, all_ended):
+        """Return the carry with the rows closed that cannot improve.
+
+        Args:
+            carry: a `BeamCarry`.
+            possible: float32 `[B]`, the best score of a running sequence at its length.
+            all_ended: bool `[B]`, whether every candidate has ended.
+        """
+        worst = ops.where(ops.all(carry.is_ended, 1), ops.min(carry.ended_scores, 1), NEVER)
+        still = ops.logical_and(possible > worst, ops.logical_not(all_ended))
         if self.settings.early_stopping:
-            still = ops.logical_and(still, ops.logical_not(ops.all(extended.is_ended, 1)))
-        return extended._replace(open=ops.logical_and(carry.open, still))
+            still = ops.logical_and(still, ops.logical_not(ops.all(carry.is_ended, 1)))
+        return carry._replace(open=ops.logical_and(carry.open, still))
 
     def _candidates(self, logits, carry):
         """Return the best continuations: log-probabilities, beams, tokens, each `[B, K]`.
@@ -120,19 +132,25 @@ class BeamSearch:
         K is large enough that at least `num_beams` of them do not end with a stop id.
         """
         beams, size = self.settings.num_beams, logits.shape[-1]
-        rows = carry.rows
+        number = beams * min(max(2, 1 + len(self.settings.stop_ids)), size)
+        few = min(number, size)
+        scores, token = highest(self._scores(logits, carry), few)  # [R, few]
+        scores = scores + ops.reshape(carry.log_probs, (-1, 1))
+        log_probs, place = ops.top_k(ops.reshape(scores, (-1, beams * few)), number)
+        token = pick(ops.reshape(token, (-1, beams * few)), place)
+        return log_probs, place // few, token
+
+    def _scores(self, logits, carry):
+        """Return the log-probabilities of the next tokens, filtered: float32 `[R, V]`."""
+        rows, beams = carry.rows, self.settings.num_beams
         scores = ops.log_softmax(ops.cast(logits, "float32"), -1)
         own = (rows.prompt_ids, rows.prompt_mask, rows.settings["max_new_tokens"])
         prompt_ids, prompt_mask, max_tokens = (ops.repeat(x, beams, axis=0) for x in own)
         flat_ids = ops.reshape(carry.token_ids, (-1, self.settings.max_new_tokens))
-        given = (prompt_ids, prompt_mask, flat_ids, carry.count, max_tokens)
-        number = beams * min(max(2, 1 + len(self.settings.stop_ids)), size)
-        few = min(number, size)
-        scores, token = _highest(penalize(scores, self.settings, *given), few)  # [R, few]
-        scores = scores + ops.reshape(carry.log_probs, (-1, 1))
-        log_probs, place = ops.top_k(ops.reshape(scores, (-1, beams * few)), number)
-        token = _pick(ops.reshape(token, (-1, beams * few)), place)
-        return log_probs, place // few, token
+        scores = penalize(
+            scores, self.settings, prompt_ids, prompt_mask, flat_ids, carry.count, max_tokens
+        )
+        return ops.log_softmax(scores, -1) if self.settings.renormalize else scores
 
     def _ended(self, token_ids, count, rows):
         """Return `has_ended` of candidates `[B, K, T]`: bool `[B, K]`."""
@@ -142,19 +160,17 @@ class BeamSearch:
         ended = has_ended(self.settings, self.stopped, flat_ids, count, max_tokens)
         return ops.reshape(ended, (-1, number))
 
-    def _with_ended(self, carry, token_ids, log_probs, ended):
-        """Return the carry with the sequences that have just ended among the best ended ones."""
-        beams, number = self.settings.num_beams, log_probs.shape[1]
-        # Candidates after the first n may only continue.
-        new = ops.logical_and(ended, ops.arange(number) < beams)
+    def _with_ended(self, carry, token_ids, log_probs, new):
+        """Return the carry with the candidates that are `new` among the best ended ones."""
+        beams = self.settings.num_beams
         scores = log_probs / self._divisor(carry.count)
         scores += ops.where(new, 0.0, NEVER)
         scores += ops.where(ops.expand_dims(carry.open, 1), 0.0, NEVER)
         scores, chosen = ops.top_k(ops.concatenate([carry.ended_scores, scores], 1), beams)
-        lengths = ops.full_like(ended, carry.count, dtype="int32")
+        lengths = ops.full_like(new, carry.count, dtype="int32")
 
         def merged(before, added):
-            return _pick(ops.concatenate([before, added], 1), chosen)
+            return pick(ops.concatenate([before, added], 1), chosen)
 
         return carry._replace(
             ended_ids=merged(carry.ended_ids, token_ids),
@@ -171,7 +187,7 @@ def _has_fixed(state):
     return isinstance(state, dict) and "fixed" in state
 
 
-def _changed(state, change):
+def changed(state: Any, change: Callable) -> Any:
     """Return the state with every leaf changed, except `"fixed"`: the beams of a row share it."""
     if not _has_fixed(state):
         return keras.tree.map_structure(change, state)
@@ -179,7 +195,7 @@ def _changed(state, change):
     return {**keras.tree.map_structure(change, others), "fixed": state["fixed"]}
 
 
-def _highest(scores, number):
+def highest(scores: KerasTensor, number: int) -> tuple[KerasTensor, KerasTensor]:
     """Return what `ops.top_k` does of scores `[R, V]`, in a fraction of the time.
 
     The highest of all are among those of the `number` parts with the highest maxima.
@@ -192,19 +208,19 @@ def _highest(scores, number):
     filled = ops.reshape(filled, (-1, parts, PART))
     _, chosen = ops.top_k(ops.max(filled, -1), number)
     chosen = ops.sort(chosen, -1)  # of equal scores the first comes first
-    among = ops.reshape(_pick(filled, chosen), (-1, number * PART))
+    among = ops.reshape(pick(filled, chosen), (-1, number * PART))
     found, place = ops.top_k(among, number)
-    return found, _pick(chosen, place // PART) * PART + place % PART
+    return found, pick(chosen, place // PART) * PART + place % PART
 
 
-def _flat(index, number):
+def flat(index: KerasTensor, number: int) -> KerasTensor:
     """Flatten indices int `[B, M]` into `[B, number]` to int32 `[B * M]` into `[B * number]`."""
     row = ops.expand_dims(ops.arange(ops.shape(index)[0], dtype="int32"), 1)
     return ops.reshape(ops.cast(index, "int32") + row * number, (-1,))
 
 
-def _pick(x, index):
+def pick(x: KerasTensor, index: KerasTensor) -> KerasTensor:
     """Gather `x` `[B, N, ...]` at indices int `[B, M]` of the second axis: `[B, M, ...]`."""
     rest = tuple(x.shape[2:])
-    flat = ops.take(ops.reshape(x, (-1, *rest)), _flat(index, x.shape[1]), axis=0)
-    return ops.reshape(flat, (ops.shape(index)[0], index.shape[1], *rest))
+    picked = ops.take(ops.reshape(x, (-1, *rest)), flat(index, x.shape[1]), axis=0)
+    return ops.reshape(picked, (ops.shape(index)[0], index.shape[1], *rest))

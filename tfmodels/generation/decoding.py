@@ -14,6 +14,7 @@ from typing import Any
 from keras import KerasTensor, ops
 
 from tfmodels.generation.beam import BeamSearch
+from tfmodels.generation.constraints import ConstrainedBeamSearch
 from tfmodels.generation.rows import Generated, read_rows
 from tfmodels.generation.sampling import Sampling
 from tfmodels.generation.settings import Generation
@@ -44,14 +45,15 @@ def generate(
             number of the token and its logits, not on other rows or the backend.
         rows: dict of settings per row, tensors `[B]`: `max_new_tokens` int32 (1 to
             `settings.max_new_tokens`) and, with `settings.sample`, `temperature` float32
-            (0: greedy), `top_k` int32 (0: off) and `top_p` float32 (1: off). Their values are
-            not checked.
+            (0: greedy), `top_k` int32 (0: off) and `top_p` float32 (1: off). With beams also
+            `required` int32 `[B, Q, L]`: phrases of tokens that the output must contain, -1 after
+            the tokens of each; see `constraints`. Their values are not checked.
         stopped: function of `token_ids` int32 `[N, T]` (`pad_id` after the tokens so far) and
             `count` scalar int, the number of tokens so far, that returns bool `[N]`: whether
             each row ends. Beam search calls it with all candidates, so N may exceed R.
 
     Returns:
-        `Generated` of T tokens for each row.
+        `Generated` of T tokens for each row, or for each of its `num_return` sequences.
 
     Raises:
         InputError: if there are no seeds to sample with, an unknown setting in `rows`, or an
@@ -87,16 +89,28 @@ class Decoding:
     def __init__(
         self, step: Callable, settings: Generation, stopped: Callable | None = None
     ) -> None:
-        kind = BeamSearch if settings.num_beams > 1 else Sampling
-        self._parts, self._settings = kind(step, settings, stopped), settings
+        kind: Any = BeamSearch if settings.num_beams > 1 else Sampling
+        self._free, self._settings = kind(step, settings, stopped), settings
+        self._constrained = ConstrainedBeamSearch(step, settings, stopped)
+        self._parts: Any = self._free
 
     def start(
         self, logits: KerasTensor, state: Any, prompt_ids: KerasTensor, prompt_mask: KerasTensor,
         seeds: KerasTensor | None = None, rows: dict | None = None,
+        written: KerasTensor | None = None, written_mask: KerasTensor | None = None,
     ) -> Any:  # fmt: skip
-        """Return the carry with the first new token of each row; arguments as in `generate`."""
+        """Return the carry with the first new token of each row; arguments as in `generate`.
+
+        Args:
+            written, written_mask: new tokens of an earlier call, int32 and bool `[B, W]`, W at most
+                T, which are continued (not in beam search). `logits` and `state` are those after
+                them, and `step` is called with `index` W for the token after.
+        """
         own = read_rows(self._settings, logits.shape[-1], prompt_ids, prompt_mask, seeds, rows)
-        return self._parts.start(logits, state, own)
+        self._parts = self._constrained if "required" in own.settings else self._free
+        if written is None or not isinstance(self._parts, Sampling):
+            return self._parts.start(logits, state, own)
+        return self._parts.resume(logits, state, own, written, written_mask)
 
     def unfinished(self, carry: Any) -> KerasTensor:
         """Return whether any row has not ended: bool scalar."""

@@ -23,9 +23,9 @@ def penalize(
 ) -> KerasTensor:  # fmt: skip
     """Apply the filters that depend on the previous tokens of a row or their number.
 
-    Repetition penalty, n-grams, `min_new_tokens`, and last the forced tokens, which override
-    the others: the order of `transformers`. But `transformers` counts the padding of a prompt
-    as tokens, so the scores differ for padded prompts with a penalty.
+    Repetition penalty, n-grams, `min_new_tokens`, forbidden tokens, and last the forced tokens,
+    which override the others: the order of `transformers`. But `transformers` counts the padding of
+    a prompt as tokens, so the scores differ for padded prompts with a penalty.
 
     Args:
         scores: float32 `[R, V]`.
@@ -52,6 +52,9 @@ def penalize(
         is_stop = np.isin(np.arange(scores.shape[-1]), settings.stop_ids)  # [V]
         forbidden = ops.logical_and(count < settings.min_new_tokens, is_stop)
         scores = ops.where(forbidden, -np.inf, scores)
+    if settings.forbidden_ids:
+        is_forbidden = np.isin(np.arange(scores.shape[-1]), settings.forbidden_ids)  # [V]
+        scores = ops.where(is_forbidden, -np.inf, scores)
     if settings.forced_first_id is not None:
         scores = ops.where(count == 0, _only(settings.forced_first_id, scores), scores)
     if settings.forced_last_id is not None:

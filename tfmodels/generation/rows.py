@@ -20,12 +20,13 @@ ROW_SETTINGS = {
     "temperature": "float32",
     "top_k": "int32",
     "top_p": "float32",
+    "required": "int32",
 }
 
 
 class Rows(NamedTuple):
     """`prompt_ids` int32 `[B, P]`, `prompt_mask` bool `[B, P]`, `seeds` int32 `[B]`, `settings`: a
-    dict of tensors `[B]`, with `max_new_tokens` and the other given settings of `ROW_SETTINGS`."""
+    dict of tensors `[B, ...]`, `max_new_tokens` and the other given ones of `ROW_SETTINGS`."""
 
     prompt_ids: Any
     prompt_mask: Any
@@ -58,15 +59,17 @@ def read_rows(
             name without effect, or an id is not in the vocabulary.
     """
     settings = dict(settings or {})
-    sampling = [name for name in ROW_SETTINGS if name != "max_new_tokens"]
+    sampling = ("temperature", "top_k", "top_p")
     for name in settings:
         if name not in ROW_SETTINGS:
             raise InputError(f"rows: no setting {name!r}; give {', '.join(ROW_SETTINGS)}")
         if name in sampling and not generation.sample:
             raise InputError(f"rows: {name} has no meaning without sample=True; leave it out")
-    for name in ("stop_ids", "pad_id", "forced_first_id", "forced_last_id"):
+        if name == "required" and generation.num_beams == 1:
+            raise InputError("rows: required has no meaning without beams; give num_beams")
+    for name in ("stop_ids", "forbidden_ids", "pad_id", "forced_first_id", "forced_last_id"):
         value = getattr(generation, name)
-        ids = value if name == "stop_ids" else (value,)
+        ids = value if isinstance(value, tuple) else (value,)
         if any(token_id is not None and token_id >= vocabulary_size for token_id in ids):
             raise InputError(
                 f"{name}={value!r}; the vocabulary has {vocabulary_size} tokens, "

@@ -55,6 +55,27 @@ class Sampling:
             ),
         )
 
+    def resume(
+        self, logits: KerasTensor, state: Any, rows: Rows, written: KerasTensor,
+        written_mask: KerasTensor,
+    ) -> SamplingCarry:  # fmt: skip
+        """Return the carry of rows that have tokens already; see `Decoding.start`."""
+        count, longest = ops.shape(written)[1], self.settings.max_new_tokens
+        num_rows = ops.shape(rows.prompt_ids)[0]
+        room = ops.full((num_rows, longest), self.settings.pad_id, "int32")
+        token_ids = ops.concatenate([ops.cast(written, "int32"), room], 1)[:, :longest]
+        token_ids = ops.reshape(token_ids, (num_rows, longest))  # T is static
+        lengths = ops.sum(ops.cast(written_mask, "int32"), 1)
+        # A row ended before its newest place, or with the token there.
+        most, newest = rows.settings["max_new_tokens"], ops.maximum(count, 1)
+        ended = has_ended(self.settings, self.stopped, token_ids, newest, most)
+        finished = ops.logical_or(lengths < count, ops.logical_and(ended, count > 0))
+        carry = SamplingCarry(
+            count=ops.cast(count, "int32"), token_ids=token_ids, lengths=lengths,
+            scores=ops.zeros((num_rows,), "float32"), finished=finished, rows=rows, state=state,
+        )  # fmt: skip
+        return self._extended(logits, carry)
+
     def unfinished(self, carry: SamplingCarry) -> KerasTensor:
         room = carry.count < self.settings.max_new_tokens
         return ops.logical_and(room, ops.logical_not(ops.all(carry.finished)))

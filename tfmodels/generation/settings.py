@@ -34,7 +34,13 @@ class Generation:
         forced_last_id: the token at the last position, `max_new_tokens`, of a row that has not
             ended before; `None`: not forced. Overrides `forced_first_id` at the same position.
             `transformers`' `forced_eos_token_id`.
+        forbidden_ids: tokens that are never written; `forced_first_id` and `forced_last_id` come
+            before it. Of one token each, `transformers`' `bad_words_ids`.
+        renormalize: whether beam search makes probabilities of what is left of a token's
+            distribution when all of the above are applied; `transformers`' `renormalize_logits`.
         num_beams: number of beams for each row; 1: no beam search.
+        num_return: number of sequences that beam search returns for each row, best first, at most
+            `num_beams`; `transformers`' `num_return_sequences`.
         length_penalty: exponent of the number of new tokens, by which beam search divides the
             log-probability of a sequence.
         early_stopping: whether beam search ends a row once `num_beams` sequences have ended;
@@ -56,7 +62,10 @@ class Generation:
     no_repeat_ngram: int = 0
     forced_first_id: int | None = None
     forced_last_id: int | None = None
+    forbidden_ids: tuple[int, ...] = ()
+    renormalize: bool = False
     num_beams: int = 1
+    num_return: int = 1
     length_penalty: float = 1.0
     early_stopping: bool = False
     stop_ids: tuple[int, ...] = ()
@@ -73,19 +82,24 @@ class Generation:
             raise self._wrong("top_p", "a number above 0 and at most 1")
         if not _is_number(self.length_penalty):
             raise self._wrong("length_penalty", "a number")
-        if not isinstance(self.early_stopping, bool):
-            raise self._wrong("early_stopping", "True or False")
+        for name in ("early_stopping", "renormalize"):
+            if not isinstance(getattr(self, name), bool):
+                raise self._wrong(name, "True or False")
         for name in ("forced_first_id", "forced_last_id"):
             token_id = getattr(self, name)
             if token_id is not None and not _is_integer(token_id, 0):
                 raise self._wrong(name, "the id of a token, 0 or more, or None")
-        object.__setattr__(self, "stop_ids", tuple(dict.fromkeys(self.stop_ids)))
-        if not all(_is_integer(stop_id, 0) for stop_id in self.stop_ids):
-            raise self._wrong("stop_ids", "ids of tokens, 0 or more")
+        for name in ("stop_ids", "forbidden_ids"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+            if not all(_is_integer(token_id, 0) for token_id in getattr(self, name)):
+                raise self._wrong(name, "ids of tokens, 0 or more")
         if self.min_new_tokens > self.max_new_tokens:
             raise self._wrong("min_new_tokens", f"at most max_new_tokens={self.max_new_tokens}")
         if self.sample and self.num_beams > 1:
             raise self._wrong("num_beams", "1 with sample=True, or sample=False with beams")
+
+        if self.num_return > self.num_beams:
+            raise self._wrong("num_return", f"at most num_beams={self.num_beams}")
 
     def _wrong(self, name, wanted):
         return InputError(f"{name} {getattr(self, name)!r}: give {wanted}")
@@ -112,6 +126,7 @@ _INTEGERS = {
     "top_k": 0,
     "no_repeat_ngram": 0,
     "num_beams": 1,
+    "num_return": 1,
     "pad_id": 0,
 }
 

@@ -199,11 +199,13 @@ class DecoderBlock(_Block):
             `encoded_mask`; they are next to each other.
         length: T, an int or a scalar int tensor, if `inputs` is flat.
         return_attention_scores: whether to return the weights of the self-attention too.
+        return_cross_attention_scores: likewise of the cross-attention.
         training: bool.
 
     Call returns:
-        float of the shape of `inputs`, or a tuple of it, the new cache (if `cache_index` is given)
-        and the self-attention weights float `[B, N, T, K]` (if `return_attention_scores`).
+        float of the shape of `inputs`, or a tuple of it, the new cache (if `cache_index` is given),
+        the self-attention weights float `[B, N, T, K]` (if `return_attention_scores`) and those of
+        the cross-attention float `[B, N, T, S]` (if `return_cross_attention_scores`).
     """
 
     def __init__(self, *args: Any, cross_attention: bool = True, **kwargs: Any) -> None:
@@ -225,7 +227,7 @@ class DecoderBlock(_Block):
         cache: tuple | None = None, cache_index: int | KerasTensor | None = None,
         encoded_cache: tuple | None = None, sharing: int = 1,
         length: int | KerasTensor | None = None, return_attention_scores: bool = False,
-        training: bool = False,
+        return_cross_attention_scores: bool = False, training: bool = False,
     ) -> KerasTensor | tuple:  # fmt: skip
         x = self._before(inputs, self.attention_norm, training)
         x = self.attention(
@@ -251,8 +253,12 @@ class DecoderBlock(_Block):
                 cache=encoded_cache,
                 # Rows that share keys and values are as more queries to them.
                 length=None if length is None else length * sharing,
+                return_attention_scores=return_cross_attention_scores,
                 training=training,
             )
+            if return_cross_attention_scores:
+                attended, scores = attended
+                others.append(scores)
             x = self._after(x, attended, self.cross_attention_norm, training)
         x = self._feed_forward(x, training)
         return (x, *others) if others else x

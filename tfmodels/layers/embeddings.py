@@ -15,6 +15,8 @@ from keras import KerasTensor, ops
 
 from tfmodels.layers.dense import Layer, LayerNorm
 
+POSITIONS = ("learned", "sinusoidal", "sinusoidal_halves", "none")
+
 
 @keras.saving.register_keras_serializable("tfmodels")
 class Embeddings(Layer):
@@ -28,7 +30,8 @@ class Embeddings(Layer):
         epsilon: added to the variance in the normalization; `None` for no normalization.
         dropout: fraction of the result to drop in training.
         initializer_range: standard deviation of the initializer of the tables.
-        positions: `"learned"`, `"sinusoidal"` (see `sinusoids`) or `"none"`.
+        positions: `"learned"`, `"sinusoidal"` or `"sinusoidal_halves"` (see `sinusoids`), or
+            `"none"`.
         scale: factor of the token embeddings.
 
     Call arguments:
@@ -53,10 +56,8 @@ class Embeddings(Layer):
         positions: str = "learned", scale: float = 1.0, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
-        if positions not in ("learned", "sinusoidal", "none"):
-            raise ValueError(
-                f"positions must be 'learned', 'sinusoidal' or 'none', got {positions!r}"
-            )
+        if positions not in POSITIONS:
+            raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.max_length = max_length
@@ -80,8 +81,9 @@ class Embeddings(Layer):
         self.position = None
         if self.positions == "learned":
             self.position = table(self.max_length, "position")
-        elif self.positions == "sinusoidal":
-            self.position = sinusoids(self.max_length, self.hidden_dim)
+        elif self.positions != "none":
+            halves = self.positions == "sinusoidal_halves"
+            self.position = sinusoids(self.max_length, self.hidden_dim, halves)
         self.segment = table(self.num_segments, "segment") if self.num_segments else None
         if self.norm is not None:
             self.norm.build((None, None, self.hidden_dim))
@@ -102,7 +104,7 @@ class Embeddings(Layer):
         if self.scale != 1:
             x = x * self.scale
         position = self.position
-        if self.positions == "sinusoidal":
+        if self.positions.startswith("sinusoidal"):
             position = ops.convert_to_tensor(position, x.dtype)
         if position_ids is None and position is not None:
             x = x + position[: ops.shape(token_ids)[1]]
@@ -126,14 +128,17 @@ class Embeddings(Layer):
         return (*token_ids_shape, self.hidden_dim)
 
 
-def sinusoids(length: int, width: int) -> np.ndarray:
+def sinusoids(length: int, width: int, halves: bool = False) -> np.ndarray:
     """Return sinusoidal position embeddings (Vaswani et al. 2017, section 3.5).
 
-    Column `2 i` is the sine of `position / 10000^(2 i / width)`, column `2 i + 1` its cosine.
+    Column `2 i` is the sine of `position / 10000^(2 i / width)`, column `2 i + 1` its cosine. With
+    `halves` all sines come before all cosines, as in the authors' code and in Marian.
 
     Returns:
         float32 array `[length, width]`.
     """
     angles = np.arange(length)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
     waves = np.stack([np.sin(angles), np.cos(angles)], -1)  # [length, width / 2, 2]
+    if halves:
+        waves = waves.swapaxes(1, 2)
     return waves.reshape(length, -1)[:, :width].astype("float32")

@@ -1,4 +1,4 @@
-"""The encoder-decoder Transformer (Vaswani et al. 2017) and BART (Lewis et al. 2019).
+"""The encoder-decoder Transformer (Vaswani et al. 2017), BART (Lewis et al. 2019) and MarianMT.
 
 In: the batch dict (`token_ids` int32 `[B, S]`, the source, optionally its `padding_mask` bool
 `[B, S]`; `decoder_token_ids` int32 `[B, T]`, the target from its start token on). Out: float32
@@ -39,7 +39,7 @@ class TransformerConfig(Config):
         num_decoder_layers: number of decoder blocks.
         norm_first: whether to normalize the input of each sublayer and the output of each
             stack (pre-norm) instead of the sum after each sublayer (post-norm).
-        positions: `"learned"` or `"sinusoidal"`.
+        positions: `"learned"`, `"sinusoidal"` or `"sinusoidal_halves"`, see `Embeddings`.
         embedding_norm: whether to normalize the embeddings.
         scale_embeddings: whether to multiply the token embeddings by sqrt(H).
 
@@ -182,6 +182,30 @@ class Transformer(ConfigModel):
             self.encoder_blocks, x, padding_mask, self.remat, attention_mask=mask, training=training
         )
         return x if self.encoder_norm is None else self.encoder_norm(x, training=training)
+
+    def alignment(self, batch: dict) -> KerasTensor:
+        """Return how much each token of the target attends to each of the source.
+
+        Of the last decoder block but one, where the attention is nearest to an alignment of words
+        (Garg et al. 2019, arXiv:1909.02074), the mean over its heads.
+
+        Args:
+            batch: as in `call`.
+
+        Returns:
+            float `[B, T, S]`; at position t the weights for predicting the token after it.
+        """
+        encoded, mask = self.encode(batch), padding_attention_mask(batch.get("padding_mask"))
+        token_ids = batch["decoder_token_ids"]
+        x = self._embed_target(token_ids)
+        arguments = {
+            "attention_mask": causal_attention_mask(ops.shape(token_ids)[1]),
+            "encoded": encoded, "encoded_mask": mask,
+        }  # fmt: skip
+        *before, block = self.decoder_blocks[: max(len(self.decoder_blocks) - 1, 1)]
+        x = run_blocks(before, x, **arguments)
+        *_, scores = block(x, **arguments, return_cross_attention_scores=True)
+        return ops.mean(ops.cast(scores, "float32"), 1)
 
     def prompt(self, batch: dict, length: int | KerasTensor) -> tuple[KerasTensor, dict]:
         """Process the sources and the starts of the targets in one pass.

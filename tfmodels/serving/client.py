@@ -22,6 +22,7 @@ import numpy as np
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.serving.protocol import import_api
+from tfmodels.serving.rows import joined
 
 # The path of a URL; group 1 is there with REST.
 _PATH = re.compile(r"(/v1/models)?/([^/:]+)(?:/(versions|labels)/([^/:]+))?")
@@ -47,14 +48,17 @@ class Client:
         timeout: seconds that one try may take.
         retries: further tries, for a server that is away or busy.
         pause: seconds before the first of them; then twice as many, and so on.
+        max_rows: of a request, the server's `max_batch_size`; more are sent in several requests,
+            one after the other, each with the time and the tries above.
 
     Raises:
         InputError: the URL names no model.
     """
 
     def __init__(
-        self, url: str, timeout: float = 10.0, retries: int = 3, pause: float = 0.2
-    ) -> None:
+        self, url: str, timeout: float = 10.0, retries: int = 3, pause: float = 0.2,
+        max_rows: int = 32,
+    ) -> None:  # fmt: skip
         parts = urllib.parse.urlsplit(url)
         grpc = parts.scheme == "grpc"
         match = _PATH.fullmatch(parts.path.rstrip("/"))
@@ -64,8 +68,12 @@ class Client:
                 f"{url}: not the URL of a model; give http://HOST:8501/v1/models/NAME or "
                 "grpc://HOST:8500/NAME"
             )
-        if timeout <= 0 or retries < 0:
-            raise InputError(f"timeout {timeout}, retries {retries}: give above 0, and 0 or more")
+        if timeout <= 0 or retries < 0 or max_rows < 1:
+            raise InputError(
+                f"timeout {timeout}, retries {retries}, max_rows {max_rows}: give a number above "
+                "0, 0 or more, and 1 or more"
+            )
+        self.max_rows = max_rows
         self.url, self.timeout, self.retries, self.pause = url.rstrip("/"), timeout, retries, pause
         _, self.name, kind, which = match.groups()
         if kind == "versions" and not which.isdecimal():
@@ -88,7 +96,15 @@ class Client:
         Raises:
             ServerError: the server does not answer in time, or refuses the request.
         """
-        return self._tried(lambda: self._transport.predict(inputs, signature))
+        arrays = {name: _rows(value) for name, value in inputs.items()}
+        sizes = {len(value) if value.ndim else 0 for value in arrays.values()}
+        if sizes and (len(sizes) > 1 or max(sizes) <= self.max_rows):  # also what is refused
+            return self._tried(lambda: self._transport.predict(arrays, signature))
+        parts = []
+        for first in range(0, max(sizes, default=1), self.max_rows):
+            part = {name: value[first : first + self.max_rows] for name, value in arrays.items()}
+            parts.append(self._tried(lambda part=part: self._transport.predict(part, signature)))
+        return joined(parts)
 
     def signatures(self) -> dict:
         """Return what the model takes and gives, as `contracts.described` does."""
@@ -119,7 +135,7 @@ class _Rest:
         self._dtypes: dict = {}
 
     def predict(self, inputs, signature):
-        values = {name: _plain(np.asarray(value).tolist()) for name, value in inputs.items()}
+        values = {name: _plain(value.tolist()) for name, value in inputs.items()}
         answer = self._json(":predict", {"signature_name": signature, "inputs": values})
         if "outputs" not in answer:
             raise ServerError(f"{self._client.url}: not an answer of TF Serving")
@@ -181,7 +197,7 @@ class _Grpc:
         self._name(request.model_spec)
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=np.shape(value)))
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
         outputs = self._ask(self._stub.Predict, request).outputs
         return {name: tf.make_ndarray(value) for name, value in outputs.items()}
 
@@ -220,6 +236,18 @@ class _Grpc:
 
 def _import_api(name):
     return import_api(name, "asking by gRPC")
+
+
+def _rows(value):
+    """Return an input as an array, of numbers in Python those of 32 bits that TensorFlow takes.
+
+    Texts are objects: a NUL at their end is part of them.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "US":
+        return np.asarray(value, object)
+    narrow = {"i": np.int32, "f": np.float32}.get(array.dtype.kind)
+    return array if isinstance(value, np.ndarray) or narrow is None else array.astype(narrow)
 
 
 def _tensor(info):

@@ -76,19 +76,26 @@ def read(directory: str | Path) -> saved_model_pb2.SavedModel:
 
 
 def check_all(directory: str | Path) -> list[Version]:
-    """Check a version, or all versions in a directory.
+    """Check a version, all versions of a model, or those of all models in a directory.
 
     Returns:
-        list of `Version`, by number.
+        list of `Version`, by model and number.
 
     Raises:
         InputError: as `check`.
     """
     directory = Path(directory)
-    numbered = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
-    if not any(directory.glob("saved_model.*")) and numbered:
-        return [check(path) for path in sorted(numbered, key=lambda path: int(path.name))]
+    if not any(directory.glob("saved_model.*")):
+        folders = [directory] if _numbered(directory) else sorted(directory.glob("*/"))
+        if versions := [path for folder in folders for path in _numbered(folder)]:
+            return [check(path) for path in versions]
     return [check(directory)]
+
+
+def _numbered(folder):
+    """Return the versions in a folder, by number, whole or not."""
+    found = [path for path in folder.glob("*/") if path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def check(directory: str | Path) -> Version:

@@ -21,11 +21,26 @@ _ENTITIES = {
     "entity": ("string", 2), "type": ("string", 2), "start": ("int32", 2), "end": ("int32", 2),
     "score": ("float32", 2),
 }  # fmt: skip
+_QUESTION = {"question": ("string", 1), "context": ("string", 1)}
+_ANSWER = {
+    "answer": ("string", 1), "start": ("int32", 1), "end": ("int32", 1), "score": ("float32", 1),
+}  # fmt: skip
+_NULL = {"null_score": ("float32", 1)}
+_FRAMES = {
+    "predicate": ("string", 2), "predicate_start": ("int32", 2), "predicate_end": ("int32", 2),
+    "predicate_score": ("float32", 2), "argument": ("string", 3), "role": ("string", 3),
+    "start": ("int32", 3), "end": ("int32", 3), "score": ("float32", 3),
+}  # fmt: skip
+_TAGGED = (
+    {**_BATCH, "word_positions": ("int32", 2), "word_mask": ("bool", 2)},
+    {"tag": ("string", 2), "score": ("float32", 2)},
+)
 _FILLED = {"token": ("string", 3), "score": ("float32", 3)}
 _EMBEDDED = {"embedding": ("float32", 2)}
 _WRITTEN = {"token_ids": ("int32", 2), "mask": ("bool", 2)}
 
-# Task: signature: (inputs, outputs).
+# Task: signature: (inputs, outputs). What came later is not promised of every version, and exports
+# have more: `classes` of labels, and the signature `stream` of a GPT.
 CONTRACTS = {
     # One class, several labels or a score, of one text or of a pair. The first has two names: the
     # application `sentiment` exports it under its own.
@@ -37,12 +52,15 @@ CONTRACTS = {
         )
         for of, inputs in (("", _TEXT), (" of pairs", _PAIR))
     },
-    "ner": {
-        "serving_default": (_TEXT, _ENTITIES),
-        "token_ids": (
-            {**_BATCH, "word_positions": ("int32", 2), "word_mask": ("bool", 2)},
-            {"tag": ("string", 2), "score": ("float32", 2)},
+    "ner": {"serving_default": (_TEXT, _ENTITIES), "token_ids": _TAGGED},
+    "roles": {"serving_default": (_TEXT, _FRAMES), "token_ids": _TAGGED},
+    "qa": {
+        "serving_default": (_QUESTION, {**_ANSWER, **_NULL}),
+        "n_best": (
+            _QUESTION,
+            {**{name: (kind, 2) for name, (kind, _) in _ANSWER.items()}, **_NULL},
         ),
+        "token_ids": (_BATCH, {"start_logits": ("float32", 2), "end_logits": ("float32", 2)}),
     },
     "bert": {
         "serving_default": (_TEXT, _FILLED),
@@ -62,15 +80,18 @@ CONTRACTS = {
         ),
         "token_ids": (_TOKENS, _WRITTEN),
     },
-    "summarization": {
-        "serving_default": (
-            _TEXT,
-            {
-                "summary": ("string", 1), "score": ("float32", 1), "parts": ("int32", 1),
-                "truncated": ("bool", 1),
-            },
-        ),
-        "token_ids": (_TOKENS, {**_WRITTEN, "score": ("float32", 1)}),
+    **{
+        name: {
+            "serving_default": (
+                _TEXT,
+                {
+                    output: ("string", 1), "score": ("float32", 1), "parts": ("int32", 1),
+                    "truncated": ("bool", 1),
+                },
+            ),
+            "token_ids": (_TOKENS, {**_WRITTEN, "score": ("float32", 1)}),
+        }
+        for name, output in (("summarization", "summary"), ("translation", "translation"))
     },
 }  # fmt: skip
 

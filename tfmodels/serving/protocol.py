@@ -1,7 +1,7 @@
 """The protocol buffers of TF Serving, which a package of their own brings.
 
-In: the name of a module of `tensorflow_serving.apis`. Out: that module. Warm-up requests and gRPC
-need it; REST does not.
+In: the name of a module of `tensorflow_serving.apis`. Out: that module. Warm-up requests, gRPC and
+the server need it; asking by REST does not.
 """
 
 import importlib
@@ -10,12 +10,13 @@ from types import ModuleType
 from tfmodels.errors import InputError
 
 
-def import_api(name: str, purpose: str) -> ModuleType:
+def import_api(name: str, purpose: str, package: str = "apis") -> ModuleType:
     """Import a module of `tensorflow_serving.apis`.
 
     Args:
         name: of the module, such as "predict_pb2".
         purpose: what needs it, for the message.
+        package: of `tensorflow_serving`, where it is another.
 
     Returns:
         The module.
@@ -24,7 +25,7 @@ def import_api(name: str, purpose: str) -> ModuleType:
         InputError: tensorflow-serving-api is not installed.
     """
     try:
-        return importlib.import_module(f"tensorflow_serving.apis.{name}")
+        return importlib.import_module(f"tensorflow_serving.{package}.{name}")
     except ImportError as error:
         raise InputError(
             f"{purpose} needs tensorflow-serving-api; run: "

@@ -7,6 +7,7 @@ that the server does not look at and renamed when it is whole.
 
 import errno
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -19,12 +20,14 @@ from tfmodels.serving.contracts import described
 
 LARGEST_GRAPH = 1.9e9  # bytes of constants; a protocol buffer ends at 2 GiB
 NUMBER = re.compile("[0-9]+")
+# What loads a version, beside TF Serving: the operations are those of these releases.
+NEEDS = {"tensorflow": ">=2.20", "tensorflow-text": ">=2.20", "tensorflow/serving": "2.20.0"}
 
 
 def save(
     root: str | Path, signatures: dict, *, tokenizer: tf.Module | None = None,
     task: str | None = None, card: str | Path | None = None, max_length: int | None = None,
-    max_words: int | None = None, frozen: bool = False,
+    max_words: int | None = None, frozen: bool = False, labels: Sequence[str] | None = None,
 ) -> Path:  # fmt: skip
     """Write the next version of a SavedModel, warmed up and checked to run on TF Serving 2.20.
 
@@ -43,6 +46,7 @@ def save(
             not cut texts to what the model takes; with 0 there are no texts.
         frozen: weights are constants of the graph, once for each signature, and not variables in
             files of their own.
+        labels: the classes or tags of the answers, for `signatures.json`.
 
     Returns:
         `Path` of the new version, `<root>/<number>`. Beside the graph it has the warm-up requests,
@@ -80,7 +84,9 @@ def save(
         warmed = {name: (function, signatures[name][1]) for name, function in functions.items()}
         warmup.write(partial, root.name, warmed, max_length, max_words)
         shapes = described(graph)
-        content = {"task": task, "signatures": shapes, "bytes": sizes}
+        content: dict = {"task": task, "signatures": shapes, "bytes": sizes, "needs": NEEDS}
+        if labels is not None:
+            content["labels"] = list(labels)
         write_json(partial / compatibility.SIGNATURES, content)
         text = exported_card(card, version, shapes)
         (partial / "README.md").write_text(text, encoding="utf-8")

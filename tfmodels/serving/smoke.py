@@ -1,12 +1,12 @@
 """Whether a server answers as the SavedModel on disk does.
 
 In: a `Client` and the directory of a version. Out: for each signature, how many requests agree;
-an `InputError` for the first that does not. The requests are those of the warm-up.
+an `InputError` for the first that does not. The requests are those of the warm-up. Padding does not
+count: a server may have answered others in the same batch.
 """
 
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers its operations
 
@@ -14,6 +14,7 @@ from tfmodels.errors import InputError
 from tfmodels.serving import warmup
 from tfmodels.serving.client import Client
 from tfmodels.serving.compatibility import check
+from tfmodels.serving.rows import difference
 
 
 def smoke(client: Client, directory: str | Path, tolerance: float = 1e-3) -> dict[str, dict]:
@@ -44,20 +45,11 @@ def smoke(client: Client, directory: str | Path, tolerance: float = 1e-3) -> dic
         row = results.setdefault(name, {"requests": 0, "difference": 0.0})
         row["requests"] += 1
         for key, value in expected.items():
-            difference = _difference(answers.get(key), value.numpy())
-            if difference is None or not difference <= tolerance:
+            compared = difference(key, answers.get(key), value.numpy())
+            if compared is None or not compared <= tolerance:
                 raise InputError(
                     f"{client.url}: signature {name} gives another {key} than {directory}; does it "
                     "serve this version?"
                 )
-            row["difference"] = max(row["difference"], difference)
+            row["difference"] = max(row["difference"], compared)
     return results
-
-
-def _difference(answer, expected):
-    """The largest difference of two arrays; `None` if they cannot be compared."""
-    if answer is None or answer.shape != expected.shape:
-        return None
-    if expected.dtype.kind == "f":
-        return float(np.abs(answer - expected).max(initial=0.0))
-    return 0.0 if np.array_equal(answer, expected) else None

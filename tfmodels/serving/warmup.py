@@ -47,8 +47,9 @@ def requests(
             if spec.dtype == tf.string:
                 inputs[name] = np.array([text.encode()] * size, object)
             elif strings or len(spec.shape) == 1:
-                value = _ROW.get(name, 0)
-                inputs[name] = np.full([size], value, spec.dtype.as_numpy_dtype)
+                # Ids beside a text are those that have been written for it so far: none.
+                value, shape = _ROW.get(name, 0), [size] + [0] * (len(spec.shape) - 1)
+                inputs[name] = np.full(shape, value, spec.dtype.as_numpy_dtype)
             else:
                 # Token 0, which every vocabulary has, and nothing masked.
                 shape = [size] + [length] * (len(spec.shape) - 1)
@@ -90,7 +91,7 @@ def write(
                 except tf.errors.OpError as error:
                     raise InputError(
                         f"signature {name} does not answer the warm-up request "
-                        f"{_described(inputs)}: {_reason(error)}; a server would not load it"
+                        f"{_described(inputs)}: {reason(error)}; a server would not load it"
                     ) from error
                 writer.write(log.SerializeToString())
 
@@ -104,7 +105,7 @@ def _described(inputs):
     )
 
 
-def _reason(error):
+def reason(error: tf.errors.OpError) -> str:
     """Return the informative line of TensorFlow's message: the one before `[[{{node`."""
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
     nodes = [number for number, line in enumerate(lines) if line.startswith("[[{{node")]

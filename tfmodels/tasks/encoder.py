@@ -91,6 +91,7 @@ class EncoderTask(Task):
     head: type[EncoderModel]  # the Keras model of encoder and head
     older_names: tuple[str, ...] = ()  # further names of the application in `config.json`
     architectures: tuple[str, ...] = ("transformer",)  # of encoders that it may stand on
+    of_tokens = False  # whether the head is on each token, not on the text
     labels: list[str]  # None until they are known
 
     def __init__(
@@ -194,7 +195,7 @@ class EncoderTask(Task):
             raise InputError(
                 f"architecture {architecture}: give one of {', '.join(cls.architectures)}"
             )
-        columns = 2 if options.get("pair") else 1
+        columns = 2 if options.get("pair") else cls.text_columns
         tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns)
         sizes: dict[str, Any] = {
             "vocabulary_size": tokenizer.vocabulary_size, "max_length": max(max_length, 512),
@@ -273,6 +274,13 @@ class EncoderTask(Task):
                     self.started = str(self._loaded)
         self._check_whole()
         self._functions.clear()
+
+    def _default_rate(self):
+        rate = super()._default_rate()
+        if not self.of_tokens or self._preset is None:
+            return rate
+        # A pretrained encoder that is narrower takes, and needs, a larger one.
+        return rate * 768 / self.backbone.config.hidden_dim
 
     def _check_whole(self) -> None:
         super()._check_whole()

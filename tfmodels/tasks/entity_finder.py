@@ -10,15 +10,10 @@ import tensorflow as tf
 
 from tfmodels.models.tagger import Tagger
 from tfmodels.tasks.signatures import BATCH, TEXT, WORDS, longest_text
+from tfmodels.text.cutting import default_stride
 from tfmodels.text.spans import PADDING, entity_spans
 from tfmodels.text.tags import labels_of, types_of
-from tfmodels.text.windows import (
-    default_stride,
-    merge_words,
-    paragraphs,
-    tag_inputs,
-    text_labels,
-)
+from tfmodels.text.windows import merge_words, paragraphs, tag_inputs, text_labels
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
@@ -52,8 +47,7 @@ def entity_finder(
         parts = paragraphs(text)
         batch, words = tag_inputs(tokenizer, parts.text, max_length, stride)
         logits = merge_words(model(batch, training=False), words)  # [P, L, C]
-        tags = model.decode(logits, words.mask)
-        scores = _of_tags(model.probabilities(logits, words.mask), tags)
+        tags, scores = best_tags(model, logits, words.mask)
         entities = _entities(parts, tags, scores, words, model.labels)
         starts, ends = parts.moved(words.starts), parts.moved(words.ends)
         return entities, *(parts.joined(values, words.mask, -1) for values in (starts, ends, tags))
@@ -106,25 +100,30 @@ def entity_signatures(
         bool gives `tag` string `[B, W]` and `score` float32 `[B, W]`.
     """
     find = entity_finder(model, tokenizer, max_length, stride)
-    labels = tf.constant(list(model.labels))
 
     def from_text(text):
         entities, *_ = find(text)
         return entities
 
+    return {
+        "serving_default": (from_text, TEXT),
+        "token_ids": (tag_signature(model), {**BATCH, **WORDS}),
+    }
+
+
+def tag_signature(model: Tagger) -> Callable:
+    """The function of the signature `token_ids` of a tagger, see `entity_signatures`."""
+    labels = tf.constant(list(model.labels))
+
     def from_ids(word_mask, **batch):
         logits = model(batch, training=False)
-        tags = model.decode(logits, word_mask)
-        score = _of_tags(model.probabilities(logits, word_mask), tags)
+        tags, score = best_tags(model, logits, word_mask)
         return {
             "tag": tf.where(word_mask, tf.gather(labels, tf.maximum(tags, 0)), ""),
             "score": tf.where(word_mask, score, 0.0),
         }
 
-    return {
-        "serving_default": (from_text, TEXT),
-        "token_ids": (from_ids, {**BATCH, **WORDS}),
-    }
+    return from_ids
 
 
 def _entities(parts, tags, scores, words, labels):
@@ -135,6 +134,13 @@ def _entities(parts, tags, scores, words, labels):
     return {name: parts.joined(entities[name], real, PADDING[name]) for name in entities}
 
 
-def _of_tags(probabilities, tags):
-    """The probability of each chosen tag: float32 `[B, W]` of `[B, W, C]`."""
-    return tf.gather(probabilities, tf.maximum(tags, 0), batch_dims=2)
+def best_tags(model: Tagger, logits: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the tags of words, int32 `[B, W]`, and their probabilities, float32 `[B, W]`.
+
+    Args:
+        model: a `Tagger`.
+        logits: float32 `[B, W, C]`, of it.
+        mask: bool `[B, W]`, True for a word.
+    """
+    tags = model.decode(logits, mask)
+    return tags, tf.gather(model.probabilities(logits, mask), tf.maximum(tags, 0), batch_dims=2)

@@ -22,8 +22,8 @@ import tensorflow as tf
 
 from tfmodels.models.classifier import Classifier
 from tfmodels.text.batching import encode
+from tfmodels.text.cutting import word_begins
 from tfmodels.text.packing import special_tokens, truncated
-from tfmodels.text.windows import word_begins
 from tfmodels.text.wordpiece import WordPieceTokenizer
 
 # The parts of the words add up to what the score gains over the baseline (completeness), up to

@@ -8,7 +8,6 @@ its classes, and all its pairs are compared.
 N = texts, C = classes, H = width of a state, B = batch.
 """
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +19,12 @@ from tfmodels.models.sentence_encoder import SentenceEncoder
 from tfmodels.text.batching import mapped, packed_to_few_lengths
 from tfmodels.training import loop
 
+# Of a pretrained encoder, as in SetFit; with that of fine-tuning it is worse than it was before.
+RATE_FROM_PRESET = 2e-5
 # How often an epoch reads every row: each time it is compared with others.
 ROUNDS = 10
-TEXTS_OF_A_CLASS = 4  # minimum in a batch, where there are as many
+TEXTS_OF_A_CLASS = 4  # together in a batch, where there are as many; a few have up to twice that
+SPREAD = 0.3  # of the lengths by which the texts of a class are ordered, for other pairs each time
 # Weight of the squared norm of the head's weights (the C of scikit-learn is its inverse).
 PENALTY = 1.0
 STEPS_OF_HEAD, SMALL_STEP = 500, 1e-8
@@ -51,7 +53,8 @@ def train_encoder(
         **options: of `loop.fit`.
     """
     sides_ids = [tokenizer.tokenize(tf.constant(side))[:, :max_length] for side in sides]
-    batches = list(class_batches(classes, batch_size, steps, seed))
+    lengths = sum(ids.row_lengths().numpy() for ids in sides_ids)
+    batches = list(class_batches(classes, lengths, batch_size, steps, seed))
 
     def from_step(step):
         rows = tf.data.Dataset.from_generator(
@@ -68,24 +71,51 @@ def train_encoder(
 
 
 def class_batches(
-    classes: np.ndarray, batch_size: int, steps: int, seed: int
+    classes: np.ndarray, lengths: np.ndarray, batch_size: int, steps: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Yield the rows of each batch, int64 `[B]`: of some classes as many different texts each.
+    """Yield the rows of each batch, int64 `[B]`: of some classes several different texts each.
+
+    Every pass has all rows once. The texts of a batch are of nearly equal length among those of
+    their class, as padding costs as much as tokens; which of them are together changes from pass to
+    pass.
 
     Args:
         classes: int `[N]`.
-        batch_size: maximum B; fewer where a class has not enough texts.
+        lengths: int `[N]`, tokens of the texts.
+        batch_size: maximum B.
         steps: number of batches.
         seed: of the choice.
     """
-    rng = random.Random(seed)
-    rows = [np.flatnonzero(classes == number).tolist() for number in np.unique(classes)]
-    together = max(min(len(rows), batch_size // TEXTS_OF_A_CLASS), 2)
-    of_class = max(batch_size // together, 2)
-    for _ in range(steps):
-        drawn = rng.sample(rows, together)
-        chosen = [rng.sample(of, min(of_class, len(of))) for of in drawn]
-        yield np.concatenate(chosen).astype(np.int64)
+    rng = np.random.default_rng(seed)
+    of_class = max(min(TEXTS_OF_A_CLASS, batch_size // 2), 2)
+    rows = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+    while True:
+        placed = []
+        for of in rows:
+            nearly = lengths[of] * rng.uniform(1 - SPREAD, 1 + SPREAD, len(of))
+            groups = np.array_split(of[np.argsort(nearly)], max(len(of) // of_class, 1))
+            # Next to those that are as long for other classes: a batch of one has no pairs apart.
+            placed += [((place + 0.5) / len(groups), lengths[group].max(), group)
+                       for place, group in enumerate(groups)]  # fmt: skip
+        placed.sort(key=lambda found: found[:2])
+        batches = list(_filled([group for *_, group in placed], batch_size))
+        for place in rng.permutation(len(batches)):
+            if not steps:
+                return
+            steps -= 1
+            yield batches[place]
+
+
+def _filled(groups, batch_size):
+    """Yield groups of rows together, as many as a batch has room for."""
+    batch: list = []
+    for group in groups:
+        for part in np.array_split(group, -(-len(group) // batch_size)):
+            if sum(map(len, batch)) + len(part) > batch_size:
+                yield np.concatenate(batch)
+                batch = []
+            batch.append(part)
+    yield np.concatenate(batch)
 
 
 def fitted_head(states: np.ndarray, classes: np.ndarray, number: int) -> tuple:

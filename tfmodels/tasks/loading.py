@@ -13,13 +13,18 @@ TASKS = {
     "classification": ("text_classifier", "TextClassifier"),
     "sentiment": ("text_classifier", "TextClassifier"),
     "ner": ("token_classifier", "TokenClassifier"),
+    "roles": ("role_labeler", "RoleLabeler"),
+    "qa": ("question_answerer", "QuestionAnswerer"),
     "summarization": ("seq2seq_lm", "Seq2SeqLM"),
+    "translation": ("translator", "Translator"),
     "gpt": ("causal_lm", "CausalLM"),
     "bert": ("masked_lm", "MaskedLM"),
 }
 PUBLISHED = {
     "BertForSequenceClassification": "sentiment", "BertForTokenClassification": "ner",
+    "BertForQuestionAnswering": "qa",
     "BartForConditionalGeneration": "summarization", "GPT2LMHeadModel": "gpt",
+    "MarianMTModel": "translation",
     "BertForMaskedLM": "bert", "BertForPreTraining": "bert",
 }  # fmt: skip
 
@@ -32,7 +37,8 @@ def load(directory: str | Path, *, dtype: Any = None) -> Task:
         dtype: dtype policy of the model; Keras' global one if not given.
 
     Returns:
-        The task: a `TextClassifier`, `TokenClassifier`, `Seq2SeqLM`, `CausalLM` or `MaskedLM`.
+        The task: a `TextClassifier`, `TokenClassifier`, `RoleLabeler`, `QuestionAnswerer`,
+        `Seq2SeqLM`, `Translator`, `CausalLM` or `MaskedLM`.
 
     Raises:
         InputError: the directory cannot be read, or is of no task.
@@ -56,7 +62,7 @@ def application_of(directory: Path) -> str | None:
     if name is None:
         classes = read_entries(directory).get("architectures") or ()
         # Old files name no class; of these families there is one kind of model here.
-        only = {"gpt2": "gpt", "bart": "summarization"}
+        only = {"gpt2": "gpt", "bart": "summarization", "marian": "translation"}
         old = None if classes else only.get(kind_of(directory))
         name = next((PUBLISHED[kind] for kind in classes if kind in PUBLISHED), old)
     return name if name in TASKS else None

@@ -9,24 +9,18 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import keras
 import tensorflow as tf
 
-from tfmodels.checkpoints.bart import (
-    load_bart,
-    load_bart_weights,
-    read_bart_config,
-    read_bart_generation,
-    write_bart,
-)
+from tfmodels.checkpoints.bart import read_bart_generation, write_bart
 from tfmodels.checkpoints.files import (
     check_vocabulary_size,
     find_checkpoint,
     kind_of,
     saved_settings,
 )
+from tfmodels.checkpoints.marian import family_for, family_of
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.checkpoints.warm_start import load_encoder_weights, read_encoder_config
 from tfmodels.data.datasets import chunk_dataset, source_errors
@@ -36,16 +30,25 @@ from tfmodels.generation.settings import Generation, given_fields
 from tfmodels.metrics import rouge
 from tfmodels.models.transformer import PAPER, SIZES, Transformer, TransformerConfig
 from tfmodels.tasks.encoder import check_positions, check_size, dropout_fields, learned_tokenizer
-from tfmodels.tasks.task import Task, batches_by_length
+from tfmodels.tasks.task import Task, TrainingData, batches_by_length
 from tfmodels.tasks.text_writer import TextWriter, text_to_text_signatures
 from tfmodels.text.batching import of_length
 from tfmodels.text.packing import longer_than
-from tfmodels.text.pairs import PairTokens, pair_batches, pair_tokens, source_batch
+from tfmodels.text.pairs import (
+    PairTokens,
+    pair_batches,
+    pair_tokens,
+    source_batch,
+    steps_of_pass,
+    target_ids,
+)
+from tfmodels.training.callbacks import Measured
 from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
 # The search of a new model. A published one that names no settings is searched greedily.
 SEARCH = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "no_repeat_ngram": 3}
 MAX_LENGTH, MAX_TARGET_LENGTH = 256, 64
+_T = TypeVar("_T", bound="Seq2SeqLM")
 EXAMPLES = 20  # rows of the table for reading
 
 
@@ -61,7 +64,8 @@ class Seq2SeqLM(Task):
             the model has positions, if not given.
         max_target_length: of a target, likewise; 64, or as many as there are after the start token.
         long_texts: "cut" reads the beginning of a source that is too long; "parts" reads all of
-            it in parts and writes for each.
+            it in parts and writes for each; "sentences" reads every source by sentence. "cut" if
+            not given.
         started: see `Task`.
 
     `fit(sources, targets)` trains on two lists, `fit(tfmodels.data.open_table("pairs.tsv", "en",
@@ -81,13 +85,17 @@ class Seq2SeqLM(Task):
     monitor = "val_rougeL"
     default_epochs = 10
     label_smoothing = 0.1
+    output = "summary"  # name of the text in the answers
+    search = SEARCH  # of a new model
+    whole = False  # see `TextWriter`
+    long_texts_by_default = "cut"
     measured_rows = 200  # held-out rows that are written for at each evaluation
     lead_k = 3  # sentences, or lines of a dialogue, that the baseline takes
 
     def __init__(
         self, model: Transformer, tokenizer: Any, generation: dict | None = None, *,
         max_length: int | None = None, max_target_length: int | None = None,
-        long_texts: str = "cut", started: str = "from scratch",
+        long_texts: str | None = None, started: str = "from scratch",
     ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
         longest = model.config.max_length
@@ -100,19 +108,20 @@ class Seq2SeqLM(Task):
                 f"{longest - 1} tokens after the start token"
             )
         super().__init__(model, tokenizer, max_length=max_length, started=started)
-        self.max_target_length, self.long_texts = max_target_length, long_texts
-        self._given = _new_generation(tokenizer) if generation is None else dict(generation)
+        self.max_target_length = max_target_length
+        self.long_texts = long_texts or self.long_texts_by_default
+        self._given = self._new_generation(tokenizer) if generation is None else dict(generation)
         self._given.setdefault("max_new_tokens", min(MAX_TARGET_LENGTH, longest - 1))
         self.tokens = _tokens_of(self._given)
         self._search: dict[str, Any] = {}
 
     @classmethod
     def from_preset(
-        cls, preset: str | Path, *, num_decoder_layers: int | None = None,
+        cls: type[_T], preset: str | Path, *, num_decoder_layers: int | None = None,
         max_length: int | None = None, max_target_length: int | None = None,
         dropout: float | None = None, revision: str | None = None, dtype: Any = None,
-    ) -> "Seq2SeqLM":  # fmt: skip
-        """Start from a BART, or from a BERT, whose weights then start encoder and decoder.
+    ) -> _T:  # fmt: skip
+        """Start from a BART or MarianMT, or from a BERT, whose weights start both halves.
 
         Args:
             preset: directory (of Hugging Face's or KerasHub's layout), name on the Hugging Face
@@ -135,13 +144,14 @@ class Seq2SeqLM(Task):
             model = Transformer(read_encoder_config(directory, **fields), dtype=dtype)
             report = load_encoder_weights(model, directory)
             tokenizer = read_tokenizer(directory)
-            generation = _new_generation(tokenizer)
+            generation = cls._new_generation(tokenizer)
         else:
             if num_decoder_layers is not None:
                 raise InputError("num_decoder_layers: this checkpoint has its own; leave it out")
-            config = dataclasses.replace(read_bart_config(directory), **fields)
+            family = family_of(directory)
+            config = dataclasses.replace(family.read_config(directory), **fields)
             model = Transformer(config, dtype=dtype)
-            report = load_bart_weights(model, directory)
+            report = family.load_weights(model, directory)
             tokenizer, generation = read_tokenizer(directory), read_bart_generation(directory)
         if max_target_length is not None:
             generation["max_new_tokens"] = max_target_length
@@ -152,12 +162,12 @@ class Seq2SeqLM(Task):
 
     @classmethod
     def from_scratch(
-        cls, texts: Any, *, size: str = "mini", vocabulary_size: int = 16000,
+        cls: type[_T], texts: Any, *, size: str = "mini", vocabulary_size: int = 16000,
         lowercase: bool = True, architecture: str = "transformer", norm_first: bool | None = None,
         num_decoder_layers: int | None = None, max_length: int | None = None,
         max_target_length: int | None = None, max_new_tokens: int | None = None,
-        dropout: float | None = None, dtype: Any = None,
-    ) -> "Seq2SeqLM":  # fmt: skip
+        dropout: float | None = None, dtype: Any = None, tokenizer: Any = None,
+    ) -> _T:  # fmt: skip
         """Start from random weights, with a vocabulary learned from sources and targets.
 
         Args:
@@ -174,13 +184,15 @@ class Seq2SeqLM(Task):
             max_target_length: see the class.
             dropout: see `from_preset`.
             dtype: see `from_preset`.
+            tokenizer: in place of one that is learned from `texts`.
 
         Raises:
             InputError: there is no such size, or nothing to learn from.
         """
         check_size(size, SIZES)
         max_length, target = max_length or MAX_LENGTH, max_target_length or MAX_TARGET_LENGTH
-        tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns=2)
+        if tokenizer is None:
+            tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns=2)
         fields = dropout_fields(dropout)
         if num_decoder_layers is not None:
             fields["num_decoder_layers"] = num_decoder_layers
@@ -194,12 +206,12 @@ class Seq2SeqLM(Task):
         # With the published 0.02 a narrow model looks at all tokens alike for its first steps.
         config = dataclasses.replace(config, initializer_range=config.hidden_dim**-0.5)
         model = Transformer(config, dtype=dtype)
-        generation = {**_new_generation(tokenizer), "max_new_tokens": target}
+        generation = {**cls._new_generation(tokenizer), "max_new_tokens": target}
         return cls(model, tokenizer, generation, max_length=max_length,
                    max_target_length=target)  # fmt: skip
 
     @classmethod
-    def load(cls, directory: str | Path, *, dtype: Any = None) -> "Seq2SeqLM":
+    def load(cls: type[_T], directory: str | Path, *, dtype: Any = None) -> _T:
         """Load what `save` or `tfmodels summarization train` wrote, or any BART.
 
         Args:
@@ -210,15 +222,24 @@ class Seq2SeqLM(Task):
             InputError: it cannot be read, or is of another kind.
         """
         directory = find_checkpoint(directory)
-        model, report = load_bart(directory, dtype=dtype)
+        model, report = family_of(directory).load(directory, dtype=dtype)
         settings = saved_settings(directory)
         longest = model.config.max_length
         return cls(
             model, read_tokenizer(directory), read_bart_generation(directory),
             max_length=settings.get("max_length", longest),
             max_target_length=settings.get("max_target_length", longest - 1),
-            long_texts=settings.get("long_texts", "cut"), started=str(report),
+            long_texts=settings.get("long_texts"), started=str(report),
         )  # fmt: skip
+
+    @classmethod
+    def _new_generation(cls, tokenizer: Any) -> dict:
+        """Return the settings of generation of a new model, as `read_bart_generation` does."""
+        tokens = pair_tokens(tokenizer)
+        settings = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,),
+                    "pad_id": tokens.pad_id}  # fmt: skip
+        bos = {} if tokens.bos_id is None else {"bos_id": tokens.bos_id}
+        return {**cls.search, **settings, **bos}
 
     def configure(self, *, long_texts: str | None = None, **search: Any) -> None:
         """Say how texts are written; it stays with the model when it is saved or exported.
@@ -243,7 +264,7 @@ class Seq2SeqLM(Task):
         longest, longest_target = 100 * self.max_length, 100 * self.max_target_length
 
         def convert(row: Row) -> tuple[str, str]:
-            text, target = row.values
+            text, target = row.values[0], self._target_of(row.values)
             if not target.strip():
                 raise InputError(
                     f"{rows.place(row.line)}: column {rows.columns[1]!r} is empty; every row "
@@ -253,10 +274,34 @@ class Seq2SeqLM(Task):
 
         return chunk_dataset(rows, convert, (tf.string, tf.string), seed)
 
+    def _target_of(self, values):
+        """Return the target of the values of a row."""
+        return values[1]
+
     def _read(self, x, y=None, sample_weight=None):
         if sample_weight is not None:
             raise InputError("sample_weight: not for pairs of texts; leave it out")
         return super()._read(x, y)
+
+    def _training_data(self, *arguments: Any, batch_tokens: int | None = None) -> TrainingData:  # type: ignore[override]
+        """Return the data of `fit`; `batch_tokens` is an argument of it, see `pair_batches`."""
+        data = super()._training_data(*arguments)
+        if batch_tokens is None:
+            return data
+        rows, seed = self._sources[0], arguments[6]
+        lengths = (self.max_length, self.max_target_length)
+
+        def batches(step):
+            return pair_batches(
+                self._chunks(rows, seed), self.tokenizer, self.tokens, 0, *lengths, seed,
+                batch_tokens=batch_tokens,
+            ).skip(step)  # fmt: skip
+
+        with source_errors(rows):
+            steps = steps_of_pass(
+                self._chunks(rows), self.tokenizer, self.tokens, batch_tokens, *lengths
+            )
+        return data._replace(batches=batches, steps=steps)
 
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         batches = pair_batches(
@@ -282,10 +327,10 @@ class Seq2SeqLM(Task):
         return f"{self._scan(rows).rows} training pairs{cut}"
 
     def _longer(self, source, target):
-        room = self.max_length - len(self.tokens.source_bos) - 1
+        room = self.tokens.source_room(self.max_length)
         target_room = self.max_target_length - len(self.tokens.target_bos) - 1
         cut = longer_than(room, self.tokenizer, source)
-        return cut | longer_than(target_room, self.tokenizer, target)
+        return cut | (target_ids(self.tokenizer, target).row_lengths() > target_room)
 
     # Model.
 
@@ -300,7 +345,7 @@ class Seq2SeqLM(Task):
 
     def generate(self, texts: Any, batch_size: int = 32) -> list[str]:
         """Return the text written for each text."""
-        return [answer["summary"] for answer in self.predict(texts, batch_size)]
+        return [answer[self.output] for answer in self.predict(texts, batch_size)]
 
     def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
         return self._written(texts, batch_size)
@@ -315,8 +360,9 @@ class Seq2SeqLM(Task):
         names = [field.name for field in dataclasses.fields(Generation)]
         generation = Generation(**{name: values[name] for name in names if name in values})
         return TextWriter(
-            self.model, self.tokenizer, self.tokens, generation, self.max_length, self.long_texts
-        )
+            self.model, self.tokenizer, self.tokens, generation, self.max_length, self.long_texts,
+            self.output, self.whole,
+        )  # fmt: skip
 
     def _written(self, texts, batch_size, **fields):
         """Return the answers to texts, in their order; report the progress of long work."""
@@ -331,7 +377,7 @@ class Seq2SeqLM(Task):
             answer = {name: value.numpy() for name, value in write(tf.constant(part)).items()}
             for row, place in enumerate(rows):
                 answers[place] = {
-                    "summary": answer["summary"][row].decode(),
+                    self.output: answer[self.output][row].decode(),
                     "score": round(float(answer["score"][row]), 6),
                     "parts": int(answer["parts"][row]),
                     "truncated": bool(answer["truncated"][row]),
@@ -342,7 +388,7 @@ class Seq2SeqLM(Task):
                 print(f"written for {done} of {len(texts)} texts", file=sys.stderr)
         return answers
 
-    def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list[str]]:
+    def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list]:
         """Return the first pairs of rows, all for -1: the sources and the targets."""
         with source_errors(rows):
             chunks = self._chunks(rows).unbatch().take(number)
@@ -364,7 +410,7 @@ class Seq2SeqLM(Task):
         rouge.Tokenizer()  # fail before hours of writing if the library is missing
         sources, references = self.sample(self._read(x, y))
         answers = self._written(sources, batch_size)
-        outputs = [answer["summary"] for answer in answers]
+        outputs = [answer[self.output] for answer in answers]
         metrics = rouge.measure(sources, references, outputs, self.lead_k)
         metrics["truncated"] = sum(answer["truncated"] for answer in answers)
         if mistakes:
@@ -373,7 +419,20 @@ class Seq2SeqLM(Task):
         return metrics
 
     def _measuring(self, rows, batch_size):
-        return (_Rouge(self, *self.sample(rows, self.measured_rows), batch_size),)
+        sources, references = self.sample(rows, self.measured_rows)
+
+        def written():
+            answers = self._written(sources, batch_size, num_beams=1)
+            outputs = [answer[self.output] for answer in answers]
+            print(f"for example: {outputs[0]}", file=sys.stderr)
+            return self._scores(outputs, references)
+
+        return (Measured(written),)
+
+    def _scores(self, outputs: list[str], references: list) -> dict[str, float]:
+        """Return the metrics of each evaluation of a training, by name."""
+        scores = rouge.rouge(outputs, references)
+        return {name: scores[name] for name in ("rouge1", "rouge2", "rougeL")}
 
     def signatures(self) -> dict:
         return text_to_text_signatures(self._writer())
@@ -382,25 +441,8 @@ class Seq2SeqLM(Task):
         settings = {name: getattr(self, name) for name in
                     ("application", "max_length", "max_target_length", "long_texts")}  # fmt: skip
         generation = {**self._given, **self._settings_of_search()}
-        write_bart(self.model, directory, self.tokenizer, generation, settings)
-
-
-class _Rouge(keras.callbacks.Callback):
-    """Puts the ROUGE of what the model writes, without beams, into the logs."""
-
-    def __init__(
-        self, task: Seq2SeqLM, sources: list[str], references: list[str], batch_size: int
-    ) -> None:
-        super().__init__()
-        self._task, self._size = task, batch_size
-        self._sources, self._references = sources, references
-
-    def on_epoch_end(self, epoch, logs=None):
-        answers = self._task._written(self._sources, self._size, num_beams=1)
-        outputs = [answer["summary"] for answer in answers]
-        scores = rouge.rouge(outputs, self._references)
-        logs |= {f"val_{name}": scores[name] for name in ("rouge1", "rouge2", "rougeL")}
-        print(f"for example: {outputs[0]}", file=sys.stderr)
+        family = family_for(self.model.config)
+        write_bart(self.model, directory, self.tokenizer, generation, settings, family)
 
 
 def _tokens_of(generation: dict) -> PairTokens:
@@ -413,11 +455,3 @@ def _tokens_of(generation: dict) -> PairTokens:
         pad_id=generation["pad_id"],
         bos_id=generation.get("bos_id"),
     )
-
-
-def _new_generation(tokenizer: Any) -> dict:
-    """Return the settings of generation of a new model, as `read_bart_generation` does."""
-    tokens = pair_tokens(tokenizer)
-    settings = {"start_id": tokens.start_id, "stop_ids": (tokens.end_id,), "pad_id": tokens.pad_id}
-    bos = {} if tokens.bos_id is None else {"bos_id": tokens.bos_id}
-    return {**SEARCH, **settings, **bos}

@@ -11,6 +11,7 @@ from tfmodels.models.model import Config
 _IDS, _MASK = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None], tf.bool)
 TEXT = {"text": tf.TensorSpec([None], tf.string)}  # [B]
 PAIR = {**TEXT, "pair": tf.TensorSpec([None], tf.string)}  # [B]
+QUESTION = dict.fromkeys(("question", "context"), TEXT["text"])  # [B]
 TOKENS = {"token_ids": _IDS, "padding_mask": _MASK}  # [B, S]
 BATCH = {"token_ids": _IDS, "segment_ids": _IDS, "padding_mask": _MASK}  # [B, S]
 WORDS = {"word_positions": _IDS, "word_mask": _MASK}  # [B, W]

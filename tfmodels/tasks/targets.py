@@ -72,14 +72,15 @@ class OneClass:
         return {"label": best, "probabilities": named(self.labels, probabilities)}
 
     def served(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the outputs of a signature, given float `[B, C]`."""
+        """Return the outputs of a signature, given float `[B, C]`; `classes` names the columns."""
         best = tf.argmax(probabilities, -1)
         if self.out_of_scope is not None:
             unsure = tf.reduce_max(probabilities, -1) < self._least
             outside = tf.constant(self.labels.index(self.out_of_scope), best.dtype)
             best = tf.where(unsure, outside, best)
         label = tf.gather(tf.constant(self.labels), best)
-        return {"label": label, "probabilities": probabilities}
+        classes = tf.broadcast_to(tf.constant(self.labels), tf.shape(probabilities))
+        return {"label": label, "probabilities": probabilities, "classes": classes}
 
     def outcomes(self) -> ClassOutcomes:
         """Return an empty collection of predictions, for the metrics."""
@@ -157,11 +158,11 @@ class SeveralLabels:
         return {"labels": labels, "probabilities": named(self.labels, probabilities)}
 
     def served(self, probabilities: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `labels`, those of a text first and then "", and `probabilities`."""
+        """Return `labels`, those of a text first and then "", `probabilities` and `classes`."""
         there = probabilities >= tf.constant(self.thresholds, probabilities.dtype)
         names = tf.broadcast_to(tf.constant(self.labels), tf.shape(there))
         labels = tf.ragged.boolean_mask(names, there).to_tensor("")
-        return {"labels": labels, "probabilities": probabilities}
+        return {"labels": labels, "probabilities": probabilities, "classes": names}
 
     def outcomes(self) -> LabelOutcomes:
         return LabelOutcomes(self.labels)

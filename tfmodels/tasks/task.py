@@ -130,7 +130,7 @@ class Task:
             loss: as of `keras.Model.compile`, or "auto": that of the task.
             metrics: as of `keras.Model.compile`, or "auto": those of the task.
             learning_rate: maximum learning rate; 1e-4 from a preset and 5e-4 from scratch if not
-                given.
+                given, 4 times that for a bag, CNN, LSTM or GRU.
             warmup: share of all steps until the maximum learning rate.
             weight_decay: decoupled, not on biases and layer normalizations.
             clip_norm: maximum global norm of the gradients.
@@ -287,7 +287,9 @@ class Task:
             InputError: no texts.
         """
         texts = self._texts(x)
-        return [answer for part in _parts(texts, 256) for answer in self.answers(part, batch_size)]
+        return [
+            answer for part in parts_of(texts, 256) for answer in self.answers(part, batch_size)
+        ]
 
     def answers(self, texts: list[str], batch_size: int = 32) -> list:
         """Return the answers to a list of texts; what `predict` calls for parts of its texts."""
@@ -392,7 +394,7 @@ class Task:
         with kernels.folding(in_steps):
             return saved_model.save(
                 root, signatures, tokenizer=self.tokenizer, task=self._contract(), card=card,
-                frozen=frozen and not in_steps, **self._warmup(),
+                frozen=frozen and not in_steps, labels=self._served_labels(), **self._warmup(),
             )  # fmt: skip
 
     def freeze(self, layers: int = 0, embeddings: bool = True) -> None:
@@ -463,6 +465,11 @@ class Task:
         """Return the name in `serving.contracts` of what the signatures promise."""
         return self.application
 
+    def _served_labels(self) -> list[str] | None:
+        """Return the labels that an export names; None if it has none."""
+        labels = getattr(self, "labels", None)
+        return None if labels is None else list(labels)
+
     # Shared by all tasks.
 
     def _label_column(self, rows: Source) -> str | None:
@@ -526,14 +533,16 @@ class Task:
         return RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
 
     def _compile_for(
-        self, total_steps: int, model: keras.Model | None = None, objective: dict | None = None
-    ) -> float:
+        self, total_steps: int, model: keras.Model | None = None, objective: dict | None = None,
+        default_rate: float | None = None,
+    ) -> float:  # fmt: skip
         """Compile a model for a number of steps; return the maximum learning rate.
 
         Args:
             total_steps: of the training.
             model: that of the task, if not given.
             objective: see `_objective`; that of the task, if not given.
+            default_rate: learning rate if the user gives none; that of the task, if not given.
         """
         recipe, arguments = dict(self._recipe), dict(self._compiling)
         model, objective = model or self.model, objective or self._objective()
@@ -542,7 +551,7 @@ class Task:
                 arguments[name] = objective[name]
         rate = recipe.pop("learning_rate")
         if rate is None:
-            rate = self._default_rate()
+            rate = default_rate or self._default_rate()
         if arguments["optimizer"] == "auto":
             arguments["optimizer"] = make_optimizer(
                 total_steps,
@@ -604,7 +613,8 @@ def _as_pair(data: Any) -> tuple:
     return data if isinstance(data, tuple) else (data,)
 
 
-def _parts(items: Iterator, size: int) -> Iterator[list]:
+def parts_of(items: Iterable, size: int) -> Iterator[list]:
+    """Yield items in lists of at most `size`."""
     part = []
     for item in items:
         part.append(item)

@@ -23,7 +23,7 @@ from tfmodels.data.memory import as_source
 from tfmodels.data.rows import Row, Source, canonical_label
 from tfmodels.errors import InputError
 from tfmodels.layers.heads import POOLINGS
-from tfmodels.models.baselines import ARCHITECTURES
+from tfmodels.models.baselines import ARCHITECTURES, BaselineEncoder
 from tfmodels.models.classifier import Classifier
 from tfmodels.models.hub import HubEncoder
 from tfmodels.models.sentence_encoder import SentenceEncoder
@@ -342,6 +342,11 @@ class TextClassifier(EncoderTask):
                 )
             self._kind = OneClass(self.labels, self.out_of_scope, self.least_probability)
 
+    def _default_rate(self):
+        # A shallow encoder is far from done with the learning rate of a deep one.
+        shallow = isinstance(self.backbone, BaselineEncoder)
+        return super()._default_rate() * (4 if shallow else 1)
+
     def _objective(self):
         return self._kind.objective(self._label_smoothing)
 
@@ -426,7 +431,8 @@ class TextClassifier(EncoderTask):
                 encoder as the preset; see `tfmodels.tasks.few_shot`. That has `batch_size`,
                 `epochs` (each reads every row ten times), `validation_data`, `validation_split`,
                 `callbacks`, `verbose`, `seed`, `states`, `save_every` and `nonfinite`; the
-                validation data are measured at the end.
+                validation data are measured at the end. The learning rate from a preset is 2e-5 if
+                `compile` was given none.
 
         Raises:
             InputError: as `Task.fit`; or there is no such method, or it is not for this task.
@@ -462,7 +468,11 @@ class TextClassifier(EncoderTask):
         epochs = self.default_epochs if epochs is None else epochs
         steps = few_shot.encoder_steps(len(texts), batch_size, epochs)
         encoder = SentenceEncoder(self.backbone, self.pooling)
-        rate = self._compile_for(steps, encoder, {"loss": SimilarityLoss(), "metrics": []})
+        objective = {"loss": SimilarityLoss(), "metrics": []}
+        pretrained = self.started != "from scratch"
+        rate = self._compile_for(
+            steps, encoder, objective, few_shot.RATE_FROM_PRESET if pretrained else None
+        )
         if verbose != 0:
             print(f"{data.line}; {self.started}", file=sys.stderr)
         history = few_shot.train_encoder(
@@ -679,7 +689,8 @@ class TextClassifier(EncoderTask):
         `serving_default` on `text`, and of pairs `pair`, string `[B]`; `token_ids` on `token_ids`,
         `segment_ids` int32 `[B, S]` and `padding_mask` bool `[B, S]`. Both give `label` string
         `[B]` and `probabilities` float32 `[B, C]`; or `labels` string `[B, N]`, those of a row
-        first and then "", and `probabilities`; or `value` float32 `[B]`.
+        first and then "", and `probabilities`; or `value` float32 `[B]`. `classes` string `[B, C]`
+        are the labels that the probabilities are of.
         """
 
         def from_text(text, pair=None):
@@ -692,6 +703,9 @@ class TextClassifier(EncoderTask):
 
         texts = PAIR if self.pair else TEXT
         return {"serving_default": (from_text, texts), "token_ids": (from_ids, BATCH)}
+
+    def _served_labels(self):
+        return None if self.target == "score" else super()._served_labels()
 
     def _contract(self):
         name = self.application if self.target == "class" else str(self.target)

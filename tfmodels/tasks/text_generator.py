@@ -33,6 +33,14 @@ REQUEST = {
 }
 
 
+# What a text has so far, beside the settings: a streamed text is asked for part by part.
+SO_FAR = {
+    "token_ids": tf.TensorSpec([None, None], tf.int32),
+    "mask": tf.TensorSpec([None, None], tf.bool),
+}
+PART = 8  # tokens of a part
+
+
 class TextGenerator:
     """Continues prompts, in the graph.
 
@@ -109,6 +117,43 @@ class TextGenerator:
         seeds = self._seeds(batch, seeds)
         return generate(self._step, logits, state, *prompt, self.settings, seeds, rows, self._stop)
 
+    def more(
+        self, batch: dict, written: tf.Tensor, mask: tf.Tensor, seeds: tf.Tensor, rows: dict
+    ) -> tuple[Generated, tf.Tensor]:
+        """Continues prompts by up to `PART` tokens.
+
+        Reading what is written costs little beside writing, so nothing is kept between two calls.
+
+        Args:
+            batch: what `prompts` gave.
+            written, mask: the tokens so far, int32 and bool `[B, W]`; W may be 0.
+            seeds, rows: see `generate`.
+
+        Returns:
+            `(Generated, finished)`, of W + PART tokens or fewer; and bool `[B]`.
+        """
+        before = tf.shape(written)[1]
+        read = {
+            "token_ids": tf.concat([batch["token_ids"], written], 1),
+            "padding_mask": tf.concat([batch["padding_mask"], mask], 1),
+        }
+        logits, state = self._read(read, before)
+        decoding = Decoding(
+            lambda ids, index, state: self._step(ids, index - before, state),
+            self.settings, self._stop,
+        )  # fmt: skip
+        carry = decoding.start(
+            logits, state, batch["token_ids"], batch["padding_mask"], seeds, rows, written, mask
+        )
+        (carry,) = tf.while_loop(
+            lambda carry: decoding.unfinished(carry) & (carry.count < before + PART),
+            lambda carry: (decoding.advance(carry),),
+            (carry,),
+        )
+        ids, real, scores = decoding.result(carry)
+        end = tf.minimum(carry.count, self.settings.max_new_tokens)
+        return Generated(ids[:, :end], real[:, :end], scores), carry.finished
+
     def text(self, token_ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Tokens as text: string `[B]`, valid UTF-8, up to a stop string."""
         ids = tf.ragged.boolean_mask(token_ids, mask)
@@ -117,12 +162,14 @@ class TextGenerator:
         # A character whose last bytes did not come is shown as U+FFFD.
         return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
 
-    def _read(self, batch):
+    def _read(self, batch, before=0):
+        """Return the logits and the state after a batch, of whose tokens `before` are not new."""
         new = self.settings.max_new_tokens
         room = self.model.config.max_length - new
-        length = tf.shape(batch["token_ids"])[1] + new
+        length = tf.shape(batch["token_ids"])[1] + new - before
+        real = tf.reduce_sum(tf.cast(batch["padding_mask"], tf.int32), 1)
         check = tf.debugging.Assert(
-            tf.reduce_all(tf.reduce_sum(tf.cast(batch["padding_mask"], tf.int32), 1) <= room),
+            tf.reduce_all(real <= room + before),
             [f"a prompt is too long: with max_new_tokens {new} there is room for {room} "
              "tokens; shorten it or generate fewer"],
         )  # fmt: skip
@@ -190,7 +237,10 @@ def generation_signatures(
         `serving_default` on `prompt` string `[B]` gives `text` string `[B]`, the continuation
         alone. `generate` on `prompt` and, `[B]` each, `max_new_tokens` int32 (1 to that of the
         settings), `temperature` float32 (above 0), `top_k` int32 (0: off), `top_p` float32
-        (above 0, at most 1) and `seed` int32 gives the same by sampling. `token_ids` on
+        (above 0, at most 1) and `seed` int32 gives the same by sampling. `stream` gives the text
+        of `generate` part by part: it also takes `token_ids` int32 and `mask` bool `[B, W]`, what
+        it gave before (W is 0 at first), and gives them longer by up to `PART` tokens, with the
+        whole `text` so far and `finished` bool `[B]`. `token_ids` on
         `token_ids` int32 and `padding_mask` bool `[B, P]`, padding left, gives `token_ids`
         int32 and `mask` bool `[B, T]`.
     """
@@ -208,6 +258,21 @@ def generation_signatures(
         result = requested(requested.prompts(prompt), seed, rows)
         return {"text": requested.text(result.token_ids, result.mask)}
 
+    def on_part(prompt, seed, token_ids, mask, **rows):
+        # A text that stopped may be short of tokens, and an unfinished one waits at none.
+        most = requested.settings.max_new_tokens
+        written = tf.debugging.Assert(
+            tf.shape(token_ids)[1] < most, [f"token_ids: give fewer than {most}"]
+        )
+        with tf.control_dependencies([*_checked(rows, requested.settings), written]):
+            prompt = tf.identity(prompt)
+        batch = requested.prompts(prompt)
+        result, finished = requested.more(batch, token_ids, mask, seed, rows)
+        text = requested.text(result.token_ids, result.mask)
+        return {
+            "text": text, "token_ids": result.token_ids, "mask": result.mask, "finished": finished
+        }  # fmt: skip
+
     def on_ids(token_ids, padding_mask):
         result = default({"token_ids": token_ids, "padding_mask": padding_mask})
         return {"token_ids": result.token_ids, "mask": result.mask}
@@ -215,6 +280,7 @@ def generation_signatures(
     return {
         "serving_default": (on_prompt, PROMPT),
         "generate": (on_request, PROMPT | REQUEST),
+        "stream": (on_part, PROMPT | REQUEST | SO_FAR),
         "token_ids": (on_ids, TOKENS),
     }
 

@@ -8,7 +8,7 @@ B texts, R rows (B, or more where long texts are read in parts), S tokens of the
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -18,12 +18,32 @@ from tfmodels.generation.rows import Generated
 from tfmodels.generation.settings import Generation
 from tfmodels.models.transformer import Transformer
 from tfmodels.tasks.signatures import TEXT, TOKENS, longest_text
+from tfmodels.text.document_parts import LINE_BREAK, split_document
 from tfmodels.text.pairs import PairTokens, in_parts, source_batch
+from tfmodels.text.sentence_pieces import in_front, language_ids
 
 ROWS = 32  # parts of long texts that are searched for together
+LONG_TEXTS = ("cut", "parts", "sentences")
 SEPARATOR = "\x1f"  # U+001F, the unit separator: hardly any text has it
 # Characters without a space around them: ideographs, kana, their punctuation.
-WIDE = r"[\p{Han}\p{Hiragana}\p{Katakana}\x{3000}-\x{303F}\x{FF01}-\x{FF5E}]"
+_WIDE = r"\p{Han}\p{Hiragana}\p{Katakana}\x{3000}-\x{303F}\x{FF01}-\x{FF5E}"
+WIDE, WIDE_OR_QUOTE = f"[{_WIDE}]", rf"[{_WIDE}\x{{2018}}-\x{{201D}}\x{{2026}}]"
+
+
+class SourceParts(NamedTuple):
+    """What texts are read in.
+
+    Attributes:
+        sentences: ragged string `[B, (sentences)]`, each with its language in front; a text is one
+            sentence unless `long_texts` is `"sentences"`, and a line break is one.
+        ids: ragged int32 `[R, (tokens)]`, the parts of all sentences one after the other; none for
+            a line break.
+        number: int64 `[sentences]`, how many parts a sentence has.
+    """
+
+    sentences: tf.RaggedTensor
+    ids: tf.RaggedTensor
+    number: tf.Tensor
 
 
 class TextWriter:
@@ -39,7 +59,10 @@ class TextWriter:
             the model if not given.
         long_texts: what becomes of a longer source: `"cut"` at the end, or `"parts"`: it is
             read in parts of equal length, and what is written for each stands one behind the
-            other.
+            other. `"sentences"`: every source is read sentence by sentence, a longer sentence in
+            parts, and the line breaks of the source stay.
+        output: name of the text in the answers.
+        whole: whether `truncated` also says that an answer reached `max_new_tokens` without an end.
 
     Attributes:
         settings: as they are used.
@@ -50,9 +73,12 @@ class TextWriter:
 
     def __init__(
         self, model: Transformer, tokenizer: Any, tokens: PairTokens, settings: Generation,
-        max_length: int | None = None, long_texts: str = "cut",
+        max_length: int | None = None, long_texts: str = "cut", output: str = "summary",
+        whole: bool = False,
     ) -> None:  # fmt: skip
+        self.output, self._whole = output, whole
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
+        self._languages = list(language_ids(tokenizer.vocabulary).values())
         positions = model.config.max_length
         self.max_length = longest_text(model.config, max_length)
         if settings.max_new_tokens >= positions:
@@ -62,8 +88,8 @@ class TextWriter:
             )
         if settings.sample:
             raise InputError("sample: texts are searched for, not drawn; leave it out")
-        if long_texts not in ("cut", "parts"):
-            raise InputError(f"long_texts {long_texts!r}: give cut or parts")
+        if long_texts not in LONG_TEXTS:
+            raise InputError(f"long_texts {long_texts!r}: give one of {', '.join(LONG_TEXTS)}")
         self.long_texts = long_texts
         self.settings = dataclasses.replace(
             settings, stop_ids=(*settings.stop_ids, tokens.end_id), pad_id=tokens.pad_id
@@ -76,50 +102,99 @@ class TextWriter:
             text: string `[B]`.
 
         Returns:
-            dict of `summary` string `[B]`, `""` for a text of nothing; `score` float32 `[B]`,
-            see `Generated`, the mean over the parts; `parts` int32 `[B]`, how many were read,
-            and `truncated` bool `[B]`, whether the end of the text was not.
+            dict of `summary` (or `output`) string `[B]`, `""` for a text of nothing; `score`
+            float32 `[B]`, see `Generated`, the mean over the parts; `parts` int32 `[B]`, how many
+            were read, and `truncated` bool `[B]`, whether the end of the text was not.
         """
-        ids = self.tokenizer.tokenize(text)  # [B, (tokens)]
-        empty = tf.equal(ids.row_lengths(), 0)
-        room = self.max_length - len(self.tokens.source_bos) - 1
-        too_long = ids.row_lengths() > room
-        number = tf.ones_like(ids.row_lengths())
-        if self.long_texts == "parts":
-            ids, number = in_parts(ids, room)
-            too_long = tf.zeros_like(too_long)
-            written, scores = self._in_slices(ids)
-            in_rows = tf.RaggedTensor.from_row_lengths
-            written = joined(in_rows(written, number))
-            scores = tf.reduce_mean(in_rows(scores, number), 1)
+        if self.long_texts == "cut":
+            ids = self.tokenizer.tokenize(text)  # [B, (tokens)]
+            too_long = ids.row_lengths() > self.tokens.source_room(self.max_length)
+            empty, number = tf.equal(ids.row_lengths(), 0), tf.ones_like(ids.row_lengths())
+            written, scores, cut = self._written(ids)
+            too_long |= cut
         else:
-            written, scores = self._written(ids)
+            written, scores, too_long, number = self._in_parts(text)
+            empty = tf.equal(number, 0)
         empty |= tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
         return {
-            "summary": tf.where(empty, "", written),
+            self.output: tf.where(empty, "", written),
             "score": tf.where(empty, 0.0, scores),
-            "parts": tf.cast(number, tf.int32),
+            "parts": tf.cast(tf.maximum(number, 1), tf.int32),
             "truncated": too_long,
         }
 
+    def parts(self, text: tf.Tensor) -> SourceParts:
+        """The parts that texts, string `[B]`, are read in, as `long_texts` says."""
+        named = tf.zeros_like(text)
+        if self.long_texts == "sentences":
+            if self._languages:
+                named, text = in_front(text)
+                named = tf.where(named == "", "", named + " ")  # as in the pairs of the training
+            sentences = split_document(text)  # [B, (sentences)], line breaks among them
+        else:
+            sentences = tf.RaggedTensor.from_row_lengths(text, tf.ones_like(text, tf.int64))
+        nothing = tf.strings.regex_full_match(sentences.values, LINE_BREAK)
+        nothing |= tf.equal(sentences.values, "")
+        named = tf.where(nothing, "", tf.gather(named, sentences.value_rowids()))
+        whole = sentences.with_values(tf.strings.join([named, sentences.values]))
+        ids = self.tokenizer.tokenize(tf.where(nothing, "", whole.values))
+        if self.long_texts == "cut":
+            return SourceParts(whole, ids, tf.ones_like(ids.row_lengths()))
+        room = self.tokens.source_room(self.max_length)
+        if not self._languages:
+            return SourceParts(whole, *in_parts(ids, room))
+        # The language of a sentence stands in front of each of its parts.
+        first = ids[:, :1]
+        is_language = tf.reduce_any(first.values[:, None] == tf.constant(self._languages), 1)
+        front = tf.ragged.boolean_mask(first, first.with_values(is_language))
+        rest = tf.concat([tf.ragged.boolean_mask(first, first.with_values(~is_language)),
+                          ids[:, 1:]], 1)  # fmt: skip
+        rest, number = in_parts(rest, room - front.row_lengths())
+        front = tf.gather(front, tf.repeat(tf.range(tf.size(number)), number))
+        return SourceParts(whole, tf.concat([front, rest], 1), number)
+
+    def _in_parts(self, text):
+        """What is written for the parts of texts: string, float32, bool, number of parts `[B]`."""
+        sentences, ids, parts = self.parts(text)
+        is_break = tf.strings.regex_full_match(sentences.values, LINE_BREAK)
+        read = ids.row_lengths() > 0
+        written, scores, cut = self._in_slices(tf.ragged.boolean_mask(ids, read))
+        place = tf.where(read, tf.cumsum(tf.cast(read, tf.int32)), 0)
+        written = tf.gather(tf.concat([[""], written], 0), place)  # [R]
+        written = tf.where(tf.repeat(is_break, parts), tf.repeat(sentences.values, parts), written)
+        row = tf.repeat(sentences.value_rowids(), parts)
+        number = tf.math.unsorted_segment_sum(tf.cast(read, tf.int64), row, sentences.nrows())
+        of_read = tf.boolean_mask(row, read)
+        score, cut = (
+            tf.math.unsorted_segment_sum(values, of_read, sentences.nrows())
+            for values in (scores, tf.cast(cut, tf.int32))
+        )
+        by_text = tf.RaggedTensor.from_value_rowids(written, row, sentences.nrows())
+        score /= tf.cast(tf.maximum(number, 1), tf.float32)
+        return joined(by_text), score, cut > 0, number
+
     def _written(self, ids):
-        """What is written for tokens `[R, (tokens)]`: string and float32 `[R]`."""
+        """What is written for tokens `[R, (tokens)]`: string, float32 and bool `[R]`."""
         result = self.write(source_batch(ids, self.tokens, self.max_length))
-        return self.text(result), result.scores
+        # A text that has ended has its end token, or is shorter than there is room for.
+        last = result.token_ids[:, -1]
+        cut = result.mask[:, -1] & (last != self.tokens.end_id) if self._whole else last < 0
+        return self.text(result), result.scores, cut
 
     def _in_slices(self, ids):
         """The same, some rows at a time: a text of 50,000 words has hundreds of parts."""
         rows = tf.cast(ids.nrows(), tf.int32)
         number = (rows + ROWS - 1) // ROWS
-        types = ((tf.string, [None]), (tf.float32, [None]))
+        types = ((tf.string, [None]), (tf.float32, [None]), (tf.bool, [None]))
         arrays = [
             tf.TensorArray(of, number, element_shape=shape, infer_shape=False)
             for of, shape in types
         ]
 
-        def step(place, texts, scores):
-            text, score = self._written(ids[place * ROWS : (place + 1) * ROWS])
-            return place + 1, texts.write(place, text), scores.write(place, score)
+        def step(place, *arrays):
+            found = self._written(ids[place * ROWS : (place + 1) * ROWS])
+            return place + 1, *(array.write(place, values)
+                                for array, values in zip(arrays, found, strict=True))  # fmt: skip
 
         _, *arrays = tf.while_loop(
             lambda place, *_: place < number, step, (0, *arrays), parallel_iterations=1
@@ -160,11 +235,14 @@ def joined(parts: tf.RaggedTensor) -> tf.Tensor:
 
     Returns:
         string `[B]`: a space between two parts, but none between two that are Chinese or Japanese,
-        and none for a part for which nothing was written.
+        and none for a part for which nothing was written. Parts that are line breaks stay as they
+        are.
     """
     text = tf.strings.reduce_join(parts, 1, separator=SEPARATOR)
+    text = tf.strings.regex_replace(text, f"{SEPARATOR}*({LINE_BREAK}){SEPARATOR}*", r"\1")
     for _ in range(2):  # a part of one character is behind one separator and before the next
-        text = tf.strings.regex_replace(text, f"({WIDE}){SEPARATOR}+({WIDE})", r"\1\2")
+        for left, right in ((WIDE, WIDE_OR_QUOTE), (WIDE_OR_QUOTE, WIDE)):
+            text = tf.strings.regex_replace(text, f"({left}){SEPARATOR}+({right})", r"\1\2")
     return tf.strings.strip(tf.strings.regex_replace(text, f"{SEPARATOR}+", " "))
 
 

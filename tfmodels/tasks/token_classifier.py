@@ -27,16 +27,12 @@ from tfmodels.tasks.encoder import EncoderTask
 from tfmodels.tasks.entity_finder import entity_finder, entity_signatures, word_aligner
 from tfmodels.tasks.task import batches_by_length
 from tfmodels.text.batching import of_length
+from tfmodels.text.cutting import default_stride
 from tfmodels.text.spans import codes_of, tags_of
 from tfmodels.text.tags import labels_of, split_label, types_of
-from tfmodels.text.windows import (
-    default_stride,
-    tag_inputs,
-    tagged_batches,
-    text_labels,
-    word_labels,
-)
+from tfmodels.text.windows import tag_inputs, tagged_batches, text_labels, word_labels
 from tfmodels.text.wordpiece import WordPieceTokenizer
+from tfmodels.training.callbacks import Measured
 from tfmodels.training.sequence import tagging_objective
 
 
@@ -72,6 +68,7 @@ class TokenClassifier(EncoderTask):
     application = "ner"
     columns = ("text", "entities")
     monitor = "val_f1"
+    of_tokens = True
     default_epochs = 3
     head = Tagger
 
@@ -260,11 +257,6 @@ class TokenClassifier(EncoderTask):
             self.model, self.emission_loss, float(labels / windows) if windows else None
         )
 
-    def _default_rate(self):
-        rate = super()._default_rate()
-        # A pretrained encoder that is narrower takes, and needs, a larger one.
-        return rate if self._preset is None else rate * 768 / self.backbone.config.hidden_dim
-
     # Answers.
 
     def answers(self, texts: list, batch_size: int = 32) -> list[list]:
@@ -330,7 +322,11 @@ class TokenClassifier(EncoderTask):
         return {**metrics, "worst_mistakes": worst} if mistakes else metrics
 
     def _measuring(self, rows, batch_size):
-        return (_Entities(self, rows, batch_size),)
+        def found():
+            metrics = self.evaluate(rows, batch_size=batch_size)
+            return {name: metrics[name] for name in ("precision", "recall", "f1")}
+
+        return (Measured(found),)
 
     def signatures(self) -> dict:
         return entity_signatures(self.model, self.tokenizer, self.max_length, self.stride)
@@ -351,18 +347,6 @@ class TokenClassifier(EncoderTask):
         # A published tagger has no CRF; a new one is made with it.
         published = "labels" in options and "crf" not in options
         return {**options, "crf": False, "constrained": False} if published else options
-
-
-class _Entities(keras.callbacks.Callback):
-    """Puts precision, recall and F1 of whole entities into the logs of each evaluation."""
-
-    def __init__(self, task: TokenClassifier, rows: Source, batch_size: int) -> None:
-        super().__init__()
-        self._task, self._rows, self._size = task, rows, batch_size
-
-    def on_epoch_end(self, epoch, logs=None):
-        metrics = self._task.evaluate(self._rows, batch_size=self._size)
-        logs |= {f"val_{name}": metrics[name] for name in ("precision", "recall", "f1")}
 
 
 def _rows_of(columns):

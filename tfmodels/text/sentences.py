@@ -9,13 +9,13 @@ spaces between sentences are kept.
 import re
 
 _MAX_CHARACTERS = 10_000  # of a sentence
-_CLOSING = r"[\"'”’»)\]}」』）】》]"
+CLOSING = r"[\"'”’»)\]}」』）】》]"
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"  # they need no space before them
 # The closing marks are bounded and everything else is anchored to the mark that ends a sentence:
 # no text makes the search slower than linear.
 _END = re.compile(
-    rf"[.!?。！？](?:(?<=[.!?]){_CLOSING}{{0,4}}(?:\s+|(?=[{_IDEOGRAPHS}]))"
-    rf"|(?<=[。！？]){_CLOSING}{{0,4}}(?![。！？])\s*)"
+    rf"[.!?。！？](?:(?<=[.!?]){CLOSING}{{0,4}}(?:\s+|(?=[{_IDEOGRAPHS}]))"
+    rf"|(?<=[。！？]){CLOSING}{{0,4}}(?![。！？])\s*)"
 )
 
 

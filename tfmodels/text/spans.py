@@ -103,15 +103,33 @@ def entity_spans(
         score = tf.math.unsorted_segment_prod(score, number, size)
 
         row = tf.where(begins)[:, 0]
-        codes = tf.strings.unicode_decode(text, "UTF-8")  # [B, (characters)]
-        origin = tf.cast(tf.gather(codes.row_starts(), row), tf.int32)
-        characters = tf.ragged.range(origin + start, origin + end)
-        entity = tf.strings.unicode_encode(tf.gather(codes.values, characters), "UTF-8")
+        entity = slices(text, row, start, end)
         names = tf.constant(types_of(labels))
 
         kinds = tf.gather(names, kind[begins])
         spans = {"entity": entity, "type": kinds, "start": start, "end": end, "score": score}
         for name, values in spans.items():
-            ragged = tf.RaggedTensor.from_value_rowids(values, row, codes.nrows(), validate=False)
+            ragged = tf.RaggedTensor.from_value_rowids(
+                values, row, tf.size(text, tf.int64), validate=False
+            )
             spans[name] = ragged.to_tensor(PADDING[name])  # [B, N]
         return spans
+
+
+def slices(text: tf.Tensor, row: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    """Return parts of texts.
+
+    Args:
+        text: string [B], UTF-8.
+        row: integer [E]: the text of each part.
+        start: int32 [E]: its first character.
+        end: int32 [E]: the character after its last one.
+
+    Returns:
+        string [E]; a broken byte sequence is one U+FFFD.
+    """
+    with tf.device("CPU:0"):
+        codes = tf.strings.unicode_decode(text, "UTF-8")  # [B, (characters)]
+        origin = tf.cast(tf.gather(codes.row_starts(), row), tf.int32)
+        characters = tf.ragged.range(origin + start, origin + end)
+        return tf.strings.unicode_encode(tf.gather(codes.values, characters), "UTF-8")

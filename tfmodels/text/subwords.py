@@ -9,11 +9,13 @@ B = texts, W = words of all texts, T = tokens of a text, V = vocabulary.
 """
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_text as tf_text
+from tensorflow_text.python.ops import sentencepiece_tokenizer as library
 
 from tfmodels.errors import InputError
 from tfmodels.text.bpe import BytePairTokenizer
@@ -22,6 +24,27 @@ from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer, shifted
 SPACE = "\u2581"  # how a SentencePiece vocabulary has the space before a word
 # The ids that fairseq puts before those of its SentencePiece model, and of its unknown token there.
 FAIRSEQ, UNKNOWN = ("<s>", "<pad>", "</s>", "<unk>"), 0
+
+
+class _Resource(library._SentencepieceModelResource):
+    """A SentencePiece model that stays as long as the process.
+
+    That of TF-Text has no name, so that it is gone with the kernel that made it: as soon as
+    anybody sets a seed, which empties TensorFlow's cache of kernels.
+    """
+
+    def _create_resource(self) -> tf.Tensor:
+        name = hashlib.sha256(self._model).hexdigest()
+        operations = library.gen_sentencepiece_tokenizer
+        return operations.sentencepiece_op(model=self._model, shared_name=f"pieces-{name}")
+
+
+def open_pieces(proto: bytes) -> tf_text.SentencepieceTokenizer:
+    """Return TF-Text's tokenizer of a SentencePiece model: the content of its file."""
+    with tf.init_scope(), tf.device("CPU:0"):
+        tokenizer = tf_text.SentencepieceTokenizer(model=proto, out_type=tf.int32)
+        tokenizer._model_resource = _Resource(proto, "pieces")
+    return tokenizer
 
 
 class SentencePieces(tf.Module):
@@ -40,8 +63,8 @@ class SentencePieces(tf.Module):
     def __init__(self, proto: bytes, fairseq: bool = False):
         super().__init__()
         self.proto, self._fairseq = proto, fairseq
+        self._model = open_pieces(proto)
         with tf.init_scope(), tf.device("CPU:0"):
-            self._model = tf_text.SentencepieceTokenizer(model=proto, out_type=tf.int32)
             tokens = self._model.id_to_string(tf.range(self._model.vocab_size())).numpy()
         self.vocabulary = tuple(token.decode() for token in tokens)
         if fairseq:

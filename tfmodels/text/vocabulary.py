@@ -3,21 +3,24 @@
 In: an iterable of texts, read once. Out: the arguments of a tokenizer. For
 `WordPieceTokenizer` the list of tokens, special tokens first, and a `vocab.txt`
 of one token a line; for `BytePairTokenizer` tokens and merges; for
-`CharacterTokenizer` the characters. WordPiece and BPE are learned by the
-`tokenizers` library, with the same clean-up and word splitting as in the graph.
+`CharacterTokenizer` the characters; for `PieceTokenizer` a SentencePiece model.
+WordPiece and BPE are learned by the `tokenizers` library, with the same clean-up and
+word splitting as in the graph.
 
 References: Schuster and Nakajima, "Japanese and Korean voice search", 2012;
 Sennrich et al., "Neural machine translation of rare words with subword units", 2016.
 """
 
+import io
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfmodels.errors import InputError
+from tfmodels.errors import InputError, first_line
 from tfmodels.text.bpe import END_OF_TEXT, printable_bytes
 from tfmodels.text.character_tokens import UNKNOWN
 from tfmodels.text.wordpiece import (
@@ -30,6 +33,8 @@ from tfmodels.text.wordpiece import (
 _MAX_WORDS = 2_000_000  # number of distinct words that are counted
 _COPIES = 1000  # copies of a word handed to the trainer in one string
 _MIN_FREQUENCY = 2  # of a pair that is merged
+# Rules of SentencePiece: tab, line feed and carriage return are spaces, a byte order mark nothing.
+_ONLY_SPACES = "9\t20\nA\t20\nD\t20\nFEFF\t\n"
 
 
 def learn_wordpiece(texts: Iterable[str], size: int, *, lowercase: bool = True) -> list[str]:
@@ -174,6 +179,68 @@ def learn_characters(texts: Iterable[str], size: int) -> list[str]:
     if not counts:
         raise InputError("texts has no characters to learn a vocabulary from; give some text")
     return [*_first(counts, size), UNKNOWN, END_OF_TEXT]
+
+
+def learn_pieces(texts: Iterable[str], size: int, languages: Sequence[str] = ()) -> bytes:
+    """Learn a SentencePiece model (unigram) for a `PieceTokenizer`.
+
+    The same texts give the same pieces. Texts stay as they are: case, width and composition of
+    characters are kept, and what is rare is written byte by byte.
+
+    Args:
+        texts: the corpus, sources and targets; may be a generator. They are kept in memory.
+        size: maximum number of tokens, the bytes and the special tokens included.
+        languages: names of the languages of which a source may name one.
+
+    Returns:
+        The content of the file of a SentencePiece model; `</s>` and `<unk>` are its first pieces,
+        then the tokens of the languages.
+
+    Raises:
+        InputError: the `sentencepiece` library is missing, `size` has no room for pieces, or
+            `texts` has none.
+    """
+    try:
+        import sentencepiece
+        from sentencepiece import sentencepiece_model_pb2 as protos
+    except ImportError as error:
+        raise InputError(
+            "learning a vocabulary for translations needs the 'sentencepiece' library; run: "
+            "pip install sentencepiece"
+        ) from error
+    room = 256 + 3 + len(languages)
+    if size <= room + 1:
+        raise InputError(
+            f"vocabulary size {size}: no room beside the 256 bytes and {room - 256} special "
+            "tokens; give some thousands"
+        )
+    _check_texts(texts)
+    # The trainer reads lines, and fails where there is nothing to read.
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError("texts has no words to learn a vocabulary from; give some text")
+    model = io.BytesIO()
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+            rules.write(_ONLY_SPACES)
+            rules.flush()
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines), model_writer=model, model_type="unigram",
+                vocab_size=size - 1,  # the padding is not in it
+                hard_vocab_limit=False, byte_fallback=True, normalization_rule_tsv=rules.name,
+                eos_id=0, unk_id=1, bos_id=-1, pad_id=-1, num_threads=2, minloglevel=2,
+                control_symbols=[f">>{name}<<" for name in languages],
+                input_sentence_size=2_000_000, max_sentence_length=16_384,
+            )  # fmt: skip
+    except RuntimeError as error:
+        raise InputError(
+            f"vocabulary size {size}: SentencePiece cannot learn it from these texts "
+            f"({first_line(error)}); give a larger vocabulary_size or more text"
+        ) from error
+    message: Any = protos
+    proto = message.ModelProto.FromString(model.getvalue())
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")  # the name of the temporary file
+    return proto.SerializeToString(deterministic=True)
 
 
 def _import_tokenizers() -> Any:

@@ -3,26 +3,22 @@
 In: texts. Out: a batch of overlapping windows with a maximum number of tokens, the place of each
 word's first piece in them, and the way back from the encoder's outputs to one row of words a
 text. For training also the labels of the words, and batches of windows of nearly equal length.
-
-The words are those that the tokenizer splits into pieces: a piece that does not start with `##`
-begins one, so punctuation marks and ideographs are words; of a tokenizer `by_characters` every
-character is. Blank lines separate paragraphs, which are read one by one: a long document gets the
-tags that its paragraphs get. Ops only.
+The words and windows are those of `cutting.py`. Blank lines separate paragraphs, which are read one
+by one: a long document gets the tags that its paragraphs get. Ops only.
 
 B = texts, P = paragraphs of all texts, T = tokens of a text, N = windows of all texts, S = their
 padded length, W = words of a window, L = words of a text, C = channels.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfmodels.errors import InputError
 from tfmodels.text import batching
+from tfmodels.text.cutting import FAR, Cut, best_windows, check_windows, cut_texts, tokens_of
 from tfmodels.text.packing import pack
-from tfmodels.text.wordpiece import WordPieceTokenizer, continues, shifted
-
-_FAR = tf.int64.max  # more tokens than any window has
+from tfmodels.text.wordpiece import WordPieceTokenizer
 
 
 class Words(NamedTuple):
@@ -86,11 +82,6 @@ def paragraphs(text: tf.Tensor) -> Paragraphs:
         )
 
 
-def default_stride(max_length: int) -> int:
-    """Return the number of tokens that two windows share by default: a quarter."""
-    return max_length // 4
-
-
 def tag_inputs(
     tokenizer: WordPieceTokenizer, text: tf.Tensor, max_length: int, stride: int
 ) -> tuple[dict[str, tf.Tensor], Words]:
@@ -115,13 +106,14 @@ def tag_inputs(
     Raises:
         InputError: `max_length` or `stride` is out of range.
     """
+    check_windows(max_length, stride)
     with tf.device("CPU:0"):
-        cut = _cut(tokenizer, text, max_length, stride)
+        cut = cut_texts(tokens_of(tokenizer, text), max_length - 2, stride)
         batch = pack(tokenizer, cut.ids, max_length)
         batch["word_positions"] = cut.positions.to_tensor(0)
         lengths = cut.positions.row_lengths()
         batch["word_mask"] = tf.sequence_mask(lengths, tf.shape(batch["word_positions"])[1])
-        return batch, _words(cut)
+        return batch, words_of(cut)
 
 
 def merge_words(values: tf.Tensor, words: Words) -> tf.Tensor:
@@ -197,135 +189,56 @@ def tagged_batches(
 
     def windows(text, *entities):
         parts = paragraphs(text)
-        cut = _cut(tokenizer, parts.text, max_length, stride)
+        cut = cut_texts(tokens_of(tokenizer, parts.text), max_length - 2, stride)
         lengths = cut.positions.row_lengths()
-        words = _words(cut)
+        words = words_of(cut)
         words = words._replace(starts=parts.moved(words.starts), ends=parts.moved(words.ends))
         labels = word_labels(words, *(tf.gather(values, parts.row) for values in entities))
         labels = tf.RaggedTensor.from_tensor(labels, lengths=lengths)
         filled = tf.where(lengths > 0)[:, 0]
         return tuple(tf.gather(values, filled) for values in (cut.ids, cut.positions, labels))
 
-    def packed(ids, positions, labels):
+    check_windows(max_length, stride)
+    return packed_batches(chunks, windows, tokenizer, batch_size, max_length, seed)
+
+
+def packed_batches(
+    chunks: tf.data.Dataset, windows: Callable, tokenizer: WordPieceTokenizer, batch_size: int,
+    max_length: int, seed: int | None,
+) -> tf.data.Dataset:  # fmt: skip
+    """Return batches of the windows of chunks with the labels of their words.
+
+    Args:
+        chunks, tokenizer, batch_size, max_length, seed: see `tagged_batches`.
+        windows: function of a chunk that gives ids, positions, labels and perhaps segments of its
+            windows, all ragged, [N, (tokens)] or [N, (words)].
+    """
+
+    def packed(ids, positions, labels, segments=None):
         batch = batching.packed_to_few_lengths(tokenizer, ids, max_length)
-        words = tf.shape(batch["token_ids"])[1] - 2
+        length = tf.shape(batch["token_ids"])[1]
+        if segments is not None:
+            batch["segment_ids"] = packed_segments(segments, length)
+        words = length - 2
         shape = tf.stack([-1, words])
         batch["word_positions"] = positions.to_tensor(0, shape=shape)
         batch["word_mask"] = tf.sequence_mask(positions.row_lengths(), words)
         return batch, labels.to_tensor(-1, shape=shape)
 
-    _check(max_length, stride)
     examples = batching.mapped(chunks, windows).unbatch()
     batches = batching.by_length(examples, batch_size, seed)
     return batching.mapped(batches, packed).prefetch(tf.data.AUTOTUNE)
 
 
-def word_begins(
-    tokenizer: WordPieceTokenizer, ids: tf.RaggedTensor, starts: tf.RaggedTensor
-) -> tf.Tensor:
-    """Return which tokens of texts begin a word: bool [tokens of all texts].
-
-    Args:
-        tokenizer: a `WordPieceTokenizer`.
-        ids: int32 [B, (T)], of its `tokenize_with_offsets`.
-        starts: int32 [B, (T)], likewise.
-    """
-    row = ids.value_rowids()
-    if tokenizer.words_by_place:
-        begins = starts.values != shifted(starts.values, -1)
-    else:
-        begins = tf.constant([not continues(token) for token in tokenizer.vocabulary])
-        begins = tf.gather(begins, ids.values)
-    return begins | (row != shifted(row, -1))
+def packed_segments(segments: tf.RaggedTensor, length: tf.Tensor) -> tf.Tensor:
+    """Return the segments of packed rows, int32 [N, S], of those of their texts, [N, (tokens)]."""
+    shape = tf.stack([-1, tf.cast(length, tf.int64)])
+    return tf.pad(segments.to_tensor(0, shape=shape), [[0, 0], [1, 0]])[:, :-1]
 
 
-class _Cut(NamedTuple):
-    """Texts cut into windows. Tokens and words are counted over all texts of the batch."""
-
-    ids: tf.RaggedTensor  # int32 [N, (tokens)]
-    positions: tf.RaggedTensor  # int32 [N, (words)]: of the first pieces, after [CLS]
-    text: tf.Tensor  # int64 [N]
-    words: tf.RaggedTensor  # int64 [N, (words)]: numbers of the words
-    room: tf.RaggedTensor  # int64 [N, (words)]: tokens on the shorter side
-    starts: tf.RaggedTensor  # int32 [B, (L)]: characters
-    ends: tf.RaggedTensor  # int32 [B, (L)]
-
-
-def _cut(tokenizer, text, max_length, stride):
-    """Tokenize texts and cut them into windows."""
-    _check(max_length, stride)
-    ids, starts, ends = tokenizer.tokenize_with_offsets(text)
-    row, row_starts, row_limits = ids.value_rowids(), ids.row_starts(), ids.row_limits()
-    begins = word_begins(tokenizer, ids, starts)  # [tokens]
-    pieces = tf.where(begins)[:, 0]  # [words]: first piece of each
-    before = tf.concat([[0], tf.cumsum(tf.cast(begins, tf.int64))], 0)  # words before a token
-    word = before[1:] - 1  # [tokens]
-
-    word_start = tf.gather(pieces, word)  # [tokens]: first piece of the word of each
-    windows = _window_starts(row_starts, row_limits, word_start, max_length - 2, stride)
-    of_text, first = windows.value_rowids(), windows.values  # [N]
-    text_limit = tf.gather(row_limits, of_text)
-    limit = tf.minimum(first + max_length - 2, text_limit)
-
-    words = tf.ragged.range(tf.gather(before, first), tf.gather(before, limit))  # [N, (words)]
-    window = words.value_rowids()
-    piece = tf.gather(pieces, words.values) - tf.gather(first, window)  # place in its window
-    after = tf.gather(limit - first, window) - 1 - piece
-    left = tf.where(tf.gather(first == tf.gather(row_starts, of_text), window), _FAR, piece)
-    right = tf.where(tf.gather(limit == text_limit, window), _FAR, after)
-
-    last = tf.concat([pieces, [tf.size(row, tf.int64)]], 0)[1:] - 1  # [words]: last pieces
-    of_word = tf.gather(row, pieces)
-
-    def by_text(values):
-        return tf.RaggedTensor.from_value_rowids(values, of_word, ids.nrows(), validate=False)
-
-    return _Cut(
-        ids=tf.gather(ids.values, tf.ragged.range(first, limit)),
-        positions=words.with_values(tf.cast(piece + 1, tf.int32)),
-        text=of_text,
-        words=words,
-        room=words.with_values(tf.minimum(left, right)),
-        starts=by_text(tf.gather(starts.values, pieces)),
-        ends=by_text(tf.gather(ends.values, last)),
-    )
-
-
-def _window_starts(row_starts, row_limits, word_start, room, stride):
-    """Return the first token of every window of texts, ragged int64 [B, (windows)].
-
-    Texts are the tokens from `row_starts` to `row_limits`, int64 [B]; `word_start`, int64
-    [tokens], is the first token of the word of each token.
-    """
-
-    def unfinished(starts):  # [K, B], -1 after a text's last window
-        return (starts[-1] >= 0) & (starts[-1] + room < row_limits)
-
-    def with_next(starts):
-        latest = starts[-1] + room - stride
-        last_token = tf.size(word_start, tf.int64) - 1
-        at_word = tf.gather(word_start, tf.clip_by_value(latest, 0, last_token))
-        following = tf.where(at_word > starts[-1], at_word, latest)
-        following = tf.where(unfinished(starts), following, -1)
-        return [tf.concat([starts, following[None]], 0)]
-
-    (starts,) = tf.while_loop(
-        lambda starts: tf.reduce_any(unfinished(starts)),
-        with_next,
-        [row_starts[None]],
-        shape_invariants=[tf.TensorShape([None, None])],
-    )
-    starts = tf.transpose(starts)
-    return tf.ragged.boolean_mask(starts, starts >= 0)
-
-
-def _words(cut):
+def words_of(cut: Cut) -> Words:
     """Return the `Words` of texts that are cut."""
-    word, room = cut.words.values, cut.room.values  # [words of windows]
-    number = tf.size(cut.starts.values)  # words of texts
-    best = tf.gather(tf.math.unsorted_segment_max(room, word, number), word)
-    place = tf.range(tf.size(word, tf.int64))
-    chosen = tf.math.unsorted_segment_min(tf.where(room == best, place, _FAR), word, number)
+    word, chosen = cut.words.values, best_windows(cut)
     window = tf.gather(cut.words.value_rowids(), chosen)  # [words of texts]
     place = chosen - tf.gather(cut.words.row_starts(), window)
 
@@ -372,7 +285,7 @@ def text_labels(
     # The first entity that ends after the word has begun: no other before it can share more.
     entity = tf.searchsorted(ends + row * size, tf.reshape(word_starts, [-1]), side="right")
     entity = tf.reshape(entity, tf.shape(word_starts))  # [B, L]
-    begin = tf.concat([starts + row * size, [_FAR]], 0)
+    begin = tf.concat([starts + row * size, [FAR]], 0)
     entity = tf.where(tf.gather(begin, entity) < word_ends, entity, -1)
     same = entity == tf.pad(entity, [[0, 0], [1, 0]], constant_values=-1)[:, :-1]
     kind = tf.pad(tf.cast(types.values, tf.int32), [[0, 1]])
@@ -384,17 +297,3 @@ def _begun(labels):
     """Turn an `I-` at the beginning of a window into a `B-`: int32 [N, W]."""
     first, rest = labels[:, :1], labels[:, 1:]
     return tf.concat([first - tf.cast((first > 0) & (first % 2 == 0), tf.int32), rest], 1)
-
-
-def _check(max_length, stride):
-    """Raise `InputError` for windows that have no room for text or do not advance."""
-    if max_length < 3:
-        raise InputError(
-            f"windows: max_length={max_length} leaves no room for text beside the special tokens; "
-            "give at least 3"
-        )
-    if not 0 <= stride < max_length - 2:
-        raise InputError(
-            f"windows: stride={stride} with max_length={max_length}; give a stride from 0 to "
-            f"{max_length - 3}, the tokens that two windows share"
-        )

@@ -7,7 +7,7 @@ that saves what a training resumes from is in `state.py`.
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -29,6 +29,21 @@ def floats(logs: dict) -> dict[str, float]:
     for name, value in logs.items():
         result |= floats(value) if isinstance(value, dict) else {name: float(value)}
     return result
+
+
+class Measured(keras.callbacks.Callback):
+    """Put what a function measures into the logs of each evaluation, with `val_` before the names.
+
+    Args:
+        measure: function that returns a dict from name to number.
+    """
+
+    def __init__(self, measure: Callable[[], dict[str, float]]) -> None:
+        super().__init__()
+        self._measure = measure
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs |= {f"val_{name}": value for name, value in self._measure().items()}
 
 
 class Steps(keras.callbacks.Callback):

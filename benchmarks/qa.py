@@ -1,0 +1,219 @@
+"""Question answering on real data: ours beside PyTorch `transformers`, and in Chinese from scratch.
+
+    python -m benchmarks.qa --data DIR [--checkpoint DIR] [--only squad squad2 cmrc spans]
+
+In: DIR with `squad_v1_sample/{train,dev,squad2_dev_sample}.json` and
+`cmrc2018/cmrc2018_{dev.json.gz,trial.json}`; the MiniLM weights of `make demo`. All in float32.
+`squad`: two epochs, batch 16, and the same windows, rate and steps with `transformers` and a loop
+of its own (batches of similar length here, padded to their longest there; AdamW, 10 % warm-up,
+clipping at 1.0). `squad2`: trained on SQuAD and three articles with questions without an answer,
+threshold fitted on the fourth, measured on the fifth, beside answering always and never. `cmrc`:
+trained on the published dev set, measured on the trial set, beside the sentence that shares most
+characters with its question. `spans` (needs `squad`): every answer of `predict` to 10,000 generated
+contexts is the slice of its context, and the SavedModel gives the same ones.
+Out: a line of JSON each; exit status 1 if one of them misses its goal.
+"""
+
+import json
+import random
+import re
+import sys
+
+from benchmarks.commands import print_figures, tfmodels, trained
+from benchmarks.peer import peer_epoch, peer_optimizer
+
+EPOCHS, BATCH, RATE, LENGTH = 2, 16, 2e-4, 384
+PIECES = ["Ada", "left", "Paris", "北京", "👩\u200d👧", "e\u0301", "Ｐａｒｉｓ", "עדה", "بيروت"]
+PIECES += ["\t", ".", "\u3000", "in", "1990", "Zoë", "\u200f", "ﬁ", "\U0001f600", "\u0928\u093f"]
+
+
+def peer(rows, held_out, checkpoint):
+    """Return exact match and F1 of `transformers` after each epoch, and its seconds."""
+    import torch
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    from tfmodels.metrics.squad import squad_metrics
+
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForQuestionAnswering.from_pretrained(checkpoint)
+    windows = {"truncation": "only_second", "max_length": LENGTH, "stride": LENGTH // 8,
+               "return_overflowing_tokens": True, "return_offsets_mapping": True}  # fmt: skip
+
+    def cut(part):
+        batch = tokenizer([r[0] for r in part], [r[1] for r in part], **windows)
+        examples = []
+        for place, number in enumerate(batch["overflow_to_sample_mapping"]):
+            offsets, kinds = batch["offset_mapping"][place], batch.sequence_ids(place)
+            context = [at for at, kind in enumerate(kinds) if kind == 1]
+            start, end = 0, 0
+            if part[number][2]:
+                text, first = part[number][2][0]
+                inside = [at for at in context if offsets[at][1] > first and
+                          offsets[at][0] < first + len(text)]  # fmt: skip
+                whole = inside and offsets[inside[0]][0] <= first
+                if whole and offsets[inside[-1]][1] >= first + len(text):
+                    start, end = inside[0], inside[-1]
+            row = {k: batch[k][place] for k in ("input_ids", "token_type_ids", "attention_mask")}
+            examples.append((row, start, end, number, offsets, context))
+        return examples
+
+    def batch_of(part):
+        starts, ends = (torch.tensor([row[n] for row in part]) for n in (1, 2))
+        batch = tokenizer.pad([row for row, *_ in part], return_tensors="pt")
+        return {**batch, "start_positions": starts, "end_positions": ends}
+
+    training = cut(rows)
+    optimizer, schedule = peer_optimizer(model, EPOCHS * -(-len(training) // BATCH), RATE, 0.1)
+    order, scores, seconds = random.Random(0), [], []
+    for _ in range(EPOCHS):
+        shuffled = order.sample(training, len(training))
+        parts = (shuffled[n : n + BATCH] for n in range(0, len(shuffled), BATCH))
+        seconds.append(peer_epoch(model, map(batch_of, parts), optimizer, schedule))
+        model.eval()
+        best = {}
+        examples = cut(held_out)
+        with torch.no_grad():
+            for first in range(0, len(examples), 32):
+                part = examples[first : first + 32]
+                batch = tokenizer.pad([row for row, *_ in part], return_tensors="pt")
+                found = model(**batch)
+                for place, (_, _, _, number, offsets, context) in enumerate(part):
+                    starts, ends = found.start_logits[place], found.end_logits[place]
+                    for a in sorted(context, key=lambda at: -starts[at])[:20]:
+                        for b in range(a, min(a + 30, context[-1] + 1)):
+                            value = float(starts[a] + ends[b])
+                            if value > best.get(number, (-1e9,))[0]:
+                                best[number] = value, offsets[a][0], offsets[b][1]
+        answers = [row[1][best[n][1] : best[n][2]] for n, row in enumerate(held_out)]
+        metrics = squad_metrics([[t for t, _ in row[2]] for row in held_out], answers)
+        scores.append((round(metrics["exact_match"], 2), round(metrics["f1"], 2)))
+        print(f"transformers: {scores[-1]}, {seconds[-1]:.0f} s", file=sys.stderr, flush=True)
+    return scores, round(sum(seconds))
+
+
+def rows_of(path):
+    from tfmodels.data.questions import open_questions
+
+    return [values for _, values in open_questions(path).rows()]
+
+
+def squad(options, work):
+    folder = options.data / "squad_v1_sample"
+    flags = ["qa", "train", "--train_file", folder / "train.json"]
+    flags += ["--eval_file", folder / "dev.json", "--checkpoint", options.checkpoint]
+    flags += ["--epochs", EPOCHS, "--batch_size", BATCH, "--max_length", LENGTH]
+    flags += ["--precision", "float32", "--learning_rate", RATE]
+    _, metrics, seconds = trained(work, "squad", *flags)
+    of_peer, peer_seconds = peer(
+        rows_of(folder / "train.json"), rows_of(folder / "dev.json"), options.checkpoint
+    )
+    return {
+        "figure": f"SQuAD sample, {metrics['questions']} held-out questions, from MiniLM, 2 epochs",
+        "exact_match": round(metrics["exact_match"], 2), "f1": round(metrics["f1"], 2),
+        "by_epoch": metrics["history"]["val_f1"], "transformers": of_peer,
+        "seconds": {"whole command": seconds, "transformers, steps": peer_seconds},
+        "held": metrics["f1"] >= of_peer[-1][1] and seconds <= peer_seconds / 2,
+    }  # fmt: skip
+
+
+def squad2(options, work):
+    import tfmodels as library
+    from tfmodels.metrics.squad import squad_metrics
+
+    folder = options.data / "squad_v1_sample"
+    articles = json.loads((folder / "squad2_dev_sample.json").read_text())["data"]
+    first = json.loads((folder / "train.json").read_text())["data"]
+    parts = {"train": [*first, *articles[:3]], "fit": articles[3:4], "dev": articles[4:5]}
+    for name, data in parts.items():
+        (work / f"squad2-{name}.json").write_text(json.dumps({"data": data}))
+    flags = ["qa", "train", "--train_file", work / "squad2-train.json"]
+    flags += ["--eval_file", work / "squad2-fit.json", "--checkpoint", options.checkpoint]
+    flags += ["--epochs", EPOCHS, "--batch_size", BATCH, "--precision", "float32"]
+    model, metrics, seconds = trained(work, "squad2", *flags)
+    task = library.load(model, dtype="float32")
+    rows = rows_of(work / "squad2-dev.json")
+    gold = [[text for text, _ in row[2]] for row in rows]
+    found = task.evaluate(library.data.open_questions(work / "squad2-dev.json"))
+    best = [row[0]["answer"] for row in task.find([row[:2] for row in rows])]
+    always, never = (squad_metrics(gold, answers)["f1"] for answers in (best, [""] * len(gold)))
+    return {
+        "figure": "SQuAD 2.0 sample, one article held out, threshold fitted on another",
+        "questions": len(rows), "threshold": metrics.get("threshold"), "f1": round(found["f1"], 2),
+        "has_answer": found.get("has_answer"), "no_answer": found.get("no_answer"),
+        "always": round(always, 2), "never": round(never, 2), "seconds": seconds,
+        "held": found["f1"] >= max(always, never) + 10,
+    }  # fmt: skip
+
+
+def nearest_sentence(question, context):
+    """Return the sentence that shares most characters with the question, as part of its length."""
+    wanted, best = set(question), (-1.0, "")
+    for sentence in re.split(r"(?<=[。！？；，])", context):
+        shared = len(wanted & set(sentence))
+        best = max(best, (shared / (len(sentence) ** 0.5 + 1), sentence.strip("。！？；，")))
+    return best[1]
+
+
+def cmrc(options, work):
+    from tfmodels.metrics.squad import squad_metrics
+
+    folder = options.data / "cmrc2018"
+    flags = ["qa", "train", "--train_file", folder / "cmrc2018_dev.json.gz"]
+    flags += ["--eval_file", folder / "cmrc2018_trial.json", "--checkpoint", "none"]
+    flags += ["--size", "mini", "--epochs", 6, "--batch_size", BATCH, "--precision", "float32"]
+    _, metrics, seconds = trained(work, "cmrc", *flags)
+    rows = rows_of(folder / "cmrc2018_trial.json")
+    gold = [[text for text, _ in row[2]] for row in rows]
+    overlap = squad_metrics(gold, [nearest_sentence(*row[:2]) for row in rows], "cmrc")
+    return {
+        "figure": "CMRC 2018, dev set to trial set, from scratch, 4 x 256",
+        "exact_match": round(metrics["exact_match"], 2), "f1": round(metrics["f1"], 2),
+        "sentence_of_largest_overlap": round(overlap["f1"], 2), "seconds": seconds,
+        "held": metrics["f1"] > overlap["f1"],
+    }  # fmt: skip
+
+
+def spans(options, work):
+    import tfmodels as library
+    from tests.serving.fresh import ask
+
+    rng = random.Random(0)
+    contexts = [
+        rng.choice(["", " "]).join(rng.choices(PIECES, k=rng.randint(1, 60))) for _ in range(10_000)
+    ]
+    contexts = [text if text.strip() else "Ada" for text in contexts]
+    question = "who left Paris?"
+    task = library.load(work / "squad", dtype="float32")
+    answers = task.predict([(question, text) for text in contexts], 64)
+    wrong = sum(
+        c[a["start"] : a["end"]] != a["answer"] for c, a in zip(contexts, answers, strict=True)
+    )
+    exported = work / "served"
+    if not exported.exists():
+        tfmodels("qa", "export", "--model_dir", work / "squad", "--export_dir", exported)
+    calls = [
+        ("serving_default", {"question": ("string", [question] * len(part)),
+                             "context": ("string", part)})
+        for part in (contexts[n : n + 500] for n in range(0, len(contexts), 500))
+    ]  # fmt: skip
+    _, served = ask(exported / "1", *calls, timeout=3600)
+    flat = [
+        found for answer in served
+        for found in zip(*(answer[n] for n in ("answer", "start", "end")), strict=True)
+    ]  # fmt: skip
+    different = sum(
+        found != (a["answer"], a["start"], a["end"]) for found, a in zip(flat, answers, strict=True)
+    )
+    return {
+        "figure": "answers to 10,000 generated contexts", "wrong": wrong,
+        "answered": sum(a["start"] >= 0 for a in answers), "served_differently": different,
+        "held": wrong == different == 0,
+    }  # fmt: skip
+
+
+FIGURES = {"squad": squad, "squad2": squad2, "cmrc": cmrc, "spans": spans}
+
+
+if __name__ == "__main__":
+    sys.exit(print_figures(__doc__.splitlines()[0], FIGURES))
