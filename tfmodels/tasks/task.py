@@ -513,12 +513,13 @@ class Task:
         self._sources = [rows, *([] if held_out is None else [held_out])]
         self._learn(rows)
 
-        def batches(step):
-            return self._batches(rows, batch_size, seed).repeat().skip(step)
+        with source_errors(rows):
+            one_pass = self._batches(rows, batch_size, seed)
+            steps = steps or int(one_pass.cardinality())
 
-        if not steps:
-            with source_errors(rows):
-                steps = int(self._batches(rows, batch_size, seed).cardinality())
+        def batches(step):
+            return one_pass.repeat().skip(step)
+
         validation, callbacks = None, ()
         if held_out is not None:
             self._check(held_out)

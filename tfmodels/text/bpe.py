@@ -100,7 +100,7 @@ class LanguageTokenizer(tf.Module):
             text = tf.convert_to_tensor(text, tf.string)
             if self._whole_tokens is None:
                 return self._encode(text)
-            parts, token = self._whole_tokens.split(text)  # [B, (parts)], [P]
+            parts, token = self._whole_tokens.split_bytes(text)  # [B, (parts)], [P]
             ids = self._encode(self._stripped(parts.values, token))  # [P, (tokens)]
             whole = tf.cast(token >= 0, tf.int64)
             tokens = tf.RaggedTensor.from_row_lengths(token[token >= 0], whole, validate=False)

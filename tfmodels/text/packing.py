@@ -11,7 +11,6 @@ B = texts, T = tokens of a text, S, P = padded lengths.
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_text as tf_text
 
 from tfmodels.errors import InputError
 from tfmodels.text.wordpiece import WordPieceTokenizer
@@ -44,19 +43,30 @@ def pack(
             f"pack: max_length={max_length} leaves no room for text beside the special tokens; "
             f"give at least {special + len(texts)}"
         )
-    first, *second = truncated(texts, max_length - special)
-    for _ in range(tokenizer.separators - 1):  # RoBERTa has two
-        second = [tf.concat([tf.fill([ids.nrows(), 1], tokenizer.sep_id), i], 1) for i in second]
-    token_ids, segment_ids = tf_text.combine_segments(
-        [first, *second], tokenizer.cls_id, tokenizer.sep_id
-    )  # [B, (S)]
-    length = tf.maximum(token_ids.bounding_shape(axis=1), 1)
-    shape = tf.stack([-1, tf.cast(length, tf.int64)])
-    return {
-        "token_ids": token_ids.to_tensor(tokenizer.pad_id, shape=shape),
-        "segment_ids": segment_ids.to_tensor(0, shape=shape),
-        "padding_mask": tf.sequence_mask(token_ids.row_lengths(), length),
-    }
+    # Places of the batch are filled by one gather for each text; with ragged operations the graph
+    # has ten times as many nodes, which are traced for every dataset and run for every request.
+    numbers = [tf.cast(number, tf.int32) for number in _kept(texts, max_length - special)]  # [B]
+    size = special + tf.add_n(numbers)
+    length = tf.maximum(tf.reduce_max(size), 1)
+    place = tf.range(length)[None]  # [1, S]
+    padding_mask = place < size[:, None]
+    token_ids = tf.where(padding_mask, tokenizer.sep_id, tokenizer.pad_id)
+    token_ids = tf.where(place == 0, tokenizer.cls_id, token_ids)
+    before = 1
+    for text, number in zip(texts, numbers, strict=True):
+        inner = place - before  # [B, S]: the place in this text
+        inside = (inner >= 0) & (inner < number[:, None])
+        starts = tf.cast(text.row_starts(), tf.int32)
+        # An empty batch has no token to gather.
+        tokens = tf.concat([text.flat_values, [tokenizer.pad_id]], 0)
+        found = tf.gather(tokens, tf.where(inside, starts[:, None] + inner, 0))
+        token_ids = tf.where(inside, found, token_ids)
+        before += number[:, None] + tokenizer.separators  # the first token of the second text
+    segment_ids = tf.zeros_like(token_ids)
+    if pair_ids is not None:
+        second = place >= numbers[0][:, None] + 2
+        segment_ids = tf.cast(second & padding_mask, tf.int32)
+    return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
 
 
 def special_tokens(tokenizer: Any, texts: int) -> int:
@@ -76,8 +86,16 @@ def truncated(texts: list[tf.RaggedTensor], room: int) -> list[tf.RaggedTensor]:
     """
     if len(texts) == 1:
         return [texts[0][:, :room]]
-    first, second = (ids.row_lengths() for ids in texts)  # int64 [B]
-    room = tf.cast(room, tf.int64)
+    return [_beginning(ids, number) for ids, number in zip(texts, _kept(texts, room), strict=True)]
+
+
+def _kept(texts, room):
+    """Return how many tokens of each text `truncated` keeps: int64 `[B]` each."""
+    lengths = [ids.row_lengths() for ids in texts]
+    room = tf.cast(room, lengths[0].dtype)
+    if len(texts) == 1:
+        return [tf.minimum(lengths[0], room)]
+    first, second = lengths
     shorter, longer = tf.minimum(first, second), tf.maximum(first, second)
     # As the reference counts: a shorter text above the room leaves the longer one as many.
     longer = tf.where(shorter > room, shorter, tf.maximum(shorter, room - shorter))
@@ -88,16 +106,18 @@ def truncated(texts: list[tf.RaggedTensor], room: int) -> list[tf.RaggedTensor]:
     keep = tf.where(swapped, longer, shorter), tf.where(swapped, shorter, longer)
     whole = first + second <= room
     return [
-        _beginning(ids, tf.where(whole, ids.row_lengths(), number))
-        for ids, number in zip(texts, keep, strict=True)
+        tf.minimum(tf.where(whole, length, number), length)
+        for length, number in zip(lengths, keep, strict=True)
     ]
 
 
 def _beginning(ids, number):
-    """Return the first tokens of each row, `number` int64 `[B]` of them at most."""
-    places = tf.ragged.range(tf.minimum(ids.row_lengths(), number))
-    starts = tf.cast(ids.row_starts(), places.dtype)
-    return tf.gather(ids.flat_values, places + starts[:, None])
+    """Return the first `number` tokens, `[B]`, of each row."""
+    row = ids.value_rowids()
+    place = tf.range(tf.size(row, row.dtype)) - tf.gather(ids.row_starts(), row)
+    kept = tf.where(place < tf.gather(number, row))[:, 0]
+    values = tf.gather(ids.values, kept)
+    return tf.RaggedTensor.from_row_lengths(values, number, validate=False)
 
 
 def longer_than(room: int, tokenizer: Any, text: tf.Tensor) -> tf.Tensor:

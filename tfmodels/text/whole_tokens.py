@@ -83,21 +83,25 @@ class WholeTokens(tf.Module):
         """Return the parts of texts, and which of them are tokens.
 
         Args:
-            text: string [B].
+            text: string [B], UTF-8; for any bytes see `split_bytes`.
 
         Returns:
             Pair of string [B, (parts)], at least one each, and int32 [P]: the id of a token, -1
             for text. The first and the last part of a text are text, perhaps empty.
         """
+        between = SEPARATOR + rb"\1" + SEPARATOR
+        parts = tf.strings.split(tf.strings.regex_replace(text, self._pattern, between), SEPARATOR)
+        return parts, self._ids.lookup(parts.values)
+
+    def split_bytes(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """Return the same of texts of any bytes."""
         # Broken text may have the separator; it is escaped, as is the escape.
         broken = tf.size(tf.strings.split(text, SEPARATOR).values) > tf.size(text)
         text = tf.cond(broken, lambda: _replaced(text, ESCAPED), lambda: text)
-        between = SEPARATOR + rb"\1" + SEPARATOR
-        text = tf.strings.regex_replace(text, self._pattern, between)
-        parts = tf.strings.split(text, SEPARATOR)
+        parts, ids = self.split(text)
         back = [(after, before) for before, after in reversed(ESCAPED)]
         values = tf.cond(broken, lambda: _replaced(parts.values, back), lambda: parts.values)
-        return parts.with_values(values), self._ids.lookup(values)
+        return parts.with_values(values), ids
 
 
 def _replaced(text, pairs):

@@ -356,7 +356,8 @@ class WordPieceTokenizer(tf.Module):
 
     def _split(self, text):
         """Normalize texts, string [B], and split them into `Words`."""
-        parts, token = self._raw.split(text)
+        # Broken bytes become U+FFFD, as they do when characters are decoded.
+        parts, token = self._raw.split(tf.strings.unicode_transcode(text, "UTF-8", "UTF-8"))
         codes = tf.strings.unicode_decode(parts.values, "UTF-8")  # [P, (characters)]
         code, part = codes.values, codes.value_rowids()  # [N]
         token = tf.gather(token, part)  # [N]: the id of a token that is found whole, or -1
