@@ -33,6 +33,24 @@ def evaluated(application, *arguments):
     return json.loads(output.splitlines()[-1])
 
 
+def served(work, application, name, texts):
+    """Return what the export of a model answers to texts, a dictionary for each 500 of them.
+
+    It is exported to `work / "served"`, unless it is there, and asked in a process of its own,
+    without our package.
+    """
+    from tests.serving.fresh import ask
+
+    exported = work / "served"
+    if not exported.exists():
+        tfmodels(application, "export", "--model_dir", work / name, "--export_dir", exported)
+    calls = [
+        ("serving_default", {"text": ("string", texts[first : first + 500])})
+        for first in range(0, len(texts), 500)
+    ]
+    return ask(exported / "1", *calls, timeout=3600)[1]
+
+
 def trained(work, name, *arguments):
     """Train in `work / name`, unless it is there; what was stopped is resumed.
 

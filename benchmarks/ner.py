@@ -17,7 +17,7 @@ import gzip
 import random
 import sys
 
-from benchmarks.commands import print_figures, tfmodels, trained
+from benchmarks.commands import print_figures, served, trained
 from benchmarks.peer import peer_epoch, peer_optimizer
 
 MSRA = "msra_ner_zh/train_dh_minus_test.txt.gz"
@@ -155,7 +155,7 @@ def spans(options, work):
     expected = [
         [(e["entity"], e["start"], e["end"]) for e in found] for found in task.predict(texts, 64)
     ]
-    answers = served(work, texts)
+    answers = served_entities(work, texts)
     wrong, wrong_served = (
         sum(text[start:end] != entity
             for text, row in zip(texts, rows, strict=True) for entity, start, end in row)
@@ -196,18 +196,9 @@ def noisy_texts(data):
     return texts
 
 
-def served(work, texts):
+def served_entities(work, texts):
     """Return `(entity, start, end)` of each text as the export of `conll-crf` answers."""
-    from tests.serving.fresh import ask
-
-    exported = work / "served"
-    if not exported.exists():
-        tfmodels("ner", "export", "--model_dir", work / "conll-crf", "--export_dir", exported)
-    calls = [
-        ("serving_default", {"text": ("string", texts[first : first + 500])})
-        for first in range(0, len(texts), 500)
-    ]
-    _, answers = ask(exported / "1", *calls, timeout=3600)
+    answers = served(work, "ner", "conll-crf", texts)
     return [
         [(e, s, t) for e, s, t in zip(*row, strict=True) if s >= 0]
         for answer in answers

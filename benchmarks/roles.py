@@ -16,7 +16,7 @@ import json
 import random
 import sys
 
-from benchmarks.commands import print_figures, tfmodels, trained
+from benchmarks.commands import print_figures, served, trained
 from benchmarks.peer import peer_epoch, peer_optimizer
 from benchmarks.qa import PIECES
 
@@ -205,7 +205,6 @@ def chinese(options, work):
 def spans(options, work):
     """Needs the model of `found`."""
     import tfmodels as library
-    from tests.serving.fresh import ask
 
     rng = random.Random(0)
     texts = [
@@ -219,16 +218,9 @@ def spans(options, work):
         for name, part in (("predicate", frame), *(("argument", a) for a in frame["arguments"]))
     ]  # fmt: skip
     wrong = sum(text[part["start"] : part["end"]] != part[name] for text, name, part in parts)
-    exported = work / "served"
-    if not exported.exists():
-        tfmodels("roles", "export", "--model_dir", work / "found", "--export_dir", exported)
-    calls = [
-        ("serving_default", {"text": ("string", texts[first : first + 500])})
-        for first in range(0, len(texts), 500)
-    ]
-    _, served = ask(exported / "1", *calls, timeout=3600)
-    rows = [row for answer in served for row in zip(answer["predicate_start"], answer["start"],
-                                                    answer["role"], strict=True)]  # fmt: skip
+    answered = served(work, "roles", "found", texts)
+    rows = [row for answer in answered for row in zip(answer["predicate_start"], answer["start"],
+                                                      answer["role"], strict=True)]  # fmt: skip
     different = 0
     for (predicates, starts, roles), frames in zip(rows, answers, strict=True):
         given = [
