@@ -121,6 +121,20 @@ def test_segments(task):
     assert labels.numpy().tolist() == same.numpy().tolist()
 
 
+def test_roles_that_only_the_held_out_rows_have(capsys):
+    task = tfmodels.RoleLabeler.from_scratch(
+        [" ".join(row) for row in WORDS], size="tiny", vocabulary_size=120, max_length=24
+    )
+    other = [[{"predicate": 1, "arguments": [("ARG0", 0, 1), ("ARG4", 2, 3)]}]]
+    held_out = (WORDS[:1], other)
+    history = task.fit(WORDS, FRAMES, validation_data=held_out, batch_size=4, epochs=1, verbose=0)
+    assert "1 arguments have roles that the training rows do not have (ARG4)" in (
+        capsys.readouterr().err
+    )
+    assert len(history.history["val_f1"]) == 1
+    assert task.evaluate(*held_out)["roles"]["ARG4"]["support"] == 1
+
+
 def test_only_given_predicates(task):
     other = tfmodels.RoleLabeler(
         task.model, task.tokenizer, task.labels, max_length=24, predicates=False

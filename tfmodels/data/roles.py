@@ -370,14 +370,15 @@ def role_dataset(source: Source, types: Sequence[str], *, seed: int | None = Non
 
     Args:
         source: rows of `open_roles` or `as_roles`.
-        types: PREDICATE and the roles; the index of a role is its id.
+        types: PREDICATE and the roles; the index of a role is its id. Arguments of other roles are
+            left out.
         seed: see `datasets.chunk_dataset`.
 
     Returns:
         A `tf.data.Dataset` of what `marked_windows.role_batches` takes.
 
     Raises:
-        InputError: while reading, a row cannot be read or has another role.
+        InputError: while reading, a row cannot be read.
     """
     import tensorflow as tf
 
@@ -388,13 +389,11 @@ def role_dataset(source: Source, types: Sequence[str], *, seed: int | None = Non
 
     def convert(row: Row) -> tuple:
         text, frames = row.values
+        frames = [
+            (start, end, [span for span in arguments if span[0] in ids])
+            for start, end, arguments in frames
+        ]
         spans = [span for *_, arguments in frames for span in arguments]
-        unknown = next((role for role, *_ in spans if role not in ids), None)
-        if unknown is not None:
-            raise InputError(
-                f"{source.place(row.line)}: the role {unknown!r} is not one of "
-                f"{', '.join(list(types)[1:30])}; correct it, or train with this role"
-            )
         columns = (
             *zip(*((start, end, len(arguments)) for start, end, arguments in frames), strict=True),
             *zip(*((ids[role], start, end) for role, start, end in spans), strict=True),

@@ -180,8 +180,9 @@ class TokenClassifier(EncoderTask):
         """Return how many windows there are, and labels: texts are read once for it, and cut."""
         if rows not in self._counts:
             total = np.zeros(2, int)
-            for _, labels in batches:
-                total += labels.shape[0], int(tf.math.count_nonzero(labels >= 0))
+            with source_errors(rows):
+                for _, labels in batches:
+                    total += labels.shape[0], int(tf.math.count_nonzero(labels >= 0))
             self._counts[rows] = total
         return self._counts[rows]
 
