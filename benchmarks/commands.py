@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,12 @@ def trained(work, name, *arguments):
             clock.write_text(str(seconds))
     metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
     return model, metrics, round(seconds)
+
+
+def processor_seconds():
+    """Return the processor time of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def same_options(work, options):

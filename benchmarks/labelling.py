@@ -19,14 +19,20 @@ import csv
 import gzip
 import json
 import random
-import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.commands import evaluated, print_figures, run, tfmodels, trained
+from benchmarks.commands import (
+    evaluated,
+    print_figures,
+    processor_seconds,
+    run,
+    tfmodels,
+    trained,
+)
 
 SHARE = 0.2  # of the training rows, where a set has no dev part
 LONGEST = 128
@@ -257,12 +263,6 @@ def compared(name):
     return measured
 
 
-def _processor_seconds():
-    """Return the seconds of all cores in processes that have ended, to compare beside others."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def add_result(options, row):
     if options.results:
         with open(options.results, "a", encoding="utf-8") as file:
@@ -279,12 +279,12 @@ def figure(name):
         start = []
         if chosen.checkpoint != "none":
             start = ["--checkpoint", starts[chosen.checkpoint](options, work)]
-        before = _processor_seconds()
+        before = processor_seconds()
         model, _, seconds = trained(
             work, name, "classification", "train", "--train_file", train, *start, *chosen.flags,
             "--baseline", "false",
         )  # fmt: skip
-        processor = round(_processor_seconds() - before)
+        processor = round(processor_seconds() - before)
         pair = ["--pair_column", "pair"] if "--pair_column" in chosen.flags else []
         metrics = evaluated(
             "classification", "--model_dir", model, "--eval_file", reported, *pair
