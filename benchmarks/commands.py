@@ -63,22 +63,27 @@ def trained(work, name, *arguments):
         `(model directory, its metrics, seconds of all attempts together)`.
     """
     model, clock = work / name, work / f"{name}.seconds"
-    seconds = float(clock.read_text()) if clock.exists() else 0.0
+    seconds, processor = json.loads(clock.read_text()) if clock.exists() else (0.0, 0.0)
     if not model.exists():
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _of_children()
         try:
             tfmodels(*arguments, "--output_dir", model)
         finally:
             seconds += time.perf_counter() - start
-            clock.write_text(str(seconds))
+            processor += _of_children() - used
+            clock.write_text(json.dumps([seconds, processor]))
     metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
     return model, metrics, round(seconds)
 
 
-def processor_seconds():
-    """Return the processor time of the processes that have ended."""
+def _of_children():
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def processor_seconds(work, name):
+    """Return the seconds of all cores of what `trained` made, to compare beside other work."""
+    return round(json.loads((work / f"{name}.seconds").read_text())[1])
 
 
 def same_options(work, options):

@@ -279,12 +279,10 @@ def figure(name):
         start = []
         if chosen.checkpoint != "none":
             start = ["--checkpoint", starts[chosen.checkpoint](options, work)]
-        before = processor_seconds()
         model, _, seconds = trained(
             work, name, "classification", "train", "--train_file", train, *start, *chosen.flags,
             "--baseline", "false",
         )  # fmt: skip
-        processor = round(processor_seconds() - before)
         pair = ["--pair_column", "pair"] if "--pair_column" in chosen.flags else []
         metrics = evaluated(
             "classification", "--model_dir", model, "--eval_file", reported, *pair
@@ -293,7 +291,7 @@ def figure(name):
         row = {
             "figure": name, "metric": chosen.metric, "value": value, "goal": chosen.goal,
             "to_beat": chosen.to_beat, "examples": metrics["examples"], "seconds": seconds,
-            "processor_seconds": processor,
+            "processor_seconds": processor_seconds(work, name),
             **{key: round(100 * metrics[key], 2) for key in chosen.further},
             "held": chosen.goal is None or value >= chosen.goal,
         }  # fmt: skip

@@ -136,9 +136,8 @@ def squad(options, work):
     flags += ["--checkpoint", options.checkpoint]
     flags += ["--epochs", EPOCHS, "--batch_size", BATCH, "--max_length", LENGTH]
     flags += ["--precision", "float32", "--learning_rate", RATE]
-    before = processor_seconds()
     model, *_ = trained(work, "squad", *flags)
-    seconds = round(processor_seconds() - before)
+    seconds = processor_seconds(work, "squad")
     metrics = evaluated("qa", "--model_dir", model, "--eval_file", folder / "dev.json")
     of_peer, peer_seconds = peer(
         rows_of(files["train"]), rows_of(folder / "dev.json"), options.checkpoint
@@ -157,18 +156,20 @@ def squad2(options, work):
     from tfmodels.metrics.squad import squad_metrics
 
     folder = options.data / "squad_v1_sample"
-    articles = json.loads((folder / "squad2_dev_sample.json").read_text())["data"]
-    parts = {"train": articles[:3], "fit": articles[3:4], "dev": articles[4:5]}
-    for name, data in parts.items():
-        (work / f"squad2-{name}.json").write_text(json.dumps({"data": data}))
-    flags = ["qa", "train", "--train_file", work / "squad2-train.json"]
-    flags += ["--eval_file", work / "squad2-fit.json", "--checkpoint", work / "squad"]
+    files = divided(
+        folder / "squad2_dev_sample.json",
+        lambda _, number: ("train", "train", "train", "fit", "dev")[number],
+        work,
+        "squad2",
+    )
+    flags = ["qa", "train", "--train_file", files["train"]]
+    flags += ["--eval_file", files["fit"], "--checkpoint", work / "squad"]
     flags += ["--epochs", 3, "--batch_size", BATCH, "--precision", "float32"]
     model, metrics, seconds = trained(work, "squad2", *flags)
     task = library.load(model, dtype="float32")
-    rows = rows_of(work / "squad2-dev.json")
+    rows = rows_of(files["dev"])
     gold = [[text for text, _ in row[2]] for row in rows]
-    found = task.evaluate(library.data.open_questions(work / "squad2-dev.json"))
+    found = task.evaluate(library.data.open_questions(files["dev"]))
     best = [row[0]["answer"] for row in task.find([row[:2] for row in rows])]
     always, never = (squad_metrics(gold, answers)["f1"] for answers in (best, [""] * len(gold)))
     return {

@@ -147,7 +147,6 @@ def peer(training, held_out, checkpoint):
 def measured(options, work, name, most, *flags):
     """Train on so many frames, unless it is there; return dev metrics and processor seconds."""
     training, chosen = parts(options, most)
-    before = processor_seconds()
     model, *_ = trained(
         work, name, "roles", "train",
         "--train_file", written(training, work / f"{name}.jsonl"),
@@ -155,9 +154,9 @@ def measured(options, work, name, most, *flags):
         "--checkpoint", options.checkpoint, "--batch_size", BATCH, "--precision", "float32",
         "--max_length", LONGEST, "--learning_rate", RATE, *flags,
     )  # fmt: skip
-    seconds = round(processor_seconds() - before)
     dev = options.data / "propbank_ewt" / "dev.conll.gz"
-    return evaluated("roles", "--model_dir", model, "--eval_file", dev), seconds
+    metrics = evaluated("roles", "--model_dir", model, "--eval_file", dev)
+    return metrics, processor_seconds(work, name)
 
 
 def recipe(options, work):
