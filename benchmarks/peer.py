@@ -1,5 +1,6 @@
 """What our trainings are measured beside: a loop of PyTorch as people write it."""
 
+import sys
 import time
 
 RATE = 1e-4  # maximum learning rate
@@ -23,6 +24,8 @@ def peer_optimizer(model, total, rate=RATE, warmup=0.06):
 def peer_epoch(model, batches, optimizer, schedule, half=False):
     """Train a model of `transformers` on batches, which have their labels; return the seconds.
 
+    Every 50 steps it says so on stderr.
+
     Args:
         half: whether products are in bfloat16.
     """
@@ -30,7 +33,7 @@ def peer_epoch(model, batches, optimizer, schedule, half=False):
 
     start = time.perf_counter()
     model.train()
-    for batch in batches:
+    for step, batch in enumerate(batches, 1):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             loss = model(**batch).loss
         loss.backward()
@@ -38,4 +41,7 @@ def peer_epoch(model, batches, optimizer, schedule, half=False):
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+        if step % 50 == 0:
+            seconds = time.perf_counter() - start
+            print(f"transformers: step {step}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return time.perf_counter() - start

@@ -207,7 +207,7 @@ def chinese(options, work):
         text = "\n\n".join(sentences[start:end]) + "\n"
         (work / f"zh-{name}.conllu").write_text(text, encoding="utf-8")
     flags = ["roles", "train", "--train_file", work / "zh-train.conllu", "--checkpoint", "none"]
-    flags += ["--eval_file", work / "zh-chosen.conllu", "--size", "tiny", "--epochs", 12]
+    flags += ["--eval_file", work / "zh-chosen.conllu", "--size", "tiny", "--epochs", 40]
     flags += ["--learning_rate", "1e-3", "--precision", "float32", "--emission_loss", 1]
     model, _, seconds = trained(work, "chinese", *flags)
     metrics = evaluated("roles", "--model_dir", model, "--eval_file", work / "zh-dev.conllu")
