@@ -5,7 +5,6 @@ Hub reads. No path of this machine gets into it.
 """
 
 import datetime
-import itertools
 import json
 import re
 import shlex
@@ -15,6 +14,7 @@ from typing import Any
 
 import tfmodels
 from tfmodels.serving.cards import ENDS, STAYS
+from tfmodels.text.languages import guess_language
 
 
 def write_card(
@@ -78,13 +78,11 @@ def public(name: str, value: Any) -> Any:
 
 
 def is_chinese(rows: Any) -> bool:
-    """Return whether a fifth of the letters of the first texts, and more, are Chinese."""
+    """Return whether the first texts are in Chinese."""
     texts = (text for _, text, _ in rows.passages()) if hasattr(rows, "passages") else (
         (row[0] for _, row in rows.rows()) if hasattr(rows, "rows") else ()
     )  # fmt: skip
-    letters = [c for text in itertools.islice(texts, 200) for c in text[:1000] if c.isalpha()]
-    kana = sum("\u3040" <= c <= "\u30ff" for c in letters)
-    return sum("\u4e00" <= c <= "\u9fff" for c in letters) > max(len(letters) / 5, 5 * kana)
+    return guess_language(texts) == "zh"
 
 
 def _files(values: dict, *names: str) -> str:

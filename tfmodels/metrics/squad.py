@@ -10,6 +10,7 @@ import string
 from collections.abc import Sequence
 
 from tfmodels.errors import InputError
+from tfmodels.text.languages import guess_language
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 _PUNCTUATION = frozenset(string.punctuation)
@@ -21,12 +22,9 @@ METRICS = ("squad", "cmrc")
 
 
 def metric_of(gold: Sequence[Sequence[str]]) -> str:
-    """Return "cmrc" if most letters of answers are ideographs, else "squad"."""
-    letters = [
-        letter for answers in gold for text in answers for letter in text if letter.isalpha()
-    ]
-    chinese = sum("\u4e00" <= letter <= "\u9fff" for letter in letters)
-    return "cmrc" if chinese > len(letters) / 2 else "squad"
+    """Return "cmrc" if the answers are Chinese, else "squad"."""
+    chinese = guess_language(text for answers in gold for text in answers) == "zh"
+    return "cmrc" if chinese else "squad"
 
 
 def normalized(text: str) -> str:

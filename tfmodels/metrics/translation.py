@@ -7,22 +7,17 @@ better (paired bootstrap, Koehn 2004). COMET and other learned metrics are not h
 weights of a gigabyte and more, and other weights give other numbers.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.metrics import rouge
+from tfmodels.text.languages import guess_language
 
 TOKENIZERS = ("auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none")
 # A package that a tokenizer of sacreBLEU needs.
 _NEEDS = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
-_KANA, _HAN = re.compile("[\u3041-\u30ff]"), re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
-_HANGUL = re.compile("[\uac00-\ud7a3]")
-_WITHOUT_SPACES = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
-)  # Thai, Lao, Burmese, Khmer
-_SAMPLE = 200  # references whose letters tell the language
+_OF_LANGUAGE = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "th": "char"}
 _RESAMPLES = 1000
 _LONGEST = 1000  # characters of a text in `worst`
 
@@ -33,16 +28,7 @@ def tokenizer_of(texts: Sequence[str]) -> str:
     "zh" for Chinese, "ja-mecab" for Japanese, "ko-mecab" for Korean, "char" for languages that are
     written without spaces, and "13a", that of the WMT, for all others.
     """
-    letters = [c for text in texts[:_SAMPLE] for c in text[:1000] if c.isalpha()]
-    least = max(len(letters) / 5, 1)
-    joined = "".join(letters)
-    if len(_KANA.findall(joined)) >= least:
-        return "ja-mecab"
-    if len(_HAN.findall(joined)) >= least:
-        return "zh"
-    if len(_HANGUL.findall(joined)) >= least:
-        return "ko-mecab"
-    return "char" if len(_WITHOUT_SPACES.findall(joined)) >= least else "13a"
+    return _OF_LANGUAGE.get(guess_language(texts), "13a")
 
 
 def bleu(
@@ -200,7 +186,7 @@ def _bleu(tokenizer, lowercase, references):
     if tokenizer not in TOKENIZERS:
         raise InputError(f"bleu_tokenizer {tokenizer}: give one of {', '.join(TOKENIZERS)}")
     if tokenizer == "auto":
-        tokenizer = tokenizer_of([several[0] for several in references[:_SAMPLE]])
+        tokenizer = tokenizer_of([several[0] for several in references])
     metrics = _sacrebleu()
     try:
         # `force`: no warning about texts that seem tokenized.
