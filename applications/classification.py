@@ -24,7 +24,7 @@ from applications.flags import (
 from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import Settings, data, model, output, rare, training
 from tfmodels.errors import InputError
-from tfmodels.files import refuse_existing, write_text
+from tfmodels.files import check_new_file, write_text
 
 
 @dataclass(kw_only=True)
@@ -126,7 +126,7 @@ class Predict(Predicting):
     def check_files(self) -> None:
         super().check_files()
         if self.html_file is not None:
-            refuse_existing(self.html_file, "another --html_file")
+            check_new_file(self.html_file, "another --html_file")
 
 
 @dataclass(kw_only=True)

@@ -133,7 +133,7 @@ class FromText(OnText, Training):
 class UsingAModel(Settings):
     """Settings of every verb with a trained model."""
 
-    model_dir: str = model("directory of a model, trained here or published")
+    model_dir: str = model("directory of a model, trained here or published; or Hub name")
 
 
 @dataclass(kw_only=True)

@@ -4,6 +4,7 @@ In: files of SQuAD's form, JSONL, tables or a TensorFlow Datasets name. Out: a m
 exact match and F1, answers with their characters as JSON lines, a SavedModel.
 """
 
+import collections
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from applications.flags import (
 from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import data, generation, model, output, rare
 from tfmodels.errors import InputError
-from tfmodels.files import refuse_existing, write_text
+from tfmodels.files import check_new_file, write_text
 
 PARTS = ("has_answer", "no_answer")
 CHUNK = 256  # questions of a file that are answered together
@@ -77,7 +78,7 @@ class Predict(Predicting):
     def check_files(self) -> None:
         super().check_files()
         if self.prediction_file is not None:
-            refuse_existing(self.prediction_file, "another --prediction_file")
+            check_new_file(self.prediction_file, "another --prediction_file")
 
 
 @dataclass(kw_only=True)
@@ -154,17 +155,25 @@ class QuestionAnswering(Application):
         if settings.text:
             pairs: Any = enumerate(zip(settings.text, contexts, strict=True))
         elif file is not None and (file.startswith("tfds:") or _is_squad(file)):
-            rows = open_questions(file, encoding=settings.encoding)
+            rows = open_questions(file, encoding=settings.encoding, answers=False)
             for _, (question, context, _, name) in rows.rows():
                 yield name, question, context
             return
         elif file is not None and is_table(file):
             columns = [settings.text_column, settings.context_column]
-            table = open_source(file, columns, **given(settings, READING))
-            pairs = table.rows()
+            options = given(settings, READING)
+            try:
+                table = open_source(file, [*columns, "id"], **options)
+            except InputError:  # there are no ids, or more is wrong
+                table = open_source(file, columns, **options)
+            for number, (*pair, name) in ((n, (*v, str(n))[:3]) for n, v in table.rows()):
+                yield name, *pair_of(pair, number)
+            return
         else:
             chunks = text_chunks([], file, settings.text_column, settings.encoding)
-            pairs = enumerate(_split(text) for texts in chunks for text in texts)
+            lines = (text for texts in chunks for text in texts)
+            name = file or "standard input"
+            pairs = enumerate(_split(text, f"{name}:{line}") for line, text in enumerate(lines, 1))
         for number, pair in pairs:
             yield str(number), *pair_of(pair, number)
 
@@ -184,6 +193,14 @@ class QuestionAnswering(Application):
         return {"id": name, "question": question, **answer}
 
     def predict(self, settings: Any) -> None:
+        if settings.prediction_file is not None and settings.input_file is not None:
+            names = collections.Counter(name for name, *_ in self._questions(settings))
+            if repeated := [name for name, number in names.items() if number > 1]:
+                raise InputError(
+                    f"{settings.input_file}: {names[repeated[0]]} questions have the id "
+                    f"{repeated[0]!r}, and a file of predictions has one answer for each id; "
+                    "correct the ids, or leave out --prediction_file"
+                )
         found = {line["id"]: line["answer"] for line in self.printed(settings)}
         if settings.prediction_file is not None:
             write_text(settings.prediction_file, json.dumps(found, ensure_ascii=False) + "\n")
@@ -212,11 +229,12 @@ def _is_squad(file: str) -> bool:
     return file.lower().removesuffix(".gz").endswith(".json")
 
 
-def _split(text: str) -> list[str]:
+def _split(text: str, place: str) -> list[str]:
     parts = text.split("\t")
     if len(parts) != 2:
         raise InputError(
-            f"{text[:40]!r}: no question and context; write both in a line, with a tab between"
+            f"{place}: {text[:40]!r} is no question and context; write both in a line, with a tab "
+            "between"
         )
     return parts
 

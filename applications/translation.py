@@ -19,7 +19,7 @@ from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.process import dtype_of
 from applications.settings import data, generation, model, output, rare, training
 from tfmodels.errors import InputError
-from tfmodels.files import refuse_existing, whole_file
+from tfmodels.files import check_new_file, whole_file
 
 TABLES = (".tsv", ".csv", ".jsonl", ".json", ".ndjson")
 BLEU = Literal["auto", "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"]
@@ -44,13 +44,27 @@ class Pairs(flags.Delimited, flags.WithMissing):
     reverse: bool = data("translate the other way round", False)
     bleu_tokenizer: BLEU = rare("of BLEU; auto: by the letters of the references", "auto")
 
-    def pairs(self, file: Any, grouped: bool = False) -> Any:
-        """Return the rows of a file, or of files of lines."""
+    def pairs(self, file: Any, grouped: bool = False, further: bool = False) -> Any:
+        """Return the rows of a file, or of files of lines.
+
+        Args:
+            grouped: whether rows of one source are its references.
+            further: whether it is the `extra_file`, which is never reversed.
+        """
         from tfmodels import data as rows_of
         from tfmodels.data import parallel
 
         tmx = _is_tmx(file)
         names = [] if isinstance(file, str) else file
+        if self.language_column and (tmx or names):
+            raise InputError(
+                f"{names[0] if names else file}: --language_column is of tables; give tables alone"
+            )
+        if self.language_column and self.reverse:
+            raise InputError(
+                "--reverse true: --language_column names the language of the translations, and "
+                "there is none of the sources; leave one of the two out"
+            )
         if tmx and not (self.source_language and self.target_language):
             raise InputError(
                 f"{file}: give --source_language and --target_language, as the file names them"
@@ -69,23 +83,17 @@ class Pairs(flags.Delimited, flags.WithMissing):
             columns = [self.source_column, self.target_column]
             columns += [self.language_column] if self.language_column else []
             rows = rows_of.open_table(file, *columns, **flags.given(self, flags.READING))
-        if self.reverse:
+        if self.reverse and not further:
             rows = parallel.reversed_pairs(rows)
         if grouped:
             rows = parallel.grouped(rows)
         return rows
 
-    def named(self, rows: Any, file: Any) -> Any:
+    def named(self, rows: Any) -> Any:
         """Return rows whose sources name the language to write, if there are several."""
         from tfmodels.data import parallel
 
-        if _is_tmx(file):
-            return rows
-        if self.language_column and isinstance(file, str):
-            return parallel.with_languages(rows)
-        if self.target_language:
-            return parallel.with_languages(rows, self.target_language)
-        return rows
+        return parallel.with_languages(rows) if self.language_column else rows
 
 
 @dataclass(kw_only=True)
@@ -100,7 +108,9 @@ class Train(Pairs, Searching, FineTuning):
     eval_file: str | list[str] | None = data(  # type: ignore[assignment]
         "pairs to choose the weights on", None
     )
-    extra_file: str | None = data("further pairs to train on, such as back-translations", None)
+    extra_file: str | None = data(
+        "further pairs to train on, such as back-translations; never reversed", None
+    )
     clean: bool = data("leave out what is no pair", False)
     max_length_ratio: float = rare("with clean: maximum ratio of the lengths of a pair", 3.0)
     held_out: float = data("share to use as eval_file", 0.02)
@@ -132,6 +142,14 @@ class Train(Pairs, Searching, FineTuning):
         super().__post_init__()
         if self.lowercase:
             raise InputError("--lowercase true: translators keep the case; leave it out")
+
+    def named(self, rows: Any) -> Any:
+        from tfmodels.data import parallel
+
+        # The languages of a translation memory say which of its texts to read.
+        if self.target_language and not self.language_column and not _is_tmx(self.train_file):
+            return parallel.with_languages(rows, self.target_language)
+        return super().named(rows)
 
 
 @dataclass(kw_only=True)
@@ -171,7 +189,7 @@ class BackTranslate(Predict):
 
     def check_files(self) -> None:
         super().check_files()
-        refuse_existing(self.output_file, "another --output_file")
+        check_new_file(self.output_file, "another --output_file")
 
 
 @dataclass(kw_only=True)
@@ -215,8 +233,9 @@ class Translation(Application):
         return Translator
 
     def open(self, settings: Pairs, file: Any) -> Any:
-        rows = settings.pairs(file, getattr(settings, "group_references", False))
-        return settings.named(rows, file)
+        further = file == getattr(settings, "extra_file", None)
+        grouped = getattr(settings, "group_references", False)
+        return settings.named(settings.pairs(file, grouped, further))
 
     def rows(self, settings: Train) -> tuple:
         from tfmodels.data.cleaning import clean
@@ -239,9 +258,8 @@ class Translation(Application):
         from tfmodels.data.parallel import languages_of
 
         names = ("tokenizer", "vocabulary_size", "norm_first", "max_new_tokens")
-        named = settings.language_column or settings.target_language
         return {
-            "texts": rows, "languages": languages_of(rows) if named else [],
+            "texts": rows, "languages": languages_of(rows),
             **{name: getattr(settings, name) for name in names},
         }  # fmt: skip
 
@@ -266,27 +284,31 @@ class Translation(Application):
 
     def load(self, settings: Any, stored: bool = False) -> Any:
         task: Any = super().load(settings, stored)
-        if getattr(settings, "target_language", None) and isinstance(settings, Predict):
-            task.check_language(settings.target_language)
+        self._set_language(task, settings)
         return task
 
+    def _set_language(self, task: Any, settings: Any) -> None:
+        language = getattr(settings, "target_language", None)
+        if language and (task.languages or not _is_tmx(getattr(settings, "eval_file", None))):
+            task.check_language(language)
+            task.language = language
+
     def answers(self, task: Any, texts: list, settings: Predict) -> list:
-        if settings.target_language is not None:
-            texts = [f">>{settings.target_language}<< {text}" for text in texts]
         if settings.num_translations > 1 or settings.alignment or settings.glossary:
             return task.translate(
                 texts, settings.batch_size, num_translations=settings.num_translations,
-                alignment=settings.alignment, glossary=self._glossary(settings.glossary),
+                alignment=settings.alignment,
+                glossary=self._glossary(settings.glossary, settings.encoding),
             )  # fmt: skip
         return task.answers(texts, settings.batch_size)
 
-    def _glossary(self, file: str | None) -> list:
+    def _glossary(self, file: str | None, encoding: str | None) -> list:
         """Return the entries of a file."""
         from tfmodels.data.parallel import Lines
         from tfmodels.tasks.sentence_writer import Entry
 
         entries = []
-        for line, text in Lines.of(file).lines() if file else ():
+        for line, text in Lines.of(file, encoding).lines() if file else ():
             fields = [field.strip() for field in text.split("\t")]
             if text.strip() and (len(fields) != 2 or not all(fields)):
                 raise InputError(
@@ -334,7 +356,8 @@ class Translation(Application):
             raise InputError("other_dirs: give one or more directories, and each model once")
         for directory in directories:
             print(f"{directory}:", file=sys.stderr)
-            task = self.task().load(directory, dtype=dtype_of(settings.precision))
+            task: Any = self.task().load(directory, dtype=dtype_of(settings.precision))
+            self._set_language(task, settings)
             sources, references = task.sample(rows)
             answers = task.answers(sources, settings.batch_size)
             outputs[directory] = [answer["translation"] for answer in answers]

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -71,6 +72,21 @@ def refuse_existing(path: str | Path, instead: str) -> None:
     path = Path(path)
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise InputError(f"{path}: already exists; give {instead} or remove it")
+
+
+def check_new_file(path: str | Path, instead: str) -> None:
+    """Raise `InputError` if the path exists, or no file can be written there.
+
+    Args:
+        path: of a file that `whole_file` will write.
+        instead: as of `whole_directory`.
+    """
+    path = Path(path)
+    if path.is_symlink() or path.exists():
+        raise InputError(f"{path}: already exists; give {instead} or remove it")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{path}: cannot be written in {there}; give {instead}")
 
 
 def _remove_abandoned(parent):
@@ -159,10 +175,13 @@ def write_text(path: str | Path, text: str) -> None:
 def whole_file(path: str | Path) -> Iterator[TextIO]:
     """Yield a file to write UTF-8 into, which gets its name when the block ends without error.
 
+    Directories above it are made.
+
     Raises:
         OSError: the file cannot be written.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".partial-{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         with open(partial, "w", encoding="utf-8") as file:

@@ -61,6 +61,12 @@ def test_predict(qa_dir, questions, tmp_path, capsys, monkeypatch):
     table = tmp_path / "asked.csv"
     table.write_text(f"question,context\nwho flew to Paris?,{CONTEXT}\n")
     assert answers(capsys, *common, "--input_file", table)[0]["answer"] == row["answer"]
+    lines = tmp_path / "asked.jsonl"
+    asked = {"id": "q7", "question": "who flew to Paris?", "context": CONTEXT}
+    lines.write_text(json.dumps(asked) + "\n")
+    new = tmp_path / "new" / "found.json"
+    answers(capsys, *common, "--input_file", lines, "--prediction_file", new)
+    assert json.loads(new.read_text()) == {"q7": row["answer"]}
     line = f"who flew to Paris?\t{CONTEXT}\n".encode()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line)))
     assert answers(capsys, *common)[0]["answer"] == row["answer"]
@@ -147,3 +153,17 @@ class TestMistakes:
         assert "0 contexts for 1" in refused(capsys, *common, "who?")
         assert "the context is empty" in refused(capsys, *common, "who?", "--context", " ")
         assert "the question is empty" in refused(capsys, *common, "", "--context", "a")
+
+    def test_predict_files(self, qa_dir, tmp_path, capsys):
+        common = ["qa", "predict", "--model_dir", qa_dir, "--input_file"]
+        lines = tmp_path / "asked.txt"
+        lines.write_text("who?\tAda.\nwhat? Ada.\n")
+        assert f"{lines}:2: 'what? Ada.' is no question" in refused(capsys, *common, lines)
+        twice = tmp_path / "asked.jsonl"
+        row = {"id": "a", "question": "who?", "context": "Ada."}
+        twice.write_text((json.dumps(row) + "\n") * 2)
+        out = ["--prediction_file", tmp_path / "found.json"]
+        assert "2 questions have the id 'a'" in refused(capsys, *common, twice, *out)
+        out = ["--prediction_file", twice / "found.json"]
+        assert "cannot be written in" in refused(capsys, *common, lines, *out)
+        assert "already exists" in refused(capsys, *common, lines, "--prediction_file", tmp_path)

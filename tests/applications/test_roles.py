@@ -34,6 +34,10 @@ def test_predict(roles_dir, capsys):
     assert found == [("ARG0", "Bo"), ("ARG1", "gold"), ("ARGM-LOC", "in Rome")]
     (given,) = answers(capsys, "predict", "--model_dir", roles_dir, text, "--predicate", 1)
     assert [a["role"] for a in given["frames"][0]["arguments"]] == ["ARG0", "ARG1", "ARGM-LOC"]
+    spaced = text.replace(" ", "  ")
+    (given,) = answers(capsys, "predict", "--model_dir", roles_dir, spaced, "--predicate", 1)
+    (frame,) = given["frames"]
+    assert given["text"] == spaced and spaced[frame["start"] : frame["end"]] == "found"
 
 
 def test_colours():
@@ -41,6 +45,8 @@ def test_colours():
     assert coloured("Bo left", frame, ["A0", "V"]) == (
         "\x1b[36;1mBo\x1b[0m\x1b[36m/A0\x1b[0m \x1b[33;1mleft\x1b[0m\x1b[33m/V\x1b[0m"
     )
+    frame["arguments"] = [{"role": "A0", "start": 0, "end": 7}]
+    assert coloured("Bo left", frame, ["A0", "V"]) == "Bo \x1b[33;1mleft\x1b[0m\x1b[33m/V\x1b[0m"
 
 
 class TestMistakes:

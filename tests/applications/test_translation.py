@@ -151,6 +151,25 @@ def test_the_other_direction(translator_dir, translations, tmp_path, capsys):
     assert "--target_language fr: the model has no token of it; give one of" in line
     line = refused(capsys, "translation", "predict", *flags[:2], ">>fr<< der Mond")
     assert "fr: the model has no token of it" in line
+    marked = tmp_path / "marked.jsonl"
+    marked.write_text("".join(json.dumps(row) + "\n" for row in rows[40:44]))
+    plain = [tmp_path / "plain.de", tmp_path / "plain.en"]
+    for path, side in zip(plain, (german, english), strict=True):
+        path.write_text("\n".join(side[:4]), encoding="utf-8")
+    common = ["evaluate", "--model_dir", tmp_path / "both", "--eval_file"]
+    named = answers(capsys, *common, marked, "--language_column", "language")
+    assert answers(capsys, *common, files(*plain), "--target_language", "en") == named
+    tmx = tmp_path / "plain.tmx"
+    units = "".join(
+        f'<tu><tuv xml:lang="de"><seg>{a}</seg></tuv><tuv xml:lang="en"><seg>{b}</seg></tuv></tu>'
+        for a, b in zip(german[:4], english[:4], strict=True)
+    )
+    tmx.write_text(f"<tmx>{units}</tmx>", encoding="utf-8")
+    flags = ["--source_language", "de", "--target_language", "en"]
+    assert answers(capsys, *common, tmx, *flags) == named
+    line = refused(capsys, "translation", "evaluate", "--model_dir", translator_dir, "--eval_file",
+                   files(*plain), "--target_language", "en")  # fmt: skip
+    assert "--target_language en: the model has no token of it; leave it out" in line
 
 
 def test_compare(translator_dir, translations, tmp_path, capsys):
@@ -182,6 +201,38 @@ class TestRefusals:
         flags = ["--model_dir", translator_dir, "--glossary", glossary]
         line = refused(capsys, "translation", "predict", *flags, TEXTS[0])
         assert f"{glossary}:2" in line and message in line
+
+    def test_encoding_of_a_glossary(self, translator_dir, tmp_path, capsys):
+        glossary = tmp_path / "glossary.tsv"
+        glossary.write_bytes("river\tGroßbach\n".encode("cp1252"))
+        flags = ["--model_dir", translator_dir, "--glossary", glossary, TEXTS[0]]
+        assert "give --encoding" in refused(capsys, "translation", "predict", *flags)
+        (row,) = answers(capsys, "predict", *flags, "--encoding", "cp1252")
+        assert "Großbach" in row["translation"]
+
+    def test_what_has_no_effect_together(self, translations, tmp_path, capsys):
+        out = ["--output_dir", tmp_path / "m"]
+        train = ["translation", "train", "--train_file"]
+        line = refused(capsys, *train, files(*translations), "--language_column", "language", *out)
+        assert "--language_column is of tables" in line
+        table = tmp_path / "a.tsv"
+        table.write_text("text\ttranslation\tlanguage\na\tb\tde\n")
+        flags = [table, "--language_column", "language", "--reverse", "true"]
+        assert "leave one of the two out" in refused(capsys, *train, *flags, *out)
+        line = refused(capsys, *train, "a.tmx", "--missing", "skip", *out)
+        assert "has no effect here: a translation memory has its own" in line
+
+    def test_a_line_that_is_empty_in_a_text_file(self, tmp_path, capsys):
+        """What the message says is accepted."""
+        paths = [tmp_path / name for name in ("train_en.txt", "train_de.txt")]
+        paths[0].write_text("one\ntwo\n" * 20, encoding="utf-8")
+        paths[1].write_text("eins\n\n" * 20, encoding="utf-8")
+        flags = ["translation", "train", "--train_file", files(*paths), *TRANSLATION_FLAGS,
+                 "--output_dir", tmp_path / "m", "--epochs", 1]  # fmt: skip
+        line = refused(capsys, *flags)
+        assert f"{paths[1]}:2: the line is empty" in line and "--missing skip" in line
+        (metrics,) = answers(capsys, *flags[1:], "--missing", "skip")
+        assert metrics["examples"] == 1
 
     def test_files(self, translations, tmp_path, capsys):
         english, german = translations

@@ -11,6 +11,8 @@ import tfmodels
 from tests.checkpoints.conftest import TOLERANCE, message
 from tfmodels.checkpoints.marian import MARIAN, family_of
 from tfmodels.checkpoints.tokenizers import read_tokenizer
+from tfmodels.data.memory import as_source
+from tfmodels.tasks.unknown import describe_unknown
 from tfmodels.text.sentence_pieces import PADDING, PieceTokenizer
 from tfmodels.text.vocabulary import learn_pieces
 
@@ -46,7 +48,7 @@ def published(tmp_path_factory):
     pad = ids[PADDING]
     config = transformers.MarianConfig(
         vocab_size=len(ids), pad_token_id=pad, decoder_start_token_id=pad, eos_token_id=0,
-        forced_eos_token_id=0, init_std=0.3, **SIZES,
+        forced_eos_token_id=0, bos_token_id=0, init_std=0.3, **SIZES,
     )  # fmt: skip
     model = transformers.MarianMTModel(config).eval()
     with torch.no_grad():
@@ -109,6 +111,34 @@ def test_beams(published, ours):
     for answer, text, score in zip(found, expected, out.sequences_scores, strict=True):
         assert answer["translation"].split() == text.split()
         assert answer["score"] == pytest.approx(float(score), abs=1e-4)
+
+
+def test_no_token_begins_a_text(published, ours):
+    """The published files name `bos_token_id` 0, which is </s> and stands in no text."""
+    assert json.loads((published[0] / "config.json").read_text())["bos_token_id"] == 0
+    inputs, labels = next(iter(ours.dataset(TEXTS[:2], TEXTS[:2], batch_size=2)))
+    expected = published[2](TEXTS[:2], return_tensors="np", padding=True)["input_ids"]
+    np.testing.assert_array_equal(inputs["token_ids"].numpy()[:, : expected.shape[1]], expected)
+    targets = published[2](text_target=TEXTS[:2])["input_ids"]
+    assert [row[row >= 0].tolist() for row in labels.numpy()] == targets
+
+
+def test_an_answer_without_room_is_truncated(published):
+    """The last token is forced to be </s>, so that the tokens alone do not tell."""
+    task = tfmodels.load(published[0])
+    task.configure(max_new_tokens=3)
+    assert all(answer["truncated"] for answer in task.predict(TEXTS[:8]))
+    assert all(answer["truncated"] for answer in task.translate(TEXTS[:8]))
+    task.configure(max_new_tokens=23)
+    assert not all(answer["truncated"] for answer in task.predict(TEXTS))
+
+
+def test_unknown_tokens(ours, capsys):
+    assert describe_unknown(ours.tokenizer, as_source(["the old dog"], columns=("text",)), 1) == (
+        "0.0% of the tokens in texts 1 to 1 are <unk>"
+    )
+    line = describe_unknown(ours.tokenizer, as_source(["the 王王"], ["猫"], columns=("a", "b")), 2)
+    assert line is None or "'王'" in line or line.startswith("0.0%")
 
 
 def test_what_is_written_is_read(published, ours, tmp_path):

@@ -101,6 +101,8 @@ class TestTmx:
             ('<!DOCTYPE tmx [<!ENTITY a SYSTEM "/etc/hosts">]>\n<tmx/>', "declares the entity"),
             ("<tmx><body><tu>", "no well-formed XML"),
             ("<html/>", "its root is <html>"),
+            ('<?xml version="1.0" encoding="gb18030"?><tmx/>', "save it as UTF-8"),
+            ('<?xml version="1.0" encoding="none-such"?><tmx/>', "save it as UTF-8"),
             ('<tmx><tu><tuv xml:lang="fr"><seg>a</seg></tuv></tu></tmx>', "languages are fr"),
         ],
     )
@@ -133,6 +135,11 @@ class TestRows:
         assert values(together) == [("a", ("A", "AA"), "de"), ("b", ("B",), "fr")]
         assert together.several == {"translation"}
 
+    def test_grouped_by_language(self, tmp_path):
+        lines = ["text\ttranslation\tlanguage", "a\tA\tde", "a\tB\tfr", "a\tC\tde"]
+        rows = data.open_table(write(tmp_path / "p.tsv", *lines), "text", "translation", "language")
+        assert values(grouped(rows)) == [("a", ("A", "C"), "de"), ("a", ("B",), "fr")]
+
     def test_joined(self, rows):
         both = Joined([rows, rows])
         assert both.scan().rows == 6
@@ -161,6 +168,18 @@ class TestCleaning:
                  write(tmp_path / "ja", *(f"これは{n}番目です" for n in "一二三四"))]  # fmt: skip
         assert not sum(clean(data.open_parallel(*files[:2])).counts.values())
         assert not sum(clean(data.open_parallel(*files[1:])).counts.values())
+
+    def test_the_language_in_front_is_no_text(self, tmp_path):
+        """It is the same in every row: neither letters of a script nor a difference."""
+        pairs = [(f"第{n}个句子", f"sentence number {n}") for n in "一二三四五六"]
+        pairs += [("你好", "hello"), ("OK then", "ok then")]
+        files = [write(tmp_path / str(n), *side) for n, side in enumerate(zip(*pairs, strict=True))]
+        rows = with_languages(data.open_parallel(*files), "eng_Latn")
+        cleaned = clean(rows)
+        assert cleaned.counts == {
+            "duplicates": 0, "identical sides": 1, "length ratio": 0, "script": 0,
+        }  # fmt: skip
+        assert values(cleaned.rows)[-1] == (">>eng_Latn<< 你好", "hello")
 
     def test_refused(self, tmp_path):
         file = write(tmp_path / "a", "same text", "another text")

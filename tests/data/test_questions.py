@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.data.written import write_prepared
+from tfmodels.data import lines
 from tfmodels.data.questions import as_questions, open_questions
 from tfmodels.data.split import split
 from tfmodels.errors import InputError
@@ -175,3 +176,34 @@ def test_lines_that_are_refused(tmp_path, name, text, problem):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=problem):
         list(open_questions(tmp_path / name).rows())
+
+
+def test_a_line_of_any_length(tmp_path, monkeypatch):
+    """SQuAD's own files are one line of 30 MB and more."""
+    monkeypatch.setattr(lines.LineFile, "_row_bytes", 100)
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(squad()))
+    assert path.stat().st_size > 300 and read(path) == ROWS
+
+
+def test_blanks_around_an_answer():
+    rows = as_questions([("Where?", CONTEXT)] * 3, [(" Rome ", 8), ("Rome ", 9), (" night.", 38)])
+    found = [answers for *_, answers, _ in (values for _, values in rows.rows())]
+    assert found == [(("Rome", 9),), (("Rome", 9),), (("night.", 39),)]
+
+
+def test_words_that_mean_nothing_elsewhere_are_answers(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("question,context,answer,start\nWhat?,Just NA or None here,None,11\n")
+    assert read(path) == [("What?", "Just NA or None here", (("None", 11),), "2")]
+
+
+def test_questions_without_answers_are_read_to_be_answered(tmp_path):
+    data = squad()
+    for item in data["data"][0]["paragraphs"][0]["qas"]:
+        del item["answers"]
+    path = tmp_path / "test.json"
+    path.write_text(json.dumps(data))
+    assert [row[2] for row in read(path, answers=False)] == [()] * 3
+    with pytest.raises(InputError, match="no 'answers'"):
+        read(path)

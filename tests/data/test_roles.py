@@ -153,3 +153,39 @@ def test_files_that_are_refused(tmp_path):
         as_roles([["a"]], [[{"predicate": 0, "arguments": [("A0", 0, 9)]}]])
     with pytest.raises(InputError, match="no argument in 1 texts"):
         as_roles([["a"]], [[]]).scan()
+
+
+def test_columns_of_releases(tmp_path):
+    """PropBank's releases name the document first, and a table may count words from 1."""
+    rows = [line.split("\t") for line in PROPBANK.split("\n\n")[0].splitlines()[1:]]
+    release = "".join(
+        " ".join(["a/b.eng", "0", number, word, tag, "*", lemma, roleset, *cells]) + "\n"
+        for number, word, tag, lemma, roleset, *cells in rows
+    )
+    from_one = "".join("\t".join([str(int(row[0]) + 1), *row[1:]]) + "\n" for row in rows)
+    for name, content in (("a.gold_conll", release), ("b.conll", from_one)):
+        assert read(write(tmp_path / name, content)) == [(TEXT, FRAMES)]
+    numbered = "".join(f"a/b.eng {' '.join(row[1:])}\n" for row in rows)
+    with pytest.raises(InputError, match="in none of which there are as many predicates"):
+        open_roles(write(tmp_path / "c.conll", numbered))
+
+
+def test_a_fault_is_named_by_its_line(tmp_path):
+    bad = "".join(line.rpartition(" ")[0] + "\n" for line in CONLL_2005.splitlines()[:4])
+    path = write(tmp_path / "a.txt", (CONLL_2005 + "\n") * 5 + bad)
+    source = open_roles(path)
+    with pytest.raises(InputError, match="a.txt:41: 2 predicates in column 3 of the sentence"):
+        list(source.rows())
+
+
+def test_frames_that_are_refused_or_left_out(tmp_path):
+    for row, problem in (
+        ({"words": ["a", "\ud800"], "frames": [{"predicate": 0}]}, "surrogate"),
+        ({"words": ["a"], "frames": [{"predicate": 0, "arguments": None}]}, "'None', no list"),
+        ({"words": ["a"], "frames": [{"predicate": 0, "arguments": [[]]}]}, "is no argument"),
+    ):
+        with pytest.raises(InputError, match=rf"c.jsonl:1: .*{problem}"):
+            list(open_roles(write(tmp_path / "c.jsonl", json.dumps(row) + "\n")).rows())
+    frame = {"predicate": 1, "arguments": [["V", 1, 2], ["A0", 0, 1], ["C-V", 3, 4]]}
+    rows = as_roles([TEXT.split()], [[frame]])
+    assert [values for _, values in rows.rows()] == [(TEXT, ((4, 10, (("A0", 0, 3),)),))]

@@ -105,6 +105,12 @@ def test_the_best_of_several_answers_and_none():
     assert "no_answer" not in squad_metrics([["cat"]], ["dog"])
 
 
+def test_no_answer_in_chinese():
+    scores = answer_scores([[], [], ["北京"]], ["", "北京", ""], "cmrc")
+    assert scores == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
+    assert squad_metrics([["北京"], []], ["北京", ""], "cmrc")["no_answer"]["f1"] == 100.0
+
+
 def test_versions_differ_where_no_word_is_left():
     """1.1 counts no shared word as 0; 2.0 leaves such answers out, or counts them as none."""
     assert answer_scores([["The"]], ["a"], version="1.1") == [(1.0, 0.0)]

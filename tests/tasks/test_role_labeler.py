@@ -135,12 +135,18 @@ def test_roles_that_only_the_held_out_rows_have(capsys):
     assert task.evaluate(*held_out)["roles"]["ARG4"]["support"] == 1
 
 
-def test_only_given_predicates(task):
+def test_only_given_predicates(task, tmp_path):
     other = tfmodels.RoleLabeler(
         task.model, task.tokenizer, task.labels, max_length=24, predicates=False
     )
-    with pytest.raises(InputError, match="finds no predicates; give them"):
+    with pytest.raises(InputError, match="to find no predicates; give them"):
         other.predict(["Ada left"])
+    with pytest.raises(InputError, match="predicates found: this model was trained to find none"):
+        other.evaluate(WORDS, FRAMES, predicates="found")
+    with pytest.raises(InputError, match="a SavedModel reads texts alone"):
+        other.export(tmp_path / "served")
+    assert not list(tmp_path.rglob("*.pb"))
+    assert other.evaluate(WORDS, FRAMES)["f1"] == task.evaluate(WORDS, FRAMES)["f1"]
 
 
 def test_mistakes_of_the_caller(task):

@@ -1,8 +1,9 @@
-"""What a translator reads texts in, before it is trained."""
+"""What a translator reads texts in, and the languages that they name, before it is trained."""
 
 import pytest
 
 import tfmodels
+from tfmodels.tasks.sentence_writer import Entry, SentenceWriter
 
 SENTENCES = ["The old king saw the river.", "A small dog found some bread in the house."]
 LONG = "the old king saw the river and " * 6
@@ -42,3 +43,54 @@ def test_translate_reads_what_predict_reads(task):
             assert other["score"] == pytest.approx(one["score"], abs=1e-4)
         *_, last = found[2]["sentences"]
         assert found[2]["parts"] > 3 and last["text"] and last["text"] in LONG.strip()
+
+
+def test_alignment_is_of_every_word(task):
+    """The token that ends a source of pairs of bytes is that of the padding."""
+    (found,) = task.translate(["The dog"], alignment=True)
+    (sentence,) = found["sentences"]
+    assert (
+        len(sentence["alignment"]) == len(sentence["translation"].split())
+        or not sentence["translation"]
+    )
+    writer = SentenceWriter(task._writer(), alignment=True)
+    ((part,),) = writer(["dog"], 1)
+    assert part.alignment and {pair["source"] for pair in part.alignment} == {"dog"}
+
+
+def test_an_entry_is_a_word(task):
+    """Its tokens are those of the word behind another one."""
+    writer = SentenceWriter(task._writer(), glossary=[Entry("dog", "king")])
+    (phrase,) = writer._phrases.values()
+    (inside,) = task.tokenizer.tokenize(["The king"]).to_list()
+    assert inside[-len(phrase) :] == phrase
+
+
+class TestLanguages:
+    def test_named_by_the_task(self, task, capsys):
+        (plain,) = task.predict([">>zh<< " + SENTENCES[0]])
+        task.language = "zh"
+        assert task.predict([SENTENCES[0]]) == [plain] and not capsys.readouterr().err
+        assert task.predict([">>zh<< " + SENTENCES[0]]) == [plain]
+        task.language = "fr"
+        with pytest.raises(tfmodels.InputError, match="target_language fr: the model has no token"):
+            task.predict([SENTENCES[0]])
+        task.language = None
+
+    def test_a_copy_is_a_copy(self, task, monkeypatch):
+        monkeypatch.setattr(task, "answers", lambda texts, _: [
+            {"translation": "a b", "truncated": False} for _ in texts
+        ])  # fmt: skip
+        pytest.importorskip("sacrebleu")
+        assert task.evaluate([">>de<< a b"], ["c d"])["copies"] == 1
+
+    def test_rows_that_name_another(self, task):
+        texts, others = [">>de<< a dog"] * 4, [">>pt<< a dog"]
+        with pytest.raises(tfmodels.InputError, match="names the language 'pt', of which the mod"):
+            task.fit(texts, ["ein Hund"] * 4, validation_data=(others, ["um"]), epochs=1)
+        with pytest.raises(tfmodels.InputError, match="its languages are de, zh"):
+            task.fit(others * 4, ["um"] * 4, epochs=1)
+
+    def test_none_of_several_translations(self, task):
+        with pytest.raises(tfmodels.InputError, match="is empty; every row needs a text to write"):
+            task.evaluate(["a", "b"], [["c"], [" "]])

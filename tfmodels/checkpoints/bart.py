@@ -41,7 +41,7 @@ BART_FIELDS = {
     "embedding_norm": True,
     "epsilon": 1e-5,
 }
-BART_TYPE, OWN_TYPE = "bart", "transformer"
+BART_TYPE, MARIAN_TYPE, OWN_TYPE = "bart", "marian", "transformer"
 BLOCK = {
     "self_attn.q_proj": QUERY,
     "self_attn.k_proj": KEY,
@@ -248,6 +248,7 @@ def read_bart_generation(directory: str | Path) -> dict:
     path, entries = config_path(directory), read_entries(directory)
     if entries.get("model_type") == BART_TYPE:
         entries = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **entries}
+    marian = entries.get("model_type") == MARIAN_TYPE
     if entries.get("force_bos_token_to_be_generated"):  # the name in old files
         entries.setdefault("forced_bos_token_id", entries.get("bos_token_id"))
     if path.with_name(GENERATION).is_file():
@@ -260,7 +261,8 @@ def read_bart_generation(directory: str | Path) -> dict:
         if field in COUNTED and entries.get(field) is not None:
             name = field
         value = entries.get(name)
-        if value is None:
+        # Files of MarianMT name a first token, </s>, which its tokenizer never writes.
+        if value is None or (marian and field == "bos_id"):
             continue
         values = value if field == "stop_ids" and isinstance(value, list) else [value]
         if field in FLAGS:

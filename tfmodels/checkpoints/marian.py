@@ -9,11 +9,9 @@ tokens. Targets start with the padding.
 
 from pathlib import Path
 
-from tfmodels.checkpoints.bart import BART, POSITIONS, BartFamily
+from tfmodels.checkpoints.bart import BART, MARIAN_TYPE, POSITIONS, BartFamily
 from tfmodels.checkpoints.files import model_type
 from tfmodels.models.transformer import TransformerConfig
-
-MARIAN_TYPE = "marian"
 
 
 class MarianFamily(BartFamily):

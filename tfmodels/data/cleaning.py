@@ -12,9 +12,11 @@ import itertools
 import unicodedata
 from typing import NamedTuple
 
+from tfmodels.data.parallel import first_of
 from tfmodels.data.rows import Source
 from tfmodels.data.split import Subset
 from tfmodels.errors import InputError
+from tfmodels.text.languages import named_language, without_language
 
 _SAMPLE = 10_000  # rows that tell what is usual
 _SOME = 8  # characters added to both lengths: two short texts may differ more
@@ -65,7 +67,8 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
     left = []
     for number, values in rows.rows():
         source, target = pair = _pair(values)
-        key = hashlib.blake2b("\n".join(pair).encode("utf-8", "replace"), digest_size=12).digest()
+        key = "\n".join((named_language(values[0]) or "", *pair))
+        key = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).digest()
         lengths = (len(source) + _SOME, factor * len(target) + _SOME)
         if key in seen:
             reason = "duplicates"
@@ -88,9 +91,9 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
 
 
 def _pair(values):
-    """Return source and translation, the first of several, without the spaces around them."""
+    """Return source and translation, the first of several, without what is around them."""
     source, target = values[:2]
-    return source.strip(), (target[0] if isinstance(target, tuple) else target).strip()
+    return without_language(source).strip(), first_of(target).strip()
 
 
 def _most(counter):

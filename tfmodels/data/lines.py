@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gzip
 import io
+import json
 import os
 import random
 import re
@@ -169,6 +170,20 @@ class LineFile(Source):
                 raise self._undecodable(number, data, at) from None
             yield offset, number, text
             offset += len(data)
+
+    def _json(self, remedy: str) -> Any:
+        """Return the value in a file that is JSON as a whole, with lines of any length.
+
+        Args:
+            remedy: end of the message where it is none.
+        """
+        with self._open() as (stream, offset):
+            self._row_bytes = sys.maxsize - 1
+            content = "".join(text for *_, text in self._lines(stream, offset, 1))
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{self.name}: not valid JSON ({error}); {remedy}") from None
 
     def _pieces(self, stream: BinaryIO, line: int, size: int) -> Iterator[tuple[int, bytes]]:
         """Yield `(line number, bytes)`: lines, in pieces of at most `size` bytes."""

@@ -19,6 +19,7 @@ from tfmodels.data.labels import Converted
 from tfmodels.data.lines import LineFile, say_once
 from tfmodels.data.rows import Row, Source, _shuffled
 from tfmodels.errors import InputError, first_line
+from tfmodels.text.languages import LANGUAGE, named_language
 
 COLUMNS = ("text", "translation")
 _LINES = "a file with one text per line"
@@ -196,6 +197,13 @@ class _TmxReader:
                     f"{self._name}:{error.lineno}: no well-formed XML "
                     f"({expat.errors.messages.get(error.code, error)}); export the memory again"
                 ) from None
+            except InputError:
+                raise
+            except (LookupError, ValueError) as error:  # an encoding that expat does not have
+                raise InputError(
+                    f"{self._name}: its encoding cannot be read ({first_line(error)}); save it as "
+                    "UTF-8 and correct its first line"
+                ) from None
             except (OSError, EOFError, zlib.error) as error:
                 raise InputError(
                     f"{self._name}: cannot be read ({first_line(error)}); check that the file is "
@@ -309,12 +317,17 @@ class Joined(Source):
             yield next(rows[number])
 
 
+def first_of(target: str | tuple[str, ...]) -> str:
+    """Return a translation, the first of several; "" of none."""
+    return next(iter(target), "") if isinstance(target, tuple) else target
+
+
 def reversed_pairs(rows: Source) -> Source:
     """Return rows with source and translation exchanged; of several references the first."""
 
     def convert(row: Row) -> tuple:
         source, target, *others = row.values
-        return (target[0] if isinstance(target, tuple) else target, source, *others)
+        return (first_of(target), source, *others)
 
     return Converted(rows, rows.columns, convert, options=("reversed",))
 
@@ -329,7 +342,6 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
     Raises:
         InputError: while rows are read: one names no language.
     """
-    from tfmodels.text.sentence_pieces import LANGUAGE
 
     def convert(row: Row) -> tuple:
         source, target, *named = row.values
@@ -346,24 +358,22 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
 
 def languages_of(rows: Source) -> list[str]:
     """Return the languages that `with_languages` put in front of the sources, sorted."""
-    from tfmodels.text.sentence_pieces import LANGUAGE
-
-    tokens = {values[0].partition(" ")[0] for _, values in rows.rows()}
-    return sorted(token[2:-2] for token in tokens if LANGUAGE.fullmatch(token))
+    return sorted({named_language(values[0]) for _, values in rows.rows()} - {None})
 
 
 def grouped(rows: Source) -> Source:
-    """Return one row for each source, with all its translations as references."""
-    references: dict[str, dict[str, None]] = {}
-    firsts: dict[str, int] = {}  # number of the first row of each source
-    for number, (source, target, *_others) in rows.rows():
+    """Return one row for each source, and each language of it, with all its translations."""
+    references: dict[tuple, dict[str, None]] = {}
+    firsts: dict[tuple, int] = {}  # number of the first row of each source
+    for number, (source, target, *others) in rows.rows():
         several = target if isinstance(target, tuple) else (target,)
-        references.setdefault(source, {}).update(dict.fromkeys(several))
-        firsts.setdefault(source, number)
+        key = (source, *others)
+        references.setdefault(key, {}).update(dict.fromkeys(several))
+        firsts.setdefault(key, number)
 
     def convert(row: Row) -> tuple | None:
         source, _, *others = row.values
-        first = row.number == firsts[source]
-        return (source, tuple(references[source]), *others) if first else None
+        key = (source, *others)
+        return (source, tuple(references[key]), *others) if row.number == firsts[key] else None
 
     return Converted(rows, rows.columns, convert, rows.columns[1:2], ("grouped",))

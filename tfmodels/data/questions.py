@@ -17,8 +17,8 @@ last, with the start -1. A question of whose answers the context has none is ref
 """
 
 import collections
-import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from numbers import Integral
@@ -112,7 +112,7 @@ class QuestionSource(Source):
             raise TypeError(f"the start of the answer {brief.repr(text)} is {start!r}, no integer")
         if not text.strip():
             raise TypeError("an answer is empty; leave it out where the context has none")
-        start = int(start)
+        start, text = int(start) + len(text) - len(text.lstrip()), text.strip()
         if start >= 0 and context.startswith(text, start):
             return text, start
         at = _nearest(context, text, start)
@@ -151,17 +151,14 @@ def _nearest(context: str, text: str, start: int) -> int | None:
 class SquadFile(QuestionSource, LineFile):
     """The questions of a file of SQuAD's form."""
 
-    def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike, encoding: str | None = None, answers: bool = True
+    ) -> None:
         super().__init__(path, COLUMNS, KINDS, encoding)
-        with self._open() as (stream, offset):
-            content = "".join(text for *_, text in self._lines(stream, offset, 1))
-        try:
-            data = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{self.name}: not valid JSON ({error}); copy or download the file again, or, if "
-                "each line is an object, name it .jsonl"
-            ) from None
+        self._with_answers = answers
+        data = self._json(
+            "copy or download the file again, or, if each line is an object, name it .jsonl"
+        )
         if not isinstance(data, dict) or not isinstance(data.get("data"), list):
             raise InputError(
                 f'{self.name}: no list "data" of articles, as SQuAD has it; give {KINDS}'
@@ -184,7 +181,7 @@ class SquadFile(QuestionSource, LineFile):
                         for part, key in ((paragraph, "context"), (item, "question"))
                     )
                     name = _value(item, "id", here)
-                    answers = _list(item, "answers", here)
+                    answers = _list(item, "answers", here) if self._with_answers else []
                     if item.get("is_impossible") is True:
                         answers = []
                     pairs = [
@@ -263,16 +260,15 @@ class QuestionTable(QuestionSource, FileSource):
         self, path: str | os.PathLike, columns: tuple[str, ...], encoding: str | None = None,
         delimiter: str | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(
-            path, columns, encoding=encoding, delimiter=delimiter, may_be_empty=COLUMNS[2:]
-        )
+        # What is empty is refused with the name of the part; "None" may be an answer.
+        super().__init__(path, columns, missing="keep", encoding=encoding, delimiter=delimiter)
         self.columns = COLUMNS
 
     def _records(self, stream, block):
         for offset, line, (question, context, answer, start) in super()._records(stream, block):
             place, answers = self.place(line), []
             if answer.strip():
-                if start.strip() and not start.strip().lstrip("-").isdecimal():
+                if start.strip() and not re.fullmatch(r"-?\d+", start.strip()):
                     raise InputError(
                         f"{place}: the start is {start!r}; give the number of the first character "
                         "of the answer in the context, from 0"
@@ -315,7 +311,7 @@ class _QuestionRows(QuestionSource, MemorySource):
 def open_questions(
     spec: str | os.PathLike, *, question_column: str = "question", context_column: str = "context",
     answer_column: str = "answer", start_column: str = "start", encoding: str | None = None,
-    delimiter: str | None = None,
+    delimiter: str | None = None, answers: bool = True,
 ) -> QuestionSource:  # fmt: skip
     """Open questions with their contexts and answers.
 
@@ -327,6 +323,7 @@ def open_questions(
         start_column: likewise: the first character of the answer in the context, from 0.
         encoding: of a file without a byte order mark; UTF-8 if not given.
         delimiter: of a table; found if not given.
+        answers: whether a file of SQuAD's form has answers; without, it is read for `predict`.
 
     Raises:
         InputError: the source is missing, unreadable or empty, lacks a column, or has an answer
@@ -339,7 +336,7 @@ def open_questions(
     if name.endswith((".jsonl", ".ndjson")):
         return QuestionLines(spec, encoding)
     if name.endswith(".json"):
-        return SquadFile(spec, encoding)
+        return SquadFile(spec, encoding, answers)
     columns = (question_column, context_column, answer_column, start_column)
     return QuestionTable(spec, columns, encoding, delimiter)
 

@@ -5,7 +5,9 @@
     train.conll      columns, sentences separated by empty lines; found by what the columns have:
                        CoNLL-2005    word, ..., predicate or -, for each a column "(A0*", "*", "*)"
                        CoNLL-2012    document, part, number, word, ... as of OntoNotes
-                       PropBank      number from 0, word, tag, lemma, roleset or -, such columns
+                       PropBank      number, word, tag, lemma, roleset or -, such columns; or as
+                                     its releases: document, sentence, number, word, tag, parse,
+                                     lemma, roleset or -, such columns
     train.conllu     CoNLL-U with Universal Propositions: roles stand at the heads of arguments
     train.jsonl      {"words": [...], "frames": [{"predicate": 1, "arguments": [["ARG0", 0, 1]]}]}
                      in words, or {"text", "frames": [{"start", "end", "arguments": [{"role",
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 from tfmodels.data.conll import fields_of, joined_tokens, separator
 from tfmodels.data.lines import Block, LineFile
 from tfmodels.data.memory import MemorySource, as_list, check_text, rows_or_lists
-from tfmodels.data.rows import Row, Source, visible
+from tfmodels.data.rows import SURROGATE, Row, Source, visible
 from tfmodels.data.spans import Entity, checked_entities
 from tfmodels.data.tables import FileSource
 from tfmodels.errors import InputError, brief
@@ -35,6 +37,7 @@ Frame = tuple[int, int, tuple[Entity, ...]]  # the predicate's characters, and i
 COLUMNS = ("text", "frames")
 KINDS = "a .conll, .conllu or .jsonl file (or .gz of one)"
 PREDICATE = "V"
+_OF_PREDICATE = (PREDICATE, f"C-{PREDICATE}")
 _CELL = re.compile(r"(?:\(([^()*\s]+))?\*(\))?")
 _ROWS_OF_SAMPLE = 2000
 _EXPECTED = (
@@ -69,6 +72,33 @@ class _Sentence(NamedTuple):
     lines: list[int]
 
 
+class _Form(NamedTuple):
+    """A form of columns.
+
+    `first` and `end` are the columns of arguments, `none` is what a word has that is no predicate.
+    """
+
+    name: str
+    word: int
+    predicate: int
+    first: int
+    end: int = 0
+    none: str = "-"
+
+    def least(self) -> int:
+        """Return the smallest number of columns."""
+        return self.first - self.end
+
+    def places(self, sentence: _Sentence) -> list[int]:
+        """Return the numbers of the predicates."""
+        return [n for n, row in enumerate(sentence.rows) if row[self.predicate] != self.none]
+
+    def fits(self, sentence: _Sentence) -> bool:
+        """Return whether a sentence has a column of arguments for each predicate."""
+        arguments = len(sentence.rows[0]) - self.least()
+        return arguments >= 0 and len(self.places(sentence)) == arguments
+
+
 class RoleColumns(RoleSource, LineFile):
     """The sentences of a file of columns."""
 
@@ -85,32 +115,30 @@ class RoleColumns(RoleSource, LineFile):
             raise InputError(f"{path}:1: the file has no words; give {KINDS}")
         self._start = Block(sample[0].offset, sample[0].line, 0)
         self._form = self._found(sample)
-        self._join = separator(row[self._form[1]] for s in sample for row in s.rows)
+        self._join = separator(row[self._form.word] for s in sample for row in s.rows)
 
-    def _found(self, sample: list[_Sentence]) -> tuple[str, int, int, int, int]:
-        """Return the form of the file: name, columns of word and predicate, first and end."""
-        rows = [row for sentence in sample for row in sentence.rows]
-        numbers = [row[0] for sentence in sample[:1] for row in sentence.rows]
-        third = [row[2] if len(row) > 2 else "" for row in sample[0].rows]
-        counted = [str(n) for n in range(len(numbers))]
-        if min(map(len, rows)) >= 12 and third == counted:
-            return "CoNLL-2012", 3, 7, 11, -1
-        if numbers == counted and min(map(len, rows)) >= 5:
-            return "PropBank", 1, 4, 5, 0
-        if numbers[0].split("-")[0].split(".")[0] in "01" and min(map(len, rows)) >= 9:
-            for column in (9, 11, 10, 8):
-                if all(
-                    sum(row[column] != "_" for row in s.rows) == len(s.rows[0]) - column - 1
-                    for s in sample if len(s.rows[0]) > column
-                ):  # fmt: skip
-                    return "CoNLL-U", 1, column, column + 1, 0
-        for column in range(min(map(len, rows)) - 1, 0, -1):
-            if all(
-                sum(row[column] != "-" for row in s.rows) == len(s.rows[0]) - column - 1
-                for s in sample
-            ):
-                return "CoNLL-2005", 0, column, column + 1, 0
+    def _found(self, sample: list[_Sentence]) -> _Form:
+        """Return the form that has as many predicates as columns follow in most sentences."""
         first = sample[0]
+
+        def counts(column: int) -> bool:
+            """Return whether a column of the first sentence has the numbers of its words."""
+            cells = [row[column] for row in first.rows if len(row) > column]
+            return any(cells == [str(n + start) for n in range(len(cells))] for start in (0, 1))
+
+        if len(first.rows[0]) > 7 and counts(2):
+            forms = [_Form("CoNLL-2012", 3, 7, 11, -1), _Form("PropBank", 3, 7, 8)]
+        elif counts(0):
+            forms = [_Form("CoNLL-U", 1, n, n + 1, none="_") for n in (9, 11, 10, 8)]
+            forms.append(_Form("PropBank", 1, 4, 5))
+        elif any(len({row[0] for row in s.rows}) > 1 for s in sample if len(s.rows) > 1):
+            width = min(len(sentence.rows[0]) for sentence in sample)
+            forms = [_Form("CoNLL-2005", 0, n, n + 1) for n in range(width - 1, 0, -1)]
+        else:
+            forms = []  # the first column is the name of a document
+        fitting = [sum(map(form.fits, sample)) for form in forms]
+        if 2 * max(fitting, default=0) >= len(sample):
+            return forms[fitting.index(max(fitting))]
         raise InputError(
             f"{self.place(first.line)}: {len(first.rows[0])} columns, in none of which there are "
             "as many predicates as columns follow; give columns of CoNLL-2005, CoNLL-2012, "
@@ -153,30 +181,29 @@ class RoleColumns(RoleSource, LineFile):
             yield sentence.offset, sentence.line, self._values(sentence)
 
     def _values(self, sentence: _Sentence) -> tuple[str, tuple[Frame, ...]]:
-        form, word, predicate, first, end = self._form
-        rows, lines = sentence.rows, sentence.lines
-        none = "_" if form == "CoNLL-U" else "-"
+        form, rows, lines = self._form, sentence.rows, sentence.lines
         width = len(rows[0])
-        if width < first + (end < 0):
+        if width < form.least():
             raise InputError(
-                f"{self.place(sentence.line)}: {width} columns, and {form} has {first} or more; "
-                "correct the row"
+                f"{self.place(sentence.line)}: {width} columns, and {form.name} has "
+                f"{form.least()} or more; correct the row"
             )
-        places = [n for n, row in enumerate(rows) if row[predicate] != none]
-        columns = list(zip(*rows, strict=True))[first : width + end]
+        places = form.places(sentence)
+        columns = list(zip(*rows, strict=True))[form.first : width + form.end]
         if len(places) != len(columns):
             raise InputError(
-                f"{self.place(sentence.line)}: {len(places)} predicates in column {predicate} of "
-                f"the sentence, but {len(columns)} columns of arguments; {form} has one for each"
+                f"{self.place(sentence.line)}: {len(places)} predicates in column "
+                f"{form.predicate} of the sentence, but {len(columns)} columns of arguments; "
+                f"{form.name} has one for each"
             )
-        text, starts, ends = joined_tokens([row[word] for row in rows], self._join)
+        text, starts, ends = joined_tokens([row[form.word] for row in rows], self._join)
         frames = []
         for place, cells in zip(places, columns, strict=True):
-            spans = _heads(cells) if form == "CoNLL-U" else self._spans(cells, lines)
+            spans = _heads(cells) if form.name == "CoNLL-U" else self._spans(cells, lines)
             # A phrasal predicate has its continuations elsewhere: its place is that of the row.
             arguments = [
                 (role, starts[a], ends[b - 1])
-                for role, a, b in spans if role not in (PREDICATE, f"C-{PREDICATE}")
+                for role, a, b in spans if role not in _OF_PREDICATE
             ]  # fmt: skip
             kept = tuple(argument for argument in arguments if argument[1] < argument[2])
             frames.append((starts[place], ends[place], kept))
@@ -322,11 +349,18 @@ def _row_of(words: Any, frames: Iterable) -> tuple[str, tuple[Frame, ...]]:
         text, starts, ends = joined_tokens(words, separator(words))
     if not text.strip():
         raise TypeError("the text is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise TypeError(SURROGATE) from None
     found: list[Frame] = []
     for frame in frames:
         if not isinstance(frame, dict):
             raise TypeError(f"{str(frame)[:60]!r} is no frame")
-        arguments = [_named(item) for item in frame.get("arguments", ())]
+        given = frame.get("arguments", ())
+        if not isinstance(given, list | tuple):
+            raise TypeError(f"arguments are {str(given)[:60]!r}, no list")
+        arguments = [item for item in map(_named, given) if not _is_predicate(item)]
         if starts is None or ends is None:
             ((_, start, end),) = checked_entities([{**frame, "type": PREDICATE}], text)
         else:
@@ -348,6 +382,10 @@ def _named(item):
     if isinstance(item, dict):
         return item.get("role", item.get("type")), item.get("start"), item.get("end")
     return item
+
+
+def _is_predicate(item):
+    return isinstance(item, tuple | list) and item[:1] and item[0] in _OF_PREDICATE
 
 
 def _in_characters(item, starts, ends):

@@ -8,7 +8,6 @@ exclusive; white space at the ends of an entity does not belong to it.
 """
 
 import collections
-import json
 import numbers
 import os
 import sys
@@ -69,15 +68,7 @@ class JsonArray(EntitySource, LineFile):
 
     def __init__(self, path: str | os.PathLike, encoding: str | None = None) -> None:
         super().__init__(path, COLUMNS, KINDS, encoding)
-        with self._open() as (stream, offset):
-            content = "".join(text for *_, text in self._lines(stream, offset, 1))
-        try:
-            items = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{self.name}: not valid JSON ({error}); if each line is an object, name the file "
-                ".jsonl"
-            ) from None
+        items = self._json("if each line is an object, name the file .jsonl")
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise InputError(f"{self.name}: not an array of objects; give {KINDS}")
         self._rows = list(self._read(items))

@@ -10,7 +10,6 @@ import string
 from collections.abc import Sequence
 
 from tfmodels.errors import InputError
-from tfmodels.text.languages import guess_language
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 _PUNCTUATION = frozenset(string.punctuation)
@@ -22,9 +21,12 @@ METRICS = ("squad", "cmrc")
 
 
 def metric_of(gold: Sequence[Sequence[str]]) -> str:
-    """Return "cmrc" if the answers are Chinese, else "squad"."""
-    chinese = guess_language(text for answers in gold for text in answers) == "zh"
-    return "cmrc" if chinese else "squad"
+    """Return "cmrc" if most letters of answers are ideographs, else "squad"."""
+    letters = [
+        letter for answers in gold for text in answers for letter in text if letter.isalpha()
+    ]
+    chinese = sum("\u4e00" <= letter <= "\u9fff" for letter in letters)
+    return "cmrc" if chinese > len(letters) / 2 else "squad"
 
 
 def normalized(text: str) -> str:
@@ -67,7 +69,11 @@ def cmrc_words(text: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Split what is no Chinese as the script does, by the rules of the Penn Treebank."""
+    """Split what is no Chinese as the script does, by the rules of the Penn Treebank.
+
+    The script splits it into sentences before, by a model that nltk fetches; an answer of several
+    sentences without Chinese between them can differ by their stops.
+    """
     if not text.strip() or text.isalnum():
         return text.split()
     try:
@@ -128,6 +134,9 @@ def answer_scores(
         if metric == "squad" and second:
             answers = [text for text in answers if normalized(text)]
         texts, wanted = answers or [""], plain(found)
+        if metric == "cmrc" and not answers:  # which its script does not know
+            scores.append((float(not wanted), float(not wanted)))
+            continue
         exact = max(float(plain(text) == wanted) for text in texts)
         scores.append((exact, max(f1_of(text, found) for text in texts)))
     return scores

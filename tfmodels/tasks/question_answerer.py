@@ -115,19 +115,23 @@ class QuestionAnswerer(EncoderTask):
 
             return mapped(chunks.unbatch().batch(batch_size), windows)
         batches = question_batches(chunks, self.tokenizer, batch_size, seed=seed, **self._reading())
-        return batches if rows.endless else of_length(batches, self._windows(rows), batch_size)
+        return batches if rows.endless else of_length(batches, self._windows(rows)[0], batch_size)
 
     def _windows(self, rows):
-        """Return how many windows the contexts have; they are read once for it."""
+        """Return how many windows the contexts have, and how many questions have no answer.
+
+        The rows are read once for it.
+        """
         if rows not in self._counts:
 
-            def count(question, context, *_):
+            def count(question, context, start, _):
                 found = question_windows(self.tokenizer, question, context, **self._reading())
-                return found.ids.nrows()
+                return tf.stack([found.ids.nrows(), tf.math.count_nonzero(start < 0)])
 
             counts = mapped(question_dataset(rows), count)
             with source_errors(rows):
-                self._counts[rows] = int(counts.reduce(np.int64(0), lambda a, b: a + b))
+                total = counts.reduce(np.zeros(2, np.int64), lambda a, b: a + b)
+            self._counts[rows] = tuple(map(int, total))
         return self._counts[rows]
 
     def _batches_of_texts(self, texts, batch_size):
@@ -141,10 +145,9 @@ class QuestionAnswerer(EncoderTask):
         return mapped(pairs.batch(batch_size), windows)
 
     def _describe(self, rows):
-        scan = self._scan(rows)
-        none = scan.label_counts.get("no answer", 0)
-        line = f"{scan.rows} training questions, {none} of them without an answer"
-        windows = f"{self._windows(rows)} windows of {self.max_length} tokens"
+        number, none = self._windows(rows)
+        line = f"{self._scan(rows).rows} training questions, {none} of them without an answer"
+        windows = f"{number} windows of {self.max_length} tokens"
         return f"{line}, in {windows}; cut questions to {self.max_question_length} tokens"
 
     # Head.

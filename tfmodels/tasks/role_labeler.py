@@ -140,8 +140,8 @@ class RoleLabeler(TokenClassifier):
         most = sorted(scan.label_counts.items(), key=lambda item: -item[1])[:5]
         roles = ", ".join(f"{role} {count}" for role, count in most)
         return (
-            f"{scan.rows} training texts, {number} arguments of {len(scan.label_counts)} roles "
-            f"({roles}, ...), predicates marked by {self.marker}"
+            f"{scan.rows} training texts; {number} arguments of {len(scan.label_counts)} roles in "
+            f"the data ({roles}, ...); predicates marked by {self.marker}"
         )
 
     # Answers.
@@ -162,7 +162,10 @@ class RoleLabeler(TokenClassifier):
         alone = [n for n, (_, places) in enumerate(items) if places is None]
         given = [n for n, (_, places) in enumerate(items) if places is not None]
         if alone and not self.predicates:
-            raise InputError("this model finds no predicates; give them: (words, [1])")
+            raise InputError(
+                "this model was trained to find no predicates; give them: (words, [1]), on the "
+                "command line --predicate for one text"
+            )
         for numbers, answer in ((alone, self._found), (given, self._of_given)):
             frames = answer([items[n] for n in numbers], batch_size)
             for number, row in zip(numbers, frames, strict=True):
@@ -230,6 +233,11 @@ class RoleLabeler(TokenClassifier):
         """
         if predicates not in ("given", "found", "both"):
             raise InputError(f"predicates {predicates!r}: give given, found or both")
+        if predicates == "found" and not self.predicates:
+            raise InputError(
+                "predicates found: this model was trained to find none; give given "
+                "(--eval_predicates given)"
+            )
         rows = self._read(x, y)
         found_too = predicates != "given" and self.predicates
         gold: list = []
@@ -272,6 +280,11 @@ class RoleLabeler(TokenClassifier):
         return (Measured(given),)
 
     def signatures(self) -> dict:
+        if not self.predicates:
+            raise InputError(
+                "this model was trained to find no predicates, and a SavedModel reads texts alone; "
+                "train one with predicates=True (--predicates true)"
+            )
         return role_signatures(
             self.model, self.tokenizer, self.max_length, self.stride, self.marker
         )

@@ -18,8 +18,12 @@ import tensorflow as tf
 from tfmodels.errors import InputError
 from tfmodels.generation.decoding import generate
 from tfmodels.tasks.text_writer import TextWriter, joined
+from tfmodels.text.bpe import BytePairTokenizer
+from tfmodels.text.languages import without_language
 from tfmodels.text.pairs import source_batch, target_ids, with_ends
 
+# Chinese, Japanese, Thai, Lao, Burmese and Khmer, which have no space between words.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uff00-\uffef"
 PHRASES = 4  # entries of a glossary that are forced in one sentence
 
 
@@ -83,7 +87,7 @@ class SentenceWriter:
         self._phrases: dict[str, list[int]] = {}
         room = {"term": writer.max_length - 1, "translation": settings.max_new_tokens - 1}
         for entry in self._glossary:
-            ids = target_ids(writer.tokenizer, tf.constant([entry.translation])).to_list()[0]
+            ids = self._inside(entry.translation)
             term = writer.tokenizer.tokenize(tf.constant([entry.term])).to_list()[0]
             for name, found in (("term", term), ("translation", ids)):
                 if not 0 < len(found) < room[name]:
@@ -98,7 +102,7 @@ class SentenceWriter:
         """Return the parts of each text, translated."""
         parts = self._split(texts)
         work = [part for part in itertools.chain(*parts) if part.ids and part.text.strip()]
-        wanted = {id(part): self._terms(part.text) for part in work}
+        wanted = {id(part): self._terms(without_language(part.text)) for part in work}
         work.sort(key=lambda part: (len(wanted[id(part)]) > 0, len(part.text)))
         for _, same in itertools.groupby(work, key=lambda part: len(wanted[id(part)]) > 0):
             group = list(same)
@@ -106,6 +110,13 @@ class SentenceWriter:
                 batch = group[first : first + batch_size]
                 self._write(batch, [wanted[id(part)] for part in batch])
         return parts
+
+    def _inside(self, phrase: str) -> list[int]:
+        """Return the tokens of a phrase behind another word."""
+        tokenizer = self.writer.tokenizer
+        if isinstance(tokenizer, BytePairTokenizer) and phrase and not _is_wide(phrase[0]):
+            phrase = f" {phrase}"  # the space is of the word behind it
+        return target_ids(tokenizer, tf.constant([phrase])).to_list()[0]
 
     def _split(self, texts: Sequence[str]) -> list[list[Sentence]]:
         """Return the parts of each text, not yet translated."""
@@ -146,7 +157,7 @@ class SentenceWriter:
                     for of_part in terms]  # fmt: skip
         result = self._search(batch, required)
         texts = [text.decode() for text in writer.text(result).numpy()]
-        ended = np.any(result.token_ids.numpy() == writer.tokens.end_id, 1)
+        ended = writer.ended(result).numpy()
         scores, long = result.scores.numpy(), ids.row_lengths().numpy() > room
         for row, part in enumerate(parts):
             places = range(row * self._number, (row + 1) * self._number)
@@ -210,10 +221,10 @@ class SentenceWriter:
         weights = writer.model.alignment({**batch, "decoder_token_ids": read}).numpy()
         before = (len(writer.tokens.source_bos), len(writer.tokens.target_bos))
         sources = batch["token_ids"].numpy()
-        for part, source, target, weight in zip(
-            parts, sources, ids.to_list(), weights, strict=True
+        lengths = batch["padding_mask"].numpy().sum(1)
+        for part, source, length, target, weight in zip(
+            parts, sources, lengths, ids.to_list(), weights, strict=True
         ):
-            length = int(np.sum(source != writer.tokens.pad_id))
             sides = [_words(tokenizer, tokens[first:-1]) for first, tokens in
                      zip(before, (source[:length], target), strict=True)]  # fmt: skip
             inner = weight[before[1] : len(target) - 1, before[0] : length - 1]
@@ -259,8 +270,8 @@ def _starts_wide(content: bytes) -> bool:
 
 
 def _without_space(text: str, phrase: str) -> str:
-    """Return a text without the space before a phrase that follows a Chinese or Japanese letter."""
-    return re.sub(rf"(?<=[\u2e80-\u9fff\uff00-\uffef]) (?={re.escape(phrase)})", "", text)
+    """Return a text without the space before a phrase behind a letter of such a script."""
+    return re.sub(rf"(?<=[{_UNSPACED}]) (?={re.escape(phrase)})", "", text)
 
 
 def joined_sentences(parts: Sequence[Sentence]) -> str:

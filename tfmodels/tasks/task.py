@@ -215,6 +215,11 @@ class Task:
             of_pass = steps_per_epoch or data.steps
             epochs = self.default_epochs if epochs is None else epochs
             total = steps or int(epochs * of_pass)
+            if not total and data_options.get("batch_tokens"):
+                raise InputError(
+                    f"batch_tokens {data_options['batch_tokens']}: {epochs} epochs have less than "
+                    "one batch; give a smaller batch_tokens, more epochs or more data"
+                )
             if not total:
                 raise InputError(
                     f"batch_size {batch_size}: {epochs} epochs have "

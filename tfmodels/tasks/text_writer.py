@@ -176,10 +176,15 @@ class TextWriter:
     def _written(self, ids):
         """What is written for tokens `[R, (tokens)]`: string, float32 and bool `[R]`."""
         result = self.write(source_batch(ids, self.tokens, self.max_length))
-        # A text that has ended has its end token, or is shorter than there is room for.
-        last = result.token_ids[:, -1]
-        cut = result.mask[:, -1] & (last != self.tokens.end_id) if self._whole else last < 0
-        return self.text(result), result.scores, cut
+        ended = self.ended(result)
+        return self.text(result), result.scores, ~ended if self._whole else tf.zeros_like(ended)
+
+    def ended(self, result: Generated) -> tf.Tensor:
+        """Whether targets end before there is no room for more: bool `[R]`."""
+        shorter = ~result.mask[:, -1]
+        if self.settings.forced_last_id is not None:  # which is there in every target that is cut
+            return shorter
+        return shorter | (result.token_ids[:, -1] == self.tokens.end_id)
 
     def _in_slices(self, ids):
         """The same, some rows at a time: a text of 50,000 words has hundreds of parts."""

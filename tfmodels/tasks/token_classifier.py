@@ -243,7 +243,7 @@ class TokenClassifier(EncoderTask):
         scan = self._scan(rows)
         counts = ", ".join(f"{kind} {count}" for kind, count in scan.label_counts.items())
         windows = f"windows of {self.max_length} tokens"
-        return f"{scan.rows} training texts in {windows}, entities {counts}"
+        return f"{scan.rows} training texts in {windows}, entities in the data {counts}"
 
     # Head.
 

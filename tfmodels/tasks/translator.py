@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfmodels.data.datasets import source_errors
+from tfmodels.data.lines import say_once
 from tfmodels.data.memory import MemorySource, as_list, as_source
+from tfmodels.data.parallel import first_of
 from tfmodels.data.rows import Source
 from tfmodels.errors import InputError
 from tfmodels.metrics import translation as metrics
 from tfmodels.tasks.sentence_writer import Entry, SentenceWriter, joined_sentences
 from tfmodels.tasks.seq2seq_lm import EXAMPLES, Seq2SeqLM
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
-from tfmodels.text.sentence_pieces import LANGUAGE, PieceTokenizer, language_ids
+from tfmodels.text.languages import named_language, without_language
+from tfmodels.text.sentence_pieces import PieceTokenizer, language_ids
 from tfmodels.text.vocabulary import learn_merges, learn_pieces
 from tfmodels.text.whole_tokens import AddedToken
 
@@ -45,6 +48,7 @@ class Translator(Seq2SeqLM):
     output = "translation"
     whole = True
     search = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "no_repeat_ngram": 0}
+    language: str | None = None  # to write, where a text names none, of a model of several
     bleu_tokenizer = "auto"  # see `metrics.translation`
     ter = False
     long_texts_by_default = "sentences"
@@ -129,22 +133,46 @@ class Translator(Seq2SeqLM):
         return MemorySource({"text": sources, "translation": lists}, ["translation"])
 
     def _target_of(self, values):
-        target = super()._target_of(values)
-        return target[0] if isinstance(target, tuple) else target
+        return first_of(super()._target_of(values))
+
+    def _learn(self, rows: Source) -> None:
+        super()._learn(rows)
+        self._check_rows(rows)
+
+    def _check(self, rows: Source) -> None:
+        super()._check(rows)
+        self._check_rows(rows)
+
+    def _check_rows(self, rows):
+        """Refuse rows whose sources name a language that the model has no token of."""
+        known = self.languages
+        for row in () if rows.endless else rows.stream(None):
+            language = named_language(row.values[0])
+            if language is not None and language not in known:
+                remedy = f"its languages are {', '.join(known)}" if known else "it writes one"
+                raise InputError(
+                    f"{rows.place(row.line)}: the source names the language {language!r}, of which "
+                    f"the model has no token; {remedy}"
+                )
 
     def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list]:
         """Return the first pairs of rows, all for -1: the sources, and the references of each."""
         with source_errors(rows):
-            found = [values[:2] for _, values in
-                     itertools.islice(rows.rows(), None if number < 0 else number)]  # fmt: skip
-        references = [[*target] if isinstance(target, tuple) else [target] for _, target in found]
-        return [source for source, _ in found], references
+            found = [*itertools.islice(rows.stream(None), None if number < 0 else number)]
+        references = [[*row.values[1]] if isinstance(row.values[1], tuple) else [row.values[1]]
+                      for row in found]  # fmt: skip
+        for row, several in zip(found, references, strict=True):
+            if not several or not all(text.strip() for text in several):
+                raise InputError(
+                    f"{rows.place(row.line)}: column {rows.columns[1]!r} is empty; every row needs "
+                    "a text to write"
+                )
+        return [row.values[0] for row in found], references
 
     # Answers.
 
     def answers(self, texts: list, batch_size: int = 32) -> list[dict]:
-        self._check_named(texts)
-        return super().answers(texts, batch_size)
+        return super().answers(self._named(texts), batch_size)
 
     def translate(
         self, texts: Sequence[str], batch_size: int = 32, *, num_translations: int = 1,
@@ -170,8 +198,7 @@ class Translator(Seq2SeqLM):
             InputError: an entry is longer than a sentence may be, a language is unknown, or there
                 are fewer beams than `num_translations`.
         """
-        texts = list(texts)
-        self._check_named(texts)
+        texts = self._named(list(texts))
         entries = [entry if isinstance(entry, Entry) else Entry(*entry, f"glossary {number}")
                    for number, entry in enumerate(glossary, start=1)]  # fmt: skip
         writer = SentenceWriter(self._writer(), num_translations, alignment, entries)
@@ -188,13 +215,27 @@ class Translator(Seq2SeqLM):
             })  # fmt: skip
         return answers
 
-    def _check_named(self, texts):
-        """Refuse texts that name a language which the model has no token of."""
-        if not self.languages:
-            return
-        for text in texts:
-            if found := LANGUAGE.match(text if isinstance(text, str) else text.decode()):
-                self.check_language(found[0][2:-2])
+    def _named(self, texts):
+        """Return texts that name the language to write, if there are several."""
+        known = self.languages
+        if self.language is not None:
+            self.check_language(self.language)
+        if not known:
+            return texts
+        texts = [text if isinstance(text, str) else text.decode() for text in texts]
+        languages = [named_language(text) for text in texts]
+        for language in {*languages} - {None}:
+            self.check_language(language)
+        if self.language is None:
+            if known[1:] and None in languages:
+                say_once(
+                    f"texts name none of the languages {', '.join(known)}, and the model chooses "
+                    "one; give --target_language (language in Python)"
+                )
+            return texts
+        front = f">>{self.language}<< "
+        return [text if language else front + text for text, language in
+                zip(texts, languages, strict=True)]  # fmt: skip
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int = 32, *, mistakes: int = 0
@@ -211,9 +252,10 @@ class Translator(Seq2SeqLM):
             dict; also `truncated`: texts that were not read or not written to their end. With
             `mistakes` also `worst_mistakes`, and `table`, examples in Markdown.
         """
-        metrics.bleu(["a"], [["a"]])  # fails before hours of writing if the library is missing
         sources, references = self.sample(self._read(x, y))
+        self._check_metric(references)
         answers = self.answers(sources, batch_size)
+        sources = [without_language(text) for text in sources]
         outputs = [answer[self.output] for answer in answers]
         found = metrics.measure(sources, references, outputs, self.bleu_tokenizer, self.ter)
         found["truncated"] = sum(answer["truncated"] for answer in answers)
@@ -221,6 +263,17 @@ class Translator(Seq2SeqLM):
             found["worst_mistakes"] = metrics.worst(sources, references, outputs, mistakes)
             found["table"] = metrics.examples_table(sources, references, outputs, EXAMPLES)
         return found
+
+    def _check_metric(self, references):
+        """Fail before hours of writing if a package of the metric is missing."""
+        tokenizer = self.bleu_tokenizer
+        if tokenizer == "auto":
+            tokenizer = metrics.tokenizer_of([several[0] for several in references])
+        metrics.bleu(["a"], [["a"]], tokenizer)
+
+    def _measuring(self, rows, batch_size):
+        self._check_metric(self.sample(rows, self.measured_rows)[1])
+        return super()._measuring(rows, batch_size)
 
     def _scores(self, outputs, references):
         return {"bleu": metrics.bleu(outputs, references, self.bleu_tokenizer).score}
@@ -248,7 +301,7 @@ def _learned(texts, size, kind, languages):
         for values in (row for _, row in texts.rows()) if isinstance(texts, Source) else texts:
             for side in (values,) if isinstance(values, str) else values[:2]:
                 for text in (side,) if isinstance(side, str) else side:
-                    yield LANGUAGE.sub("", text, 1)
+                    yield without_language(text)
 
     if kind == "sentencepiece":
         return PieceTokenizer(learn_pieces(lines(), size, languages))

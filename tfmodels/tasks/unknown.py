@@ -11,6 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfmodels.data.parallel import first_of
+from tfmodels.text.subwords import SPACE
+
 TEXTS, CHARACTERS = 1000, 2000  # number of texts that are counted, and of characters of each
 WARNED = 0.02  # share of unknown tokens above which to warn
 
@@ -23,28 +26,32 @@ def describe_unknown(tokenizer: Any, rows: Any, columns: int) -> str | None:
         rows: a `Source`, or `TextFiles`.
         columns: how many columns of a row are texts.
     """
+    if getattr(tokenizer, "target", None) != getattr(tokenizer, "source", None):
+        columns = 1  # the other side is split by another model
     texts = list(islice(_texts(rows, columns), TEXTS))
     unk_id = getattr(tokenizer, "unk_id", getattr(tokenizer, "unknown_id", None))
     if unk_id is None or not texts:
         return None
-    name, tokens, unknown = tokenizer.vocabulary[unk_id], 0, Counter[str]()
+    name, tokens, number, letters = tokenizer.vocabulary[unk_id], 0, 0, Counter[str]()
     for first in range(0, len(texts), 100):
         part = texts[first : first + 100]
         if hasattr(tokenizer, "tokenize_with_offsets"):
             ids, *spans = tokenizer.tokenize_with_offsets(tf.constant(part))
             rows_of = zip(part, ids.to_list(), *(side.to_list() for side in spans), strict=True)
             for text, *row in rows_of:
-                unknown.update(text[a:b] for i, a, b in zip(*row, strict=True) if i == unk_id)
+                letters.update(text[a:b] for i, a, b in zip(*row, strict=True) if i == unk_id)
         else:
             ids = tokenizer.tokenize(tf.constant(part))
-            known = set(tokenizer.vocabulary)
-            unknown.update(letter for text in part for letter in text if letter not in known)
+            pieces = "".join(getattr(tokenizer, "pieces", ())).replace(SPACE, " ")
+            known = {*tokenizer.vocabulary, *pieces}
+            letters.update(letter for text in part for letter in text if letter not in known)
         tokens += int(tf.size(ids.flat_values))
-    share = unknown.total() / max(tokens, 1)
+        number += int(tf.math.count_nonzero(ids.flat_values == unk_id))
+    share = number / max(tokens, 1)
     line = f"{share:.1%} of the tokens in texts 1 to {len(texts)} are {name}"
     if share <= WARNED:
         return line
-    most = ", ".join(repr(word[:20]) for word, _ in unknown.most_common(3))
+    most = ", ".join(repr(word[:20]) for word, _ in letters.most_common(3))
     return (
         f"warning: {line}, most of them {most}; start from a checkpoint for such texts, or from "
         "scratch with a larger vocabulary_size"
@@ -56,6 +63,6 @@ def _texts(rows: Any, columns: int) -> Iterator[str]:
         return
     if hasattr(rows, "rows"):
         for _, values in rows.rows():
-            yield from (text[:CHARACTERS] for text in values[:columns])
+            yield from (first_of(text)[:CHARACTERS] for text in values[:columns])
     elif hasattr(rows, "passages"):
         yield from (text[:CHARACTERS] for _, text, _ in rows.passages())

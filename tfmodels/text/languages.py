@@ -1,12 +1,14 @@
-"""Which language texts are in, by their letters: for metrics and model cards.
+"""Which language texts are in, by their letters, and which one they ask for, by a token in front.
 
-In: texts. Out: the code of a language (ISO 639-1) whose letters or word boundaries are special.
+In: texts. Out: the code of a language (ISO 639-1) whose letters or word boundaries are special; the
+language that a token such as `>>de<<` in front of a source names (Johnson et al. 2017).
 """
 
 import re
 from collections.abc import Iterable
 from itertools import islice
 
+LANGUAGE = re.compile(r">>[^\s<>]+<<")  # the token of a language to write
 TEXTS, CHARACTERS = 200, 1000  # of a corpus, and of each text, that are looked at
 _KANA, _HAN = re.compile("[\u3041-\u30ff]"), re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -27,3 +29,15 @@ def guess_language(texts: Iterable[str]) -> str:
     if len(_HANGUL.findall(letters)) >= least:
         return "ko"
     return "th" if len(_THAI.findall(letters)) >= least else ""
+
+
+def named_language(text: str) -> str | None:
+    """Return the language that the token in front of a text names, or None."""
+    found = LANGUAGE.match(text)
+    return found[0][2:-2] if found else None
+
+
+def without_language(text: str) -> str:
+    """Return a text without the token of a language in front of it."""
+    found = LANGUAGE.match(text)
+    return text[found.end() :].lstrip() if found else text

@@ -19,10 +19,10 @@ import tensorflow as tf
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.text.bpe import LanguageTokenizer, ids_of, lookup_table
+from tfmodels.text.languages import LANGUAGE
 from tfmodels.text.subwords import SPACE, open_pieces
 
 END, UNKNOWN, PADDING = "</s>", "<unk>", "<pad>"
-LANGUAGE = re.compile(r">>[^\s<>]+<<")
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 # RE2: the token of a language in front of a text, and the text.
 _IN_FRONT, _BEHIND = r"(?s)^(>>[^\s<>]+<<)?.*$", r"^>>[^\s<>]+<<"
