@@ -6,13 +6,13 @@ import random
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfmodels
 from tests.checkpoints.conftest import TOLERANCE, message
 from tfmodels.checkpoints.marian import MARIAN, family_of
 from tfmodels.checkpoints.tokenizers import read_tokenizer
-from tfmodels.data.memory import as_source
-from tfmodels.tasks.unknown import describe_unknown
+from tfmodels.generation.rows import Generated
 from tfmodels.text.sentence_pieces import PADDING, PieceTokenizer
 from tfmodels.text.vocabulary import learn_pieces
 
@@ -129,16 +129,10 @@ def test_an_answer_without_room_is_truncated(published):
     task.configure(max_new_tokens=3)
     assert all(answer["truncated"] for answer in task.predict(TEXTS[:8]))
     assert all(answer["truncated"] for answer in task.translate(TEXTS[:8]))
-    task.configure(max_new_tokens=23)
-    assert not all(answer["truncated"] for answer in task.predict(TEXTS))
-
-
-def test_unknown_tokens(ours, capsys):
-    assert describe_unknown(ours.tokenizer, as_source(["the old dog"], columns=("text",)), 1) == (
-        "0.0% of the tokens in texts 1 to 1 are <unk>"
-    )
-    line = describe_unknown(ours.tokenizer, as_source(["the 王王"], ["猫"], columns=("a", "b")), 2)
-    assert line is None or "'王'" in line or line.startswith("0.0%")
+    ids = tf.constant([[5, 5, 0], [5, 0, task.tokens.pad_id]])
+    mask = tf.constant([[True, True, True], [True, True, False]])
+    generated = Generated(ids, mask, tf.zeros([2]))
+    assert task._writer().ended(generated).numpy().tolist() == [False, True]
 
 
 def test_what_is_written_is_read(published, ours, tmp_path):

@@ -7,6 +7,8 @@ from tfmodels.data.memory import as_source
 from tfmodels.tasks.unknown import describe_unknown
 from tfmodels.text.bpe import BytePairTokenizer, printable_bytes
 from tfmodels.text.character_tokens import UNKNOWN, CharacterTokenizer
+from tfmodels.text.sentence_pieces import PieceTokenizer
+from tfmodels.text.vocabulary import learn_pieces
 from tfmodels.text.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
 
 WORDS = WordPieceTokenizer([*SPECIAL_TOKENS, "the", "film", "##s"])
@@ -51,3 +53,18 @@ def test_characters():
 def test_nothing_to_say(tokenizer, texts):
     found = describe_unknown(tokenizer, as_source(texts, columns=("text",)), 1)
     assert found is None or found.startswith("0.0%")
+
+
+def test_pieces_without_bytes():
+    """As published ones; the other side of pairs may have a model of its own."""
+    one, other = (learn_pieces([text] * 9, 300) for text in ("the old dog", "der alte Hund"))
+    pieces = [p for p in PieceTokenizer(one).vocabulary if not p.startswith("<0x")]
+    tokenizer = PieceTokenizer(one, vocabulary=pieces)
+    assert describe_unknown(tokenizer, rows(["the old dog"]), 1).startswith("0.0% of the tokens")
+    line = describe_unknown(tokenizer, rows(["the old 王"]), 1)
+    assert line.startswith("warning: ") and "are <unk>, most of them '王'; start" in line
+    both = PieceTokenizer(one, other, pieces)
+    assert describe_unknown(both, rows(["the dog"], ["王王王"]), 2).startswith("0.0% of the tokens")
+    several = as_source(["the dog"], columns=("text",))
+    several._values["text"] = [("the dog", "the 王")]
+    assert describe_unknown(tokenizer, several, 1).startswith("0.0% of the tokens")
