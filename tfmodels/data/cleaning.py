@@ -67,8 +67,8 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
     left = []
     for number, values in rows.rows():
         source, target = pair = _pair(values)
-        key = "\n".join((named_language(values[0]) or "", *pair))
-        key = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=12).digest()
+        row = "\n".join((named_language(values[0]) or "", *pair))
+        key = hashlib.blake2b(row.encode("utf-8", "replace"), digest_size=12).digest()
         lengths = (len(source) + _SOME, factor * len(target) + _SOME)
         if key in seen:
             reason = "duplicates"

@@ -358,7 +358,8 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
 
 def languages_of(rows: Source) -> list[str]:
     """Return the languages that `with_languages` put in front of the sources, sorted."""
-    return sorted({named_language(values[0]) for _, values in rows.rows()} - {None})
+    named = {named_language(values[0]) for _, values in rows.rows()}
+    return sorted(language for language in named if language is not None)
 
 
 def grouped(rows: Source) -> Source:
