@@ -203,6 +203,7 @@ def cmrc(options, work):
     flags = ["qa", "train", "--train_file", files["train"], "--eval_file", files["chosen"]]
     flags += ["--checkpoint", "none", "--size", "tiny", "--epochs", 6, "--batch_size", BATCH]
     flags += ["--max_length", 512, "--learning_rate", "1e-3", "--precision", "float32"]
+    flags += ["--max_answer_length", 100]
     model, _, seconds = trained(work, "cmrc", *flags)
     found = {}
     for part in ("trial", "heldout"):

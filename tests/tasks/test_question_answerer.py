@@ -125,3 +125,17 @@ def test_transformers_reads_the_head_and_ours_reads_it(task, tmp_path):
 def test_mistakes_of_the_caller(task, call, problem):
     with pytest.raises(InputError, match=problem):
         call(task)
+
+
+def test_answers_that_cannot_be_found_are_counted(capsys):
+    long = LEFT + " " + "Ada left at noon, " * 9
+    pairs = [("who left?", LEFT), ("who left?", long), ("where is Bo?", LEFT)]
+    task = tfmodels.QuestionAnswerer.from_scratch(
+        [text for pair in PAIRS for text in pair], size="tiny", vocabulary_size=120, max_length=20,
+        max_question_length=6, stride=2, max_answer_length=2,
+    )  # fmt: skip
+    task.fit(pairs * 4, [("Ada left at", 0), (long[:150], 0), None] * 4, epochs=1, batch_size=4)
+    said = capsys.readouterr().err
+    assert "12 training questions, 4 of them without an answer" in said
+    assert "; 4 answers are longer than a window and count as none" in said
+    assert "; 4 answers are never found: they have more than max_answer_length 2 tokens" in said

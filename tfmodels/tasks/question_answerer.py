@@ -118,19 +118,32 @@ class QuestionAnswerer(EncoderTask):
         return batches if rows.endless else of_length(batches, self._windows(rows)[0], batch_size)
 
     def _windows(self, rows):
-        """Return how many windows the contexts have, and how many questions have no answer.
+        """Return the numbers of windows, and of questions that cannot be answered as they are.
 
         The rows are read once for it.
+
+        Returns:
+            the windows of all contexts; the questions without an answer, those whose answer is in
+            no window, and those whose answer is longer than `max_answer_length`.
         """
         if rows not in self._counts:
 
-            def count(question, context, start, _):
+            def count(question, context, start, end):
                 found = question_windows(self.tokenizer, question, context, **self._reading())
-                return tf.stack([found.ids.nrows(), tf.math.count_nonzero(start < 0)])
+                first, last = tf.unstack(found.labels(start, end), axis=1)
+                inside, none = first > 0, start < 0
+                long = inside & (last - first >= self.max_answer_length)
+                inside, long = (
+                    tf.size(tf.unique(tf.boolean_mask(found.context, mask)).y, tf.int64)
+                    for mask in (inside, long)
+                )
+                none = tf.math.count_nonzero(none)
+                outside = tf.size(start, tf.int64) - none - inside
+                return tf.stack([found.ids.nrows(), none, outside, long])
 
             counts = mapped(question_dataset(rows), count)
             with source_errors(rows):
-                total = counts.reduce(np.zeros(2, np.int64), lambda a, b: a + b)
+                total = counts.reduce(np.zeros(4, np.int64), lambda a, b: a + b)
             self._counts[rows] = tuple(map(int, total))
         return self._counts[rows]
 
@@ -145,10 +158,18 @@ class QuestionAnswerer(EncoderTask):
         return mapped(pairs.batch(batch_size), windows)
 
     def _describe(self, rows):
-        number, none = self._windows(rows)
+        number, none, outside, long = self._windows(rows)
         line = f"{self._scan(rows).rows} training questions, {none} of them without an answer"
         windows = f"{number} windows of {self.max_length} tokens"
-        return f"{line}, in {windows}; cut questions to {self.max_question_length} tokens"
+        line += f", in {windows}; cut questions to {self.max_question_length} tokens"
+        if outside:
+            line += f"; {outside} answers are longer than a window and count as none"
+        if long:
+            line += (
+                f"; {long} answers are never found: they have more than max_answer_length "
+                f"{self.max_answer_length} tokens"
+            )
+        return line
 
     # Head.
 
