@@ -78,9 +78,10 @@ class Smoke(Asking):
 
 def export(settings: Export) -> Path:
     """Run `Export`; return the path of the new version."""
+    from tfmodels.checkpoints.files import find_checkpoint
     from tfmodels.tasks.loading import application_of
 
-    directory = Path(settings.model_dir)
+    directory = find_checkpoint(settings.model_dir)
     name = application_of(directory)
     if name is None:
         raise InputError(f"{directory}: names no application; use `tfmodels APPLICATION export`")

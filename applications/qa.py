@@ -5,6 +5,7 @@ exact match and F1, answers with their characters as JSON lines, a SavedModel.
 """
 
 import collections
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -162,10 +163,10 @@ class QuestionAnswering(Application):
         elif file is not None and is_table(file):
             columns = [settings.text_column, settings.context_column]
             options = given(settings, READING)
-            try:
-                table = open_source(file, [*columns, "id"], **options)
-            except InputError:  # there are no ids, or more is wrong
-                table = open_source(file, columns, **options)
+            table = open_source(file, columns, **options)
+            with contextlib.suppress(InputError):  # not every question has an id
+                named = open_source(file, [*columns, "id"], **options)
+                table = named if named.scan().rows == table.scan().rows else table
             for number, (*pair, name) in ((n, (*v, str(n))[:3]) for n, v in table.rows()):
                 yield name, *pair_of(pair, number)
             return

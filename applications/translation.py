@@ -258,12 +258,17 @@ class Translation(Application):
         from tfmodels.data.parallel import languages_of
 
         names = ("tokenizer", "vocabulary_size", "norm_first", "max_new_tokens")
+        named = settings.language_column or settings.target_language
         return {
-            "texts": rows, "languages": languages_of(rows),
+            "texts": rows, "languages": languages_of(rows) if named else [],
             **{name: getattr(settings, name) for name in names},
         }  # fmt: skip
 
     def started(self, task: Any, settings: Train, rows: Any, folder: Path) -> None:
+        if settings.language_column and not task.languages:
+            raise _one_language(settings)
+        if settings.target_language and not _is_tmx(settings.train_file):
+            task.check_language(settings.target_language)
         task.measured_rows = settings.bleu_examples
         self.configure(task, settings)
 
@@ -288,8 +293,19 @@ class Translation(Application):
         return task
 
     def _set_language(self, task: Any, settings: Any) -> None:
+        """Set the language that a model of several is to write."""
+        if getattr(settings, "language_column", None):
+            if not task.languages:
+                raise _one_language(settings)
+            return
         language = getattr(settings, "target_language", None)
-        if language and (task.languages or not _is_tmx(getattr(settings, "eval_file", None))):
+        if _is_tmx(getattr(settings, "eval_file", None)):
+            # It says which texts of the memory to read, by names that may be others.
+            language = settings.source_language if settings.reverse else language
+            language = language if language in task.languages else None
+        elif isinstance(settings, Compare) and not task.languages:
+            return  # beside a model of several languages
+        if language:
             task.check_language(language)
             task.language = language
 
@@ -334,6 +350,8 @@ class Translation(Application):
         return counts
 
     def _write_pairs(self, settings, task, chunks, counts):
+        from tfmodels.text.languages import without_language
+
         with whole_file(settings.output_file) as file:
             for texts in chunks:
                 for text, answer in zip(texts, self.answers(task, texts, settings), strict=True):
@@ -341,6 +359,7 @@ class Translation(Application):
                     if not written.strip() or answer["truncated"]:
                         counts["truncated" if answer["truncated"] else "empty"] += 1
                         continue
+                    text = without_language(text)
                     row = {settings.source_column: written, settings.target_column: text}
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts["pairs"] += 1
@@ -359,6 +378,8 @@ class Translation(Application):
             task: Any = self.task().load(directory, dtype=dtype_of(settings.precision))
             self._set_language(task, settings)
             sources, references = task.sample(rows)
+            task.bleu_tokenizer = settings.bleu_tokenizer
+            task.check_metric(references)
             answers = task.answers(sources, settings.batch_size)
             outputs[directory] = [answer["translation"] for answer in answers]
         found = metrics.compare(outputs, references, settings.bleu_tokenizer, settings.samples)
@@ -383,6 +404,13 @@ class Translation(Application):
             metrics["table"],
             ENDS,
         ]
+
+
+def _one_language(settings: Any) -> InputError:
+    return InputError(
+        f"language_column {settings.language_column}: the model writes one language and has no "
+        "token that names it; leave it out"
+    )
 
 
 def _is_tmx(file: Any) -> bool:

@@ -82,9 +82,13 @@ def check_new_file(path: str | Path, instead: str) -> None:
         instead: as of `whole_directory`.
     """
     path = Path(path)
-    if path.is_symlink() or path.exists():
+    try:
+        there = next(parent for parent in path.absolute().parents if parent.exists())
+        exists = path.is_symlink() or path.exists()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); give {instead}") from None
+    if exists:
         raise InputError(f"{path}: already exists; give {instead} or remove it")
-    there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise InputError(f"{path}: cannot be written in {there}; give {instead}")
 

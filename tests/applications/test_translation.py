@@ -228,7 +228,7 @@ class TestRefusals:
         paths[0].write_text("one\ntwo\n" * 20, encoding="utf-8")
         paths[1].write_text("eins\n\n" * 20, encoding="utf-8")
         flags = ["translation", "train", "--train_file", files(*paths), *TRANSLATION_FLAGS,
-                 "--output_dir", tmp_path / "m", "--epochs", 1]  # fmt: skip
+                 "--output_dir", tmp_path / "m", "--epochs", 9]  # fmt: skip
         line = refused(capsys, *flags)
         assert f"{paths[1]}:2: the line is empty" in line and "--missing skip" in line
         (metrics,) = answers(capsys, *flags[1:], "--missing", "skip")

@@ -67,6 +67,8 @@ def test_heads(tmp_path):
     """Roles of Universal Propositions stand at the heads."""
     heads = ((4, 10, (("A0", 0, 3), ("A1", 14, 19))), FRAMES[1])
     assert read(write(tmp_path / "a.conllu", CONLL_U)) == [(TEXT, heads)]
+    number = "\t".join(["1", "1", "1", "NUM", "CD", "_", "0", "root", "_", "_"]) + "\n\n"
+    assert read(write(tmp_path / "b.conllu", number + CONLL_U)) == [("1", ()), (TEXT, heads)]
 
 
 def test_lines_and_memory(tmp_path):

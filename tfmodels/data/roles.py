@@ -126,11 +126,11 @@ class RoleColumns(RoleSource, LineFile):
             cells = [row[column] for row in first.rows if len(row) > column]
             return any(cells == [str(n + start) for n in range(len(cells))] for start in (0, 1))
 
-        if len(first.rows[0]) > 7 and counts(2):
-            forms = [_Form("CoNLL-2012", 3, 7, 11, -1), _Form("PropBank", 3, 7, 8)]
-        elif counts(0):
+        if counts(0):
             forms = [_Form("CoNLL-U", 1, n, n + 1, none="_") for n in (9, 11, 10, 8)]
             forms.append(_Form("PropBank", 1, 4, 5))
+        elif len(first.rows[0]) > 7 and counts(2):
+            forms = [_Form("CoNLL-2012", 3, 7, 11, -1), _Form("PropBank", 3, 7, 8)]
         elif any(len({row[0] for row in s.rows}) > 1 for s in sample if len(s.rows) > 1):
             width = min(len(sentence.rows[0]) for sentence in sample)
             forms = [_Form("CoNLL-2005", 0, n, n + 1) for n in range(width - 1, 0, -1)]

@@ -48,7 +48,9 @@ class Translator(Seq2SeqLM):
     output = "translation"
     whole = True
     search = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "no_repeat_ngram": 0}
-    language: str | None = None  # to write, where a text names none, of a model of several
+    # Of a model of several languages: what `predict`, `translate` and `evaluate` write where a text
+    # names none. `fit` and an export have what the texts name.
+    language: str | None = None
     bleu_tokenizer = "auto"  # see `metrics.translation`
     ter = False
     long_texts_by_default = "sentences"
@@ -144,16 +146,19 @@ class Translator(Seq2SeqLM):
         self._check_rows(rows)
 
     def _check_rows(self, rows):
-        """Refuse rows whose sources name a language that the model has no token of."""
-        known = self.languages
-        for row in () if rows.endless else rows.stream(None):
-            language = named_language(row.values[0])
-            if language is not None and language not in known:
-                remedy = f"its languages are {', '.join(known)}" if known else "it writes one"
-                raise InputError(
-                    f"{rows.place(row.line)}: the source names the language {language!r}, of which "
-                    f"the model has no token; {remedy}"
-                )
+        if self.languages and not rows.endless:
+            for row in rows.stream(None):
+                self._check_row(rows, row)
+
+    def _check_row(self, rows, row):
+        """Refuse a row whose source names a language that the model has no token of."""
+        language = named_language(row.values[0])
+        if self.languages and language is not None and language not in self.languages:
+            raise InputError(
+                f"{rows.place(row.line)}: the source names the language {language!r}, of which the "
+                f"model has no token, but {', '.join(self.languages)}; correct the row, or name "
+                "the language when the model is made (languages=)"
+            )
 
     def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list]:
         """Return the first pairs of rows, all for -1: the sources, and the references of each."""
@@ -162,6 +167,7 @@ class Translator(Seq2SeqLM):
         references = [[*row.values[1]] if isinstance(row.values[1], tuple) else [row.values[1]]
                       for row in found]  # fmt: skip
         for row, several in zip(found, references, strict=True):
+            self._check_row(rows, row)
             if not several or not all(text.strip() for text in several):
                 raise InputError(
                     f"{rows.place(row.line)}: column {rows.columns[1]!r} is empty; every row needs "
@@ -230,7 +236,7 @@ class Translator(Seq2SeqLM):
             if known[1:] and None in languages:
                 say_once(
                     f"texts name none of the languages {', '.join(known)}, and the model chooses "
-                    "one; give --target_language (language in Python)"
+                    "one; give --target_language (task.language = ... in Python)"
                 )
             return texts
         front = f">>{self.language}<< "
@@ -253,7 +259,7 @@ class Translator(Seq2SeqLM):
             `mistakes` also `worst_mistakes`, and `table`, examples in Markdown.
         """
         sources, references = self.sample(self._read(x, y))
-        self._check_metric(references)
+        self.check_metric(references)
         answers = self.answers(sources, batch_size)
         sources = [without_language(text) for text in sources]
         outputs = [answer[self.output] for answer in answers]
@@ -264,7 +270,7 @@ class Translator(Seq2SeqLM):
             found["table"] = metrics.examples_table(sources, references, outputs, EXAMPLES)
         return found
 
-    def _check_metric(self, references):
+    def check_metric(self, references: Sequence[Sequence[str]]) -> None:
         """Fail before hours of writing if a package of the metric is missing."""
         tokenizer = self.bleu_tokenizer
         if tokenizer == "auto":
@@ -272,7 +278,7 @@ class Translator(Seq2SeqLM):
         metrics.bleu(["a"], [["a"]], tokenizer)
 
     def _measuring(self, rows, batch_size):
-        self._check_metric(self.sample(rows, self.measured_rows)[1])
+        self.check_metric(self.sample(rows, self.measured_rows)[1])
         return super()._measuring(rows, batch_size)
 
     def _scores(self, outputs, references):

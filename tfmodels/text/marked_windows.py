@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.text.cutting import check_windows, cut_texts, tokens_of, windows_at
+from tfmodels.text.cutting import cut_texts, tokens_of, windows_at
 from tfmodels.text.packing import pack
 from tfmodels.text.windows import (
     packed_batches,
@@ -84,7 +84,11 @@ def marked_windows(
         raise InputError(f"marker {marker!r}: give one of {', '.join(MARKERS)}")
     marks = 2 if marker == "tokens" else 0
     room = max_length - 2 - marks
-    check_windows(room + 2, 0)
+    if room < 1:
+        raise InputError(
+            f"max_length {max_length}: leaves no room for text beside the special tokens and the "
+            f"marks of a predicate; give at least {3 + marks}"
+        )
     with tf.device("CPU:0"):
         tokens = tokens_of(tokenizer, text)
         row_starts = tf.gather(tokens.ids.row_starts(), row)  # [P]
