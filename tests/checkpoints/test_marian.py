@@ -1,5 +1,6 @@
 """MarianMT: tokens, logits and beams equal to `transformers`', and what is written is read."""
 
+import io
 import json
 import random
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 import tfmodels
 from tests.checkpoints.conftest import TOLERANCE, message
+from tfmodels.checkpoints.bart import read_bart_generation
 from tfmodels.checkpoints.marian import MARIAN, family_of
 from tfmodels.checkpoints.tokenizers import read_tokenizer
 from tfmodels.generation.rows import Generated
@@ -77,6 +79,34 @@ def test_tokens(published, ours):
     targets = [reference(text_target=text)["input_ids"][:-1] for text in TEXTS[:48]]
     assert ours.tokenizer.tokenize_target(TEXTS[:48]).to_list() == targets
     assert ours.languages == ("deu",)
+
+
+def test_what_only_the_other_side_knows(tmp_path):
+    """Published models have no piece for each byte, and one vocabulary for both sides."""
+    transformers = pytest.importorskip("transformers")
+    library = pytest.importorskip("sentencepiece")
+    vocabulary: dict = {"</s>": 0, "<unk>": 1}
+    for name, corpus in (("source.spm", ["the old dog"]), ("target.spm", ["猫 und Ü", "猫猫"])):
+        model = io.BytesIO()
+        library.SentencePieceTrainer.train(
+            sentence_iterator=iter(corpus * 9), model_writer=model, vocab_size=40, num_threads=1,
+            hard_vocab_limit=False, character_coverage=1.0, minloglevel=2, unk_id=1, bos_id=-1,
+            eos_id=0,
+        )  # fmt: skip
+        (tmp_path / name).write_bytes(model.getvalue())
+        pieces = library.SentencePieceProcessor(model_proto=model.getvalue())
+        for number in range(len(pieces)):
+            vocabulary.setdefault(pieces.id_to_piece(number), len(vocabulary))
+    vocabulary[PADDING] = len(vocabulary)
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "config.json").write_text('{"model_type": "marian"}')
+    reference = transformers.MarianTokenizer.from_pretrained(tmp_path)
+    ours = read_tokenizer(tmp_path)
+    texts = ["the 猫 dog", "猫猫 the Ü", "王 the", "the old dog"]
+    assert ours.tokenize(texts).to_list() == [reference(t)["input_ids"][:-1] for t in texts]
+    assert vocabulary["猫"] in ours.tokenize(texts[:1]).to_list()[0]
+    targets = [reference(text_target=text)["input_ids"][:-1] for text in texts]
+    assert ours.tokenize_target(texts).to_list() == targets
 
 
 def test_logits(published, ours):
@@ -165,6 +195,15 @@ def test_another_computation(published, tmp_path, fields, expected):
     entries = json.loads((published[0] / "config.json").read_text())
     path.write_text(json.dumps(entries | fields))
     assert expected in message(MARIAN.read_config, tmp_path)
+
+
+def test_the_last_token_is_forced_where_no_file_says_it(published, tmp_path):
+    """As the configuration of `transformers` has it; older published files do not name it."""
+    entries = json.loads((published[0] / "config.json").read_text())
+    entries = {name: value for name, value in entries.items() if "eos" not in name}
+    (tmp_path / "config.json").write_text(json.dumps(entries))
+    found = read_bart_generation(tmp_path)
+    assert (found["stop_ids"], found["forced_last_id"]) == ((0,), 0) and "bos_id" not in found
 
 
 class TestFiles:

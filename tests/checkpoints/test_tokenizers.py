@@ -1,5 +1,6 @@
 """Tokenizers from and to the files of `transformers`, `tokenizers` and Google."""
 
+import io
 import json
 
 import pytest
@@ -370,3 +371,31 @@ class TestLive:
         assert not (tmp_path / "hub" / "vocab.txt").exists()
         again = read_tokenizer(tmp_path / "hub")
         assert again.vocabulary == tuple(TOKENS) and again.get_config() == CASED
+
+
+def test_albert_folds_case_and_accents(tmp_path):
+    """Its SentencePiece model has lower-case letters alone, and no file says that it folds."""
+    library = pytest.importorskip("sentencepiece")
+    transformers = pytest.importorskip("transformers")
+    model = io.BytesIO()
+    library.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the quick brown fox", "a joy of 12"] * 20), model_writer=model,
+        vocab_size=40, hard_vocab_limit=False, character_coverage=1.0, num_threads=1,
+        minloglevel=2, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece="<pad>",
+        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+    )  # fmt: skip
+    (tmp_path / "spiece.model").write_bytes(model.getvalue())
+    (tmp_path / "config.json").write_text('{"model_type": "albert"}')
+    options = tmp_path / "tokenizer_config.json"
+    options.write_text('{"tokenizer_class": "AlbertTokenizer"}')
+    texts = ["THE Quíck fôx", "a Joy of １２ x\u0323  y", "É"]
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    expected = [reference(text, add_special_tokens=False)["input_ids"] for text in texts]
+    assert read_tokenizer(tmp_path).tokenize(texts).to_list() == expected
+    options.write_text('{"tokenizer_class": "AlbertTokenizer", "do_lower_case": false}')
+    assert not read_tokenizer(tmp_path).inner.fold
+    options.write_text('{"tokenizer_class": "AlbertTokenizer", "keep_accents": true}')
+    assert "keep_accents is true" in message(read_tokenizer, tmp_path)
+    (tmp_path / "spiece.model").unlink()
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    assert "tokenizer.json alone is not read; add the file" in message(read_tokenizer, tmp_path)

@@ -150,5 +150,8 @@ def test_pretrained_poolers_layers_and_what_needs_a_bert(presets, tmp_path):
     task.freeze(1)
     assert not task.backbone.embeddings.trainable
     assert all("logits" in w.path or "pooler" in w.path for w in task.model.trainable_weights)
+    task.tokenizer.inner.fold = True  # as that of Hugging Face's ALBERT
+    task.save(tmp_path / "folded")
+    assert load(tmp_path / "folded").tokenizer.inner.fold
     assert "takes token ids only; use a BERT" in message(task.explain, ["a joy"])
     assert "remat: works for blocks of tfmodels" in message(task.model.rematerialize)

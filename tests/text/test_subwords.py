@@ -69,3 +69,10 @@ def test_every_character_may_be_a_word(bytewise):
 def test_a_missing_special_token_is_named(bytewise):
     special = {**SPECIAL, "cls": "[CLS]"}
     assert "no token '[CLS]'" in message(SubwordTokenizer, bytewise.inner, special)
+
+
+def test_folded(pieces):
+    folded = SentencePieces(pieces.inner.proto, fold=True)
+    plain = SentencePieces(pieces.inner.proto)
+    texts = ["THE Fôx ``sat''", "Ⅳ x\u0323 É"]
+    assert folded.tokenize(texts).to_list() == plain.tokenize(['the fox "sat"', "iv x e"]).to_list()

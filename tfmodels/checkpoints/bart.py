@@ -88,6 +88,8 @@ SEARCH = {
 FLAGS = ("early_stopping", "renormalize")
 # In files with the start token; under the name here, which takes precedence, without it.
 COUNTED = ("min_new_tokens", "max_new_tokens")
+# Where a file does not name them.
+MARIAN_TOKEN_IDS = {"stop_ids": 0, "forced_last_id": 0}
 BART_TOKEN_IDS = {"start_id": 2, "bos_id": 0, "stop_ids": 2, "pad_id": 1, "forced_last_id": 2}
 
 
@@ -246,9 +248,10 @@ def read_bart_generation(directory: str | Path) -> dict:
         InputError: a file cannot be read, or a field in it is not a number.
     """
     path, entries = config_path(directory), read_entries(directory)
-    if entries.get("model_type") == BART_TYPE:
-        entries = {**{TOKEN_IDS[name]: value for name, value in BART_TOKEN_IDS.items()}, **entries}
     marian = entries.get("model_type") == MARIAN_TYPE
+    defaults = BART_TOKEN_IDS if entries.get("model_type") == BART_TYPE else {}
+    defaults = MARIAN_TOKEN_IDS if marian else defaults
+    entries = {**{TOKEN_IDS[name]: value for name, value in defaults.items()}, **entries}
     if entries.get("force_bos_token_to_be_generated"):  # the name in old files
         entries.setdefault("forced_bos_token_id", entries.get("bos_token_id"))
     if path.with_name(GENERATION).is_file():

@@ -23,6 +23,7 @@ from tfmodels.checkpoints.files import (
     wrong_type,
 )
 from tfmodels.checkpoints.preset_config import CONVERTED, ENCODERS
+from tfmodels.checkpoints.preset_tokenizers import FOLD
 from tfmodels.checkpoints.presets import (
     HEAD_FILE,
     PresetTensors,
@@ -96,9 +97,10 @@ def write_hub(
     """
     directory = Path(directory)
     write_preset(model, directory, tokenizer)
-    further: dict = {}
+    inner = getattr(tokenizer, "inner", None)
+    further: dict = {FOLD: True} if getattr(inner, "fold", False) else {}
     if kind := head_kind(model):
-        further = label_entries(model, labels)
+        further |= label_entries(model, labels)
         settings = {**(settings or {}), "pooling": kind}
     add_fields(directory, further | ({SETTINGS: settings} if settings else {}))
     head = {name: weight.read() for name, weight in named(model, HUB.heads).items()}

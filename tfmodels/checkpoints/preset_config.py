@@ -105,7 +105,7 @@ _ROBERTA = {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "pad_token_id": 1}
 CONVERTED: dict[str, tuple[str, dict]] = {
     "roberta": ("RobertaBackbone", _ROBERTA),
     "xlm-roberta": ("XLMRobertaBackbone", _ROBERTA),
-    "distilbert": ("DistilBertBackbone", {"activation": "gelu", "sinusoidal_pos_embds": False}),
+    "distilbert": ("DistilBertBackbone", {"activation": "gelu"}),
     "albert": ("AlbertBackbone", {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12}),
 }
 # Activation of a text classifier: `problem_type`.

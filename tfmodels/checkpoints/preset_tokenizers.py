@@ -41,6 +41,8 @@ SUBWORDS = {
 }
 # Of an encoder-decoder: its ids, which no file of a preset names.
 BART_IDS = {"<s>": 0, "<pad>": 1, "</s>": 2}
+# Field of the config.json of a preset of ours: `fold` of its `SentencePieces`.
+FOLD = "fold_text"
 
 
 def read_preset_tokenizer(directory: Path) -> Any:
@@ -70,7 +72,8 @@ def read_preset_tokenizer(directory: Path) -> Any:
         return _byte_pairs(path, name, options, assets)
     for option in ("add_bos", "add_eos"):
         _check(path, options, option, False)
-    return sentence_pieces(name, assets / "vocabulary.spm")
+    fold = read_json(directory / CONFIG).get(FOLD, False) is True
+    return sentence_pieces(name, assets / "vocabulary.spm", fold)
 
 
 def _check(path, options, option, value):
@@ -117,12 +120,13 @@ def _byte_pairs(path, name, options, assets):
     return bytewise if name == "BartTokenizer" else SubwordTokenizer(bytewise, *SUBWORDS[name])
 
 
-def sentence_pieces(name: str, path: Path) -> SubwordTokenizer:
+def sentence_pieces(name: str, path: Path, fold: bool = False) -> SubwordTokenizer:
     """Return the tokenizer of a SentencePiece model.
 
     Args:
         name: class of KerasHub's tokenizer, of those in `SUBWORDS`.
         path: of the model.
+        fold: see `SentencePieces`.
 
     Raises:
         InputError: the file is missing or damaged, or has no special tokens.
@@ -133,7 +137,7 @@ def sentence_pieces(name: str, path: Path) -> SubwordTokenizer:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
     special, separators = SUBWORDS[name]
     try:
-        pieces = SentencePieces(proto, fairseq=name == "XLMRobertaTokenizer")
+        pieces = SentencePieces(proto, fairseq=name == "XLMRobertaTokenizer", fold=fold)
     except Exception as error:  # of the operation
         raise InputError(
             f"{path}: no SentencePiece model ({first_line(error)}); {AGAIN}"

@@ -75,6 +75,16 @@ class TokenizerFiles:
         """Return whether `tokenizer_class` is one of these."""
         return isinstance(self._class, str) and self._class.removesuffix("Fast") in classes
 
+    def folds(self) -> bool:
+        """Return whether an ALBERT folds case and accents, which it does if no file says it."""
+        lowercase = self._config.get("do_lower_case", True)
+        if lowercase and self._config.get("keep_accents", False):
+            raise InputError(
+                f"{self._directory / OPTIONS}: keep_accents is true; give an ALBERT that folds "
+                "accents as it folds case"
+            )
+        return bool(lowercase)
+
     def check_class(self, classes: Sequence[str]) -> None:
         """Refuse a `tokenizer_class` that splits texts in another way."""
         if self._class is not None and not self.is_class((*classes, *GENERAL)):

@@ -92,7 +92,14 @@ def read_tokenizer(source: str | Path, revision: str | None = None) -> Tokenizer
     files = TokenizerFiles(directory)
     if files.model_type in SENTENCE_PIECE:
         name, file = SENTENCE_PIECE[files.model_type]
-        return preset_tokenizers.sentence_pieces(name, directory / file)
+        path = directory / file
+        if files.fast and not path.is_file():
+            raise InputError(
+                f"{path}: is missing, and {FAST} alone is not read; add the file of the model that "
+                "this one started from"
+            )
+        fold = files.model_type == "albert" and files.folds()
+        return preset_tokenizers.sentence_pieces(name, path, fold)
     kind = files.model.get("type")
     pairs = (directory / IDS).is_file() and (directory / MERGES).is_file()
     if (directory / VOCABULARY).is_file() and not (pairs and files.is_class(BYTE_PAIR_CLASSES)):

@@ -79,6 +79,13 @@ class PieceTokenizer(LanguageTokenizer):
         with tf.init_scope(), tf.device("CPU:0"):
             # [P] for each side: the id of a piece
             self._ids = [tf.constant([ids.get(piece, unk_id) for piece in side]) for side in pieces]
+            # What one side's model does not know, the other's may: it is looked up as written.
+            self._table = None
+            if not bytewise and len(pieces) > 1:
+                self._table = lookup_table(
+                    list(vocabulary), list(range(len(vocabulary))), tf.string, unk_id
+                )
+                self._texts = [open_pieces(side, tf.string) for side in (source, self.target)]
             named = [f">>{name}<<" for name in languages]
             numbers = [*languages.values()]
             self._languages = lookup_table(named, numbers, tf.string, unk_id) if named else None
@@ -104,6 +111,9 @@ class PieceTokenizer(LanguageTokenizer):
         return tf.concat([tf.RaggedTensor.from_row_lengths(number, lengths), ids], 1)
 
     def _split(self, text, side):
+        if self._table is not None:
+            tokens = self._texts[side].tokenize(text)
+            return tokens.with_values(self._table.lookup(tokens.values))
         ids = self._models[side].tokenize(text)
         return ids.with_values(tf.gather(self._ids[side], ids.values))
 

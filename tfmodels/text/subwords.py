@@ -39,10 +39,15 @@ class _Resource(library._SentencepieceModelResource):
         return operations.sentencepiece_op(model=self._model, shared_name=f"pieces-{name}")
 
 
-def open_pieces(proto: bytes) -> tf_text.SentencepieceTokenizer:
-    """Return TF-Text's tokenizer of a SentencePiece model: the content of its file."""
+def open_pieces(proto: bytes, out_type: Any = tf.int32) -> tf_text.SentencepieceTokenizer:
+    """Return TF-Text's tokenizer of a SentencePiece model: the content of its file.
+
+    Args:
+        proto: the content.
+        out_type: tf.int32 for ids, tf.string for the pieces.
+    """
     with tf.init_scope(), tf.device("CPU:0"):
-        tokenizer = tf_text.SentencepieceTokenizer(model=proto, out_type=tf.int32)
+        tokenizer = tf_text.SentencepieceTokenizer(model=proto, out_type=out_type)
         tokenizer._model_resource = _Resource(proto, "pieces")
     return tokenizer
 
@@ -54,15 +59,17 @@ class SentencePieces(tf.Module):
         proto: the content of its file.
         fairseq: whether ids are those of XLM-RoBERTa: shifted by one, with the special tokens
             first and `<mask>` last.
+        fold: whether case and accents are folded before, as ALBERT has it in `transformers`; its
+            SentencePiece model knows lower-case letters alone.
 
     Attributes:
-        proto: as given.
+        proto, fold: as given.
         vocabulary: tuple of the tokens.
     """
 
-    def __init__(self, proto: bytes, fairseq: bool = False):
+    def __init__(self, proto: bytes, fairseq: bool = False, fold: bool = False):
         super().__init__()
-        self.proto, self._fairseq = proto, fairseq
+        self.proto, self._fairseq, self.fold = proto, fairseq, fold
         self._model = open_pieces(proto)
         with tf.init_scope(), tf.device("CPU:0"):
             tokens = self._model.id_to_string(tf.range(self._model.vocab_size())).numpy()
@@ -77,6 +84,10 @@ class SentencePieces(tf.Module):
 
     def tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Return the ids of texts, string [B]: int32 [B, (T)]."""
+        if self.fold:
+            text = tf.strings.regex_replace(text, "``|''", '"')
+            text = tf_text.normalize_utf8(text, "NFKD")
+            text = tf.strings.lower(tf.strings.regex_replace(text, r"\p{M}", ""), "utf-8")
         ids = self._model.tokenize(text)
         if not self._fairseq:
             return ids
