@@ -1,5 +1,7 @@
 """KerasHub's encoders under our heads: states, tokens, entities, training, export, directories."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from tests.checkpoints import hub_presets
 from tests.checkpoints.conftest import message
 from tests.serving.fresh import ask
 from tfmodels import TextClassifier, TokenClassifier, load
+from tfmodels.checkpoints.presets import load_backbone
 from tfmodels.serving.compatibility import check
 from tfmodels.text.batching import encode
 
@@ -155,3 +158,30 @@ def test_pretrained_poolers_layers_and_what_needs_a_bert(presets, tmp_path):
     assert load(tmp_path / "folded").tokenizer.inner.fold
     assert "takes token ids only; use a BERT" in message(task.explain, ["a joy"])
     assert "remat: works for blocks of tfmodels" in message(task.model.rematerialize)
+
+
+@pytest.mark.parametrize("name", ["Roberta", "DistilBert"])
+def test_published_without_a_head_or_pickled(name, tmp_path):
+    """KerasHub's converters read safetensors of a model with a head alone."""
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    sizes = {
+        "Roberta": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+                    "intermediate_size": 64, "max_position_embeddings": 50, "type_vocab_size": 1,
+                    "layer_norm_eps": 1e-5, "pad_token_id": 1, "vocab_size": 90},
+        "DistilBert": {"dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64,
+                       "max_position_embeddings": 48, "sinusoidal_pos_embds": True,
+                       "vocab_size": len(hub_presets.WORD_PIECES)},
+    }[name]  # fmt: skip
+    model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**sizes))
+    model.save_pretrained(tmp_path / "bare")
+    shutil.copytree(tmp_path / "bare", tmp_path / "pickled")
+    (tmp_path / "pickled" / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
+    ids = np.random.default_rng(0).integers(5, 60, (2, 9))
+    with torch.no_grad():
+        expected = model.eval()(input_ids=torch.tensor(ids)).last_hidden_state.numpy()
+    for directory in (tmp_path / "bare", tmp_path / "pickled"):
+        backbone = load_backbone(directory)
+        states = backbone({"token_ids": ids, "padding_mask": np.ones_like(ids)})
+        np.testing.assert_allclose(np.array(states), expected, atol=1e-4, rtol=0)

@@ -6,7 +6,10 @@ loads. KerasHub itself reads and writes its files. Only numbers are taken from t
 classes are those of `preset_config`, whatever a file names.
 """
 
-from collections.abc import Callable
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,9 @@ from tfmodels.checkpoints.bert import BERT, NO_POOLER, POOLER, label_entries
 from tfmodels.checkpoints.family import Family, Weight, named
 from tfmodels.checkpoints.files import (
     CONFIG,
+    INDEX,
     PRESET_WEIGHTS,
+    WEIGHTS,
     TensorFiles,
     check_vocabulary_size,
     is_preset,
@@ -210,7 +215,8 @@ def load_backbone(directory: Path, weights: bool = True) -> keras.Model:
     """
     if not is_preset(directory):
         models, options = keras_hub().models, {"load_weights": weights, "dtype": "float32"}
-        backbone = _loaded(directory, lambda path: models.Backbone.from_preset(path, **options))
+        with _as_hub_reads(directory) if weights else contextlib.nullcontext(directory) as files:
+            backbone = _loaded(files, lambda path: models.Backbone.from_preset(path, **options))
         if weights and model_type(directory) == "roberta":
             _add_segment(backbone, directory)
         return backbone
@@ -228,6 +234,26 @@ def load_backbone(directory: Path, weights: bool = True) -> keras.Model:
     backbone = make_backbone(content["class_name"], arguments, "float32")
     _loaded(directory / file, backbone.load_weights)
     return backbone
+
+
+@contextlib.contextmanager
+def _as_hub_reads(directory: Path) -> Iterator[Path]:
+    """Yield a directory with the weights in the file, and under the names, that KerasHub reads.
+
+    It reads safetensors alone, and the names of a model with a head: those of an encoder alone, as
+    sentence-transformers publish them, lack the first part.
+    """
+    files, kind = TensorFiles(directory), model_type(directory)
+    prefix = f"{kind}." if kind in ("roberta", "distilbert", "albert") else ""
+    bare = not any(name.startswith(prefix) for name in files.shapes)
+    if not bare and any((directory / name).is_file() for name in (WEIGHTS, INDEX)):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copy(directory / CONFIG, copy)
+        tensors = {prefix * bare + name: files.read(name) for name in files.shapes}
+        safetensors.numpy.save_file(tensors, Path(copy) / WEIGHTS)
+        yield Path(copy)
 
 
 def _add_segment(backbone, directory):
