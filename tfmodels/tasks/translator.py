@@ -8,14 +8,14 @@ such as `>>de<<` (Johnson et al. 2017), where the model was trained with it.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.lines import say_once
 from tfmodels.data.memory import MemorySource, as_list, as_source
 from tfmodels.data.parallel import first_of
-from tfmodels.data.rows import Source
+from tfmodels.data.rows import Row, Source
 from tfmodels.errors import InputError
 from tfmodels.metrics import translation as metrics
 from tfmodels.tasks.sentence_writer import Entry, SentenceWriter, joined_sentences
@@ -145,20 +145,19 @@ class Translator(Seq2SeqLM):
         super()._check(rows)
         self._check_rows(rows)
 
-    def _check_rows(self, rows):
-        if self.languages and not rows.endless:
-            for row in rows.stream(None):
-                self._check_row(rows, row)
-
-    def _check_row(self, rows, row):
+    def _check_rows(self, rows: Source, some: Iterable[Row] | None = None) -> None:
         """Refuse a row whose source names a language that the model has no token of."""
-        language = named_language(row.values[0])
-        if self.languages and language is not None and language not in self.languages:
-            raise InputError(
-                f"{rows.place(row.line)}: the source names the language {language!r}, of which the "
-                f"model has no token, but {', '.join(self.languages)}; correct the row, or name "
-                "the language when the model is made (languages=)"
-            )
+        known = self.languages
+        if not known or rows.endless:
+            return
+        for row in rows.stream(None) if some is None else some:
+            language = named_language(row.values[0])
+            if language is not None and language not in known:
+                raise InputError(
+                    f"{rows.place(row.line)}: the source names the language {language!r}, of which "
+                    f"the model has no token, but {', '.join(known)}; correct the row, or name the "
+                    "language when the model is made (languages=)"
+                )
 
     def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list]:
         """Return the first pairs of rows, all for -1: the sources, and the references of each."""
@@ -166,8 +165,8 @@ class Translator(Seq2SeqLM):
             found = [*itertools.islice(rows.stream(None), None if number < 0 else number)]
         references = [[*row.values[1]] if isinstance(row.values[1], tuple) else [row.values[1]]
                       for row in found]  # fmt: skip
+        self._check_rows(rows, found)
         for row, several in zip(found, references, strict=True):
-            self._check_row(rows, row)
             if not several or not all(text.strip() for text in several):
                 raise InputError(
                     f"{rows.place(row.line)}: column {rows.columns[1]!r} is empty; every row needs "
