@@ -75,6 +75,8 @@ def test_models_and_their_roll_out(tmp_path, capsys):
     assert first == {"ner": {"stable": 4, "canary": 4}, "sentiment": {"stable": 1, "canary": 1}}
     versions(root, sentiment=[2])
     assert labels_after(capsys, root, config)["sentiment"] == {"stable": 1, "canary": 2}
+    line = refused(capsys, "serving_config", root, "--config_dir", config, "--num_batch_threads", 3)
+    assert f"{config / 'batching.config'}: stays as it is, with num_batch_threads 2" in line
     forward, back = '{"sentiment": 2}', '{"sentiment": 1}'
     moved = labels_after(capsys, root, config, "--stable", forward)["sentiment"]
     assert moved == {"stable": 2, "canary": 2, "previous": 1}

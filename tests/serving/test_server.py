@@ -471,6 +471,16 @@ class TestBatching:
         assert rows[8].tolist() == [40, 41, -1, -1]  # of a smaller call, and so padded
         batcher.close()
 
+    def test_an_output_without_rows_is_refused(self):
+        """Other models may have one; a thread that ended of it would answer nothing more."""
+        batcher = Batcher(Batching(4, 0, 1, 8))
+        for value in (np.float32(1), np.zeros(3)):
+            asked = batcher.ask("a", lambda _, value=value: {"y": value}, {"x": np.zeros(2)})
+            with pytest.raises(Refused, match="no row for each of 2"):
+                asked.result(10)
+        assert len(batcher.ask("b", dict, {"x": np.zeros(2)}).result(10)["x"]) == 2
+        batcher.close()
+
     def test_one_that_fails_fails_alone(self):
         def call(inputs):
             if (inputs["x"] < 0).any():

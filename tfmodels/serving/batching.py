@@ -203,6 +203,7 @@ class Batcher:
                     for name in inputs
                 }
             answers = batch[0].call(inputs)
+            _check_rows(answers, rows)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
@@ -215,6 +216,16 @@ class Batcher:
             end = place + request.rows
             request.future.set_result({k: value[place:end] for k, value in answers.items()})
             place = end
+
+
+def _check_rows(answers, rows):
+    """Refuse an answer that cannot be divided among the requests of a batch, as TF Serving does."""
+    for name, value in answers.items():
+        if not np.ndim(value) or len(value) != rows:
+            raise Refused(
+                "FAILED_PRECONDITION",
+                f"the output {name!r} has the shape {np.shape(value)}, no row for each of {rows}",
+            )
 
 
 def _all_of(parts):

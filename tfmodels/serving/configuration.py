@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tfmodels.errors import InputError, first_line
 from tfmodels.files import write_text
-from tfmodels.serving.batching import Batching
+from tfmodels.serving.batching import Batching, read_batching
 from tfmodels.serving.protocol import import_api
 
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"
@@ -24,7 +24,8 @@ _MODELS_HEAD = """\
 _BATCHING_HEAD = """\
 # How requests are put together, protobuf text of BatchingParameters:
 #   --enable_batching=true --batching_parameters_file=batching.config
-# max_batch_size: also the maximum number of rows of a request; clients split larger ones.
+# max_batch_size: also the maximum number of rows of a request; clients split larger ones. 8 or
+#   more, as the warm-up requests of a version have so many: with less it is never loaded.
 # batch_timeout_micros: no batch waits longer, a fifth of what one text takes.
 # num_batch_threads: as many as the server has cores.
 # max_enqueued_batches: a full queue refuses at once (UNAVAILABLE), which the client tries again.
@@ -205,6 +206,14 @@ def write_config(
         for name, of in labels.items()
     )  # fmt: skip
     threads = num_batch_threads or os.cpu_count() or 1
+    there = config_dir / BATCHING
+    if num_batch_threads and there.exists():
+        given = read_batching(there).num_batch_threads
+        if given != num_batch_threads:
+            raise InputError(
+                f"{there}: stays as it is, with num_batch_threads {given} and not "
+                f"{num_batch_threads}; correct it there, or remove the file and run this again"
+            )
     texts = {
         MODELS: f"{_MODELS_HEAD}model_config_list {{\n{models}}}\n",
         BATCHING: _BATCHING_HEAD + Batching(num_batch_threads=threads).text(),
