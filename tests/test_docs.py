@@ -32,7 +32,7 @@ LANGUAGES = {"python": {*READMES, "docs/distributed.md", "docs/serving.md", "doc
                         "docs/from_transformers.md", "docs/zh/from_transformers.md"},
              "js": {"docs/serving.md", "docs/zh/serving.md"},
              "json": {"docs/distributed.md"}}  # fmt: skip
-OUTSIDE = {"cd", "curl", "docker", "kubectl"}  # programs that the tests do not start
+OUTSIDE = {"cd", "curl", "sleep", "docker", "kubectl"}  # programs that the tests do not start
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 OLD = ROOT / "tests" / "golden" / "written_0_1" / "sentiment_mean"
 # `tfmodels` commands of each page; that a block is not found would pass unseen.

@@ -390,6 +390,18 @@ class TestVersions:
         # A request that comes before the change is answered by the old version, and none after it.
         assert found.index(6) > found.count(2) - 8
 
+    def test_a_version_that_is_copied_slowly(self, tmp_path):
+        """Such as by rsync, which writes `saved_model.pb` before the folder of the weights."""
+        root, lines = tmp_path / "small", []
+        version = export(root)
+        whole = shutil.copytree(version, tmp_path / "whole")
+        with Server([root], port=0, grpc_port=None, poll_seconds=0.05, log=lines.append) as server:
+            (root / "2").mkdir()
+            shutil.copy(whole / "saved_model.pb", root / "2")
+            wait(lambda: any("version 2 cannot be served" in line for line in lines))
+            shutil.copytree(whole, root / "2", dirs_exist_ok=True)
+            wait(lambda: server.models.states("small")[2][0] == "AVAILABLE")
+
     def test_labels(self, tmp_path):
         root, config = tmp_path / "models" / "small", tmp_path / "models.config"
         version = export(root)

@@ -157,7 +157,7 @@ class _Model:
     versions: dict[int, Loaded] = dataclasses.field(default_factory=dict)
     states: dict[int, tuple[str, str]] = dataclasses.field(default_factory=dict)
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
-    failed: dict[int, float] = dataclasses.field(default_factory=dict)
+    failed: dict[int, tuple[int, int, int]] = dataclasses.field(default_factory=dict)
 
 
 class Models:
@@ -277,7 +277,7 @@ class Models:
     def _load(self, name, model, number):
         path = model.root / str(number)
         try:
-            stamp = (path / "saved_model.pb").stat().st_mtime
+            stamp = _stamp(path)
         except OSError:
             return  # gone
         if model.failed.get(number) == stamp:
@@ -304,3 +304,15 @@ class Models:
 
     def _read_config(self):
         return {} if self._config_file is None else read_policies(self._config_file)
+
+
+def _stamp(path):
+    """Return what changes while a version is copied, which is then tried again.
+
+    Raises:
+        OSError: it is gone.
+    """
+    newest = (path / "saved_model.pb").stat().st_mtime_ns
+    found = [file.stat() for file in path.rglob("*") if file.is_file()]
+    times = (status.st_mtime_ns for status in found)
+    return len(found), sum(status.st_size for status in found), max([newest, *times])
