@@ -227,3 +227,16 @@ def test_what_is_no_documents(tmp_path):
         list(as_texts([" ", ""]).documents())
     with pytest.raises(InputError, match="task.model accepts token ids"):
         as_texts(IDS)
+
+
+def test_rows_held_out_of_a_dataset_that_is_shuffled_anew():
+    """Its rows have other numbers in every pass."""
+    texts = [f"text {number}" for number in range(99)]
+    rows = tf.data.Dataset.from_tensor_slices((texts, [0, 1, 2] * 33))
+    for held in (rows, rows.shuffle(99, reshuffle_each_iteration=False), rows.batch(7)):
+        train, out = split(as_source(held, columns=("text", "label")), 0.25)
+        found = [values[0] for part in (train, out) for _, values in part.rows()]
+        assert sorted(found) == sorted(texts)
+    for shuffled in (rows.shuffle(99), rows.shuffle(99, seed=1).batch(7)):
+        with pytest.raises(InputError, match="another order in every pass.*reshuffle_each"):
+            split(as_source(shuffled, columns=("text", "label")), 0.25)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfmodels
 from tfmodels.errors import InputError
-from tfmodels.tasks.targets import find_target
+from tfmodels.tasks.targets import OneClass, find_target
 
 WORDS = ["red", "green", "blue"]
 TEXTS = [f"a {one} and {other} {thing}" for one in WORDS for other in WORDS
@@ -247,3 +247,24 @@ def test_a_checkpoint_of_classes_learns_labels(tasks, tmp_path):
     scores = tfmodels.TextClassifier.from_preset(tmp_path / "model", target="score")
     scores.fit(TEXTS, SCORES, epochs=1, verbose=0)
     assert "value" in scores.predict(TEXTS[:1])[0]
+
+
+def test_a_number_that_is_no_label():
+    """Numbers stand for names alone: of other numbers it would be another class."""
+    assert OneClass(["0", "2"]).ids == {"0": 0, "2": 1}
+    assert OneClass(["1", "2"]).ids == {"1": 0, "2": 1}
+    assert OneClass(["bad", "good"]).ids == {"0": 0, "1": 1, "bad": 0, "good": 1}
+
+
+def test_keras_habits():
+    """A dataset without an end is refused, and a callback knows which way accuracy goes."""
+    task = tfmodels.TextClassifier.from_scratch(
+        TEXTS, size="tiny", vocabulary_size=80, max_length=16, labels=["no", "yes"]
+    )
+    labels = ["yes" if "red" in text else "no" for text in TEXTS]
+    rows = tf.data.Dataset.from_tensor_slices((TEXTS, labels)).repeat()
+    with pytest.raises(InputError, match="the dataset has no end; give steps_per_epoch= or steps="):
+        task.fit(rows, epochs=3)
+    stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=1)
+    history = task.fit(TEXTS, labels, validation_split=0.25, epochs=2, callbacks=[stop], verbose=0)
+    assert len(history.history["val_accuracy"]) == 2

@@ -91,6 +91,8 @@ class DatasetSource(Source):
     def place(self, line: int) -> str:
         return f"row {line} of the dataset"
 
+    ordered = False  # it may be shuffled anew in every pass
+
     def _in_order(self) -> Iterator[Row]:
         number = 0
         for batch in self._dataset.as_numpy_iterator():

@@ -99,10 +99,12 @@ class Source:
         columns: names of the columns, in the order of a row's values.
         failure: the error that ended a dataset of this source; see `datasets.source_errors`.
         endless: whether the number of rows is infinite.
+        ordered: whether every pass has the rows in the same order, of which their numbers are.
         several: names of the columns whose values are tuples of labels, not texts.
     """
 
     endless = False
+    ordered = True
     several: frozenset[str] = frozenset()
 
     def __init__(self, name: str, columns: Sequence[str]) -> None:

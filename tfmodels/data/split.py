@@ -1,10 +1,13 @@
 """Splits of a source into rows for training and rows held out for evaluation."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 from tfmodels.data.rows import Row, Scan, Source
 from tfmodels.errors import InputError
+
+_COMPARED = 1000  # rows of two passes, to see whether their order is the same
 
 
 class Subset(Source):
@@ -70,6 +73,15 @@ def split(
     Raises:
         InputError: a row cannot be read, or no row can be held out.
     """
+    if not source.whole.ordered:
+        one, other = ([row.values for row in itertools.islice(source.stream(None), _COMPARED)]
+                      for _ in range(2))  # fmt: skip
+        if one != other:
+            raise InputError(
+                f"{source.name} has another order in every pass, so that rows held out of one are "
+                "trained on in the next; give validation_data=, or "
+                "shuffle(..., reshuffle_each_iteration=False)"
+            )
     scan = source.scan(label_column, fraction, maximum, seed)
     if not scan.held_out:
         raise InputError(

@@ -310,8 +310,10 @@ SEPARATORS = (",", "|", ";")  # that are looked for between several labels
 
 
 def _ids(labels):
-    """Return the number of each label; numbers stand for themselves."""
+    """Return the number of each label; numbers stand for themselves, if no label is a number."""
     ids = {canonical_label(label): number for number, label in enumerate(labels)}
+    if any(label.lstrip("-").isdecimal() for label in ids):
+        return ids
     return {**{str(number): number for number in range(len(ids))}, **ids}
 
 

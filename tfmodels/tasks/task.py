@@ -213,6 +213,8 @@ class Task:
                 seed if shuffle else None, steps_per_epoch or steps, **data_options,
             )  # fmt: skip
             of_pass = steps_per_epoch or data.steps
+            if of_pass < 0:
+                raise InputError("the dataset has no end; give steps_per_epoch= or steps=")
             epochs = self.default_epochs if epochs is None else epochs
             total = steps or int(epochs * of_pass)
             if not total and data_options.get("batch_tokens"):

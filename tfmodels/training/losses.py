@@ -163,6 +163,8 @@ class Accuracy(_LabelMean):
     Call arguments: as `Crossentropy`.
     """
 
+    _direction = "up"  # which Keras' `EarlyStopping` and others look for
+
     def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
@@ -183,6 +185,8 @@ class MeanCrossentropy(_LabelMean):
 
     Call arguments: as `Crossentropy`.
     """
+
+    _direction = "down"
 
     def __init__(self, name: str = "crossentropy", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
