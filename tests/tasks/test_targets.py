@@ -266,5 +266,8 @@ def test_keras_habits():
     with pytest.raises(InputError, match="the dataset has no end; give steps_per_epoch= or steps="):
         task.fit(rows, epochs=3)
     stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=1)
-    history = task.fit(TEXTS, labels, validation_split=0.25, epochs=2, callbacks=[stop], verbose=0)
+    history = task.fit(TEXTS, labels, validation_split=0.25, epochs=2, callbacks=stop, verbose=0,
+                       class_weight={"no": 2.0})  # fmt: skip
+    with pytest.raises(InputError, match="class_weight: 'nein' is no class; give some of no, yes"):
+        task.fit(TEXTS, labels, class_weight={"nein": 2.0})
     assert len(history.history["val_accuracy"]) == 2

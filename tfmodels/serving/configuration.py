@@ -206,12 +206,12 @@ def write_config(
         for name, of in labels.items()
     )  # fmt: skip
     threads = num_batch_threads or os.cpu_count() or 1
-    there = config_dir / BATCHING
-    if num_batch_threads and there.exists():
-        given = read_batching(there).num_batch_threads
+    file = config_dir / BATCHING
+    if num_batch_threads and file.exists():
+        given = read_batching(file).num_batch_threads
         if given != num_batch_threads:
             raise InputError(
-                f"{there}: stays as it is, with num_batch_threads {given} and not "
+                f"{file}: stays as it is, with num_batch_threads {given} and not "
                 f"{num_batch_threads}; correct it there, or remove the file and run this again"
             )
     texts = {

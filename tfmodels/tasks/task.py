@@ -165,7 +165,7 @@ class Task:
 
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int = 32, epochs: int | None = None,
-        verbose: str | int = "auto", callbacks: Iterable = (), validation_split: float = 0.0,
+        verbose: str | int = "auto", callbacks: Any = None, validation_split: float = 0.0,
         validation_data: Any = None, shuffle: bool = True, class_weight: Any = None,
         sample_weight: Any = None, *, steps_per_epoch: int | None = None, steps: int | None = None,
         evaluations: int = 1, evaluate_every: int | None = None, patience: int | None = None,
@@ -182,7 +182,7 @@ class Task:
             epochs: passes over the rows.
             verbose: "auto": one line of progress for each evaluation on standard error (on a
                 terminal the same line again); 0: none; 1 or 2: as of Keras.
-            callbacks: Keras callbacks; they see the end of an epoch at each evaluation.
+            callbacks: Keras callback, or several; they see the end of an epoch at each evaluation.
             validation_split: share of the rows to hold out and measure on, drawn at random and
                 stratified by label.
             validation_data: `(texts, labels)`, a dataset or rows to measure on instead.
@@ -207,6 +207,8 @@ class Task:
         Raises:
             InputError: the data cannot be read or used, or the loss is not finite.
         """
+        given = [] if callbacks is None else callbacks
+        given = [given] if isinstance(given, keras.callbacks.Callback) else given
         with self._strategy.scope():
             data = self._training_data(
                 x, y, sample_weight, validation_data, validation_split, batch_size,
@@ -245,7 +247,7 @@ class Task:
                     ends,
                     epochs=total / of_pass if steps else epochs,
                     validation=data.validation,
-                    callbacks=(*data.callbacks, *callbacks),
+                    callbacks=(*data.callbacks, *given),
                     class_weight=self._class_weight(class_weight),
                     monitor=self.monitor if data.validation is not None else None,
                     patience=patience,

@@ -20,7 +20,7 @@ from tfmodels.checkpoints.bert import activation_of, head_of
 from tfmodels.data.datasets import chunk_dataset, source_errors
 from tfmodels.data.labels import separated
 from tfmodels.data.memory import as_source
-from tfmodels.data.rows import Row, Source, canonical_label
+from tfmodels.data.rows import Row, Source, canonical_label, text_of
 from tfmodels.errors import InputError
 from tfmodels.layers.heads import POOLINGS
 from tfmodels.models.baselines import ARCHITECTURES, BaselineEncoder
@@ -312,7 +312,16 @@ class TextClassifier(EncoderTask):
             counts = self._label_counts(self._sources[0])
             mean = sum(counts.values()) / len(counts)
             given = {label: mean / count for label, count in counts.items()}
-        return {ids[canonical_label(str(label))]: weight for label, weight in given.items()}
+        weights = dict.fromkeys(range(len(self.labels)), 1.0)  # of classes that are not named
+        for label, weight in given.items():
+            label = label.item() if hasattr(label, "item") else label
+            name = canonical_label(text_of(label))
+            if name not in ids:
+                raise InputError(
+                    f"class_weight: {label!r} is no class; give some of {', '.join(self.labels)}"
+                )
+            weights[ids[name]] = weight
+        return weights
 
     # Head.
 
