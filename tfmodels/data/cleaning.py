@@ -12,8 +12,7 @@ import itertools
 import unicodedata
 from typing import NamedTuple
 
-from tfmodels.data.parallel import first_of
-from tfmodels.data.rows import Source
+from tfmodels.data.rows import Source, first_of
 from tfmodels.data.split import Subset
 from tfmodels.errors import InputError
 from tfmodels.text.languages import named_language, without_language

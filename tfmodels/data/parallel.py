@@ -17,9 +17,9 @@ from xml.parsers import expat
 
 from tfmodels.data.labels import Converted
 from tfmodels.data.lines import LineFile, say_once
-from tfmodels.data.rows import Row, Source, _shuffled
+from tfmodels.data.rows import Row, Source, _shuffled, first_of
 from tfmodels.errors import InputError, first_line
-from tfmodels.text.languages import LANGUAGE, named_language
+from tfmodels.text.languages import LANGUAGE, in_language, named_language
 
 COLUMNS = ("text", "translation")
 _LINES = "a file with one text per line"
@@ -317,11 +317,6 @@ class Joined(Source):
             yield next(rows[number])
 
 
-def first_of(target: str | tuple[str, ...]) -> str:
-    """Return a translation, the first of several; "" of none."""
-    return next(iter(target), "") if isinstance(target, tuple) else target
-
-
 def reversed_pairs(rows: Source) -> Source:
     """Return rows with source and translation exchanged; of several references the first."""
 
@@ -351,7 +346,7 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
                 f"{rows.place(row.line)}: column {rows.columns[-1]!r} has {name!r:.40}; give the "
                 "name of a language, such as de"
             )
-        return f">>{name}<< {source}", target
+        return in_language(name, source), target
 
     return Converted(rows, rows.columns[:2], convert, rows.several, (language,))
 

@@ -88,6 +88,11 @@ def text_of(value: Any) -> str:
     raise TypeError(f"{brief.repr(value)} is not text, a number or true/false")
 
 
+def first_of(value: str | tuple[str, ...]) -> str:
+    """Return the value of a column, the first of several (`Source.several`); "" of none."""
+    return next(iter(value), "") if isinstance(value, tuple) else value
+
+
 class Source:
     """Rows of text in named columns, read again in every pass.
 

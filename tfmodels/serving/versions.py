@@ -312,7 +312,6 @@ def _stamp(path):
     Raises:
         OSError: it is gone.
     """
-    newest = (path / "saved_model.pb").stat().st_mtime_ns
-    found = [file.stat() for file in path.rglob("*") if file.is_file()]
-    times = (status.st_mtime_ns for status in found)
-    return len(found), sum(status.st_size for status in found), max([newest, *times])
+    found = [(path / "saved_model.pb").stat()]
+    found += [file.stat() for file in path.rglob("*") if file.is_file()]
+    return len(found), sum(s.st_size for s in found), max(s.st_mtime_ns for s in found)

@@ -303,6 +303,14 @@ class Seq2SeqLM(Task):
             )
         return data._replace(batches=batches, steps=steps)
 
+    def _no_step(self, epochs, steps, batch_size, batch_tokens=None):  # type: ignore[override]
+        if batch_tokens is None:
+            return super()._no_step(epochs, steps, batch_size)
+        return InputError(
+            f"batch_tokens {batch_tokens}: {epochs} epochs have less than one batch; give a "
+            "smaller batch_tokens, more epochs or more data"
+        )
+
     def _batches(self, rows, batch_size, seed=None, in_order=False):
         batches = pair_batches(
             self._chunks(rows, seed), self.tokenizer, self.tokens, batch_size, self.max_length,

@@ -31,6 +31,7 @@ from tfmodels.serving import saved_model
 from tfmodels.tasks.unknown import describe_unknown
 from tfmodels.text.batching import mapped
 from tfmodels.training import loop
+from tfmodels.training.callbacks import several
 from tfmodels.training.optimizer import make_optimizer
 
 if keras.backend.backend() != "tensorflow":
@@ -207,8 +208,6 @@ class Task:
         Raises:
             InputError: the data cannot be read or used, or the loss is not finite.
         """
-        given = [] if callbacks is None else callbacks
-        given = [given] if isinstance(given, keras.callbacks.Callback) else given
         with self._strategy.scope():
             data = self._training_data(
                 x, y, sample_weight, validation_data, validation_split, batch_size,
@@ -219,17 +218,8 @@ class Task:
                 raise InputError("the dataset has no end; give steps_per_epoch= or steps=")
             epochs = self.default_epochs if epochs is None else epochs
             total = steps or int(epochs * of_pass)
-            if not total and data_options.get("batch_tokens"):
-                raise InputError(
-                    f"batch_tokens {data_options['batch_tokens']}: {epochs} epochs have less than "
-                    "one batch; give a smaller batch_tokens, more epochs or more data"
-                )
             if not total:
-                raise InputError(
-                    f"batch_size {batch_size}: {epochs} epochs have "
-                    f"{int(epochs * of_pass * batch_size)} examples, less than one batch; give a "
-                    "smaller batch_size (or max_length, of running text) or more data"
-                )
+                raise self._no_step(epochs, epochs * of_pass, batch_size, **data_options)
             if evaluate_every or steps:
                 ends = loop.regular_steps(total, evaluate_every)
             else:
@@ -247,7 +237,7 @@ class Task:
                     ends,
                     epochs=total / of_pass if steps else epochs,
                     validation=data.validation,
-                    callbacks=(*data.callbacks, *given),
+                    callbacks=(*data.callbacks, *several(callbacks)),
                     class_weight=self._class_weight(class_weight),
                     monitor=self.monitor if data.validation is not None else None,
                     patience=patience,
@@ -428,6 +418,16 @@ class Task:
     def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> Source:
         """Return the rows of what `fit` was given."""
         return as_source(x, y, sample_weight, self.columns)
+
+    def _no_step(
+        self, epochs: float, steps: float, batch_size: int, **data_options: Any
+    ) -> InputError:
+        """Return the error about a training of less than one step."""
+        return InputError(
+            f"batch_size {batch_size}: {epochs} epochs have {int(steps * batch_size)} examples, "
+            "less than one batch; give a smaller batch_size (or max_length, of running text) or "
+            "more data"
+        )
 
     def _learn(self, rows: Source) -> None:
         """Take from the rows what the model needs to be made, such as labels."""

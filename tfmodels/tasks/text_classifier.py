@@ -47,6 +47,7 @@ from tfmodels.tasks.task import TrainingData, batches_by_length
 from tfmodels.text.batching import encode, in_order_batches, length_bucketed
 from tfmodels.text.packing import longer_than, pack, special_tokens
 from tfmodels.text.wordpiece import WordPieceTokenizer
+from tfmodels.training.callbacks import several
 from tfmodels.training.contrastive import SimilarityLoss
 
 
@@ -454,8 +455,9 @@ class TextClassifier(EncoderTask):
             return self._fit_few_shot(x, y, *args, **options)
 
     def _fit_few_shot(
-        self, x, y, batch_size=32, epochs=None, verbose="auto", callbacks=(), validation_split=0.0,
-        validation_data=None, *, seed=0, states=None, save_every=None, nonfinite="stop", **others,
+        self, x, y, batch_size=32, epochs=None, verbose="auto", callbacks=None,
+        validation_split=0.0, validation_data=None, *, seed=0, states=None, save_every=None,
+        nonfinite="stop", **others,
     ):  # fmt: skip
         """Train the encoder, then the head."""
         for name in ("class_weight", "sample_weight", "steps", "steps_per_epoch"):
@@ -486,9 +488,9 @@ class TextClassifier(EncoderTask):
             print(f"{data.line}; {self.started}", file=sys.stderr)
         history = few_shot.train_encoder(
             encoder, self.tokenizer, self._sides(texts), classes, max_length=self.max_length,
-            batch_size=batch_size, steps=steps, seed=seed, epochs=epochs, callbacks=callbacks,
-            states=states, save_every=save_every, verbose=verbose, nonfinite=nonfinite,
-            advice=f"give a smaller learning rate than {rate:g}",
+            batch_size=batch_size, steps=steps, seed=seed, epochs=epochs,
+            callbacks=several(callbacks), states=states, save_every=save_every, verbose=verbose,
+            nonfinite=nonfinite, advice=f"give a smaller learning rate than {rate:g}",
         )  # fmt: skip
         self._functions.clear()
         (states,) = self._outputs("states", texts, batch_size)

@@ -14,14 +14,13 @@ from typing import Any
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.lines import say_once
 from tfmodels.data.memory import MemorySource, as_list, as_source
-from tfmodels.data.parallel import first_of
-from tfmodels.data.rows import Row, Source
+from tfmodels.data.rows import Row, Source, first_of
 from tfmodels.errors import InputError
 from tfmodels.metrics import translation as metrics
 from tfmodels.tasks.sentence_writer import Entry, SentenceWriter, joined_sentences
 from tfmodels.tasks.seq2seq_lm import EXAMPLES, Seq2SeqLM
 from tfmodels.text.bpe import END_OF_TEXT, BytePairTokenizer
-from tfmodels.text.languages import named_language, without_language
+from tfmodels.text.languages import in_language, named_language, without_language
 from tfmodels.text.sentence_pieces import PieceTokenizer, language_ids
 from tfmodels.text.vocabulary import learn_merges, learn_pieces
 from tfmodels.text.whole_tokens import AddedToken
@@ -238,8 +237,7 @@ class Translator(Seq2SeqLM):
                     "one; give --target_language (task.language = ... in Python)"
                 )
             return texts
-        front = f">>{self.language}<< "
-        return [text if language else front + text for text, language in
+        return [text if language else in_language(self.language, text) for text, language in
                 zip(texts, languages, strict=True)]  # fmt: skip
 
     def evaluate(
@@ -271,10 +269,8 @@ class Translator(Seq2SeqLM):
 
     def check_metric(self, references: Sequence[Sequence[str]]) -> None:
         """Fail before hours of writing if a package of the metric is missing."""
-        tokenizer = self.bleu_tokenizer
-        if tokenizer == "auto":
-            tokenizer = metrics.tokenizer_of([several[0] for several in references])
-        metrics.bleu(["a"], [["a"]], tokenizer)
+        texts = [several[0] for several in references]
+        metrics.bleu(texts, [[text] for text in texts], self.bleu_tokenizer)
 
     def _measuring(self, rows, batch_size):
         self.check_metric(self.sample(rows, self.measured_rows)[1])

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmodels.data.parallel import first_of
+from tfmodels.data.rows import first_of
 from tfmodels.text.subwords import SPACE
 
 TEXTS, CHARACTERS = 1000, 2000  # number of texts that are counted, and of characters of each

@@ -37,6 +37,11 @@ def named_language(text: str) -> str | None:
     return found[0][2:-2] if found else None
 
 
+def in_language(language: str, text: str) -> str:
+    """Return a text with the token of the language to write in front of it."""
+    return f">>{language}<< {text}"
+
+
 def without_language(text: str) -> str:
     """Return a text without the token of a language in front of it."""
     found = LANGUAGE.match(text)

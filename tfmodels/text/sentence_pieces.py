@@ -25,7 +25,7 @@ from tfmodels.text.subwords import SPACE, open_pieces
 END, UNKNOWN, PADDING = "</s>", "<unk>", "<pad>"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 # RE2: the token of a language in front of a text, and the text.
-_IN_FRONT, _BEHIND = r"(?s)^(>>[^\s<>]+<<)?.*$", r"^>>[^\s<>]+<<"
+_IN_FRONT, _BEHIND = rf"(?s)^({LANGUAGE.pattern})?.*$", f"^{LANGUAGE.pattern}"
 
 
 class PieceTokenizer(LanguageTokenizer):

@@ -279,3 +279,10 @@ def _duration(seconds):
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def several(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that Keras' `fit` takes: several, one, or None."""
+    if callbacks is None:
+        return []
+    return [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
