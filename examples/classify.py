@@ -5,7 +5,7 @@ from tfmodels import data
 
 rows = data.open_table("reviews.csv", "text", "label")
 task = tfmodels.TextClassifier.from_scratch(rows, size="tiny")  # or .from_preset("a/checkpoint")
-task.fit(rows, epochs=8, validation_split=0.1)
+task.fit(rows, epochs=16, validation_split=0.1)
 print(task.predict(["what a joy", "such a bore"]))
 print(task.evaluate(rows)["accuracy"])
 task.save("runs/reviews")

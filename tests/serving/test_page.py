@@ -388,7 +388,7 @@ def test_the_lines_to_copy_work(page, server):
     assert printed[0]["label"].tolist() == [b"good"]
     page.click("#code summary")
     page.click("button[data-copy=curl]")
-    assert page.inner_text("button[data-copy=curl]") == "Copied"
+    page.wait_for_selector("button[data-copy=curl]:text('Copied')")
 
 
 def test_a_server_that_goes_away(browser, folder):

@@ -1,5 +1,6 @@
 """What a translator reads texts in, and the languages that they name, before it is trained."""
 
+import keras
 import pytest
 
 import tfmodels
@@ -12,6 +13,7 @@ TEXTS = [*SENTENCES, " ".join(SENTENCES) + "\n\n" + LONG, "", "  "]
 
 @pytest.fixture(scope="module", params=["sentencepiece", "bytes"])
 def task(request):
+    keras.utils.set_random_seed(0)
     task = tfmodels.Translator.from_scratch(
         SENTENCES * 5, size="tiny", vocabulary_size=320, tokenizer=request.param,
         languages=["de", "zh"], max_length=24, max_target_length=24,
@@ -56,6 +58,16 @@ def test_alignment_is_of_every_word(task):
     writer = SentenceWriter(task._writer(), alignment=True)
     ((part,),) = writer(["dog"], 1)
     assert part.alignment and {pair["source"] for pair in part.alignment} == {"dog"}
+
+
+def test_alignment_of_the_longest_translation(task, monkeypatch):
+    """As many tokens as the model has positions, which leave no room for the one that ends it."""
+    most = task.model.config.max_length
+    monkeypatch.setattr(task, "generation", {"max_new_tokens": most, "min_new_tokens": most})
+    (found,) = task.translate(["The dog"], alignment=True)
+    (sentence,) = found["sentences"]
+    words = sentence["translation"].split()
+    assert [pair["target"] for pair in sentence["alignment"]] == words
 
 
 def test_an_entry_is_a_word(task):

@@ -213,11 +213,10 @@ class SentenceWriter:
         writer, tokenizer = self.writer, self.writer.tokenizer
         best = [part.translations[0]["translation"] for part in parts]
         ids = target_ids(tokenizer, tf.constant(best))
-        ids = with_ends(
-            ids, writer.tokens.target_bos, writer.tokens, writer.model.config.max_length
-        )
+        longest = writer.model.config.max_length + 1  # the token that ends them is not read
+        ids = with_ends(ids, writer.tokens.target_bos, writer.tokens, longest)
         start = tf.fill([ids.nrows(), 1], writer.tokens.start_id)
-        read = tf.concat([start, ids.to_tensor(writer.tokens.pad_id)[:, :-1]], 1)
+        read = tf.concat([start, ids.to_tensor(writer.tokens.pad_id)[:, :-2]], 1)
         weights = writer.model.alignment({**batch, "decoder_token_ids": read}).numpy()
         before = (len(writer.tokens.source_bos), len(writer.tokens.target_bos))
         sources = batch["token_ids"].numpy()
