@@ -7,7 +7,10 @@ from keras import ops
 
 from tests.layers.contract import integers
 from tests.models.test_contract import CASES
+from tfmodels.generation.decoding import generate
+from tfmodels.generation.settings import Generation
 from tfmodels.models.gpt import Gpt, GptConfig
+from tfmodels.models.model import cast_once
 from tfmodels.models.transformer import PAPER, Transformer, TransformerConfig
 
 LENGTH = 9  # the models' max_length
@@ -69,6 +72,38 @@ def test_step_computes_in_the_dtype_of_the_policy(kind):
     logits, state = model.step(IDS[:, first], 0, state)
     expected = array(exact(batch_of(kind, first + 1)))[:, -1]
     np.testing.assert_allclose(array(logits), expected, atol=0.05 * np.abs(expected).max())
+
+
+@KINDS
+def test_matrices_are_cast_before_the_loop(kind):
+    """And what is written stays the same, to the last bit of its scores."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the graph that is looked into is one of TensorFlow")
+    import tensorflow as tf
+
+    model, first = CASES[kind].twin(CASES[kind].made(), dtype="mixed_bfloat16"), PROMPT[kind]
+    batch, settings = batch_of(kind, first), Generation(max_new_tokens=3, num_beams=2)
+
+    def write():
+        logits, state = model.prompt(batch, LENGTH)
+        ids = tf.constant(IDS[:, :first])
+        return generate(model.step, logits, state, ids, tf.ones_like(ids, tf.bool), settings)
+
+    def write_with_cast_weights():
+        with cast_once(model):
+            return write()
+
+    found, read = [], []
+    for function in (write, write_with_cast_weights):
+        traced = tf.function(function, autograph=False).get_concrete_function()
+        found.append([array(part) for part in traced()])
+        parts = traced.graph.as_graph_def().library.function
+        (body,) = (part for part in parts if "while_body" in part.signature.name)
+        read.append([node.op for node in body.node_def].count("ReadVariableOp"))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    blocks = model.config.num_layers if kind == "gpt" else model.config.num_decoder_layers
+    assert read[0] - read[1] >= 6 * blocks  # four matrices of an attention, two behind it
 
 
 @KINDS

@@ -80,6 +80,12 @@ def _traced_as(form):
         _folding.reset(token)
 
 
+def is_frozen() -> bool:
+    """Return whether the weights of `one_token` become constants."""
+    form = _folding.get()
+    return form is not None and form.frozen
+
+
 def _is_one_token(frozen=False):
     form = _folding.get()
     return form is not None and form.one_token and (form.frozen or not frozen)

@@ -4,9 +4,10 @@
 encoders with a head. In: the batch dict, see `BATCH`. Out: the outputs of the model.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -133,6 +134,26 @@ def run_blocks(
         x = apply(x, length=length, **arguments)  # [B * S, H] or [T, H]
     x = x if real is None else real.spread(x)
     return ops.reshape(x, (-1, length, width))
+
+
+@contextlib.contextmanager
+def cast_once(model: keras.Model) -> Iterator[None]:
+    """Cast the matrices of a model to its compute dtype here, not wherever they are used.
+
+    Under a policy such as `"mixed_bfloat16"`, each step of a generation would read all weights in
+    float32 and write them in the other type; the products read the same values.
+
+    Args:
+        model: all of its matrices are used in its compute dtype. While graphs are traced with
+            constant weights, nothing changes.
+    """
+    scope = keras.StatelessScope()
+    for weight in model.weights:
+        is_matrix = len(weight.shape) > 1 and weight.dtype == model.variable_dtype
+        if is_matrix and model.variable_dtype != model.compute_dtype and not kernels.is_frozen():
+            scope.add_update((weight, ops.cast(weight.value, model.compute_dtype)))
+    with scope:
+        yield
 
 
 def _rematerialized(block, x, **arguments):

@@ -19,6 +19,7 @@ from tfmodels.generation.decoding import Decoding, generate
 from tfmodels.generation.rows import Generated
 from tfmodels.generation.settings import Generation
 from tfmodels.models.gpt import Gpt
+from tfmodels.models.model import cast_once
 from tfmodels.tasks.signatures import TOKENS
 from tfmodels.text.packing import pack_prompts
 
@@ -112,10 +113,13 @@ class TextGenerator:
         Returns:
             `Generated`.
         """
-        logits, state = self._read(batch)
         prompt = batch["token_ids"], batch["padding_mask"]
         seeds = self._seeds(batch, seeds)
-        return generate(self._step, logits, state, *prompt, self.settings, seeds, rows, self._stop)
+        with cast_once(self.model):
+            logits, state = self._read(batch)
+            return generate(
+                self._step, logits, state, *prompt, self.settings, seeds, rows, self._stop
+            )
 
     def more(
         self, batch: dict, written: tf.Tensor, mask: tf.Tensor, seeds: tf.Tensor, rows: dict
@@ -137,19 +141,20 @@ class TextGenerator:
             "token_ids": tf.concat([batch["token_ids"], written], 1),
             "padding_mask": tf.concat([batch["padding_mask"], mask], 1),
         }
-        logits, state = self._read(read, before)
         decoding = Decoding(
             lambda ids, index, state: self._step(ids, index - before, state),
             self.settings, self._stop,
         )  # fmt: skip
-        carry = decoding.start(
-            logits, state, batch["token_ids"], batch["padding_mask"], seeds, rows, written, mask
-        )
-        (carry,) = tf.while_loop(
-            lambda carry: decoding.unfinished(carry) & (carry.count < before + PART),
-            lambda carry: (decoding.advance(carry),),
-            (carry,),
-        )
+        with cast_once(self.model):
+            logits, state = self._read(read, before)
+            carry = decoding.start(
+                logits, state, batch["token_ids"], batch["padding_mask"], seeds, rows, written, mask
+            )
+            (carry,) = tf.while_loop(
+                lambda carry: decoding.unfinished(carry) & (carry.count < before + PART),
+                lambda carry: (decoding.advance(carry),),
+                (carry,),
+            )
         ids, real, scores = decoding.result(carry)
         end = tf.minimum(carry.count, self.settings.max_new_tokens)
         return Generated(ids[:, :end], real[:, :end], scores), carry.finished

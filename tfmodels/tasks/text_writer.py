@@ -16,6 +16,7 @@ from tfmodels.errors import InputError
 from tfmodels.generation.decoding import generate
 from tfmodels.generation.rows import Generated
 from tfmodels.generation.settings import Generation
+from tfmodels.models.model import cast_once
 from tfmodels.models.transformer import Transformer
 from tfmodels.tasks.signatures import TEXT, TOKENS, longest_text
 from tfmodels.text.document_parts import LINE_BREAK, split_document
@@ -217,9 +218,10 @@ class TextWriter:
         """
         start = tf.fill([tf.shape(batch["token_ids"])[0], 1], self.tokens.start_id)
         length = 1 + self.settings.max_new_tokens
-        logits, state = self.model.prompt({**batch, "decoder_token_ids": start}, length)
         mask = tf.ones_like(start, tf.bool)
-        return generate(self.model.step, logits, state, start, mask, self.settings)
+        with cast_once(self.model):
+            logits, state = self.model.prompt({**batch, "decoder_token_ids": start}, length)
+            return generate(self.model.step, logits, state, start, mask, self.settings)
 
     def text(self, generated: Generated) -> tf.Tensor:
         """Generated tokens as text: string `[R]`, valid UTF-8, without the tokens around it."""
