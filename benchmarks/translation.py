@@ -30,9 +30,12 @@ from benchmarks.labelling import columns, lines
 from benchmarks.peer import peer_epoch, peer_optimizer
 
 MOST_SECONDS = 40 * 60
-PIECES = 4000
-SHAPE = {"layers": 4, "hidden": 256, "heads": 4, "feedforward": 1024}  # of --size mini
-SMALL = ("--vocabulary_size", PIECES, "--learning_rate", "2e-3", "--bleu_examples", 500)
+SHAPE = {"layers": 2, "hidden": 128, "heads": 2, "feedforward": 512}  # of --size tiny
+TOKENS, RATE, DROPOUT = 1024, 3e-3, 0.1
+# Few pairs need many steps: a small model, and small batches.
+SMALL = ("--size", "tiny", "--batch_tokens", TOKENS, "--learning_rate", RATE,
+         "--dropout", DROPOUT, "--schedule", "linear", "--patience", 10,
+         "--bleu_examples", 500)  # fmt: skip
 
 
 def divided(work, name, pairs, chosen, reported):
@@ -100,11 +103,11 @@ def tatoeba(options, work):
     train, dev = (columns(folder / name, 1, 0) for name in ("train.tsv.gz", "dev.tsv"))
     files = divided(work, "tatoeba", train, 500, dev)
     metrics, seconds = measured(
-        work, "tatoeba", *files, *SMALL, "--epochs", options.epochs or 10, "--max_length", 64,
-        "--max_target_length", 64, "--batch_tokens", 2048, "--schedule", "linear", grouped=True,
+        work, "tatoeba", *files, *SMALL, "--vocabulary_size", 4000, "--max_length", 64,
+        "--max_target_length", 64, "--epochs", options.epochs or 20, grouped=True,
     )  # fmt: skip
     return beside_joeynmt(
-        options, work, "tatoeba", files, metrics, seconds,
+        options, work, "tatoeba", 4000, files, metrics, seconds,
         f"Tatoeba, Chinese to English, {metrics['examples']} sources of the dev set",
     )  # fmt: skip
 
@@ -115,17 +118,17 @@ def iwslt_files(options, work):
     return divided(work, "iwslt", zip(*sides, strict=True), 200, 500)
 
 
-IWSLT = (*SMALL, "--max_length", 128, "--max_target_length", 128, "--batch_tokens", 2048,
-         "--schedule", "linear")  # fmt: skip
+IWSLT = (*SMALL, "--vocabulary_size", 2000, "--max_length", 128, "--max_target_length", 128)
 
 
 def iwslt(options, work):
     files = iwslt_files(options, work)
-    metrics, seconds = measured(work, "iwslt", *files, *IWSLT, "--epochs", options.epochs or 15)
+    metrics, seconds = measured(work, "iwslt", *files, *IWSLT, "--epochs", options.epochs or 30)
     return beside_joeynmt(
         options,
         work,
         "iwslt",
+        2000,
         files,
         metrics,
         seconds,
@@ -135,7 +138,7 @@ def iwslt(options, work):
 
 def back(options, work):
     training, chosen, reported = iwslt_files(options, work)
-    epochs = options.epochs or 15
+    epochs = options.epochs or 30
     plain, _ = measured(work, "iwslt", training, chosen, reported, *IWSLT, "--epochs", epochs)
     other, _, seconds = trained(
         work, "iwslt_reversed", "translation", "train", "--train_file", training,
@@ -158,16 +161,16 @@ def back(options, work):
     }  # fmt: skip
 
 
-def beside_joeynmt(options, work, name, files, metrics, seconds, title):
+def beside_joeynmt(options, work, name, pieces, files, metrics, seconds, title):
     """Return the row of a figure, with JoeyNMT's if a Python that has it is given."""
     row = {"figure": title, **scores(metrics), "seconds": seconds, "held": True}
     if options.joeynmt:
-        row["joeynmt"] = joeynmt(options, work, name, files, seconds)
+        row["joeynmt"] = joeynmt(options, work, name, pieces, files, seconds)
         row["held"] = metrics["bleu"] > row["joeynmt"]["bleu"]
     return row
 
 
-def joeynmt(options, work, name, files, seconds):
+def joeynmt(options, work, name, pieces, files, seconds):
     """Train JoeyNMT for so many seconds, in an environment of its own; return its scores."""
     import sentencepiece
     import yaml
@@ -182,7 +185,7 @@ def joeynmt(options, work, name, files, seconds):
             (folder / f"{part}.{side}").write_text("\n".join(texts) + "\n", encoding="utf-8")
     both = [text for pair in training for text in pair]
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(both), model_prefix=str(folder / "pieces"), vocab_size=PIECES,
+        sentence_iterator=iter(both), model_prefix=str(folder / "pieces"), vocab_size=pieces,
         character_coverage=1.0, unk_id=0, pad_id=1, bos_id=2, eos_id=3, minloglevel=2,
         hard_vocab_limit=False,
     )  # fmt: skip
@@ -194,7 +197,7 @@ def joeynmt(options, work, name, files, seconds):
     }  # fmt: skip
     block = {
         "type": "transformer", "num_layers": SHAPE["layers"], "num_heads": SHAPE["heads"],
-        "hidden_size": SHAPE["hidden"], "ff_size": SHAPE["feedforward"], "dropout": 0.3,
+        "hidden_size": SHAPE["hidden"], "ff_size": SHAPE["feedforward"], "dropout": DROPOUT,
         "layer_norm": "pre",
         "embeddings": {"embedding_dim": SHAPE["hidden"], "scale": True, "dropout": 0.0},
     }  # fmt: skip
@@ -206,10 +209,10 @@ def joeynmt(options, work, name, files, seconds):
         "testing": {"beam_size": 4, "beam_alpha": 1.0, "batch_size": 64, "max_output_length": 128,
                     "eval_metrics": ["bleu"]},
         "training": {
-            "optimizer": "adam", "adam_betas": [0.9, 0.98], "learning_rate": 1e-3,
+            "optimizer": "adam", "adam_betas": [0.9, 0.98], "learning_rate": RATE,
             "learning_rate_warmup": 400, "scheduling": "warmupinversesquareroot",
             "learning_rate_min": 1e-6, "clip_grad_norm": 1.0, "label_smoothing": 0.1,
-            "normalization": "tokens", "batch_size": 2048, "batch_type": "token",
+            "normalization": "tokens", "batch_size": TOKENS, "batch_type": "token",
             "early_stopping_metric": "bleu", "epochs": 10_000, "validation_freq": 250,
             "logging_freq": 50, "keep_best_ckpts": 1, "print_valid_sents": [],
         },
