@@ -188,12 +188,17 @@ def test_paths_that_are_refused(server, path, body, status, words):
 
 
 def test_a_body_that_is_too_large(server):
-    """It is refused by its header, or while it comes; the server still answers."""
+    """It is read before it is refused if it is not much too large; the server still answers."""
     status, answer = asked(server, PREDICT, b" " * 200_001)
     assert status == 413 and "more than 200000 bytes" in answer["error"]
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", f"/{PREDICT}", iter([b" " * 150_000] * 2), encode_chunked=True,
                        headers={"Transfer-Encoding": "chunked"})  # fmt: skip
+    assert connection.getresponse().status == 413
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest("POST", f"/{PREDICT}")
+    connection.putheader("Content-Length", "400001")
+    connection.endheaders()  # and nothing behind them
     assert connection.getresponse().status == 413
     assert asked(server, PREDICT, {"instances": ["a"]})[0] == 200
 

@@ -239,20 +239,28 @@ class Server:
                 self.monitoring.request(model, code, "REST", time.monotonic() - start)
 
     async def _body(self, request):
-        """Return the body of a request; refuse one that is too large before it is read."""
+        """Return the body of a request; refuse one that is too large.
+
+        One of up to twice the size is read to its end first: a client that is still sending would
+        see a broken connection, not the answer.
+        """
         most = self.limits.max_body
         message = f"the body has more than {most} bytes; send fewer rows in a request"
+        refused = Refused("INVALID_ARGUMENT", message, 413)
         given = request.headers.get("content-length", "0")
-        if given.isdecimal() and int(given) > most:
-            raise Refused("INVALID_ARGUMENT", message, 413)
+        if given.isdecimal() and int(given) > 2 * most:
+            raise refused
 
         async def read():
             parts, size = [], 0
             async for part in request.stream():
                 size += len(part)
-                if size > most:
-                    raise Refused("INVALID_ARGUMENT", message, 413)
-                parts.append(part)
+                if size > 2 * most:
+                    break
+                if size <= most:
+                    parts.append(part)
+            if size > most:
+                raise refused
             return b"".join(parts)
 
         try:
