@@ -39,7 +39,11 @@ def write_card(
         kind.examples[chinese],
         *([kind.pairs[chinese]] if kind.pairs[chinese] and task.text_columns == 2 else []),
     ]
-    in_python = [json.dumps(text, ensure_ascii=False) for text in texts]
+    in_python, in_shell = application.example(task, texts)
+    export = also = ""
+    if application.can_export(task):
+        export = f"tfmodels {application.name} export --model_dir {shlex.quote(name)}\n"
+        also = ", and a SavedModel for TF Serving"
     data = _files(values, "train_file", "dataset", "text_files", "records_dir")
     held_out = _files(values, "eval_file", "eval_files")
     drawn = f"{settings.held_out:.0%} of it, drawn at random"
@@ -59,8 +63,8 @@ def write_card(
         ended=task.history.ended, settings=json.dumps(shown, indent=2, ensure_ascii=False),
         stays=STAYS, ends=ENDS, application=application.name,
         name_in_python=json.dumps(name, ensure_ascii=False), name_in_shell=shlex.quote(name),
-        text_in_python=in_python[0] if len(texts) == 1 else f"({', '.join(in_python)})",
-        text_in_shell=f" --{application.second_flag} ".join(map(shlex.quote, texts)),
+        text_in_python=in_python, text_in_shell=in_shell,
+        export=export, also=also,
     )  # fmt: skip
     (directory / "README.md").write_text(card, encoding="utf-8")
 

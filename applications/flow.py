@@ -6,6 +6,7 @@ TensorFlow is imported when a verb runs, not before.
 """
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,21 @@ class Application:
     def card(self, metrics: dict, settings: Any, task: "Task") -> list[str]:
         """Return the paragraphs of the model card about the metrics."""
         raise NotImplementedError
+
+    def example(self, task: "Task", texts: list[str]) -> tuple[str, str]:
+        """Return what the model card asks the model, in Python and in a shell.
+
+        Args:
+            task: that is described.
+            texts: a text, or two of a pair.
+        """
+        python = [json.dumps(text, ensure_ascii=False) for text in texts]
+        shell = f" --{self.second_flag} ".join(map(shlex.quote, texts))
+        return python[0] if len(texts) == 1 else f"({', '.join(python)})", shell
+
+    def can_export(self, task: "Task") -> bool:
+        """Return whether the model card says how to export the model."""
+        return True
 
     def write_report(self, directory: Path, metrics: dict) -> None:
         """Write the files of `evaluate --report_dir` beside `mistakes.jsonl`."""

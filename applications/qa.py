@@ -50,7 +50,7 @@ class Train(Columns, FineTuning):
     max_length: int = model("tokens of question and window; longer contexts have several", 384)
     max_answer_length: int = rare("maximum number of tokens of an answer", 30)
     max_question_length: int | None = rare("tokens of a question; 64 if not given", None)
-    stride: int | None = rare("tokens that two windows share; an eighth of max_length", None)
+    stride: int | None = rare("tokens that two windows share; twice max_answer_length", None)
 
 
 @dataclass(kw_only=True)
@@ -237,6 +237,9 @@ def _split(text: str, place: str) -> list[str]:
             f"{place}: {text[:40]!r} is no question and context; write both in a line, with a tab "
             "between"
         )
+    for name, part in zip(("question", "context"), parts, strict=True):
+        if not part.strip():
+            raise InputError(f"{place}: the {name} is empty; write one, or remove the line")
     return parts
 
 

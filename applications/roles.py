@@ -4,8 +4,11 @@ In: columns of CoNLL-2005, CoNLL-2012, PropBank or Universal Propositions, or JS
 directory, metrics of whole arguments, predicates with their arguments as JSON lines, a SavedModel.
 """
 
+import json
 import re
+import shlex
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,9 @@ from applications.flags import Encoded, Evaluating, Exporting, FineTuning, Predi
 from applications.flow import WORST_MISTAKES, Application, Kind
 from applications.settings import data, model, rare, training
 from tfmodels.errors import InputError
+
+# Of the model card: words and the number of the predicate, in English and in Chinese.
+GIVEN = ((["Ada", "flew", "to", "Paris", "."], 1), (["李小龙", "在", "香港", "长大", "。"], 3))
 
 
 @dataclass(kw_only=True)
@@ -108,8 +114,13 @@ class Roles(Application):
 
         (text,) = settings.text
         given = settings.predicate if isinstance(settings.predicate, list) else [settings.predicate]
-        places = [match.span() for match in re.finditer(r"\S+", text)]
-        marked((text.split(), given), 0)  # refuses numbers beyond the words
+        places = [_without_marks(text, *match.span()) for match in re.finditer(r"\S+", text)]
+        for number in given:
+            if not 0 <= number < len(places):
+                raise InputError(
+                    f"--predicate {number}: the text has the words 0 to {len(places) - 1}, which "
+                    "are what stands between blanks; give one, or put blanks between the words"
+                )
         yield [marked((text, [places[number] for number in given]), 0)]
 
     def line(self, text: Any, answer: Any) -> dict:
@@ -121,6 +132,16 @@ class Roles(Application):
 
     def measure(self, task: Any, held_out: Any, settings: Train) -> dict:
         return task.evaluate(held_out, None, settings.batch_size, mistakes=WORST_MISTAKES)
+
+    def example(self, task: Any, texts: list[str]) -> tuple[str, str]:
+        if task.predicates:
+            return super().example(task, texts)
+        words, number = GIVEN[texts[0] == self.kind.examples[1]]
+        python = f"({json.dumps(words, ensure_ascii=False)}, [{number}])"
+        return python, f"{shlex.quote(' '.join(words))} --predicate {number}"
+
+    def can_export(self, task: Any) -> bool:
+        return task.predicates
 
     def evaluate_options(self, settings: Evaluate) -> dict:
         return {"predicates": settings.eval_predicates}
@@ -142,6 +163,12 @@ class Roles(Application):
             f"argument is right if its role and all its ends are.{found}",
             *_tables(metrics),
         ]
+
+
+def _without_marks(text, start, end):
+    """Return the characters of a word without the punctuation around it."""
+    inside = [at for at in range(start, end) if unicodedata.category(text[at])[0] != "P"]
+    return (inside[0], inside[-1] + 1) if inside else (start, end)
 
 
 def coloured(text: str, frame: dict, types: list[str]) -> str:

@@ -163,6 +163,19 @@ def without_effect(given: dict) -> Iterator[tuple[tuple[str, ...], str]]:
             flags += ("encoding",)
         yield flags, "texts are given, and only these are answered"
     files = _files_of(given)
+    if "answer_column" in given and files and all(".json" in name for name in files):
+        yield ("context_column",), "these data name their parts"
+    if "source_language" in given:  # of `translation`
+        pairs = [given[name] for name in ("train_file", "eval_file", "extra_file")
+                 if given.get(name)]  # fmt: skip
+        if pairs and all(isinstance(file, list) for file in pairs):
+            yield ("source_column", "target_column"), "files of lines have no columns"
+        if not any(name.endswith(".tmx") for name in files):
+            yield ("source_language",), "it is of .tmx files"
+    if given.get("clean") is False:
+        yield ("max_length_ratio",), "without --clean true no pair is left out"
+    if given.get("language_column") is not None:
+        yield ("target_language",), "--language_column names the language of each row"
     of_lines = any(isinstance(given.get(name), list) for name in ("train_file", "eval_file"))
     for of_files, kinds, why in OF_SOME_FILES:
         if of_lines and "missing" in of_files:

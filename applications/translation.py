@@ -6,6 +6,7 @@ vocabulary for both sides), sacreBLEU, translations as JSON lines, a SavedModel;
 one language, a table of pairs to train the other direction on.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ class Pairs(flags.Delimited, flags.WithMissing):
 
         tmx = _is_tmx(file)
         names = [] if isinstance(file, str) else file
+        if not file:
+            raise InputError("no file is given; give a table, or files of lines, the sources first")
         if self.language_column and (tmx or names):
             raise InputError(
                 f"{names[0] if names else file}: --language_column is of tables; give tables alone"
@@ -70,13 +73,17 @@ class Pairs(flags.Delimited, flags.WithMissing):
                 f"{file}: give --source_language and --target_language, as the file names them"
             )
         if names:
-            if any(name.lower().removesuffix(".gz").endswith(TABLES) for name in names):
+            if any(name.lower().removesuffix(".gz").endswith((*TABLES, ".tmx")) for name in names):
                 raise InputError(
                     f"{names[0]}: a list is of files of lines, the sources first; give one table, "
                     "and further pairs as --extra_file"
                 )
-            missing = {} if self.missing == "keep" else {"missing": self.missing}
-            rows: Any = rows_of.open_parallel(*names, encoding=self.encoding, **missing)
+            if self.missing == "keep":
+                raise InputError(
+                    "--missing keep: a line of a pair of files is a text or empty; give refuse or "
+                    "skip"
+                )
+            rows: Any = rows_of.open_parallel(*names, encoding=self.encoding, missing=self.missing)
         elif tmx:
             rows = rows_of.open_tmx(file, self.source_language, self.target_language)
         else:
@@ -142,6 +149,11 @@ class Train(Pairs, Searching, FineTuning):
         super().__post_init__()
         if self.lowercase:
             raise InputError("--lowercase true: translators keep the case; leave it out")
+        if isinstance(self.train_file, list) and len(self.train_file) > 2:
+            raise InputError(
+                f"train_file: {len(self.train_file)} files, and a text has one translation to "
+                "train on; give two (further references are of eval_file)"
+            )
 
     def named(self, rows: Any) -> Any:
         from tfmodels.data import parallel
@@ -186,6 +198,7 @@ class BackTranslate(Predict):
     output_file: str = output("new .jsonl file of pairs: what was written, and the text")
     source_column: str = data("column to write translations into", "text")
     target_column: str = data("column to write the texts into", "translation")
+    language: str | None = data("that of the texts, to write into the column language", None)
 
     def check_files(self) -> None:
         super().check_files()
@@ -258,9 +271,8 @@ class Translation(Application):
         from tfmodels.data.parallel import languages_of
 
         names = ("tokenizer", "vocabulary_size", "norm_first", "max_new_tokens")
-        named = settings.language_column or settings.target_language
         return {
-            "texts": rows, "languages": languages_of(rows) if named else [],
+            "texts": rows, "languages": languages_of(rows),
             **{name: getattr(settings, name) for name in names},
         }  # fmt: skip
 
@@ -271,6 +283,14 @@ class Translation(Application):
             task.check_language(settings.target_language)
         task.measured_rows = settings.bleu_examples
         self.configure(task, settings)
+
+    def example(self, task: Any, texts: list[str]) -> tuple[str, str]:
+        from tfmodels.text.languages import in_language
+
+        named = (
+            [in_language(task.languages[0], text) for text in texts] if task.languages else texts
+        )
+        return super().example(task, named)
 
     def fit_options(self, settings: Train, task: Any) -> dict:
         return {"batch_tokens": settings.batch_tokens}
@@ -302,7 +322,13 @@ class Translation(Application):
         if _is_tmx(getattr(settings, "eval_file", None)):
             # It says which texts of the memory to read, by names that may be others.
             language = settings.source_language if settings.reverse else language
-            language = language if language in task.languages else None
+            if language not in task.languages and task.languages:
+                raise InputError(
+                    f"{settings.eval_file}: its language {language} is none of the model's, "
+                    f"{', '.join(task.languages)}; write its pairs to a .tsv file, and name the "
+                    "language as the model does"
+                )
+            language = language if task.languages else None
         elif isinstance(settings, Compare) and not task.languages:
             return  # beside a model of several languages
         if language:
@@ -318,7 +344,9 @@ class Translation(Application):
             )  # fmt: skip
         return task.answers(texts, settings.batch_size)
 
-    def _glossary(self, file: str | None, encoding: str | None) -> list:
+    @staticmethod
+    @functools.lru_cache(1)  # the texts of a file come in parts
+    def _glossary(file: str | None, encoding: str | None) -> list:
         """Return the entries of a file."""
         from tfmodels.data.parallel import Lines
         from tfmodels.tasks.sentence_writer import Entry
@@ -361,6 +389,8 @@ class Translation(Application):
                         continue
                     text = without_language(text)
                     row = {settings.source_column: written, settings.target_column: text}
+                    if settings.language is not None:
+                        row["language"] = settings.language
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
                     counts["pairs"] += 1
 

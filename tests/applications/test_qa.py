@@ -143,6 +143,11 @@ class TestMistakes:
 
     def test_flags(self, tmp_path, capsys):
         path = write_questions(tmp_path / "train.json", 20)
+        rows = path.with_suffix(".jsonl")
+        assert "--context_column" in refused(
+            capsys, "qa", "evaluate", "--model_dir", "a", "--eval_file", rows,
+            "--context_column", "passage",
+        )  # fmt: skip
         assert "no room for a context" in self.train(capsys, path, "--max_question_length", "13")
         assert "--max_answer_length 0: give 1" in self.train(
             capsys, path, "--max_answer_length", "0"
@@ -159,6 +164,8 @@ class TestMistakes:
         lines = tmp_path / "asked.txt"
         lines.write_text("who?\tAda.\nwhat? Ada.\n")
         assert f"{lines}:2: 'what? Ada.' is no question" in refused(capsys, *common, lines)
+        lines.write_text("who?\tAda.\n \tAda.\n")
+        assert f"{lines}:2: the question is empty" in refused(capsys, *common, lines)
         twice = tmp_path / "asked.jsonl"
         row = {"id": "a", "question": "who?", "context": "Ada."}
         twice.write_text((json.dumps(row) + "\n") * 2)

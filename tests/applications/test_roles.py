@@ -1,8 +1,11 @@
 """`tfmodels roles`: every verb on real files, and what it answers to mistakes."""
 
+import ast
 import json
+import shlex
+import types
 
-from applications.roles import coloured
+from applications.roles import APPLICATION, GIVEN, coloured
 from tests.applications.conftest import TRAIN_FLAGS, write_frames
 from tests.applications.verbs import printed, refused
 
@@ -34,10 +37,25 @@ def test_predict(roles_dir, capsys):
     assert found == [("ARG0", "Bo"), ("ARG1", "gold"), ("ARGM-LOC", "in Rome")]
     (given,) = answers(capsys, "predict", "--model_dir", roles_dir, text, "--predicate", 1)
     assert [a["role"] for a in given["frames"][0]["arguments"]] == ["ARG0", "ARG1", "ARGM-LOC"]
+    commas = "Bo found, gold in Rome."
+    for number, word in ((1, "found"), (4, "Rome")):
+        (given,) = answers(
+            capsys, "predict", "--model_dir", roles_dir, commas, "--predicate", number
+        )
+        assert given["frames"][0]["predicate"] == word
     spaced = text.replace(" ", "  ")
     (given,) = answers(capsys, "predict", "--model_dir", roles_dir, spaced, "--predicate", 1)
     (frame,) = given["frames"]
     assert given["text"] == spaced and spaced[frame["start"] : frame["end"]] == "found"
+
+
+def test_the_card_of_a_model_that_finds_no_predicates():
+    task = types.SimpleNamespace(predicates=False)
+    assert not APPLICATION.can_export(task)
+    for text, (words, number) in zip(APPLICATION.kind.examples, GIVEN, strict=True):
+        python, shell = APPLICATION.example(task, [text])
+        assert ast.literal_eval(python) == (words, [number])
+        assert shlex.split(shell) == [" ".join(words), "--predicate", str(number)]
 
 
 def test_colours():
@@ -67,7 +85,7 @@ class TestMistakes:
     def test_predict(self, roles_dir, capsys):
         common = ["roles", "predict", "--model_dir", roles_dir]
         line = refused(capsys, *common, "Bo left", "--predicate", 2)
-        assert "the predicate is word 2, but the words are 0 to 1" in line
+        assert "--predicate 2: the text has the words 0 to 1, which are" in line
         assert "2 are given; give one" in refused(capsys, *common, "a", "b", "--predicate", 0)
 
     def test_a_model_of_another_application(self, ner_dir, capsys):

@@ -129,15 +129,18 @@ def test_the_other_direction(translator_dir, translations, tmp_path, capsys):
         "translation": "the captain saw the moon.",
     }
 
+    more = tmp_path / "more.jsonl"
+    flags = [*flags[:-1], more, "--language", "en"]
+    answers(capsys, "back_translate", *flags)
+    first["language"] = "en"
+    assert json.loads(more.read_text(encoding="utf-8").splitlines()[0]) == first
+
     table = tmp_path / "pairs.jsonl"
     english, german = (path.read_text(encoding="utf-8").splitlines() for path in translations)
     pairs = [*zip(english, german, ["de"] * 40, strict=False),
              *zip(german, english, ["en"] * 40, strict=False)]  # fmt: skip
     rows = [dict(zip(("text", "translation", "language"), pair, strict=True)) for pair in pairs]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    more = tmp_path / "more.jsonl"
-    more.write_text("".join(json.dumps(json.loads(line) | {"language": "en"}) + "\n"
-                            for line in back.read_text().splitlines()))  # fmt: skip
     flags = ["--train_file", table, "--extra_file", more, "--language_column", "language",
              "--clean", "true", "--tokenizer", "bytes", *TRANSLATION_FLAGS, "--epochs",
              1]  # fmt: skip
@@ -167,6 +170,9 @@ def test_the_other_direction(translator_dir, translations, tmp_path, capsys):
     tmx.write_text(f"<tmx>{units}</tmx>", encoding="utf-8")
     flags = ["--source_language", "de", "--target_language", "en"]
     assert answers(capsys, *common, tmx, *flags) == named
+    tmx.write_text(f"<tmx>{units}</tmx>".replace('"en"', '"eng"'), encoding="utf-8")
+    line = refused(capsys, "translation", *common, tmx, *flags[:-1], "eng")
+    assert "its language eng is none of the model's, de, en; write its pairs to" in line
     line = refused(capsys, "translation", "evaluate", "--model_dir", translator_dir, "--eval_file",
                    files(*plain), "--target_language", "en")  # fmt: skip
     assert "--target_language en: the model has no token of it; leave it out" in line
@@ -221,6 +227,18 @@ class TestRefusals:
         assert "leave one of the two out" in refused(capsys, *train, *flags, *out)
         line = refused(capsys, *train, "a.tmx", "--missing", "skip", *out)
         assert "has no effect here: a translation memory has its own" in line
+        for flags, problem in (
+            ([table, "--max_length_ratio", 2], "without --clean true no pair is left out"),
+            ([table, "--source_language", "de"], "it is of .tmx files"),
+            ([files(*translations), "--source_column", "a"], "files of lines have no columns"),
+            ([table, "--language_column", "language", "--target_language", "de"],
+             "--language_column names the language of each row"),
+            ([files(*translations, translations[0])], "3 files, and a text has one translation"),
+            ([files(*translations), "--missing", "keep"], "give refuse or skip"),
+            ([files("a.tmx", "b.tmx")], "a list is of files of lines"),
+            (["[]"], "no file is given"),
+        ):  # fmt: skip
+            assert problem in refused(capsys, *train, *flags, *out), flags
 
     def test_a_line_that_is_empty_in_a_text_file(self, tmp_path, capsys):
         """What the message says is accepted."""

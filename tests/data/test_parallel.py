@@ -146,6 +146,13 @@ class TestRows:
         assert len({number for number, _ in both.rows(seed=1)}) == 6
         assert sorted(values(both, seed=1)) == sorted(values(rows) * 2)
 
+    def test_the_place_of_a_joined_row(self, rows, tmp_path):
+        other = write(tmp_path / "more.tsv", "text\ttranslation\tlanguage", "c\tC\tde")
+        more = data.open_table(other, "text", "translation", "language")
+        both = Joined([rows, more])
+        places = {row.values[0]: both.place(row.line) for row in both.stream(2)}
+        assert places["b"] == f"{rows.name}:3" and places["c"] == f"{other}:2"
+
 
 class TestCleaning:
     def test_counts(self, tmp_path):
@@ -180,6 +187,16 @@ class TestCleaning:
             "duplicates": 0, "identical sides": 1, "length ratio": 0, "script": 0,
         }  # fmt: skip
         assert values(cleaned.rows)[-1] == (">>eng_Latn<< 你好", "hello")
+
+    def test_each_language_has_its_script(self, tmp_path):
+        german = [(f">>de<< a good sentence {n}", f"ein guter Satz {n}") for n in range(12)]
+        chinese = [(f">>zh<< a good sentence {n}", f"第{n}个很好的句子") for n in range(10)]
+        russian = [(f">>de<< хорошее предложение {n}", f"ein Satz {n}") for n in range(4)]
+        wrong = [(">>zh<< a sentence", "предложение")]
+        pairs = [*german, *chinese, *russian, *wrong]
+        files = [write(tmp_path / str(n), *side) for n, side in enumerate(zip(*pairs, strict=True))]
+        cleaned = clean(data.open_parallel(*files))
+        assert values(cleaned.rows) == pairs[:-1] and cleaned.counts["script"] == 1
 
     def test_refused(self, tmp_path):
         file = write(tmp_path / "a", "same text", "another text")

@@ -196,6 +196,9 @@ def test_words_that_mean_nothing_elsewhere_are_answers(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("question,context,answer,start\nWhat?,Just NA or None here,None,11\n")
     assert read(path) == [("What?", "Just NA or None here", (("None", 11),), "2")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "How many?", "context": "Of 20", "answer": 0, "start": 4}\n')
+    assert read(path) == [("How many?", "Of 20", (("0", 4),), "1")]
 
 
 def test_questions_without_answers_are_read_to_be_answered(tmp_path):

@@ -43,6 +43,7 @@ CONLL_U = """# sent_id = 1
 1\tAda\tAda\tPROPN\tNNP\t_\t2\tnsubj\t_\t_\tA0\tA0
 2\twanted\twant\tVERB\tVBD\t_\t0\troot\tY\twant.01\t_\t_
 3-4\tto leave\t_\t_\t_\t_\t_\t_\t_\t_
+2.1\tseen\tsee\tVERB\tVBD\t_\t_\t_\t_\t_\t_\t_
 3\tto\tto\tPART\tTO\t_\t4\tmark\t_\t_\t_\t_
 4\tleave\tleave\tVERB\tVB\t_\t2\txcomp\tY\tleave.01\tA1\t_
 """
@@ -99,10 +100,12 @@ def test_predicates_to_answer():
     assert marked(TEXT, 0) == (TEXT, None)
     assert marked((TEXT.split(), [1]), 0) == (TEXT, [(4, 10)])
     assert marked((TEXT, [(14, 19)]), 0) == (TEXT, [(14, 19)])
+    assert marked((TEXT.split(), [3, 1]), 0) == (TEXT, [(14, 19), (4, 10)])
     assert marked((["在", "北京"], [1]), 0) == ("在北京", [(1, 3)])
     for item, problem in (
         ((TEXT.split(), [4]), "row 2: the predicate is word 4, but the words are 0 to 3"),
         ((TEXT, [(14, 30)]), "outside the text"),
+        ((TEXT, [1]), "row 2: .* or the list of words and the number of one"),
         ((TEXT.split(), ["1"]), "give the number of a word"),
         (3, "row 2: '3'; give a text"),
     ):
@@ -170,6 +173,13 @@ def test_columns_of_releases(tmp_path):
     numbered = "".join(f"a/b.eng {' '.join(row[1:])}\n" for row in rows)
     with pytest.raises(InputError, match="in none of which there are as many predicates"):
         open_roles(write(tmp_path / "c.conll", numbered))
+
+
+def test_words_like_the_numbers_of_contractions(tmp_path):
+    line = "1990-91 CD * O * O - (AM-TMP*) *\nrained VBD * O * O rain (V*) *\n"
+    again = "ended VBD * O * O end * (V*)\n"
+    (row,) = read(write(tmp_path / "a.conll", line + again))
+    assert row[0] == "1990-91 rained ended" and row[1][0][2] == (("AM-TMP", 0, 7),)
 
 
 def test_a_fault_is_named_by_its_line(tmp_path):

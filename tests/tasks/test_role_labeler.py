@@ -8,6 +8,7 @@ import tfmodels
 from tests.serving.fresh import ask
 from tfmodels.errors import InputError
 from tfmodels.metrics.roles import role_metrics
+from tfmodels.models.bert import Bert, BertConfig
 
 WORDS = [["Ada", "left", "Rome", "today"], ["today", "Bo", "saw", "Ada", "."],
          ["nobody", "was", "there"]]  # fmt: skip
@@ -71,7 +72,15 @@ def test_evaluate(task):
     metrics = task.evaluate(WORDS, FRAMES, mistakes=3)
     assert metrics["f1"] == metrics["found"]["f1"] == metrics["predicates"]["f1"] == 1
     assert metrics["worst_mistakes"] == [] and metrics["texts"] == 3
-    wrong = [[{"predicate": 1, "arguments": [("ARG1", 0, 1)]}]]
+    wrong = [[{"predicate": 1, "arguments": [("ARG1", 0, 1)]}, {"predicate": 3, "arguments": []}]]
+    found = task.evaluate(WORDS[:1], wrong, mistakes=3, predicates="found")
+    (mistake,) = found["worst_mistakes"]
+    assert mistake["predicate"] == "left" and mistake["gold"][0]["role"] == "ARG1"
+    other = [[{"predicate": 0, "arguments": [("ARG1", 2, 3)]}]]  # one missed, one found beside it
+    found = task.evaluate(WORDS[:1], other, mistakes=3, predicates="found")
+    assert [(m["predicate"], len(m["gold"])) for m in found["worst_mistakes"]] == [
+        ("left", 0), ("Ada", 1)
+    ]  # fmt: skip
     metrics = task.evaluate(WORDS[:1], wrong, mistakes=3, predicates="given")
     assert metrics["f1"] == 0 and "found" not in metrics
     assert metrics["worst_mistakes"][0]["gold"][0]["argument"] == "Ada"
@@ -156,6 +165,10 @@ def test_mistakes_of_the_caller(task):
         task.predict([(["Ada", "left"], [9])])
     with pytest.raises(InputError, match="marker 'x'"):
         tfmodels.RoleLabeler(task.model, task.tokenizer, task.labels, marker="x")
+    with pytest.raises(InputError, match="the encoder has one segment; give one with num_"):
+        config = BertConfig.of_size("tiny", vocabulary_size=task.tokenizer.vocabulary_size,
+                                    num_segments=1)  # fmt: skip
+        tfmodels.RoleLabeler(Bert(config), task.tokenizer, task.labels)
     with pytest.raises(InputError, match="the first type is V"):
         tfmodels.RoleLabeler(task.backbone, task.tokenizer, ["O", "B-A", "I-A"])
     assert role_metrics([[]], [[]])["support"] == 0

@@ -18,7 +18,7 @@ def task(request):
         SENTENCES * 5, size="tiny", vocabulary_size=320, tokenizer=request.param,
         languages=["de", "zh"], max_length=24, max_target_length=24,
     )  # fmt: skip
-    task.generation = {"max_new_tokens": 6, "num_beams": 2}
+    task.configure(max_new_tokens=6, num_beams=2)
     return task
 
 
@@ -60,14 +60,29 @@ def test_alignment_is_of_every_word(task):
     assert part.alignment and {pair["source"] for pair in part.alignment} == {"dog"}
 
 
-def test_alignment_of_the_longest_translation(task, monkeypatch):
+def test_alignment_of_the_longest_translation(task):
     """As many tokens as the model has positions, which leave no room for the one that ends it."""
-    most = task.model.config.max_length
-    monkeypatch.setattr(task, "generation", {"max_new_tokens": most, "min_new_tokens": most})
+    most = task.model.config.max_length - 1
+    task.configure(max_new_tokens=most, min_new_tokens=most)
     (found,) = task.translate(["The dog"], alignment=True)
+    task.configure(max_new_tokens=6, min_new_tokens=0)
     (sentence,) = found["sentences"]
     words = sentence["translation"].split()
     assert [pair["target"] for pair in sentence["alignment"]] == words
+
+
+def test_an_entry_in_a_script_without_spaces(task):
+    (found,) = task.translate(["มีแมวก"], glossary=[("แมว", "king")])
+    assert "king" in found["translation"]
+
+
+def test_lengths_are_those_of_sentences():
+    pairs = zip(SENTENCES, SENTENCES, strict=True)  # which can be read once
+    task = tfmodels.Translator.from_scratch(
+        pairs, size="tiny", vocabulary_size=300, max_length=100, max_target_length=100
+    )
+    again = tfmodels.Translator(task.model, task.tokenizer)
+    assert (again.max_length, again.max_target_length) == (101, 100)  # as many as there are
 
 
 def test_an_entry_is_a_word(task):
@@ -82,12 +97,23 @@ class TestLanguages:
     def test_named_by_the_task(self, task, capsys):
         (plain,) = task.predict([">>zh<< " + SENTENCES[0]])
         task.language = "zh"
-        assert task.predict([SENTENCES[0]]) == [plain] and not capsys.readouterr().err
+        assert task.predict([SENTENCES[0]]) == [plain]
+        assert "texts name no language" not in capsys.readouterr().err
         assert task.predict([">>zh<< " + SENTENCES[0]]) == [plain]
         task.language = "fr"
         with pytest.raises(tfmodels.InputError, match="target_language fr: the model has no token"):
             task.predict([SENTENCES[0]])
         task.language = None
+
+    def test_nothing_is_written_for_nothing(self, task):
+        texts = ["", " ", ">>zh<< "]
+        task.language, before = "de", task.long_texts
+        for task.long_texts in ("cut", "parts", "sentences"):
+            task._functions.clear()
+            assert [answer["translation"] for answer in task.predict(texts)] == ["", "", ""]
+            assert [answer["translation"] for answer in task.translate(texts)] == ["", "", ""]
+        task.language, task.long_texts = None, before
+        task._functions.clear()
 
     def test_a_copy_is_a_copy(self, task, monkeypatch):
         monkeypatch.setattr(task, "answers", lambda texts, _: [
@@ -100,7 +126,7 @@ class TestLanguages:
         texts, others = [">>de<< a dog"] * 4, [">>pt<< a dog"]
         with pytest.raises(tfmodels.InputError, match="names the language 'pt', of which the mod"):
             task.fit(texts, ["ein Hund"] * 4, validation_data=(others, ["um"]), epochs=1)
-        with pytest.raises(tfmodels.InputError, match="no token, but de, zh; correct"):
+        with pytest.raises(tfmodels.InputError, match="no token .it has de, zh.; correct"):
             task.fit(others * 4, ["um"] * 4, epochs=1)
 
     def test_none_of_several_translations(self, task):

@@ -45,28 +45,31 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
 
     Returns:
         `Cleaned`, with these counts: `duplicates` of an earlier pair; `identical sides`; `length
-        ratio`; `script`, a side whose letters are mostly of another script than those of its
-        column.
+        ratio`; `script`, a side whose letters are mostly of a script that few of its column have.
+        What is usual is found for each language that sources name.
 
     Raises:
         InputError: the ratio is below 1, a row cannot be read, or none is left.
     """
     if max_length_ratio < 1:
         raise InputError(f"max_length_ratio {max_length_ratio}: give 1 or more")
-    characters = [1, 1]
-    scripts: list[collections.Counter] = [collections.Counter(), collections.Counter()]
+    characters: dict = collections.defaultdict(lambda: [1, 1])
+    scripts: dict = collections.defaultdict(lambda: (collections.Counter(), collections.Counter()))
     for _, values in itertools.islice(rows.rows(), _SAMPLE):
+        language = named_language(values[0])
         for side, text in enumerate(_pair(values)):
-            characters[side] += len(text)
-            scripts[side][_script(text)] += 1
-    usual = [_most(counter) for counter in scripts]
-    factor = characters[0] / characters[1]
+            characters[language][side] += len(text)
+            scripts[language][side][_script(text)] += 1
+    usual = {language: [*map(_usual, counters)] for language, counters in scripts.items()}
     seen: set[bytes] = set()
     counts = dict.fromkeys(("duplicates", "identical sides", "length ratio", "script"), 0)
     left = []
     for number, values in rows.rows():
         source, target = pair = _pair(values)
-        row = "\n".join((named_language(values[0]) or "", *pair))
+        language = named_language(values[0])
+        before, after = characters[language]
+        factor, known = before / after, usual.get(language, (None, None))
+        row = "\n".join((language or "", *pair))
         key = hashlib.blake2b(row.encode("utf-8", "replace"), digest_size=12).digest()
         lengths = (len(source) + _SOME, factor * len(target) + _SOME)
         if key in seen:
@@ -75,8 +78,8 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
             reason = "identical sides"
         elif max(lengths) > max_length_ratio * min(lengths):
             reason = "length ratio"
-        elif any(_script(text) not in (None, script) for text, script in
-                 zip(pair, usual, strict=True) if script):  # fmt: skip
+        elif any(_script(text) not in (None, *some) for text, some in
+                 zip(pair, known, strict=True) if some):  # fmt: skip
             reason = "script"
         else:
             seen.add(key)
@@ -95,10 +98,10 @@ def _pair(values):
     return without_language(source).strip(), first_of(target).strip()
 
 
-def _most(counter):
-    """Return the script of most texts, or None."""
+def _usual(counter):
+    """Return the scripts that a tenth of the texts have, or more."""
     named = {script: number for script, number in counter.items() if script}
-    return max(named, key=named.__getitem__, default=None)
+    return {script for script, number in named.items() if 10 * number >= sum(named.values())}
 
 
 def _script(text):

@@ -288,7 +288,8 @@ class Joined(Source):
         self.several = frozenset().union(*(source.several for source in sources))
 
     def place(self, line: int) -> str:
-        return f"{self.name}:{line}"
+        line, number = divmod(line, len(self._sources))  # see `_numbered`
+        return self._sources[number].place(line)
 
     def _contents(self) -> tuple:
         return tuple(source.fingerprint() for source in self._sources)
@@ -301,8 +302,11 @@ class Joined(Source):
 
     def _numbered(self, number: int, seed: int | None) -> Iterator[Row]:
         before = sum(self._counts[:number])
-        rows = self._sources[number].stream(seed)
-        return (row._replace(number=row.number + before) for row in rows)
+        rows, several = self._sources[number].stream(seed), len(self._sources)
+        return (
+            row._replace(number=row.number + before, line=row.line * several + number)
+            for row in rows
+        )
 
     def _in_order(self) -> Iterator[Row]:
         for number in range(len(self._sources)):
@@ -342,6 +346,10 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
         source, target, *named = row.values
         name = (language or named[0]).strip()
         if not LANGUAGE.fullmatch(f">>{name}<<"):
+            if language:
+                raise InputError(
+                    f"target_language {name!r:.40}: give the name of a language, such as de"
+                )
             raise InputError(
                 f"{rows.place(row.line)}: column {rows.columns[-1]!r} has {name!r:.40}; give the "
                 "name of a language, such as de"
@@ -352,7 +360,7 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
 
 
 def languages_of(rows: Source) -> list[str]:
-    """Return the languages that `with_languages` put in front of the sources, sorted."""
+    """Return the languages that sources name, by tokens in front of them, sorted."""
     named = {named_language(values[0]) for _, values in rows.rows()}
     return sorted(language for language in named if language is not None)
 

@@ -240,7 +240,8 @@ def _answers_of(row: dict, place: str) -> list:
     answers = row.get("answers", [])
     if "answers" not in row:
         text = row["answer"]
-        return [(text, row.get("start", row.get("answer_start", 0)))] if text else []
+        start = row.get("start", row.get("answer_start", 0))
+        return [] if text is None or text == "" else [(text, start)]
     if isinstance(answers, dict):
         texts, starts = (answers.get(key) for key in ("text", "answer_start"))
         if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):

@@ -39,6 +39,7 @@ KINDS = "a .conll, .conllu or .jsonl file (or .gz of one)"
 PREDICATE = "V"
 _OF_PREDICATE = (PREDICATE, f"C-{PREDICATE}")
 _CELL = re.compile(r"(?:\(([^()*\s]+))?\*(\))?")
+_NO_WORD = re.compile(r"\d+[-.]\d+")
 _ROWS_OF_SAMPLE = 2000
 _EXPECTED = (
     "give fit(words, frames): words[i] is a list of strings, frames[i] a list of "
@@ -163,8 +164,8 @@ class RoleColumns(RoleSource, LineFile):
                 not between and len(fields) != width
             ) or fields[0] in ("#begin", "#end")):  # fmt: skip
                 continue
-            if "-" in fields[0] and re.fullmatch(r"\d+[-.]\d+", fields[0]) and len(fields) > 8:
-                continue  # a contraction or an empty node of CoNLL-U
+            if len(fields) > 8 and fields[6] == fields[7] == "_" and _NO_WORD.fullmatch(fields[0]):
+                continue  # a contraction or an empty node of CoNLL-U: of no head
             sentence = sentence or _Sentence(offset, line, [], [])
             if sentence.rows and len(fields) != len(sentence.rows[0]):
                 raise InputError(
@@ -254,7 +255,7 @@ class RoleLines(RoleSource, FileSource):
                 raise TypeError(f'no "words" or "text", only {brief.repr(list(row))}')
             if not isinstance(row.get("frames"), list):
                 raise TypeError('no list "frames"')
-            return _row_of(row.get("words", row.get("text")), row["frames"])
+            return _sorted_row(row.get("words", row.get("text")), row["frames"])
         except TypeError as error:
             raise InputError(f"{self.place(line)}: {error}; correct the row") from None
 
@@ -297,7 +298,7 @@ def as_roles(x: Any, y: Any = None) -> Source:
         try:
             if not isinstance(frames, list | tuple):
                 raise TypeError(f"frames are {str(frames)[:60]!r}, no list")
-            rows.append(_row_of(words, frames))
+            rows.append(_sorted_row(words, frames))
         except TypeError as error:
             raise InputError(f"row {number}: {error}; {_EXPECTED}") from None
     columns = zip(*rows, strict=True) if rows else ((), ())
@@ -333,7 +334,13 @@ def marked(item: Any, number: int) -> tuple[str, list[tuple[int, int]] | None]:
     return text, [frame[:2] for frame in found]
 
 
-def _row_of(words: Any, frames: Iterable) -> tuple[str, tuple[Frame, ...]]:
+def _sorted_row(words: Any, frames: Iterable) -> tuple[str, tuple[Frame, ...]]:
+    """Return `_row_of`, the frames in the order of their predicates."""
+    text, found = _row_of(words, frames)
+    return text, tuple(sorted(found))
+
+
+def _row_of(words: Any, frames: Iterable) -> tuple[str, list[Frame]]:
     """Return a text and its frames of words or of a text, and frames in the same units.
 
     Raises:
@@ -362,6 +369,11 @@ def _row_of(words: Any, frames: Iterable) -> tuple[str, tuple[Frame, ...]]:
             raise TypeError(f"arguments are {str(given)[:60]!r}, no list")
         arguments = [item for item in map(_named, given) if not _is_predicate(item)]
         if starts is None or ends is None:
+            if not {"start", "end"} <= frame.keys():
+                raise TypeError(
+                    f"{str(frame)[:60]}: a predicate of a text is its first character and the one "
+                    "after its last; give those, or the list of words and the number of one"
+                )
             ((_, start, end),) = checked_entities([{**frame, "type": PREDICATE}], text)
         else:
             number = frame.get("predicate")
@@ -374,7 +386,7 @@ def _row_of(words: Any, frames: Iterable) -> tuple[str, tuple[Frame, ...]]:
             start, end = starts[number], ends[number]
             arguments = [_in_characters(item, starts, ends) for item in arguments]
         found.append((start, end, checked_entities(arguments, text)))
-    return text, tuple(sorted(found))
+    return text, found
 
 
 def _named(item):

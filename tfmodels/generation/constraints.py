@@ -24,7 +24,7 @@ from tfmodels.generation.beam import (
     highest,
     pick,
 )
-from tfmodels.generation.rows import Rows, put
+from tfmodels.generation.rows import Generated, Rows, put
 from tfmodels.generation.settings import Generation
 
 # Taken from the score of a sequence that has no room left for a phrase: the last to be returned.
@@ -51,6 +51,15 @@ class ConstrainedBeamSearch(BeamSearch):
         required = rows.settings["required"]
         none = ops.zeros(ops.shape(required)[:2], "int32")  # [B, Q]: how many tokens are written
         return super().start(logits, {**state, "written": none}, rows)
+
+    def result(self, carry: BeamCarry) -> Generated:
+        found = super().result(carry)
+        lengths = ops.sum(ops.cast(found.mask, "int32"), -1)
+        divisor = self._divisor(lengths)
+        lacks = found.scores * divisor < -LACKING / 2
+        return found._replace(
+            scores=ops.where(lacks, found.scores + LACKING / divisor, found.scores)
+        )
 
     def _extended(self, logits, carry):
         beams, required = self.settings.num_beams, carry.rows.settings["required"]
@@ -106,6 +115,19 @@ class ConstrainedBeamSearch(BeamSearch):
         return self._closed(extended, best, ops.all(ended | ~possible, 1))
 
 
+def _ranks(scores, number):
+    """Return the rank of each candidate among those of the same number: int32 `[B, K]`."""
+    place = ops.broadcast_to(ops.arange(scores.shape[1], dtype="int32"), ops.shape(scores))
+    best_first = ops.argsort(-scores, axis=1)
+    numbers = ops.take_along_axis(number, best_first, 1)
+    by_number = ops.argsort(numbers, axis=1)  # the best of each number first
+    numbers = ops.take_along_axis(numbers, by_number, 1)
+    begins = ops.concatenate([place[:, :1] == 0, numbers[:, 1:] != numbers[:, :-1]], 1)
+    first = ops.associative_scan(ops.maximum, ops.where(begins, place, 0), axis=1)
+    order = ops.take_along_axis(best_first, by_number, 1)
+    return ops.take_along_axis(place - first, ops.argsort(order, axis=1), 1)
+
+
 def _shared_out(scores, number, most, beams):
     """Return the candidates to keep: of each number of tokens the best, then the second ...
 
@@ -116,11 +138,7 @@ def _shared_out(scores, number, most, beams):
     Returns:
         int32 `[B, n]`.
     """
-    place = ops.arange(scores.shape[1], dtype="int32")
-    mine, other = scores[:, :, None], scores[:, None, :]
-    better = (other > mine) | ((other == mine) & (place[None, :] < place[:, None]))
-    same = number[:, :, None] == number[:, None, :]
-    rank = ops.sum(ops.cast(better & same, "int32"), -1)  # [B, K]
+    rank = _ranks(scores, number)
     order = ops.cast(rank * (most + 1) + most - number, "float32")
     order = ops.where(scores > NEVER / 2, order, -NEVER)
     return ops.top_k(-order, beams)[1]

@@ -8,6 +8,7 @@ import collections
 import re
 import string
 from collections.abc import Sequence
+from typing import Any
 
 from tfmodels.errors import InputError
 
@@ -76,13 +77,23 @@ def _words(text: str) -> list[str]:
     """
     if not text.strip() or text.isalnum():
         return text.split()
+    return _tokenizer().tokenize(text)
+
+
+def _tokenizer() -> Any:
     try:
         from nltk.tokenize import NLTKWordTokenizer
     except ImportError:
         raise InputError(
-            "CMRC's F1 of answers with Latin words needs nltk; run: pip install nltk"
+            "CMRC's F1 of answers with Latin words or numbers needs nltk; run: pip install nltk"
         ) from None
-    return NLTKWordTokenizer().tokenize(text)
+    return NLTKWordTokenizer()
+
+
+def check_metric(metric: str) -> None:
+    """Fail if a package of the metric is missing."""
+    if metric == "cmrc":
+        _tokenizer()
 
 
 def cmrc_f1(gold: str, predicted: str) -> float:

@@ -91,6 +91,11 @@ class HubEncoder(ConfigModel):
         self.build()
 
     @property
+    def num_segments(self) -> int:
+        """The number of segments that the encoder tells apart."""
+        return 2 if "segment_ids" in self._inputs else 1
+
+    @property
     def blocks(self) -> list[keras.Layer]:
         """The blocks from below; those that ALBERT repeats are there once."""
         return keras.tree.flatten(self.backbone.transformer_layers)

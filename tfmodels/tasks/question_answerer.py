@@ -22,6 +22,7 @@ from tfmodels.metrics.squad import (
     METRICS,
     answer_scores,
     best_threshold,
+    check_metric,
     metric_of,
     squad_metrics,
 )
@@ -92,7 +93,11 @@ class QuestionAnswerer(EncoderTask):
             raise InputError("the encoder has one segment; give one with num_segments=2")
         third = min(64, self.max_length // 3)
         self.max_question_length = third if max_question_length is None else max_question_length
-        self.stride = default_stride(self.max_length) // 2 if stride is None else stride
+        if stride is None:  # windows that share twice an answer lose none at their ends
+            room = self.max_length - 4 - self.max_question_length
+            stride = max(default_stride(self.max_length) // 2, 2 * max_answer_length)
+            stride = max(min(stride, room // 2), 0)
+        self.stride = stride
 
     # Preprocessing: rows to batches of windows behind their questions.
 
@@ -163,7 +168,7 @@ class QuestionAnswerer(EncoderTask):
         windows = f"{number} windows of {self.max_length} tokens"
         line += f", in {windows}; cut questions to {self.max_question_length} tokens"
         if outside:
-            line += f"; {outside} answers are longer than a window and count as none"
+            line += f"; {outside} answers are whole in no window and count as none"
         if long:
             line += (
                 f"; {long} answers are never found: they have more than max_answer_length "
@@ -217,7 +222,8 @@ class QuestionAnswerer(EncoderTask):
             for each question `n_best` dicts, the best first: `answer`, `start`, `end`, `score`,
             `null_score` as of `predict`, and `none`, whether by the threshold there is no answer.
         """
-        function = self._function(("find", n_best), lambda: self._find(n_best))
+        key = ("find", n_best, self.threshold)
+        function = self._function(key, lambda: self._find(n_best))
         answers: list = [None] * len(texts)
         for rows, part in batches_by_length(texts, batch_size):
             found = {name: value.numpy() for name, value in function(*part.T).items()}
@@ -291,11 +297,8 @@ class QuestionAnswerer(EncoderTask):
         Returns:
             dict of `threshold`, and of the `f1` there in percent; empty if there is none.
         """
-        threshold, f1 = self._best_threshold(self._read(x, y), batch_size)
-        if threshold != self.threshold:
-            self.threshold = threshold
-            self._functions.clear()
-        return {} if threshold is None else {"threshold": threshold, "f1": f1}
+        self.threshold, f1 = self._best_threshold(self._read(x, y), batch_size)
+        return {} if self.threshold is None else {"threshold": self.threshold, "f1": f1}
 
     def _best_threshold(self, rows, batch_size):
         """Return the threshold, None where all questions have an answer, and its F1."""
@@ -312,6 +315,8 @@ class QuestionAnswerer(EncoderTask):
         return threshold, 100 * mean
 
     def _measuring(self, rows, batch_size):
+        with source_errors(rows):  # fail before an epoch of training
+            check_metric(metric_of([[a for a, _ in row.values[2]] for row in rows.stream(None)]))
         return (Measured(lambda: {"f1": self._best_threshold(rows, batch_size)[1]}),)
 
     def _served_labels(self):

@@ -76,7 +76,9 @@ class RoleLabeler(TokenClassifier):
         super().__init__(backbone, tokenizer, labels, **options)
         if self.split != "words":
             raise InputError("split: roles are of words; leave it out")
-        if marker == "segments" and getattr(self.backbone.config, "num_segments", 2) < 2:
+        if getattr(self.backbone.config, "num_segments", 2) < 2:
+            raise InputError("the encoder has one segment; give one with num_segments=2")
+        if marker == "segments" and getattr(self.backbone, "num_segments", 2) < 2:
             raise InputError('marker="segments": the encoder has one segment; give marker="tokens"')
 
     # Preprocessing: rows to batches of windows, with and without a mark.
@@ -252,16 +254,14 @@ class RoleLabeler(TokenClassifier):
                 if predicates != "found":
                     answers = self.answers(list(zip(texts, places, strict=True)), batch_size)
                     given += [[_as_frame(frame) for frame in row] for row in answers]
-                    worst += [
-                        _mistake(text, frame, answer)
-                        for text, of_text, row in zip(texts, frames, answers, strict=True)
-                        for frame, answer in zip(of_text, row, strict=True)
-                        if arguments_of(frame[2]) != arguments_of(_as_frame(answer)[2])
-                    ]
-                    worst = sorted(worst, key=lambda m: -m["sureness"])[:mistakes]
+                    pairs = (zip(*row, strict=True) for row in zip(frames, answers, strict=True))
+                    worst = _worst(worst, zip(texts, pairs, strict=True), mistakes)
                 if found_too:
                     answers = self.answers(list(texts), batch_size)
                     found += [[_as_frame(frame) for frame in row] for row in answers]
+                    if predicates == "found":
+                        pairs = map(_by_predicate, texts, frames, answers)
+                        worst = _worst(worst, zip(texts, pairs, strict=True), mistakes)
         of_found = role_metrics(gold, found) if found_too else None
         metrics = role_metrics(gold, given) if predicates != "found" else of_found
         metrics = {"texts": len(gold), **(metrics or {})}
@@ -331,6 +331,30 @@ def _as_frame(answer):
     """Return an answer as a frame of `data.roles`."""
     spans = tuple((a["role"], a["start"], a["end"]) for a in answer["arguments"])
     return answer["start"], answer["end"], spans
+
+
+def _by_predicate(text, frames, answers):
+    """Return pairs of a frame and an answer of the same predicate; one of them may be empty."""
+    found = {(answer["start"], answer["end"]): answer for answer in answers}
+    known = {frame[:2] for frame in frames}
+    pairs = [
+        (frame, found.get(frame[:2], {"predicate": text[slice(*frame[:2])], "arguments": []}))
+        for frame in frames
+    ]
+    return pairs + [((*at, ()), answer) for at, answer in found.items() if at not in known]
+
+
+def _worst(before, rows, number):
+    """Return the surest mistakes, those before and those of texts with pairs of frames."""
+    new = [
+        _mistake(text, frame, answer)
+        for text, pairs in rows
+        for frame, answer in pairs
+        if arguments_of(frame[2]) != arguments_of(
+            (a["role"], a["start"], a["end"]) for a in answer["arguments"]
+        )
+    ]  # fmt: skip
+    return sorted([*before, *new], key=lambda mistake: -mistake["sureness"])[:number]
 
 
 def _mistake(text, frame, answer):

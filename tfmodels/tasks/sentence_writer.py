@@ -102,20 +102,28 @@ class SentenceWriter:
     def __call__(self, texts: Sequence[str], batch_size: int) -> list[list[Sentence]]:
         """Return the parts of each text, translated."""
         parts = self._split(texts)
-        work = [part for part in itertools.chain(*parts) if part.ids and part.text.strip()]
+        work = [part for part in itertools.chain(*parts)
+                if part.ids and without_language(part.text).strip()]  # fmt: skip
         wanted = {id(part): self._terms(without_language(part.text)) for part in work}
         work.sort(key=lambda part: (len(wanted[id(part)]) > 0, len(part.text)))
         for _, same in itertools.groupby(work, key=lambda part: len(wanted[id(part)]) > 0):
             group = list(same)
-            for first in range(0, len(group), batch_size):
-                batch = group[first : first + batch_size]
+            # The phrases of a sentence cost a beam for each of their tokens.
+            beams = self.writer.settings.num_beams
+            more = max(
+                sum(len(self._phrases[e.translation]) for e in wanted[id(part)][:PHRASES])
+                for part in group
+            )
+            rows = max(batch_size * beams // (beams + more), 1)
+            for first in range(0, len(group), rows):
+                batch = group[first : first + rows]
                 self._write(batch, [wanted[id(part)] for part in batch])
         return parts
 
     def _inside(self, phrase: str) -> list[int]:
         """Return the tokens of a phrase behind another word."""
         tokenizer = self.writer.tokenizer
-        if isinstance(tokenizer, BytePairTokenizer) and phrase and not _is_wide(phrase[0]):
+        if isinstance(tokenizer, BytePairTokenizer) and phrase and not _has_no_spaces(phrase[0]):
             phrase = f" {phrase}"  # the space is of the word behind it
         return target_ids(tokenizer, tf.constant([phrase])).to_list()[0]
 
@@ -139,9 +147,9 @@ class SentenceWriter:
         """Return the entries whose terms are in a sentence; of overlapping ones the longest."""
         found, taken = [], np.zeros(len(text), bool)
         for entry in self._glossary:
-            # A term of letters with spaces around them is a word; Chinese has none.
-            left = r"(?<!\w)" if not _is_wide(entry.term[0]) else ""
-            right = r"(?!\w)" if not _is_wide(entry.term[-1]) else ""
+            # A term of letters with spaces around them is a word; Chinese and Thai have none.
+            left = r"(?<!\w)" if not _has_no_spaces(entry.term[0]) else ""
+            right = r"(?!\w)" if not _has_no_spaces(entry.term[-1]) else ""
             for match in re.finditer(left + re.escape(entry.term) + right, text):
                 if not taken[match.start() : match.end()].any():
                     taken[match.start() : match.end()] = True
@@ -265,6 +273,11 @@ def _aligned(weights, source, target):
 
 def _is_wide(character: str) -> bool:
     return unicodedata.east_asian_width(character) in "WF"
+
+
+def _has_no_spaces(character: str) -> bool:
+    """Return whether words of such letters stand without spaces, or, as in Korean, with endings."""
+    return _is_wide(character) or re.match(f"[{_UNSPACED}]", character) is not None
 
 
 def _starts_wide(content: bytes) -> bool:

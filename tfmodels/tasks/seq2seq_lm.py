@@ -47,7 +47,6 @@ from tfmodels.training.losses import Accuracy, Crossentropy, MeanCrossentropy
 
 # The search of a new model. A published one that names no settings is searched greedily.
 SEARCH = {"num_beams": 4, "length_penalty": 1.0, "min_new_tokens": 0, "no_repeat_ngram": 3}
-MAX_LENGTH, MAX_TARGET_LENGTH = 256, 64
 _T = TypeVar("_T", bound="Seq2SeqLM")
 EXAMPLES = 20  # rows of the table for reading
 
@@ -89,6 +88,7 @@ class Seq2SeqLM(Task):
     search = SEARCH  # of a new model
     whole = False  # see `TextWriter`
     long_texts_by_default = "cut"
+    usual_lengths = (256, 64)  # of sources and targets, in tokens, where they are not given
     measured_rows = 200  # held-out rows that are written for at each evaluation
     lead_k = 3  # sentences, or lines of a dialogue, that the baseline takes
 
@@ -99,8 +99,9 @@ class Seq2SeqLM(Task):
     ) -> None:  # fmt: skip
         check_vocabulary_size(tokenizer, model.config)
         longest = model.config.max_length
-        max_length = max_length or min(MAX_LENGTH, longest)
-        max_target_length = max_target_length or min(MAX_TARGET_LENGTH, longest - 1)
+        sources, targets = self.usual_lengths
+        max_length = max_length or min(sources, longest)
+        max_target_length = max_target_length or min(targets, longest - 1)
         check_positions(model.config, max_length)
         if max_target_length > longest - 1:
             raise InputError(
@@ -111,7 +112,7 @@ class Seq2SeqLM(Task):
         self.max_target_length = max_target_length
         self.long_texts = long_texts or self.long_texts_by_default
         self._given = self._new_generation(tokenizer) if generation is None else dict(generation)
-        self._given.setdefault("max_new_tokens", min(MAX_TARGET_LENGTH, longest - 1))
+        self._given.setdefault("max_new_tokens", min(targets, longest - 1))
         self.tokens = _tokens_of(self._given)
         self._search: dict[str, Any] = {}
 
@@ -190,7 +191,8 @@ class Seq2SeqLM(Task):
             InputError: there is no such size, or nothing to learn from.
         """
         check_size(size, SIZES)
-        max_length, target = max_length or MAX_LENGTH, max_target_length or MAX_TARGET_LENGTH
+        sources, targets = cls.usual_lengths
+        max_length, target = max_length or sources, max_target_length or targets
         if tokenizer is None:
             tokenizer = learned_tokenizer(texts, vocabulary_size, lowercase, columns=2)
         fields = dropout_fields(dropout)

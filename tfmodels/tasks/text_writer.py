@@ -116,7 +116,8 @@ class TextWriter:
         else:
             written, scores, too_long, number = self._in_parts(text)
             empty = tf.equal(number, 0)
-        empty |= tf.strings.regex_full_match(text, r"[\s\p{Z}]*")
+        bare = in_front(text)[1] if self._languages else text
+        empty |= tf.strings.regex_full_match(bare, r"[\s\p{Z}]*")
         return {
             self.output: tf.where(empty, "", written),
             "score": tf.where(empty, 0.0, scores),

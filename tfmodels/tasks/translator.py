@@ -26,7 +26,6 @@ from tfmodels.text.vocabulary import learn_merges, learn_pieces
 from tfmodels.text.whole_tokens import AddedToken
 
 TOKENIZERS = ("sentencepiece", "bytes")
-MAX_LENGTH = 128  # of sources and targets
 # Number of pairs up to which a new model drops this share of its states.
 DROPOUTS = ((100_000, 0.3), (1_000_000, 0.2))
 
@@ -53,6 +52,7 @@ class Translator(Seq2SeqLM):
     bleu_tokenizer = "auto"  # see `metrics.translation`
     ter = False
     long_texts_by_default = "sentences"
+    usual_lengths = (128, 128)
 
     @classmethod
     def from_scratch(  # type: ignore[override]
@@ -79,6 +79,7 @@ class Translator(Seq2SeqLM):
         Raises:
             InputError: there is no such size or tokenizer, or nothing to learn from.
         """
+        texts = texts if isinstance(texts, Source) else list(texts)
         if isinstance(tokenizer, str):
             tokenizer = _learned(texts, vocabulary_size, tokenizer, languages)
         if dropout is None:
@@ -86,8 +87,7 @@ class Translator(Seq2SeqLM):
             dropout = next((share for most, share in DROPOUTS if rows <= most), 0.1)
         return super().from_scratch(
             texts, size=size, tokenizer=tokenizer, dropout=dropout,
-            max_length=max_length or MAX_LENGTH,
-            max_target_length=max_target_length or MAX_LENGTH, **options,
+            max_length=max_length, max_target_length=max_target_length, **options,
         )  # fmt: skip
 
     @classmethod
@@ -147,15 +147,15 @@ class Translator(Seq2SeqLM):
     def _check_rows(self, rows: Source, some: Iterable[Row] | None = None) -> None:
         """Refuse a row whose source names a language that the model has no token of."""
         known = self.languages
-        if not known or rows.endless:
+        if rows.endless:
             return
         for row in rows.stream(None) if some is None else some:
             language = named_language(row.values[0])
             if language is not None and language not in known:
                 raise InputError(
                     f"{rows.place(row.line)}: the source names the language {language!r}, of which "
-                    f"the model has no token, but {', '.join(known)}; correct the row, or name the "
-                    "language when the model is made (languages=)"
+                    f"the model has no token (it has {', '.join(known) or 'none'}); correct the "
+                    "row, or name the language when the model is made (languages=)"
                 )
 
     def sample(self, rows: Source, number: int = -1) -> tuple[list[str], list]:
@@ -205,7 +205,10 @@ class Translator(Seq2SeqLM):
         texts = self._named(list(texts))
         entries = [entry if isinstance(entry, Entry) else Entry(*entry, f"glossary {number}")
                    for number, entry in enumerate(glossary, start=1)]  # fmt: skip
-        writer = SentenceWriter(self._writer(), num_translations, alignment, entries)
+        key = ("sentences", num_translations, alignment, *entries)
+        writer = self._function(
+            key, lambda: SentenceWriter(self._writer(), num_translations, alignment, entries)
+        )
         answers = []
         for parts in writer(texts, batch_size):
             read = [part for part in parts if part.translations]
@@ -224,17 +227,15 @@ class Translator(Seq2SeqLM):
         known = self.languages
         if self.language is not None:
             self.check_language(self.language)
-        if not known:
-            return texts
         texts = [text if isinstance(text, str) else text.decode() for text in texts]
         languages = [named_language(text) for text in texts]
         for language in {*languages} - {None}:
             self.check_language(language)
         if self.language is None:
-            if known[1:] and None in languages:
+            if known and None in languages:
                 say_once(
-                    f"texts name none of the languages {', '.join(known)}, and the model chooses "
-                    "one; give --target_language (task.language = ... in Python)"
+                    f"texts name no language (the model has {', '.join(known)}), and the model "
+                    "chooses what to write; give --target_language (task.language = ... in Python)"
                 )
             return texts
         return [text if language else in_language(self.language, text) for text, language in
