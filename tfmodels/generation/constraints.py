@@ -124,8 +124,9 @@ def _ranks(scores, number):
     numbers = ops.take_along_axis(numbers, by_number, 1)
     begins = ops.concatenate([place[:, :1] == 0, numbers[:, 1:] != numbers[:, :-1]], 1)
     first = ops.associative_scan(ops.maximum, ops.where(begins, place, 0), axis=1)
+    ranks = ops.reshape(place - first, (-1, scores.shape[1]))  # the scan forgets the shape
     order = ops.take_along_axis(best_first, by_number, 1)
-    return ops.take_along_axis(place - first, ops.argsort(order, axis=1), 1)
+    return ops.take_along_axis(ranks, ops.argsort(order, axis=1), 1)
 
 
 def _shared_out(scores, number, most, beams):
