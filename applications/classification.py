@@ -224,7 +224,9 @@ class Classification(Application):
         return {**super().new(settings, rows, folder), "architecture": settings.architecture}
 
     def fit_options(self, settings: TrainOnFile, task: Any) -> dict:
-        return {"method": settings.method}
+        few_shot = settings.method == "few_shot"  # which has no evaluations on the way
+        unused = {"evaluations": 1, "patience": None} if few_shot else {}
+        return {"method": settings.method, **unused}
 
     def started(self, task: Any, settings: TrainOnFile, rows: Any, folder: Path) -> None:
         task.application = self.name

@@ -216,7 +216,7 @@ class Application:
             )
             task.fit(
                 rows, validation_data=held_out, states=folder / "states",
-                **given(settings, FIT, RENAMED), **self.fit_options(settings, task),
+                **given(settings, FIT, RENAMED) | self.fit_options(settings, task),
             )  # fmt: skip
             metrics = {**self.fitted(task, held_out, settings)}
             metrics |= self.measure(task, held_out, settings)

@@ -57,6 +57,14 @@ def test_an_array_of_0_and_1():
         as_source(["a", "b", "c"], np.eye(3, dtype=int), several=True)
 
 
+def test_arrays_of_other_shapes():
+    """A column is single labels; rows may be arrays themselves."""
+    found = values(as_source(["a", "b", "c"], np.array([["x"], ["y"], ["x"]]), several=True))
+    assert found == [("a", "x"), ("b", "y"), ("c", "x")]
+    rows = [np.array([1, 1, 0]), np.array([0, 0, 0]), np.array([0, 1, 0])]
+    assert values(as_source(["a", "b", "c"], rows, several=True))[0] == ("a", ("0", "1"))
+
+
 def test_lists_where_a_task_wants_single_labels():
     rows = as_source(["a", "b"], [["x"], ["y"]], several=True)
     with pytest.raises(InputError, match="column 'label' has lists; give a column of single"):

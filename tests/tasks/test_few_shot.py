@@ -96,6 +96,12 @@ def test_refused(task):
         task.fit(TEXTS, LABELS, method="fast")
     with pytest.raises(InputError, match="class_weight: has no effect with method few_shot"):
         task.fit(TEXTS, LABELS, method="few_shot", class_weight="balanced")
+    with pytest.raises(InputError, match="patience: has no effect with method few_shot"):
+        task.fit(TEXTS, LABELS, method="few_shot", patience=3)
+    other = tfmodels.TextClassifier(task.backbone, task.tokenizer)
+    other.compile(loss="mse")
+    with pytest.raises(InputError, match="loss: few_shot has its own"):
+        other.fit(TEXTS, LABELS, method="few_shot")
     with pytest.raises(InputError, match="the rows are of one class"):
         task.fit(TEXTS[:1] * 8, ["pos"] * 8, method="few_shot")
     first = tfmodels.TextClassifier(task.backbone, task.tokenizer, pooling="first")

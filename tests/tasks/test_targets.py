@@ -210,6 +210,7 @@ def test_the_kind_is_found_where_it_is_plain(target, counts):
     ("labels", "message"),
     [
         ([f"{number / 10}" for number in range(36)], "has fractions such as .*--target score"),
+        (["1", "1.5", "2", "2.5", "3", "3.5", "4", "4.5", "5"] * 4, "has fractions such as 1.5"),
         ([f"id{number}" for number in range(1200)], "has 1200 different values, .*--target class"),
     ],
 )

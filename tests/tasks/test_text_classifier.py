@@ -117,12 +117,50 @@ def test_callbacks_and_nothing_of_the_process_is_changed():
         (lambda t: t.model, "the model has no head yet"),
         (lambda t: t.compile("adam", warmup=0.5), "warmup is a setting of optimizer='auto'"),
         (lambda t: t.fit(tf.data.Dataset.from_tensors(([1], [2]))), "int32 instead of texts"),
+        (lambda t: t.compile("adam", "sparse_categorical_crossentropy"), "the model gives logits"),
+        (lambda t: t.compile(loss=keras.losses.BinaryCrossentropy()), "the model gives logits"),
+        (lambda t: t.compile(loss=keras.losses.categorical_crossentropy), "gives logits"),
+        (lambda t: t.compile(learning_rte=1e-3), "no setting learning_rte; give some of lear"),
+        (lambda t: t.compile(sampler="top_k"), "no setting sampler; give task.configure"),
+        (lambda t: t.compile(warmup=4000), "warmup 4000: give a share of all steps"),
+        (lambda t: t.compile(loss="mse", label_smoothing=0.1), "label_smoothing: is of loss="),
+        (lambda t: t.fit(TEXTS, LABELS, initial_epoch=2), "no argument initial_epoch; states="),
+        (lambda t: t.fit(TEXTS, LABELS, epoch=2), "no argument epoch; see the documentation"),
+        (lambda t: t.fit(TEXTS, LABELS, patience=2), "patience: of held-out rows; give validat"),
+        (
+            lambda t: t.fit(TEXTS, LABELS, callbacks=keras.callbacks.ReduceLROnPlateau()),
+            "ReduceLROnPlateau: the learning rate follows a schedule; give task.compile",
+        ),
+        (lambda t: t.fit(TEXTS, LABELS, class_weight=[1.0, 2.0]), "give a dict of label and wei"),
+        (lambda t: t.fit(TEXTS, [[0.1, 0.9]] * 48), "row 0: the label .* has fractions; give"),
+        (lambda t: new_task(labels=2), "2 .int.; give labels=.*, or num_classes=2"),
+        (lambda t: new_task(labels=["a", "b"], num_classes=3), "num_classes 3: there are 2 lab"),
+        (lambda t: t.from_scratch("reviews.csv"), "one string, .*or tfmodels.data.open_table"),
+        (lambda t: t.from_scratch(["a text", float("nan")]), "row 1: nan .float. instead of a"),
     ],
 )
 def test_first_mistakes_get_the_right_form(call, message):
     with pytest.raises(InputError, match=message) as refused:
         call(new_task())
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("metrics", [[keras.metrics.SparseCategoricalAccuracy()], ["acc"], []])
+def test_own_metrics_stand_beside_those_that_choose_the_weights(metrics):
+    task = new_task()
+    task.compile(metrics=metrics, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    held_out = [TEXTS[:8], LABELS[:8]]  # a list is as good as a tuple
+    history = task.fit(TEXTS, LABELS, None, epochs=1, validation_data=held_out, verbose=0).history
+    assert "val_accuracy" in history and len(history) >= 4 + 2 * len(metrics)
+    assert task.predict(TEXTS[:1], None, verbose=0) == task.predict(TEXTS[:1])
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array(["neg", "pos"]), {"pos", "neg"}, ("neg", "pos"), np.array([0, 1])]
+)
+def test_labels_of_any_form(labels):
+    names = ["0", "1"] if isinstance(labels, np.ndarray) and labels.dtype == int else ["neg", "pos"]
+    assert new_task(labels=labels).labels == names
 
 
 def test_a_head_serves_what_its_logits_mean(tmp_path):

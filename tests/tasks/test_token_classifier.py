@@ -73,6 +73,14 @@ def test_characters_keep_every_entity(monkeypatch, capsys, tmp_path):
         assert not capsys.readouterr().err
 
 
+def test_labels_without_o():
+    task = tfmodels.TokenClassifier.from_scratch(
+        ["Ann left"], ["PER", "LOC"], size="tiny", vocabulary_size=60, max_length=16
+    )
+    with pytest.raises(InputError, match="labels: no 'O', for words outside, is among them"):
+        task.fit([["Ann", "left"]], [["B-PER", "O"]], epochs=1)
+
+
 def test_a_split_that_is_none():
     with pytest.raises(InputError, match='split \'letters\': give "words" or "characters"'):
         new_task("letters")

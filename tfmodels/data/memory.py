@@ -188,6 +188,10 @@ def as_source(
         if len(found) != len(items):
             name = "y" if column != WEIGHT else "sample_weight"
             raise InputError(f"x has {len(items)} rows and {name} {len(found)}; {remedy}")
+        if getattr(values_given, "shape", ())[1:] == (1,):  # a column of an array
+            found = [row[0] for row in found]
+        if several and column == label:
+            found = [row.tolist() if getattr(row, "shape", ()) else row for row in found]
         if several and column == label and found and isinstance(found[0], list | tuple):
             values[column] = _label_lists(found, column)
             lists.append(column)
@@ -226,6 +230,12 @@ def _label_lists(items: list, column: str) -> list[tuple[str, ...]]:
         if all(sum(item) == 1 for item in items):
             _value(items[0], 0, column)  # one-hot: refused with the remedy
         return [tuple(str(n) for n, value in enumerate(item) if value) for item in items]
+    for number, item in enumerate(items):
+        if any(isinstance(value, float) and value % 1 for value in item):
+            raise InputError(
+                f"row {number}: the {column} {item!r:.60} has fractions; give the labels of each "
+                "text, 0 and 1 for each label, or y.argmax(-1) for one label a text"
+            )
     return [
         tuple(canonical_label(_value(value, number, column)) for value in item)
         for number, item in enumerate(items)

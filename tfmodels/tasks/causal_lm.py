@@ -90,6 +90,7 @@ class CausalLM(LanguageTask):
     """
 
     application = "gpt"
+    smooths = True
     generates = True
     columns = ("prompt", "response")
     text_columns = 2
@@ -240,6 +241,7 @@ class CausalLM(LanguageTask):
     def _training_data(self, x, y, *rest, held_out_examples=1000):
         if self.tokenizer.end_id is not None:  # ends every text that is trained on
             self._ends = tuple(dict.fromkeys((*self._ends, self.tokenizer.end_id)))
+        x = self._pairs(x)
         if y is None and not isinstance(x, Source):
             data = super()._training_data(x, y, *rest, held_out_examples=held_out_examples)
         else:
@@ -248,6 +250,19 @@ class CausalLM(LanguageTask):
                 measured = math.ceil(held_out_examples / rest[3])
                 data = data._replace(validation=data.validation.take(measured))
         return data._replace(callbacks=(_Perplexity(), *data.callbacks))
+
+    def _pairs(self, x):
+        """Return a dataset of prompts and responses as rows, and what else there is as it is."""
+        pairs = isinstance(getattr(x, "element_spec", None), tuple)
+        return as_source(x, columns=self.columns) if pairs else x
+
+    def _read(self, x, y=None, sample_weight=None):
+        if sample_weight is not None:
+            raise InputError("sample_weight: responses have no weights; leave it out")
+        rows = super()._read(x, y, sample_weight)
+        if "weight" in rows.columns:
+            raise InputError(f"{rows.name}: has weights, and responses have none; leave them out")
+        return rows
 
     def _describe(self, rows):
         limit = f"max_length {self.max_length}"
@@ -281,6 +296,7 @@ class CausalLM(LanguageTask):
 
         Args, returns, errors: as of `Task.dataset`.
         """
+        x = self._pairs(x)
         if y is None and not isinstance(x, Source):
             return super().dataset(x, batch_size=batch_size, shuffle=shuffle, seed=seed)
         rows = as_source(x, y, sample_weight, self.columns)
@@ -296,11 +312,16 @@ class CausalLM(LanguageTask):
 
     # Answers.
 
-    def generate(self, prompts: Any, batch_size: int = 32, **options: Any) -> list[str]:
+    def generate(self, prompts: Any, *, batch_size: int = 32, **options: Any) -> list[str]:
         """Return the continuation of each prompt; see `predict`."""
+        if "max_length" in options:
+            raise InputError("max_length: give task.configure(max_new_tokens=64) before")
         return [answer["text"] for answer in self.predict(prompts, batch_size, **options)]
 
-    def predict(self, x: Any, batch_size: int = 32, *, num_return_sequences: int = 1) -> list[dict]:
+    def predict(  # type: ignore[override]
+        self, x: Any, batch_size: int | None = 32, verbose: Any = None, *,
+        num_return_sequences: int = 1,
+    ) -> list[dict]:  # fmt: skip
         """Continue prompts, in their order; see `Task.predict`.
 
         Args:
@@ -455,6 +476,11 @@ class CausalLM(LanguageTask):
             dict: `tokens`, `words`, `bytes`, `crossentropy` (nats), `perplexity` of a token,
             `word_perplexity`, `bits_per_byte`, `max_length`, `stride`.
         """
+        if y is not None or isinstance(x, Source) and x.columns[1:]:
+            raise InputError(
+                "evaluate: measures running text; give one text for each row, such as "
+                "[prompt + response, ...]"
+            )
         stride = stride or max(self.max_length // 2, 1)
         if stride > self.max_length:
             raise InputError(f"stride {stride}: give at most {self.max_length}, a window's tokens")

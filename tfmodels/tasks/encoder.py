@@ -5,7 +5,8 @@ made as soon as the labels are known, in the scope of the strategy that the task
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,8 @@ from tfmodels.checkpoints.files import (
     saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
-from tfmodels.data.rows import Source, canonical_label
+from tfmodels.data.memory import as_list, as_source, check_text
+from tfmodels.data.rows import Source, canonical_label, text_of
 from tfmodels.errors import InputError
 from tfmodels.models.baselines import BaselineEncoder
 from tfmodels.models.bert import SIZES, Bert
@@ -67,11 +69,36 @@ def learned_tokenizer(
     texts: Iterable[str] | Source, vocabulary_size: int, lowercase: bool, columns: int = 1
 ) -> WordPieceTokenizer:
     """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or columns of rows."""
+    if hasattr(texts, "element_spec"):
+        texts = as_source(texts, columns=("text",))
     if isinstance(texts, Source):
         texts = (text for _, values in texts.rows() for text in values[:columns])
-    texts = (text if isinstance(text, str) else " ".join(text) for text in texts)  # words
+    elif not isinstance(texts, Iterator):
+        texts = as_list(texts, "give a list of strings, or tfmodels.data.open_table(file)")
+    texts = map(_joined_words, texts, itertools.count())
     options: dict[str, Any] = {"lowercase": lowercase}
     return WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size, **options), **options)
+
+
+def _joined_words(text, number):
+    """Return a text; or its words, with spaces between them."""
+    words = isinstance(text, list | tuple) and all(isinstance(word, str) for word in text)
+    return " ".join(text) if words else check_text(text, number)
+
+
+def _names(labels, number=None):
+    """Return the labels that a user gives, or their number, as strings; None of neither."""
+    if labels is None:
+        return None if number is None else [str(n) for n in range(number)]
+    if isinstance(labels, set | frozenset):
+        labels = sorted(labels)  # in the same order in every process
+    found = as_list(labels, 'give labels=["bad", "good"], or num_classes=2')
+    if any(isinstance(label, list | tuple) for label in found):
+        raise InputError("labels: give the names of the classes here, and the tags to fit")
+    names = [name if isinstance(name, str) else canonical_label(text_of(name)) for name in found]
+    if number not in (None, len(names)):
+        raise InputError(f"num_classes {number}: there are {len(names)} labels; leave it out")
+    return names
 
 
 class EncoderTask(Task):
@@ -114,9 +141,7 @@ class EncoderTask(Task):
         )
         self._dropout = config.dropout if dropout is None else dropout
         self._preset = preset
-        if any(isinstance(label, list | tuple) for label in labels or ()):
-            raise InputError("labels: give the names of the classes here, and the tags to fit")
-        self.labels = None if labels is None else list(labels)  # type: ignore[assignment]
+        self.labels = _names(labels)  # type: ignore[assignment]
         self._labels_given = labels is not None
         if self.labels is not None:
             self._make()
@@ -152,10 +177,8 @@ class EncoderTask(Task):
         if dropout is None:
             dropout = head_dropout(directory)
         options = cls._merged(cls._options_of(directory, labels), options)
-        if num_classes is not None:
-            options["labels"] = [str(number) for number in range(num_classes)]
-        elif labels is not None:
-            options["labels"] = labels
+        if num_classes is not None or labels is not None:
+            options["labels"] = _names(labels, num_classes)
         backbone = family.model_class(config, dtype=dtype, name="encoder")
         started = str(family.load_weights(backbone, directory))
         task = cls(
@@ -168,15 +191,16 @@ class EncoderTask(Task):
     @classmethod
     def from_scratch(
         cls: type[_T], texts: Iterable[str] | Source, labels: Sequence[str] | None = None, *,
-        size: str = "mini", vocabulary_size: int = 16000, lowercase: bool = True,
-        max_length: int = 128, dropout: float | None = None, dtype: Any = None,
-        architecture: str = "transformer", **options: Any,
+        num_classes: int | None = None, size: str = "mini", vocabulary_size: int = 16000,
+        lowercase: bool = True, max_length: int = 128, dropout: float | None = None,
+        dtype: Any = None, architecture: str = "transformer", **options: Any,
     ) -> _T:  # fmt: skip
         """Start from random weights, with a vocabulary learned from texts.
 
         Args:
             texts: strings, or rows whose first column is read.
             labels: names of the classes; those of the rows that `fit` is given, if not given.
+            num_classes: number of classes, in place of their names.
             size: tiny, mini, small, medium, base or large.
             vocabulary_size: maximum number of tokens to learn.
             lowercase: whether to fold case and strip accents.
@@ -207,6 +231,7 @@ class EncoderTask(Task):
         backbone = model(
             model.config_type.of_size(size, **sizes, **dropouts), dtype=dtype, name="encoder"
         )
+        labels = _names(labels, num_classes)
         return cls(backbone, tokenizer, labels, max_length=max_length, dropout=dropout, **options)
 
     @classmethod

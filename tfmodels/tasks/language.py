@@ -46,6 +46,8 @@ class LanguageTask(Task):
 
     # Shared by both tasks.
 
+    data_options = ("held_out_examples",)
+
     def _training_data(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,
         batch_size: int, seed: int | None, steps: int | None, held_out_examples: int = 1000,

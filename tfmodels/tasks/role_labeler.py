@@ -260,8 +260,8 @@ class RoleLabeler(TokenClassifier):
                     answers = self.answers(list(texts), batch_size)
                     found += [[_as_frame(frame) for frame in row] for row in answers]
                     if predicates == "found":
-                        pairs = map(_by_predicate, texts, frames, answers)
-                        worst = _worst(worst, zip(texts, pairs, strict=True), mistakes)
+                        by_predicate = map(_by_predicate, texts, frames, answers)
+                        worst = _worst(worst, zip(texts, by_predicate, strict=True), mistakes)
         of_found = role_metrics(gold, found) if found_too else None
         metrics = role_metrics(gold, given) if predicates != "found" else of_found
         metrics = {"texts": len(gold), **(metrics or {})}

@@ -78,6 +78,8 @@ class Seq2SeqLM(Task):
     """
 
     application = "summarization"
+    smooths = True
+    data_options = ("batch_tokens",)
     generates = True
     columns = ("text", "summary")
     text_columns = 2
@@ -353,7 +355,7 @@ class Seq2SeqLM(Task):
 
     # Answers.
 
-    def generate(self, texts: Any, batch_size: int = 32) -> list[str]:
+    def generate(self, texts: Any, *, batch_size: int = 32) -> list[str]:
         """Return the text written for each text."""
         return [answer[self.output] for answer in self.predict(texts, batch_size)]
 

@@ -270,7 +270,7 @@ def find_target(counts: Mapping[str, int], place: str) -> tuple[str, str | None]
         InputError: it is not plain: the values look like scores, or are very many.
     """
     fractions = [label for label in counts if "." in label and _is_number(label)]
-    if len(fractions) > len(counts) / 2:
+    if len(fractions) > len(counts) / 2 or fractions and all(map(_is_number, counts)):
         raise InputError(
             f"{place} has fractions such as {fractions[0]}: give --target score to predict the "
             "number, or --target class for classes of these names (target= in Python)"

@@ -11,7 +11,7 @@ Nothing here changes the process: no seed, no dtype policy, no strategy is set.
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,18 @@ if keras.backend.backend() != "tensorflow":
 
 # Largest learning rates where none is given.
 RATE_FROM_SCRATCH, RATE_FROM_PRESET = 5e-4, 1e-4
+# Further arguments of `keras.Model.compile`.
+COMPILING = ("loss_weights", "weighted_metrics", "run_eagerly", "steps_per_execution",
+             "jit_compile", "auto_scale_loss")  # fmt: skip
+# What others call something that is here too.
+RENAMED = {
+    "sampler": "give task.configure(sample=True, top_k=5)",
+    "initial_epoch": "states= resumes a training",
+    "validation_steps": "give validation_data=dataset.take(steps)",
+    "validation_freq": "give evaluate_every=, a number of steps",
+    "validation_batch_size": "batch_size= is of both",
+    "X": "texts are x=",
+}
 
 
 class TrainingData(NamedTuple):
@@ -93,6 +105,8 @@ class Task:
     monitor: str | None = None
     default_epochs = 2
     label_smoothing = 0.0
+    smooths = False  # whether the loss has label smoothing
+    data_options: tuple[str, ...] = ()  # arguments of `fit` about its own kind of rows
 
     def __init__(
         self, model: keras.Model | None, tokenizer: Any, *, max_length: int,
@@ -160,6 +174,21 @@ class Task:
                 f"compile: {changed[0]} is a setting of optimizer='auto'; set it in your own "
                 "optimizer, or leave the optimizer out"
             )
+        for name in options:
+            if name not in COMPILING:
+                remedy = RENAMED.get(name, f"give some of {', '.join([*recipe, *COMPILING])}")
+                raise InputError(f"compile: no setting {name}; {remedy}")
+        if not 0 <= warmup < 1:
+            raise InputError(f"warmup {warmup}: give a share of all steps, from 0 to below 1")
+        if _is_of_probabilities(loss):
+            raise InputError(
+                f"loss {getattr(loss, '__name__', loss)}: is of probabilities, and the model gives "
+                "logits; leave loss out, or give an object of keras.losses with from_logits=True"
+            )
+        if label_smoothing and loss != "auto":
+            raise InputError("label_smoothing: is of loss='auto'; give it to your own loss")
+        if label_smoothing and not self.smooths:
+            raise InputError("label_smoothing: the loss of this task has none; leave it out")
         self._recipe, self._remat = recipe, remat
         self._compiling = {"optimizer": optimizer, "loss": loss, "metrics": metrics, **options}
         self._label_smoothing = self.label_smoothing if label_smoothing is None else label_smoothing
@@ -208,6 +237,19 @@ class Task:
         Raises:
             InputError: the data cannot be read or used, or the loss is not finite.
         """
+        for name in data_options:
+            if name not in self.data_options:
+                remedy = RENAMED.get(name, "see the documentation of fit; leave it out")
+                raise InputError(f"fit: no argument {name}; {remedy}")
+        batch_size = batch_size or 32  # None, as in Keras
+        if patience is not None and self.monitor is None:
+            raise InputError(
+                "patience: this task keeps its last weights; give "
+                "callbacks=[keras.callbacks.EarlyStopping('val_loss', patience=3)]"
+            )
+        if patience is not None and validation_data is None and not validation_split:
+            raise InputError("patience: of held-out rows; give validation_data= or _split= too")
+        self._check_callbacks(several(callbacks))
         with self._strategy.scope():
             data = self._training_data(
                 x, y, sample_weight, validation_data, validation_split, batch_size,
@@ -272,12 +314,13 @@ class Task:
         """
         raise NotImplementedError
 
-    def predict(self, x: Any, batch_size: int = 32) -> list:
+    def predict(self, x: Any, batch_size: int | None = 32, verbose: Any = None) -> list:
         """Answer texts, in their order.
 
         Args:
             x: a list or array of strings, or a dataset of them.
             batch_size: texts of a step.
+            verbose: as in Keras; has no effect.
 
         Returns:
             list: for each text what a person reads.
@@ -285,10 +328,8 @@ class Task:
         Raises:
             InputError: no texts.
         """
-        texts = self._texts(x)
-        return [
-            answer for part in parts_of(texts, 256) for answer in self.answers(part, batch_size)
-        ]
+        texts, size = self._texts(x), batch_size or 32
+        return [answer for part in parts_of(texts, 256) for answer in self.answers(part, size)]
 
     def answers(self, texts: list[str], batch_size: int = 32) -> list:
         """Return the answers to a list of texts; what `predict` calls for parts of its texts."""
@@ -539,6 +580,17 @@ class Task:
     def _check(self, rows: Source) -> None:
         """Refuse rows to measure on that do not fit those that are trained on."""
 
+    def _check_callbacks(self, callbacks: Sequence) -> None:
+        """Refuse callbacks that set the learning rate, which follows a schedule."""
+        names = ("ReduceLROnPlateau", "LearningRateScheduler")
+        for callback in callbacks:
+            name = type(callback).__name__
+            if name in names and self._compiling["optimizer"] == "auto":
+                raise InputError(
+                    f"{name}: the learning rate follows a schedule; give task.compile(keras."
+                    "optimizers.AdamW(1e-4)) first"
+                )
+
     def _default_rate(self) -> float:
         return RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
 
@@ -557,8 +609,13 @@ class Task:
         recipe, arguments = dict(self._recipe), dict(self._compiling)
         model, objective = model or self.model, objective or self._objective()
         for name in ("loss", "metrics"):
-            if arguments[name] == "auto":
+            if isinstance(arguments[name], str) and arguments[name] == "auto":
                 arguments[name] = objective[name]
+        if isinstance(arguments["metrics"], list | tuple):  # those that choose the weights, too
+            own = [metric if isinstance(metric, str) else metric.name
+                   for metric in arguments["metrics"]]  # fmt: skip
+            more = [metric for metric in objective["metrics"] if metric.name not in own]
+            arguments["metrics"] = [*arguments["metrics"], *more]
         rate = recipe.pop("learning_rate")
         if rate is None:
             rate = default_rate or self._default_rate()
@@ -577,6 +634,8 @@ class Task:
 
     def _class_weight(self, given):
         """Return Keras' `class_weight`: dict from the number of a class to its weight."""
+        if given is not None:
+            raise InputError("class_weight: of the classes of texts; leave it out")
         return given
 
     def _texts(self, x: Any) -> Iterator[str]:
@@ -620,7 +679,19 @@ def batches_by_length(texts: list, batch_size: int) -> Iterator[tuple[np.ndarray
 
 def _as_pair(data: Any) -> tuple:
     """Return `validation_data` as the arguments of `_read`."""
-    return data if isinstance(data, tuple) else (data,)
+    parts = isinstance(data, list) and len(data) in (2, 3) and not any(
+        isinstance(part, str | bytes) for part in data
+    )  # fmt: skip
+    return tuple(data) if isinstance(data, tuple) or parts else (data,)
+
+
+def _is_of_probabilities(loss):
+    """Return whether a loss of Keras takes probabilities, not logits."""
+    name = str(loss if isinstance(loss, str) else getattr(loss, "__name__", ""))
+    plain = name.lower().replace("_", "")
+    kinds = ("", "binary", "categorical", "sparsecategorical")
+    of_keras = plain in [f"{kind}crossentropy" for kind in kinds]
+    return of_keras or getattr(loss, "from_logits", None) is False
 
 
 def parts_of(items: Iterable, size: int) -> Iterator[list]:

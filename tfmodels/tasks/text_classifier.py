@@ -8,7 +8,7 @@ kinds of targets is in `targets.py`.
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ class TextClassifier(EncoderTask):
     """
 
     application = "classification"
+    smooths = True
     older_names = ("sentiment",)
     labelled = True
     head = Classifier
@@ -309,6 +310,8 @@ class TextClassifier(EncoderTask):
                 f"class_weight: of one class a text, not of target {self.target!r}; leave it out"
             )
         ids = self._kind.ids
+        if not isinstance(given, Mapping) and not (isinstance(given, str) and given == "balanced"):
+            raise InputError("class_weight: give a dict of label and weight, or 'balanced'")
         if given == "balanced":
             counts = self._label_counts(self._sources[0])
             mean = sum(counts.values()) / len(counts)
@@ -460,9 +463,12 @@ class TextClassifier(EncoderTask):
         nonfinite="stop", **others,
     ):  # fmt: skip
         """Train the encoder, then the head."""
-        for name in ("class_weight", "sample_weight", "steps", "steps_per_epoch"):
-            if others.get(name) is not None:
+        for name, value in others.items():
+            if value is not None and (name, value) not in (("shuffle", True), ("evaluations", 1)):
                 raise InputError(f"{name}: has no effect with method few_shot; leave it out")
+        for name in ("loss", "metrics"):
+            if self._compiling[name] != "auto":
+                raise InputError(f"{name}: few_shot has its own; leave it out of compile")
         data = self._training_data(
             x, y, None, validation_data, validation_split, batch_size, seed, 1
         )

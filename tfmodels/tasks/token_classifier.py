@@ -84,7 +84,7 @@ class TokenClassifier(EncoderTask):
         if split == "characters":
             tokenizer = tokenizer.by_characters()
         if isinstance(backbone, Tagger):
-            crf, labels = backbone.crf is not None, labels or backbone.labels
+            crf, labels = backbone.crf is not None, backbone.labels if labels is None else labels
             constrained = backbone.constrained
         self.crf, self.emission_loss, self.constrained = crf, emission_loss, constrained
         self._weights: str | None = None
@@ -101,6 +101,11 @@ class TokenClassifier(EncoderTask):
         return as_entities(x, y)
 
     def _learn(self, rows: Source) -> None:
+        if self._labels_given and self.labels and "O" not in self.labels:
+            raise InputError(
+                "labels: no 'O', for words outside, is among them; give O, B-PER, I-PER, ... or "
+                "leave labels out"
+            )
         types = list(self._scan(rows).label_counts)
         if self.labels is None or not set(types) <= set(types_of(self.labels)):
             self.constrained = self.constrained or not self._labels_given

@@ -8,7 +8,7 @@ such as `>>de<<` (Johnson et al. 2017), where the model was trained with it.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tfmodels.data.datasets import source_errors
@@ -79,7 +79,11 @@ class Translator(Seq2SeqLM):
         Raises:
             InputError: there is no such size or tokenizer, or nothing to learn from.
         """
-        texts = texts if isinstance(texts, Source) else list(texts)
+        if hasattr(texts, "element_spec"):
+            texts = as_source(texts, columns=cls.columns)
+        elif not isinstance(texts, Source):
+            remedy = "give a list of (source, translation), or tfmodels.data.open_table(file)"
+            texts = list(texts) if isinstance(texts, Iterator) else as_list(texts, remedy)
         if isinstance(tokenizer, str):
             tokenizer = _learned(texts, vocabulary_size, tokenizer, languages)
         if dropout is None:
