@@ -27,7 +27,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import turns
-from benchmarks.commands import evaluated, print_figures, tfmodels, trained
+from benchmarks.commands import evaluated, print_figures, processor_seconds, tfmodels, trained
 from benchmarks.decoding import search_function, session_of
 from benchmarks.labelling import columns, lines
 from benchmarks.peer import peer_epoch, peer_optimizer
@@ -89,13 +89,14 @@ def multi30k(options, work):
         [lines(folder / f"{part}.{side}.gz") for side in ("en", "de")] for part in ("train", "val")
     )
     files = divided(work, "multi30k", zip(*train, strict=True), 580, zip(*val, strict=True))
-    metrics, seconds = measured(
+    metrics, _ = measured(
         work, "multi30k", *files, *SMALL, "--vocabulary_size", 4000,
         "--epochs", options.epochs or 25,
     )  # fmt: skip
+    seconds = processor_seconds(work, "multi30k")  # other work beside it does not change them much
     return {
         "figure": "Multi30k, English to German, 1,014 pairs of the validation set",
-        **scores(metrics), "seconds": seconds, "goal": 40,
+        **scores(metrics), "processor_seconds": seconds, "goal": 40,
         "held": metrics["bleu_lowercased"] >= 40 and seconds <= MOST_SECONDS,
     }  # fmt: skip
 

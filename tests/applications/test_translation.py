@@ -227,6 +227,8 @@ class TestRefusals:
         assert "leave one of the two out" in refused(capsys, *train, *flags, *out)
         line = refused(capsys, *train, "a.tmx", "--missing", "skip", *out)
         assert "has no effect here: a translation memory has its own" in line
+        memory = tmp_path / "a.tmx"
+        memory.write_text("<tmx/>", encoding="utf-8")
         for flags, problem in (
             ([table, "--max_length_ratio", 2], "without --clean true no pair is left out"),
             ([table, "--source_language", "de"], "it is of .tmx files"),
@@ -235,7 +237,7 @@ class TestRefusals:
              "--language_column names the language of each row"),
             ([files(*translations, translations[0])], "3 files, and a text has one translation"),
             ([files(*translations), "--missing", "keep"], "give refuse or skip"),
-            ([files("a.tmx", "b.tmx")], "a list is of files of lines"),
+            ([files(memory, memory)], "a list is of files of lines"),
             (["[]"], "no file is given"),
         ):  # fmt: skip
             assert problem in refused(capsys, *train, *flags, *out), flags
