@@ -8,6 +8,7 @@ graph. Preprocessing, model, answers, in that order.
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -419,8 +420,8 @@ class Seq2SeqLM(Task):
             dict; see `metrics.rouge.measure`. `truncated`: sources of which the beginning was
             read. With `mistakes` also `worst_mistakes`, and `table`, examples in Markdown.
         """
-        rouge.Tokenizer()  # fail before hours of writing if the library is missing
         sources, references = self.sample(self._read(x, y))
+        self.check_metric(references)
         answers = self._written(sources, batch_size)
         outputs = [answer[self.output] for answer in answers]
         metrics = rouge.measure(sources, references, outputs, self.lead_k)
@@ -430,8 +431,17 @@ class Seq2SeqLM(Task):
             metrics["table"] = rouge.examples_table(sources, references, outputs, EXAMPLES)
         return metrics
 
+    def check_metric(self, references: Sequence) -> None:
+        """Fail before hours of writing if a package of the metric is missing.
+
+        Args:
+            references: as of `sample`.
+        """
+        rouge.Tokenizer()
+
     def _measuring(self, rows, batch_size):
         sources, references = self.sample(rows, self.measured_rows)
+        self.check_metric(references)
 
         def written():
             answers = self._written(sources, batch_size, num_beams=1)
