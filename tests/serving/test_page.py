@@ -59,6 +59,35 @@ def answer(question, context):
     return {"answer": word, "start": start, "end": end, "score": score, "null_score": 0 * score}
 
 
+def answers(question, context):
+    """Two answers to a question, the second one none."""
+    best = answer(question, context)
+    others = {"answer": "", "start": -1, "end": -1, "score": 0.5}
+    return {name: tf.stack([best[name], tf.fill(tf.shape(best[name]), other)], 1)
+            for name, other in others.items()}  # fmt: skip
+
+
+def find_roles(text):
+    """The second word is a predicate, the first one its argument; in a text of one word none."""
+    rows = tf.strings.regex_full_match(text, r"\w+ \w+.*")
+    places = tf.strings.split(text).to_tensor("")
+    places = tf.pad(places, [[0, 0], [0, 2]])
+    ends = tf.strings.length(places, unit="UTF8_CHAR")
+
+    def where(values, other):
+        return tf.where(rows, values, tf.fill(tf.shape(values), other))[:, None]
+
+    none = tf.fill([tf.size(text), 1, 1], -1)
+    return {
+        "predicate": where(places[:, 1], ""), "predicate_start": where(ends[:, 0] + 1, -1),
+        "predicate_end": where(ends[:, 0] + 1 + ends[:, 1], -1),
+        "role": tf.concat([where(tf.fill(tf.shape(text), "ARG0"), "")[..., None],
+                           tf.fill([tf.size(text), 1, 1], "")], 2),
+        "start": tf.concat([where(0 * ends[:, 0], -1)[..., None], none], 2),
+        "end": tf.concat([where(ends[:, 0], -1)[..., None], none], 2),
+    }  # fmt: skip
+
+
 def fill(text):
     rows = tf.size(text)
     there = tf.strings.regex_full_match(text, r".*\[MASK\].*")[:, None, None]
@@ -102,9 +131,10 @@ def folder(tmp_path_factory):
            "mask": tf.TensorSpec([None, None], tf.bool)}  # fmt: skip
     asked = {"question": string, "context": string}
     for name, function in (("classify", classify), ("fill", fill), ("summarize", summarize),
-                           ("translate", translate)):  # fmt: skip
+                           ("roles", find_roles), ("translate", translate)):  # fmt: skip
         save(root / name, {"serving_default": (function, TEXT)})
-    save(root / "answer", {"serving_default": (answer, asked)})
+    both = {"serving_default": (answer, asked), "n_best": (answers, asked)}
+    save(root / "answer", both)
     signatures = {"generate": (generate, settings), "stream": (stream, settings | ids)}
     save(root / "write", signatures)
     return root
@@ -172,7 +202,8 @@ def run(page, model, **texts):
 
 def test_models_come_from_the_server(page):
     options = page.eval_on_selector_all("#model option", "all => all.map(one => one.value)")
-    assert options == ["answer", "classify", "fill", "names", "summarize", "translate", "write"]
+    assert options == ["answer", "classify", "fill", "names", "roles", "summarize", "translate",
+                       "write"]  # fmt: skip
     assert page.inner_text("#version") == "version 1"
 
 
@@ -373,6 +404,25 @@ def test_a_table(page):
     page.click("#run")
     page.wait_for_selector("#run:not(:disabled)")
     assert page.inner_text("tbody tr:last-child td:nth-child(2)") == "7"
+
+
+def test_a_card_for_each_predicate(page):
+    run(page, "roles", text="Ada left today")
+    spans = page.eval_on_selector_all("#answer .entity", "all => all.map(one => one.textContent)")
+    assert spans == ["AdaARG0", "leftV"]
+    assert "No predicates found" in run(page, "roles", text="Ada")
+
+
+def test_several_answers_in_their_order(page):
+    choose(page, "answer")
+    page.select_option("#signature", "n_best")
+    page.wait_for_selector("#inputs textarea[name=context]")
+    for name, text in (("question", "who?"), ("context", "Ada left")):
+        page.fill(f"textarea[name={name}]", text)
+    page.click("#run")
+    page.wait_for_selector("#run:not(:disabled)")
+    assert page.inner_text("#answer strong") == "Ada"
+    assert page.inner_text("#answer ol") == "Ada 1.000"
 
 
 def test_the_lines_to_copy_work(page, server):

@@ -108,6 +108,7 @@ async function* streamed(row, signal) {
 
 function kindOf({ inputs, outputs }) {
   const has = (...names) => names.every((name) => name in outputs);
+  if (has("predicate", "predicate_start", "role", "start", "end")) return "roles";
   if (has("entity", "type", "start", "end")) return "entities";
   if (has("answer", "start", "end")) return "answer";
   if (has("label", "probabilities") || has("labels", "probabilities")) return "classes";
@@ -188,7 +189,39 @@ function entities(answer, row) {
   return node;
 }
 
+// A card for each predicate: the text with the predicate and its arguments.
+function roles(answer, row) {
+  const node = make("div");
+  answer.predicate_start.forEach((from, n) => {
+    const to = answer.predicate_end[n];
+    if (from < 0) return;
+    const spans = answer.start[n]
+      .map((start, a) => ({ start, end: answer.end[n][a], type: answer.role[n][a] }))
+      .filter(({ start, end }) => start >= 0 && (end <= from || start >= to));
+    spans.push({ start: from, end: to, type: "V" });
+    node.append(entities({ start: spans.map((span) => span.start), end: spans.map((span) => span.end),
+      type: spans.map((span) => span.type) }, row));
+  });
+  if (!node.childElementCount) node.append(make("p", { className: "quiet", textContent: texts.noPredicates }));
+  return node;
+}
+
+// One of several answers, the best first.
+function answerAt(answer, n) {
+  return { answer: answer.answer[n], start: answer.start[n], end: answer.end[n], score: answer.score?.[n] };
+}
+
+function severalAnswers(answer, row) {
+  const list = make("ol", { className: "words" });
+  answer.start.forEach((start, n) => {
+    const score = answer.score ? ` ${Number(answer.score[n]).toFixed(3)}` : "";
+    if (start >= 0) list.append(make("li", { dir: "auto" }, make("span", { textContent: answer.answer[n] }), score));
+  });
+  return make("div", {}, answered(answerAt(answer, 0), row), list);
+}
+
 function answered(answer, row) {
+  if (Array.isArray(answer.start)) return severalAnswers(answer, row);
   const context = characters(row.context ?? row[state.inputs.at(-1)]);
   const there = answer.start >= 0 && answer.end > answer.start;
   const score = answer.score === undefined ? "" : ` (${texts.score} ${Number(answer.score).toFixed(3)})`;
@@ -237,7 +270,7 @@ function other(answer) {
   return make("pre", { textContent: JSON.stringify(answer, null, 1) });
 }
 
-const SHOWN = { classes, entities, answer: answered, masks, generation, other,
+const SHOWN = { classes, entities, roles, answer: answered, masks, generation, other,
   summary: beside("summary"), translation: beside("translation") };
 
 // A cell of a table: the part of an answer that matters.
@@ -246,7 +279,8 @@ function brief(answer) {
     case "classes": return (answer.labels ?? [answer.label]).filter(Boolean).join(", ");
     case "entities": return answer.entity.map((entity, n) => entity && `${entity} [${answer.type[n]}]`)
       .filter(Boolean).join("; ");
-    case "answer": return answer.answer;
+    case "roles": return answer.predicate.filter(Boolean).join("; ");
+    case "answer": return [answer.answer].flat()[0];
     case "masks": return answer.token.map((tokens) => tokens[0]).filter(Boolean).join(" ");
     case "summary": return answer.summary;
     case "translation": return answer.translation;
