@@ -121,7 +121,7 @@ class Settings:
                 if not path.startswith(NAMED):
                     path = os.path.expanduser(path)
                     there = map(os.path.exists, (path, f"{path}.index"))  # bert_model.ckpt
-                    if name == "model_dir" and _of_hub(path):
+                    if name in ("model_dir", "other_dirs") and _of_hub(path):
                         continue
                     if not any(there) and not glob.glob(path, recursive=True):
                         raise InputError(f"{name} {path}: no such {missing}")
