@@ -50,7 +50,7 @@ class Train(Columns, FineTuning):
     max_length: int = model("tokens of question and window; longer contexts have several", 384)
     max_answer_length: int = rare("maximum number of tokens of an answer", 30)
     max_question_length: int | None = rare("tokens of a question; 64 if not given", None)
-    stride: int | None = rare("tokens that two windows share; twice max_answer_length", None)
+    stride: int | None = rare("tokens that two windows share; about twice max_answer_length", None)
 
 
 @dataclass(kw_only=True)

@@ -31,9 +31,11 @@ def test_a_dataset_of_pairs_is_one_of_responses(task):
     ("call", "message"),
     [
         (lambda t: t.evaluate(PROMPTS, RESPONSES), "measures running text; give one text for each"),
+        (lambda t: t.evaluate(tf.data.Dataset.from_tensors(("a", "b"))), "measures running text"),
+        (lambda t: t.dataset(PROMPTS, RESPONSES, sample_weight=[1] * 8), "have no weights"),
         (lambda t: t.fit(PROMPTS, RESPONSES, sample_weight=[1] * 8), "responses have no weights"),
         (lambda t: t.fit(PROMPTS, patience=2), "patience: this task keeps its last weights"),
-        (lambda t: t.fit(PROMPTS, RESPONSES, class_weight={0: 2.0}), "class_weight: of the class"),
+        (lambda t: t.fit(PROMPTS, RESPONSES, class_weight={0: 2.0}), "class_weight is for Text"),
         (lambda t: t.generate(PROMPTS, max_length=64), "give task.configure.max_new_tokens=64"),
     ],
 )  # fmt: skip

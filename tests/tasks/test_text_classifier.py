@@ -120,13 +120,19 @@ def test_callbacks_and_nothing_of_the_process_is_changed():
         (lambda t: t.compile("adam", "sparse_categorical_crossentropy"), "the model gives logits"),
         (lambda t: t.compile(loss=keras.losses.BinaryCrossentropy()), "the model gives logits"),
         (lambda t: t.compile(loss=keras.losses.categorical_crossentropy), "gives logits"),
-        (lambda t: t.compile(learning_rte=1e-3), "no setting learning_rte; give some of lear"),
-        (lambda t: t.compile(sampler="top_k"), "no setting sampler; give task.configure"),
+        (lambda t: t.compile(learning_rte=1e-3), "has no setting learning_rte; give some of"),
+        (lambda t: t.compile(sampler="top_k"), "sampler; a CausalLM samples after"),
         (lambda t: t.compile(warmup=4000), "warmup 4000: give a share of all steps"),
-        (lambda t: t.compile(loss="mse", label_smoothing=0.1), "label_smoothing: is of loss="),
-        (lambda t: t.fit(TEXTS, LABELS, initial_epoch=2), "no argument initial_epoch; states="),
-        (lambda t: t.fit(TEXTS, LABELS, epoch=2), "no argument epoch; see the documentation"),
-        (lambda t: t.fit(TEXTS, LABELS, patience=2), "patience: of held-out rows; give validat"),
+        (
+            lambda t: t.compile(loss="mse", label_smoothing=0.1),
+            "is a setting of loss",
+        ),
+        (
+            lambda t: t.fit(TEXTS, LABELS, initial_epoch=2),
+            "no argument initial_epoch; give st",
+        ),
+        (lambda t: t.fit(TEXTS, LABELS, epoch=2), r"no argument epoch; help\(task.fit\) lists"),
+        (lambda t: t.fit(TEXTS, LABELS, patience=2), "patience needs held-out rows; give valid"),
         (
             lambda t: t.fit(TEXTS, LABELS, callbacks=keras.callbacks.ReduceLROnPlateau()),
             "ReduceLROnPlateau: the learning rate follows a schedule; give task.compile",
@@ -145,7 +151,10 @@ def test_first_mistakes_get_the_right_form(call, message):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("metrics", [[keras.metrics.SparseCategoricalAccuracy()], ["acc"], []])
+@pytest.mark.parametrize(
+    "metrics", [[keras.metrics.SparseCategoricalAccuracy()], ["acc"], [],
+                [keras.metrics.sparse_categorical_accuracy]]
+)  # fmt: skip
 def test_own_metrics_stand_beside_those_that_choose_the_weights(metrics):
     task = new_task()
     task.compile(metrics=metrics, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -153,6 +162,19 @@ def test_own_metrics_stand_beside_those_that_choose_the_weights(metrics):
     history = task.fit(TEXTS, LABELS, None, epochs=1, validation_data=held_out, verbose=0).history
     assert "val_accuracy" in history and len(history) >= 4 + 2 * len(metrics)
     assert task.predict(TEXTS[:1], None, verbose=0) == task.predict(TEXTS[:1])
+
+
+def test_a_loss_of_logits_of_ones_own():
+    def crossentropy(labels, logits):
+        return keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+    task = new_task()
+    task.compile(loss=crossentropy)
+    callbacks = (keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(1))
+                 for _ in range(1))  # fmt: skip
+    ended: list = []
+    assert task.fit(TEXTS, LABELS, epochs=1, callbacks=callbacks, verbose=0).history["loss"]
+    assert ended == [1]
 
 
 @pytest.mark.parametrize(

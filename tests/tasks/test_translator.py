@@ -4,6 +4,7 @@ import keras
 import pytest
 
 import tfmodels
+from tfmodels.data.lines import say_once
 from tfmodels.tasks.sentence_writer import Entry, SentenceWriter
 
 SENTENCES = ["The old king saw the river.", "A small dog found some bread in the house."]
@@ -95,6 +96,7 @@ def test_an_entry_is_a_word(task):
 
 class TestLanguages:
     def test_named_by_the_task(self, task, capsys):
+        say_once.cache_clear()
         (plain,) = task.predict([">>zh<< " + SENTENCES[0]])
         task.language = "zh"
         assert task.predict([SENTENCES[0]]) == [plain]

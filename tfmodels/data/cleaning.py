@@ -8,7 +8,6 @@ that no languages have to be named.
 import collections
 import functools
 import hashlib
-import itertools
 import unicodedata
 from typing import NamedTuple
 
@@ -55,8 +54,12 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
         raise InputError(f"max_length_ratio {max_length_ratio}: give 1 or more")
     characters: dict = collections.defaultdict(lambda: [1, 1])
     scripts: dict = collections.defaultdict(lambda: (collections.Counter(), collections.Counter()))
-    for _, values in itertools.islice(rows.rows(), _SAMPLE):
+    sampled: collections.Counter = collections.Counter()
+    for _, values in rows.rows():
         language = named_language(values[0])
+        sampled[language] += 1
+        if sampled[language] > _SAMPLE:
+            continue
         for side, text in enumerate(_pair(values)):
             characters[language][side] += len(text)
             scripts[language][side][_script(text)] += 1
@@ -68,7 +71,7 @@ def clean(rows: Source, max_length_ratio: float = 3.0) -> Cleaned:
         source, target = pair = _pair(values)
         language = named_language(values[0])
         before, after = characters[language]
-        factor, known = before / after, usual.get(language, (None, None))
+        factor, known = before / after, usual[language]
         row = "\n".join((language or "", *pair))
         key = hashlib.blake2b(row.encode("utf-8", "replace"), digest_size=12).digest()
         lengths = (len(source) + _SOME, factor * len(target) + _SOME)

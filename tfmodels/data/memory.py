@@ -191,7 +191,8 @@ def as_source(
         if getattr(values_given, "shape", ())[1:] == (1,):  # a column of an array
             found = [row[0] for row in found]
         if several and column == label:
-            found = [row.tolist() if getattr(row, "shape", ()) else row for row in found]
+            found = [row.tolist() if getattr(row, "ndim", 0) and hasattr(row, "tolist") else row
+                     for row in found]  # fmt: skip
         if several and column == label and found and isinstance(found[0], list | tuple):
             values[column] = _label_lists(found, column)
             lists.append(column)

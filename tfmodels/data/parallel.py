@@ -6,6 +6,7 @@ rows of a source and its translation; with several references the translation is
 piece by piece, and nothing outside the file is: a file that declares entities is refused.
 """
 
+import collections
 import gzip
 import itertools
 import os
@@ -360,9 +361,10 @@ def with_languages(rows: Source, language: str | None = None) -> Source:
 
 
 def languages_of(rows: Source) -> list[str]:
-    """Return the languages that sources name, by tokens in front of them, sorted."""
-    named = {named_language(values[0]) for _, values in rows.rows()}
-    return sorted(language for language in named if language is not None)
+    """Return the languages that sources name, sorted; none if most of them name none."""
+    named = collections.Counter(named_language(values[0]) or "" for _, values in rows.rows())
+    none = named.pop("", 0)
+    return sorted(named) if named.total() > none else []
 
 
 def grouped(rows: Source) -> Source:

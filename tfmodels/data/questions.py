@@ -241,7 +241,7 @@ def _answers_of(row: dict, place: str) -> list:
     if "answers" not in row:
         text = row["answer"]
         start = row.get("start", row.get("answer_start", 0))
-        return [] if text is None or text == "" else [(text, start)]
+        return [] if text in (None, "", []) or text is False else [(text, start)]
     if isinstance(answers, dict):
         texts, starts = (answers.get(key) for key in ("text", "answer_start"))
         if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):

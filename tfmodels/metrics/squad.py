@@ -7,7 +7,7 @@ that equal those of the scripts to the last digit (Rajpurkar et al. 2016 and 201
 import collections
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfmodels.errors import InputError
@@ -90,10 +90,11 @@ def _tokenizer() -> Any:
     return NLTKWordTokenizer()
 
 
-def check_metric(metric: str) -> None:
-    """Fail if a package of the metric is missing."""
+def check_metric(metric: str, texts: Iterable[str]) -> None:
+    """Fail if a package is missing that the metric of such texts needs."""
     if metric == "cmrc":
-        _tokenizer()
+        for text in texts:
+            cmrc_words(text)
 
 
 def cmrc_f1(gold: str, predicted: str) -> float:

@@ -299,7 +299,7 @@ class CausalLM(LanguageTask):
         x = self._pairs(x)
         if y is None and not isinstance(x, Source):
             return super().dataset(x, batch_size=batch_size, shuffle=shuffle, seed=seed)
-        rows = as_source(x, y, sample_weight, self.columns)
+        rows = self._read(x, y, sample_weight)
         return self._batches(rows, batch_size, seed if shuffle else None)
 
     # Model.
@@ -476,6 +476,7 @@ class CausalLM(LanguageTask):
             dict: `tokens`, `words`, `bytes`, `crossentropy` (nats), `perplexity` of a token,
             `word_perplexity`, `bits_per_byte`, `max_length`, `stride`.
         """
+        x = self._pairs(x)
         if y is not None or isinstance(x, Source) and x.columns[1:]:
             raise InputError(
                 "evaluate: measures running text; give one text for each row, such as "

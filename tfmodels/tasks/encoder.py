@@ -70,7 +70,7 @@ def learned_tokenizer(
 ) -> WordPieceTokenizer:
     """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or columns of rows."""
     if hasattr(texts, "element_spec"):
-        texts = as_source(texts, columns=("text",))
+        texts = as_source(texts, columns=("text", "pair")[:columns], texts=columns)
     if isinstance(texts, Source):
         texts = (text for _, values in texts.rows() for text in values[:columns])
     elif not isinstance(texts, Iterator):

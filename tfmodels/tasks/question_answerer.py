@@ -50,7 +50,8 @@ class QuestionAnswerer(EncoderTask):
         tokenizer: its `WordPieceTokenizer` or `SubwordTokenizer`.
         max_length: maximum number of tokens of a row: question, window of the context and special
             tokens. Longer contexts are read in overlapping windows.
-        stride: number of tokens that two windows share; an eighth of `max_length` if not given.
+        stride: number of tokens that two windows share. Twice `max_answer_length` if not given, at
+            least an eighth of `max_length`, and at most half of the room for the context.
         max_question_length: maximum number of tokens of a question; the rest is cut. 64, or a
             third of `max_length` if that is less, if not given.
         max_answer_length: maximum number of tokens of an answer.
@@ -316,7 +317,9 @@ class QuestionAnswerer(EncoderTask):
 
     def _measuring(self, rows, batch_size):
         with source_errors(rows):  # fail before an epoch of training
-            check_metric(metric_of([[a for a, _ in row.values[2]] for row in rows.stream(None)]))
+            read = [row.values for row in rows.stream(None)]
+        gold = [[text for text, _ in values[2]] for values in read]
+        check_metric(metric_of(gold), dict.fromkeys(values[1] for values in read))
         return (Measured(lambda: {"f1": self._best_threshold(rows, batch_size)[1]}),)
 
     def _served_labels(self):

@@ -47,12 +47,12 @@ COMPILING = ("loss_weights", "weighted_metrics", "run_eagerly", "steps_per_execu
              "jit_compile", "auto_scale_loss")  # fmt: skip
 # What others call something that is here too.
 RENAMED = {
-    "sampler": "give task.configure(sample=True, top_k=5)",
-    "initial_epoch": "states= resumes a training",
+    "sampler": "a CausalLM samples after task.configure(sample=True, top_k=5)",
+    "initial_epoch": "give states=, a directory, to resume a training",
     "validation_steps": "give validation_data=dataset.take(steps)",
     "validation_freq": "give evaluate_every=, a number of steps",
-    "validation_batch_size": "batch_size= is of both",
-    "X": "texts are x=",
+    "validation_batch_size": "batch_size= is for held-out rows too",
+    "X": "give the texts as x=",
 }
 
 
@@ -106,6 +106,7 @@ class Task:
     default_epochs = 2
     label_smoothing = 0.0
     smooths = False  # whether the loss has label smoothing
+    weighs_classes = False  # whether `fit` takes `class_weight`
     data_options: tuple[str, ...] = ()  # arguments of `fit` about its own kind of rows
 
     def __init__(
@@ -176,8 +177,9 @@ class Task:
             )
         for name in options:
             if name not in COMPILING:
-                remedy = RENAMED.get(name, f"give some of {', '.join([*recipe, *COMPILING])}")
-                raise InputError(f"compile: no setting {name}; {remedy}")
+                known = ", ".join([*defaults, *COMPILING])
+                remedy = RENAMED.get(name, f"give some of {known}")
+                raise InputError(f"compile has no setting {name}; {remedy}")
         if not 0 <= warmup < 1:
             raise InputError(f"warmup {warmup}: give a share of all steps, from 0 to below 1")
         if _is_of_probabilities(loss):
@@ -186,15 +188,17 @@ class Task:
                 "logits; leave loss out, or give an object of keras.losses with from_logits=True"
             )
         if label_smoothing and loss != "auto":
-            raise InputError("label_smoothing: is of loss='auto'; give it to your own loss")
+            raise InputError(
+                "label_smoothing is a setting of loss='auto'; give it to your own loss"
+            )
         if label_smoothing and not self.smooths:
-            raise InputError("label_smoothing: the loss of this task has none; leave it out")
+            raise InputError("label_smoothing: the loss of this task takes none; leave it out")
         self._recipe, self._remat = recipe, remat
         self._compiling = {"optimizer": optimizer, "loss": loss, "metrics": metrics, **options}
         self._label_smoothing = self.label_smoothing if label_smoothing is None else label_smoothing
 
     def fit(
-        self, x: Any = None, y: Any = None, batch_size: int = 32, epochs: int | None = None,
+        self, x: Any = None, y: Any = None, batch_size: int | None = 32, epochs: int | None = None,
         verbose: str | int = "auto", callbacks: Any = None, validation_split: float = 0.0,
         validation_data: Any = None, shuffle: bool = True, class_weight: Any = None,
         sample_weight: Any = None, *, steps_per_epoch: int | None = None, steps: int | None = None,
@@ -208,7 +212,7 @@ class Task:
             x: texts: a list, an array, a `tf.data.Dataset` of `(text, label)`, or rows of
                 `tfmodels.data`, which have their labels.
             y: the labels, one for each text.
-            batch_size: texts of a step, on all devices together.
+            batch_size: texts of a step, on all devices together; None is 32.
             epochs: passes over the rows.
             verbose: "auto": one line of progress for each evaluation on standard error (on a
                 terminal the same line again); 0: none; 1 or 2: as of Keras.
@@ -239,17 +243,22 @@ class Task:
         """
         for name in data_options:
             if name not in self.data_options:
-                remedy = RENAMED.get(name, "see the documentation of fit; leave it out")
-                raise InputError(f"fit: no argument {name}; {remedy}")
-        batch_size = batch_size or 32  # None, as in Keras
+                remedy = RENAMED.get(name, "help(task.fit) lists those that there are")
+                raise InputError(f"fit has no argument {name}; {remedy}")
+        batch_size = 32 if batch_size is None else batch_size
+        callbacks = several(callbacks)
+        if class_weight is not None and not self.weighs_classes:
+            raise InputError("class_weight is for TextClassifier and TokenClassifier; leave it out")
         if patience is not None and self.monitor is None:
             raise InputError(
                 "patience: this task keeps its last weights; give "
                 "callbacks=[keras.callbacks.EarlyStopping('val_loss', patience=3)]"
             )
         if patience is not None and validation_data is None and not validation_split:
-            raise InputError("patience: of held-out rows; give validation_data= or _split= too")
-        self._check_callbacks(several(callbacks))
+            raise InputError(
+                "patience needs held-out rows; give validation_data= or validation_split="
+            )
+        self._check_callbacks(callbacks)
         with self._strategy.scope():
             data = self._training_data(
                 x, y, sample_weight, validation_data, validation_split, batch_size,
@@ -279,7 +288,7 @@ class Task:
                     ends,
                     epochs=total / of_pass if steps else epochs,
                     validation=data.validation,
-                    callbacks=(*data.callbacks, *several(callbacks)),
+                    callbacks=(*data.callbacks, *callbacks),
                     class_weight=self._class_weight(class_weight),
                     monitor=self.monitor if data.validation is not None else None,
                     patience=patience,
@@ -611,8 +620,9 @@ class Task:
         for name in ("loss", "metrics"):
             if isinstance(arguments[name], str) and arguments[name] == "auto":
                 arguments[name] = objective[name]
-        if isinstance(arguments["metrics"], list | tuple):  # those that choose the weights, too
-            own = [metric if isinstance(metric, str) else metric.name
+        own_list = isinstance(arguments["metrics"], list | tuple)
+        if own_list and isinstance(objective["metrics"], list):  # which choose the weights
+            own = [metric if isinstance(metric, str) else getattr(metric, "name", None)
                    for metric in arguments["metrics"]]  # fmt: skip
             more = [metric for metric in objective["metrics"] if metric.name not in own]
             arguments["metrics"] = [*arguments["metrics"], *more]
@@ -634,8 +644,6 @@ class Task:
 
     def _class_weight(self, given):
         """Return Keras' `class_weight`: dict from the number of a class to its weight."""
-        if given is not None:
-            raise InputError("class_weight: of the classes of texts; leave it out")
         return given
 
     def _texts(self, x: Any) -> Iterator[str]:
@@ -687,11 +695,12 @@ def _as_pair(data: Any) -> tuple:
 
 def _is_of_probabilities(loss):
     """Return whether a loss of Keras takes probabilities, not logits."""
-    name = str(loss if isinstance(loss, str) else getattr(loss, "__name__", ""))
-    plain = name.lower().replace("_", "")
-    kinds = ("", "binary", "categorical", "sparsecategorical")
-    of_keras = plain in [f"{kind}crossentropy" for kind in kinds]
-    return of_keras or getattr(loss, "from_logits", None) is False
+    if isinstance(loss, str) and loss != "auto":
+        with contextlib.suppress(ValueError):  # no loss: Keras says so
+            loss = keras.losses.get(loss)
+    kinds = ("binary", "categorical", "sparse_categorical", "binary_focal", "categorical_focal")
+    functions = [getattr(keras.losses, f"{kind}_crossentropy") for kind in kinds]
+    return loss in functions or getattr(loss, "from_logits", None) is False
 
 
 def parts_of(items: Iterable, size: int) -> Iterator[list]:

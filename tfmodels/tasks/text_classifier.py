@@ -89,6 +89,7 @@ class TextClassifier(EncoderTask):
     """
 
     application = "classification"
+    weighs_classes = True
     smooths = True
     older_names = ("sentiment",)
     labelled = True
@@ -454,6 +455,8 @@ class TextClassifier(EncoderTask):
             return super().fit(x, y, *args, **options)
         if method != "few_shot":
             raise InputError(f"method {method}: give one of fine_tuning, few_shot")
+        if options.get("batch_size", 32) is None:
+            options["batch_size"] = 32
         with self._strategy.scope():
             return self._fit_few_shot(x, y, *args, **options)
 

@@ -66,6 +66,7 @@ class TokenClassifier(EncoderTask):
     """
 
     application = "ner"
+    weighs_classes = True
     columns = ("text", "entities")
     monitor = "val_f1"
     of_tokens = True

@@ -33,6 +33,8 @@ DROPOUTS = ((100_000, 0.3), (1_000_000, 0.2))
 class Translator(Seq2SeqLM):
     """Translate texts; see `Seq2SeqLM`, which it is in all other respects.
 
+    Sources and targets have up to 128 tokens, or as many as there are positions, if not given.
+
     Example:
         >>> rows = tfmodels.data.open_parallel("train.en", "train.de")
         >>> task = Translator.from_scratch(rows)
@@ -151,14 +153,14 @@ class Translator(Seq2SeqLM):
     def _check_rows(self, rows: Source, some: Iterable[Row] | None = None) -> None:
         """Refuse a row whose source names a language that the model has no token of."""
         known = self.languages
-        if rows.endless:
+        if not known or rows.endless:
             return
         for row in rows.stream(None) if some is None else some:
             language = named_language(row.values[0])
             if language is not None and language not in known:
                 raise InputError(
                     f"{rows.place(row.line)}: the source names the language {language!r}, of which "
-                    f"the model has no token (it has {', '.join(known) or 'none'}); correct the "
+                    f"the model has no token (it has {', '.join(known)}); correct the "
                     "row, or name the language when the model is made (languages=)"
                 )
 
@@ -209,10 +211,12 @@ class Translator(Seq2SeqLM):
         texts = self._named(list(texts))
         entries = [entry if isinstance(entry, Entry) else Entry(*entry, f"glossary {number}")
                    for number, entry in enumerate(glossary, start=1)]  # fmt: skip
-        key = ("sentences", num_translations, alignment, *entries)
-        writer = self._function(
-            key, lambda: SentenceWriter(self._writer(), num_translations, alignment, entries)
-        )
+        key = (num_translations, alignment, *entries)
+        kept = self._functions.get("sentences")
+        if kept is None or kept[0] != key:  # the last one is kept: texts may come in parts
+            new = SentenceWriter(self._writer(), num_translations, alignment, entries)
+            kept = self._functions["sentences"] = key, new
+        writer = kept[1]
         answers = []
         for parts in writer(texts, batch_size):
             read = [part for part in parts if part.translations]
@@ -231,6 +235,8 @@ class Translator(Seq2SeqLM):
         known = self.languages
         if self.language is not None:
             self.check_language(self.language)
+        if not known:
+            return texts
         texts = [text if isinstance(text, str) else text.decode() for text in texts]
         languages = [named_language(text) for text in texts]
         for language in {*languages} - {None}:
