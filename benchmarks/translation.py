@@ -90,9 +90,8 @@ def multi30k(options, work):
     )
     files = divided(work, "multi30k", zip(*train, strict=True), 580, zip(*val, strict=True))
     metrics, _ = measured(
-        work, "multi30k", *files, "--vocabulary_size", 4000, "--batch_tokens", 1024,
-        "--learning_rate", "2e-3", "--dropout", DROPOUT, "--schedule", "linear",
-        "--bleu_examples", 200, "--patience", 10, "--epochs", options.epochs or 12,
+        work, "multi30k", *files, *SMALL, "--vocabulary_size", 4000,
+        "--epochs", options.epochs or 25,
     )  # fmt: skip
     seconds = processor_seconds(work, "multi30k")  # other work beside it does not change them much
     return {
