@@ -236,19 +236,19 @@ def joeynmt(options, work, name, pieces, files, seconds):
                 [*command, "train", "config.yaml", "--skip-test"], cwd=folder, env=environment,
                 stdout=log, stderr=log, timeout=seconds,
             )  # fmt: skip
-    best = max(model.glob("*best.ckpt"), default=None) or max(
-        model.glob("*.ckpt"), key=lambda path: path.stat().st_mtime
-    )
     sources = list(dict.fromkeys(text for text, _ in reported))
     done = subprocess.run(
-        [*command, "translate", "config.yaml", "--ckpt", str(best.resolve())], cwd=folder,
+        [*command, "translate", "config.yaml"], cwd=folder,  # with its best checkpoint
         env=environment, input="\n".join(sources) + "\n", capture_output=True, text=True,
     )  # fmt: skip
     written = done.stdout.removesuffix("\n").split("\n")
     if len(written) != len(sources):
         sys.exit(f"JoeyNMT wrote {len(written)} lines of {len(sources)}: {done.stderr[-500:]}")
     references = [[target for text, target in reported if text == source] for source in sources]
-    return {**scores(measure(sources, references, written)), "checkpoint": best.name}
+    return {
+        **scores(measure(sources, references, written)),
+        "checkpoint": (model / "best.ckpt").resolve().name,
+    }
 
 
 def newstest(options, work):

@@ -108,7 +108,7 @@ class ParallelFiles(Source):
     def _unequal(self, lines):
         """Return the error about files of which one has ended."""
         counts = [sum(1 for _ in file.lines()) for file in self._files]
-        files = ", ".join(f"{file.name} has {count} lines" for file, count in
+        files = ", ".join(f"{file.name} has {count} line{'s' * (count != 1)}" for file, count in
                           zip(self._files, counts, strict=True))  # fmt: skip
         short = self._files[counts.index(min(counts))]
         return InputError(
