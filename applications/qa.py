@@ -231,15 +231,15 @@ def _is_squad(file: str) -> bool:
 
 
 def _split(text: str, place: str) -> list[str]:
+    from tfmodels.data.questions import check_filled
+
     parts = text.split("\t")
     if len(parts) != 2:
         raise InputError(
             f"{place}: {text[:40]!r} is no question and context; write both in a line, with a tab "
             "between"
         )
-    for name, part in zip(("question", "context"), parts, strict=True):
-        if not part.strip():
-            raise InputError(f"{place}: the {name} is empty; write one, or remove the line")
+    check_filled(parts[0], parts[1], place, "line")
     return parts
 
 

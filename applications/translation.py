@@ -287,10 +287,9 @@ class Translation(Application):
     def example(self, task: Any, texts: list[str]) -> tuple[str, str]:
         from tfmodels.text.languages import in_language
 
-        named = (
-            [in_language(task.languages[0], text) for text in texts] if task.languages else texts
-        )
-        return super().example(task, named)
+        for language in task.languages[:1]:
+            texts = [in_language(language, text) for text in texts]
+        return super().example(task, texts)
 
     def fit_options(self, settings: Train, task: Any) -> dict:
         return {"batch_tokens": settings.batch_tokens}
@@ -322,13 +321,14 @@ class Translation(Application):
         if _is_tmx(getattr(settings, "eval_file", None)):
             # It says which texts of the memory to read, by names that may be others.
             language = settings.source_language if settings.reverse else language
-            if language not in task.languages and task.languages:
+            if not task.languages:
+                return
+            if language not in task.languages:
                 raise InputError(
                     f"{settings.eval_file}: its language {language} is none of the model's, "
                     f"{', '.join(task.languages)}; write its pairs to a .tsv file, and name the "
                     "language as the model does"
                 )
-            language = language if task.languages else None
         elif isinstance(settings, Compare) and not task.languages:
             return  # beside a model of several languages
         if language:

@@ -34,6 +34,7 @@ from benchmarks.peer import peer_epoch, peer_optimizer
 
 MOST_SECONDS = 40 * 60
 SHAPE = {"layers": 2, "hidden": 128, "heads": 2, "feedforward": 512}  # of --size tiny
+PIECES = {"multi30k": 4000, "tatoeba": 4000, "iwslt": 2000}
 TOKENS, RATE, DROPOUT = 1024, 3e-3, 0.1
 # Few pairs need many steps: a small model, and small batches.
 SMALL = ("--size", "tiny", "--batch_tokens", TOKENS, "--learning_rate", RATE,
@@ -90,7 +91,7 @@ def multi30k(options, work):
     )
     files = divided(work, "multi30k", zip(*train, strict=True), 580, zip(*val, strict=True))
     metrics, _ = measured(
-        work, "multi30k", *files, *SMALL, "--vocabulary_size", 4000,
+        work, "multi30k", *files, *SMALL, "--vocabulary_size", PIECES["multi30k"],
         "--epochs", options.epochs or 25,
     )  # fmt: skip
     seconds = processor_seconds(work, "multi30k")  # other work beside it does not change them much
@@ -106,11 +107,11 @@ def tatoeba(options, work):
     train, dev = (columns(folder / name, 1, 0) for name in ("train.tsv.gz", "dev.tsv"))
     files = divided(work, "tatoeba", train, 500, dev)
     metrics, seconds = measured(
-        work, "tatoeba", *files, *SMALL, "--vocabulary_size", 4000, "--max_length", 64,
+        work, "tatoeba", *files, *SMALL, "--vocabulary_size", PIECES["tatoeba"], "--max_length", 64,
         "--max_target_length", 64, "--epochs", options.epochs or 20, grouped=True,
     )  # fmt: skip
     return beside_joeynmt(
-        options, work, "tatoeba", 4000, files, metrics, seconds,
+        options, work, "tatoeba", files, metrics, seconds,
         f"Tatoeba, Chinese to English, {metrics['examples']} sources of the dev set",
     )  # fmt: skip
 
@@ -121,7 +122,8 @@ def iwslt_files(options, work):
     return divided(work, "iwslt", zip(*sides, strict=True), 200, 500)
 
 
-IWSLT = (*SMALL, "--vocabulary_size", 2000, "--max_length", 128, "--max_target_length", 128)
+IWSLT = (*SMALL, "--vocabulary_size", PIECES["iwslt"], "--max_length", 128,
+         "--max_target_length", 128)  # fmt: skip
 
 
 def iwslt(options, work):
@@ -131,7 +133,6 @@ def iwslt(options, work):
         options,
         work,
         "iwslt",
-        2000,
         files,
         metrics,
         seconds,
@@ -164,16 +165,16 @@ def back(options, work):
     }  # fmt: skip
 
 
-def beside_joeynmt(options, work, name, pieces, files, metrics, seconds, title):
+def beside_joeynmt(options, work, name, files, metrics, seconds, title):
     """Return the row of a figure, with JoeyNMT's if a Python that has it is given."""
     row = {"figure": title, **scores(metrics), "seconds": seconds, "held": True}
     if options.joeynmt:
-        row["joeynmt"] = joeynmt(options, work, name, pieces, files, seconds)
+        row["joeynmt"] = joeynmt(options, work, name, files, seconds)
         row["held"] = metrics["bleu"] > row["joeynmt"]["bleu"]
     return row
 
 
-def joeynmt(options, work, name, pieces, files, seconds):
+def joeynmt(options, work, name, files, seconds):
     """Train JoeyNMT for so many seconds, in an environment of its own; return its scores."""
     import sentencepiece
     import yaml
@@ -189,7 +190,7 @@ def joeynmt(options, work, name, pieces, files, seconds):
             (folder / f"{part}.{side}").write_text("\n".join(texts) + "\n", encoding="utf-8")
     both = [text for pair in training for text in pair]
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(both), model_prefix=str(folder / "pieces"), vocab_size=pieces,
+        sentence_iterator=iter(both), model_prefix=str(folder / "pieces"), vocab_size=PIECES[name],
         character_coverage=1.0, unk_id=0, pad_id=1, bos_id=2, eos_id=3, minloglevel=2,
         hard_vocab_limit=False,
     )  # fmt: skip

@@ -201,6 +201,22 @@ def as_source(
     return MemorySource(values, lists)
 
 
+def as_corpus(texts: Any, columns: Sequence[str], remedy: str) -> Source | list | Iterator:
+    """Return texts to learn a vocabulary from: rows, a list, or an iterator as it is.
+
+    Args:
+        texts: rows of `tfmodels.data`, a `tf.data.Dataset`, or an iterable.
+        columns: names of the parts of an element of a dataset, all of them texts.
+        remedy: what to give, for messages.
+
+    Raises:
+        InputError: it is none of these, such as a path.
+    """
+    if hasattr(texts, "element_spec"):
+        return as_source(texts, columns=columns, texts=len(columns))
+    return texts if isinstance(texts, Source | Iterator) else as_list(texts, remedy)
+
+
 def _texts_of(items: list, columns: Sequence[str]) -> dict[str, list]:
     """Return texts, or pairs of texts, as columns."""
     if len(columns) == 1:

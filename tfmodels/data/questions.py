@@ -80,10 +80,8 @@ class QuestionSource(Source):
         """Return the values of a row."""
         try:
             texts = [text_of(text) for text in (question, context, name)]
-            for part, text in zip(("question", "context"), texts, strict=False):
-                if not text.strip():
-                    raise TypeError(f"the {part} is empty; write one, or remove the row")
-                text.encode()
+            check_filled(texts[0], texts[1], place)
+            "".join(texts[:2]).encode()
             found = self._answers([*answers], texts[1], place)
         except UnicodeEncodeError:
             raise InputError(f"{place}: {SURROGATE}; correct the row") from None
@@ -375,10 +373,15 @@ def pair_of(pair: Any, number: int) -> tuple[str, str]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(f"row {number}: {str(pair)[:60]!r} instead of a (question, context)")
     question, context = (check_text(text, number) for text in pair)
+    check_filled(question, context, f"row {number}")
+    return question, context
+
+
+def check_filled(question: str, context: str, place: str, what: str = "row") -> None:
+    """Refuse a question or a context of blanks; the `InputError` names the place."""
     for name, text in (("question", question), ("context", context)):
         if not text.strip():
-            raise InputError(f"row {number}: the {name} is empty; write one, or remove the row")
-    return question, context
+            raise InputError(f"{place}: the {name} is empty; write one, or remove the {what}")
 
 
 def _given(answers: Any, number: int) -> list:

@@ -147,11 +147,10 @@ def cast_once(model: keras.Model) -> Iterator[None]:
         model: all of its matrices are used in its compute dtype. While graphs are traced with
             constant weights, nothing changes.
     """
-    scope = keras.StatelessScope()
-    for weight in model.weights:
-        is_matrix = len(weight.shape) > 1 and weight.dtype == model.variable_dtype
-        if is_matrix and model.variable_dtype != model.compute_dtype and not kernels.is_frozen():
-            scope.add_update((weight, ops.cast(weight.value, model.compute_dtype)))
+    scope, stored, used = keras.StatelessScope(), model.variable_dtype, model.compute_dtype
+    for weight in model.weights if stored != used and not kernels.is_frozen() else ():
+        if len(weight.shape) > 1 and weight.dtype == stored:
+            scope.add_update((weight, ops.cast(weight.value, used)))
     with scope:
         yield
 

@@ -6,7 +6,7 @@ made as soon as the labels are known, in the scope of the strategy that the task
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from tfmodels.checkpoints.files import (
     saved_settings,
 )
 from tfmodels.checkpoints.tokenizers import read_tokenizer
-from tfmodels.data.memory import as_list, as_source, check_text
+from tfmodels.data.memory import as_corpus, as_list, check_text
 from tfmodels.data.rows import Source, canonical_label, text_of
 from tfmodels.errors import InputError
 from tfmodels.models.baselines import BaselineEncoder
@@ -69,12 +69,10 @@ def learned_tokenizer(
     texts: Iterable[str] | Source, vocabulary_size: int, lowercase: bool, columns: int = 1
 ) -> WordPieceTokenizer:
     """Return a `WordPieceTokenizer` with a vocabulary learned from texts, or columns of rows."""
-    if hasattr(texts, "element_spec"):
-        texts = as_source(texts, columns=("text", "pair")[:columns], texts=columns)
+    remedy = "give a list of strings, or tfmodels.data.open_table(file)"
+    texts = as_corpus(texts, ("text", "pair")[:columns], remedy)
     if isinstance(texts, Source):
         texts = (text for _, values in texts.rows() for text in values[:columns])
-    elif not isinstance(texts, Iterator):
-        texts = as_list(texts, "give a list of strings, or tfmodels.data.open_table(file)")
     texts = map(_joined_words, texts, itertools.count())
     options: dict[str, Any] = {"lowercase": lowercase}
     return WordPieceTokenizer(learn_wordpiece(texts, vocabulary_size, **options), **options)
@@ -288,6 +286,11 @@ class EncoderTask(Task):
     def _new_model(self):
         """Return the head on the encoder, for `labels`."""
         raise NotImplementedError
+
+    def _check_segments(self, what: str = "") -> None:
+        """Refuse an encoder that does not tell two texts of a row apart."""
+        if getattr(self.backbone.config, "num_segments", 2) < 2:
+            raise InputError(f"{what}the encoder has one segment; give one with num_segments=2")
 
     def _make(self) -> None:
         """Make the model for the labels; its head is the preset's if that fits."""

@@ -27,6 +27,7 @@ class LanguageTask(Task):
 
     kind = "examples"
     default_epochs = 1
+    data_options = ("held_out_examples",)
 
     # To override in a task.
 
@@ -45,8 +46,6 @@ class LanguageTask(Task):
         return as_texts(x)
 
     # Shared by both tasks.
-
-    data_options = ("held_out_examples",)
 
     def _training_data(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float,

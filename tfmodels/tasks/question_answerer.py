@@ -90,8 +90,7 @@ class QuestionAnswerer(EncoderTask):
             raise InputError(f"max_answer_length {max_answer_length}: give 1 or more")
         self._counts: dict = {}
         super().__init__(backbone, tokenizer, _LABELS, max_length=max_length, **options)
-        if getattr(self.backbone.config, "num_segments", 2) < 2:
-            raise InputError("the encoder has one segment; give one with num_segments=2")
+        self._check_segments()
         third = min(64, self.max_length // 3)
         self.max_question_length = third if max_question_length is None else max_question_length
         if stride is None:  # windows that share twice an answer lose none at their ends

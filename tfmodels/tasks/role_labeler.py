@@ -76,8 +76,7 @@ class RoleLabeler(TokenClassifier):
         super().__init__(backbone, tokenizer, labels, **options)
         if self.split != "words":
             raise InputError("split: roles are of words; leave it out")
-        if getattr(self.backbone.config, "num_segments", 2) < 2:
-            raise InputError("the encoder has one segment; give one with num_segments=2")
+        self._check_segments()
         if marker == "segments" and getattr(self.backbone, "num_segments", 2) < 2:
             raise InputError('marker="segments": the encoder has one segment; give marker="tokens"')
 
@@ -336,11 +335,14 @@ def _as_frame(answer):
 def _by_predicate(text, frames, answers):
     """Return pairs of a frame and an answer of the same predicate; one of them may be empty."""
     found = {(answer["start"], answer["end"]): answer for answer in answers}
-    known = {frame[:2] for frame in frames}
-    pairs = [
-        (frame, found.get(frame[:2], {"predicate": text[slice(*frame[:2])], "arguments": []}))
-        for frame in frames
+    missed = [
+        {"predicate": text[start:end], "start": start, "end": end, "arguments": []}
+        for start, end, _ in frames
     ]
+    pairs = [
+        (frame, found.get(frame[:2], none)) for frame, none in zip(frames, missed, strict=True)
+    ]
+    known = {frame[:2] for frame in frames}
     return pairs + [((*at, ()), answer) for at, answer in found.items() if at not in known]
 
 
@@ -350,10 +352,8 @@ def _worst(before, rows, number):
         _mistake(text, frame, answer)
         for text, pairs in rows
         for frame, answer in pairs
-        if arguments_of(frame[2]) != arguments_of(
-            (a["role"], a["start"], a["end"]) for a in answer["arguments"]
-        )
-    ]  # fmt: skip
+        if arguments_of(frame[2]) != arguments_of(_as_frame(answer)[2])
+    ]
     return sorted([*before, *new], key=lambda mistake: -mistake["sureness"])[:number]
 
 

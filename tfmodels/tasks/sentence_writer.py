@@ -16,8 +16,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfmodels.errors import InputError
-from tfmodels.generation.decoding import generate
-from tfmodels.models.model import cast_once
 from tfmodels.tasks.text_writer import TextWriter, joined
 from tfmodels.text.bpe import BytePairTokenizer
 from tfmodels.text.languages import without_language
@@ -203,19 +201,11 @@ class SentenceWriter:
             if tokens:  # a beam for each number of tokens
                 beams = tokens + settings.num_beams
                 settings = dataclasses.replace(settings, num_beams=beams, early_stopping=False)
-            writer = self.writer
 
             def search(batch, required):
-                start = tf.fill([tf.shape(batch["token_ids"])[0], 1], writer.tokens.start_id)
-                rows = {"required": required} if tokens else None
-                mask = tf.ones_like(start, tf.bool)
-                with cast_once(writer.model):
-                    logits, state = writer.model.prompt(
-                        {**batch, "decoder_token_ids": start}, 1 + settings.max_new_tokens
-                    )
-                    return generate(
-                        writer.model.step, logits, state, start, mask, settings, rows=rows
-                    )
+                return self.writer.write(
+                    batch, settings, {"required": required} if tokens else None
+                )
 
             self._searches[tokens] = tf.function(search, autograph=False, reduce_retracing=True)
         return self._searches[tokens]

@@ -11,7 +11,7 @@ Nothing here changes the process: no seed, no dtype policy, no strategy is set.
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,13 @@ from tfmodels.errors import InputError
 from tfmodels.files import whole_directory
 from tfmodels.layers import kernels
 from tfmodels.serving import saved_model
+from tfmodels.tasks.arguments import (
+    as_pair,
+    check_callbacks,
+    check_compiling,
+    check_fitting,
+    check_loss,
+)
 from tfmodels.tasks.unknown import describe_unknown
 from tfmodels.text.batching import mapped
 from tfmodels.training import loop
@@ -42,18 +49,6 @@ if keras.backend.backend() != "tensorflow":
 
 # Largest learning rates where none is given.
 RATE_FROM_SCRATCH, RATE_FROM_PRESET = 5e-4, 1e-4
-# Further arguments of `keras.Model.compile`.
-COMPILING = ("loss_weights", "weighted_metrics", "run_eagerly", "steps_per_execution",
-             "jit_compile", "auto_scale_loss")  # fmt: skip
-# What others call something that is here too.
-RENAMED = {
-    "sampler": "a CausalLM samples after task.configure(sample=True, top_k=5)",
-    "initial_epoch": "give states=, a directory, to resume a training",
-    "validation_steps": "give validation_data=dataset.take(steps)",
-    "validation_freq": "give evaluate_every=, a number of steps",
-    "validation_batch_size": "batch_size= is for held-out rows too",
-    "X": "give the texts as x=",
-}
 
 
 class TrainingData(NamedTuple):
@@ -175,18 +170,10 @@ class Task:
                 f"compile: {changed[0]} is a setting of optimizer='auto'; set it in your own "
                 "optimizer, or leave the optimizer out"
             )
-        for name in options:
-            if name not in COMPILING:
-                known = ", ".join([*defaults, *COMPILING])
-                remedy = RENAMED.get(name, f"give some of {known}")
-                raise InputError(f"compile has no setting {name}; {remedy}")
+        check_compiling(options, defaults)
+        check_loss(loss)
         if not 0 <= warmup < 1:
             raise InputError(f"warmup {warmup}: give a share of all steps, from 0 to below 1")
-        if _is_of_probabilities(loss):
-            raise InputError(
-                f"loss {getattr(loss, '__name__', loss)}: is of probabilities, and the model gives "
-                "logits; leave loss out, or give an object of keras.losses with from_logits=True"
-            )
         if label_smoothing and loss != "auto":
             raise InputError(
                 "label_smoothing is a setting of loss='auto'; give it to your own loss"
@@ -241,10 +228,7 @@ class Task:
         Raises:
             InputError: the data cannot be read or used, or the loss is not finite.
         """
-        for name in data_options:
-            if name not in self.data_options:
-                remedy = RENAMED.get(name, "help(task.fit) lists those that there are")
-                raise InputError(f"fit has no argument {name}; {remedy}")
+        check_fitting(data_options, self.data_options)
         batch_size = 32 if batch_size is None else batch_size
         callbacks = several(callbacks)
         if class_weight is not None and not self.weighs_classes:
@@ -258,7 +242,7 @@ class Task:
             raise InputError(
                 "patience needs held-out rows; give validation_data= or validation_split="
             )
-        self._check_callbacks(callbacks)
+        check_callbacks(callbacks, self._compiling["optimizer"])
         with self._strategy.scope():
             data = self._training_data(
                 x, y, sample_weight, validation_data, validation_split, batch_size,
@@ -566,7 +550,7 @@ class Task:
         rows = self._read(x, y, sample_weight)
         held_out = None
         if validation_data is not None:
-            held_out = self._read(*_as_pair(validation_data))
+            held_out = self._read(*as_pair(validation_data))
         elif validation_split:
             rows, held_out = split(rows, validation_split, self._label_column(rows), seed=seed or 0)
         self._sources = [rows, *([] if held_out is None else [held_out])]
@@ -589,17 +573,6 @@ class Task:
     def _check(self, rows: Source) -> None:
         """Refuse rows to measure on that do not fit those that are trained on."""
 
-    def _check_callbacks(self, callbacks: Sequence) -> None:
-        """Refuse callbacks that set the learning rate, which follows a schedule."""
-        names = ("ReduceLROnPlateau", "LearningRateScheduler")
-        for callback in callbacks:
-            name = type(callback).__name__
-            if name in names and self._compiling["optimizer"] == "auto":
-                raise InputError(
-                    f"{name}: the learning rate follows a schedule; give task.compile(keras."
-                    "optimizers.AdamW(1e-4)) first"
-                )
-
     def _default_rate(self) -> float:
         return RATE_FROM_SCRATCH if self.started == "from scratch" else RATE_FROM_PRESET
 
@@ -620,12 +593,10 @@ class Task:
         for name in ("loss", "metrics"):
             if isinstance(arguments[name], str) and arguments[name] == "auto":
                 arguments[name] = objective[name]
-        own_list = isinstance(arguments["metrics"], list | tuple)
-        if own_list and isinstance(objective["metrics"], list):  # which choose the weights
-            own = [metric if isinstance(metric, str) else getattr(metric, "name", None)
-                   for metric in arguments["metrics"]]  # fmt: skip
-            more = [metric for metric in objective["metrics"] if metric.name not in own]
-            arguments["metrics"] = [*arguments["metrics"], *more]
+        given, needed = arguments["metrics"], objective["metrics"]
+        if isinstance(given, list | tuple) and isinstance(needed, list):  # which choose the weights
+            own = [m if isinstance(m, str) else getattr(m, "name", None) for m in given]
+            arguments["metrics"] = [*given, *(m for m in needed if m.name not in own)]
         rate = recipe.pop("learning_rate")
         if rate is None:
             rate = default_rate or self._default_rate()
@@ -683,24 +654,6 @@ def batches_by_length(texts: list, batch_size: int) -> Iterator[tuple[np.ndarray
     for first in range(0, len(texts), batch_size):
         rows = order[first : first + batch_size]
         yield rows, encoded_texts[rows]
-
-
-def _as_pair(data: Any) -> tuple:
-    """Return `validation_data` as the arguments of `_read`."""
-    parts = isinstance(data, list) and len(data) in (2, 3) and not any(
-        isinstance(part, str | bytes) for part in data
-    )  # fmt: skip
-    return tuple(data) if isinstance(data, tuple) or parts else (data,)
-
-
-def _is_of_probabilities(loss):
-    """Return whether a loss of Keras takes probabilities, not logits."""
-    if isinstance(loss, str) and loss != "auto":
-        with contextlib.suppress(ValueError):  # no loss: Keras says so
-            loss = keras.losses.get(loss)
-    kinds = ("binary", "categorical", "sparse_categorical", "binary_focal", "categorical_focal")
-    functions = [getattr(keras.losses, f"{kind}_crossentropy") for kind in kinds]
-    return loss in functions or getattr(loss, "from_logits", None) is False
 
 
 def parts_of(items: Iterable, size: int) -> Iterator[list]:

@@ -124,8 +124,8 @@ class TextClassifier(EncoderTask):
         self._range: tuple[float, float] | None = None
         self._set_target(target)
         super().__init__(backbone, tokenizer, labels, **options)
-        if pair and getattr(self.backbone.config, "num_segments", 2) < 2:
-            raise InputError("pair: the encoder has one segment; give one with num_segments=2")
+        if pair:
+            self._check_segments("pair: ")
 
     def _set_target(self, target: str | None) -> None:
         self.target = target
@@ -455,8 +455,6 @@ class TextClassifier(EncoderTask):
             return super().fit(x, y, *args, **options)
         if method != "few_shot":
             raise InputError(f"method {method}: give one of fine_tuning, few_shot")
-        if options.get("batch_size", 32) is None:
-            options["batch_size"] = 32
         with self._strategy.scope():
             return self._fit_few_shot(x, y, *args, **options)
 
@@ -466,6 +464,7 @@ class TextClassifier(EncoderTask):
         nonfinite="stop", **others,
     ):  # fmt: skip
         """Train the encoder, then the head."""
+        batch_size = 32 if batch_size is None else batch_size
         for name, value in others.items():
             if value is not None and (name, value) not in (("shuffle", True), ("evaluations", 1)):
                 raise InputError(f"{name}: has no effect with method few_shot; leave it out")

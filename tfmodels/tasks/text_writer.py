@@ -208,21 +208,25 @@ class TextWriter:
         )
         return [array.concat() for array in arrays]
 
-    def write(self, batch: dict) -> Generated:
+    def write(
+        self, batch: dict, settings: Generation | None = None, rows: dict | None = None
+    ) -> Generated:
         """The targets of sources.
 
         Args:
             batch: dict of `token_ids` int32 and `padding_mask` bool `[R, S]`.
+            settings: in place of its own.
+            rows: see `generate`.
 
         Returns:
             `Generated` of T tokens a row.
         """
+        settings = settings or self.settings
         start = tf.fill([tf.shape(batch["token_ids"])[0], 1], self.tokens.start_id)
-        length = 1 + self.settings.max_new_tokens
-        mask = tf.ones_like(start, tf.bool)
+        batch, mask = {**batch, "decoder_token_ids": start}, tf.ones_like(start, tf.bool)
         with cast_once(self.model):
-            logits, state = self.model.prompt({**batch, "decoder_token_ids": start}, length)
-            return generate(self.model.step, logits, state, start, mask, self.settings)
+            logits, state = self.model.prompt(batch, 1 + settings.max_new_tokens)
+            return generate(self.model.step, logits, state, start, mask, settings, rows=rows)
 
     def text(self, generated: Generated) -> tf.Tensor:
         """Generated tokens as text: string `[R]`, valid UTF-8, without the tokens around it."""

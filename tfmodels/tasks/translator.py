@@ -13,7 +13,7 @@ from typing import Any
 
 from tfmodels.data.datasets import source_errors
 from tfmodels.data.lines import say_once
-from tfmodels.data.memory import MemorySource, as_list, as_source
+from tfmodels.data.memory import MemorySource, as_corpus, as_list, as_source
 from tfmodels.data.rows import Row, Source, first_of
 from tfmodels.errors import InputError
 from tfmodels.metrics import translation as metrics
@@ -81,11 +81,9 @@ class Translator(Seq2SeqLM):
         Raises:
             InputError: there is no such size or tokenizer, or nothing to learn from.
         """
-        if hasattr(texts, "element_spec"):
-            texts = as_source(texts, columns=cls.columns)
-        elif not isinstance(texts, Source):
-            remedy = "give a list of (source, translation), or tfmodels.data.open_table(file)"
-            texts = list(texts) if isinstance(texts, Iterator) else as_list(texts, remedy)
+        remedy = "give a list of (source, translation), or tfmodels.data.open_table(file)"
+        texts = as_corpus(texts, cls.columns, remedy)
+        texts = list(texts) if isinstance(texts, Iterator) else texts  # read twice
         if isinstance(tokenizer, str):
             tokenizer = _learned(texts, vocabulary_size, tokenizer, languages)
         if dropout is None:
